@@ -1,0 +1,37 @@
+/* admit: who is this, and may they. Server keys with scopes, device tokens (JWT), rates. No state of users here: what a user's partition knows comes as struct viewer.
+ *
+ * Keys and secrets lie in DIR/secrets (0600), never in the log: app signing secrets, hashed server keys {id, name, app, scopes, created, revoked}, and app issuers.
+ * Thread-safe for reading by all shards; reload swaps a snapshot. SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_ADMIT_H
+#define KITH_ADMIT_H
+
+#include "surface/surface.h"
+
+struct admit;
+/* Opens DIR/secrets, made when absent. Words in *why. */
+enum err admit_open(const char *dir, struct admit **out, struct buf *why) must_use;
+void admit_close(struct admit **);
+enum err admit_reload(struct admit *, struct buf *why) must_use; /* after the command line changed the file; keeps the old on failure */
+
+/* "kith_<id>_<secret>", made from 32 random bytes, stored hashed (SHA-256). Written and synced before it returns. app must be a valid id. */
+enum err admit_key_create(struct admit *, struct bytes name, struct bytes app, uint32_t scopes, struct buf *out_key, struct buf *why) must_use;
+enum err admit_key_revoke(struct admit *, struct bytes id_or_name, struct buf *why) must_use;
+void admit_key_list(struct admit *, struct buf *out); /* a line each: id, name, app, scopes, created, revoked */
+enum err admit_scopes_parse(const char *comma_list, uint32_t *out) must_use; /* "read,write,tokens,moderate,operate" or "all" */
+
+/* HS256, header {"alg":"HS256","typ":"JWT","kid"}; claims iss=kith, aud=app, sub=user, dev=device (if any), iat, exp. */
+enum err admit_token_create(struct admit *, struct bytes app, struct bytes user, struct bytes device, int64_t ttl_ms, int64_t now_ms,
+                            struct buf *out_token, int64_t *out_expires_ms) must_use;
+/* App's own issuer: an HS256 secret or a JWKS document (RS256, ES256), issuer name and audience. Algorithms are pinned to the issuer's kind. */
+enum err admit_issuer_set(struct admit *, struct bytes app, struct bytes issuer, struct bytes audience, const char *hs256_secret, const char *jwks_json, struct buf *why) must_use;
+
+/* Server key or token -> principal; views live in the arena. UNAUTHORIZED detail in *why (no secret in it). Verified tokens are cached (bounded, by hash, until exp or reload). */
+enum err admit_check(struct admit *, struct bytes credential, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) must_use;
+
+/* Token bucket for rates. One shard's, not shared. */
+struct admit_rates;
+struct admit_rates *admit_rates_create(double per_second, double burst, size_t keys_max);
+void admit_rates_free(struct admit_rates **);
+bool admit_rate_take(struct admit_rates *, uint64_t key_hash, int64_t mono_ns, int *out_retry_after_s);
+
+#endif

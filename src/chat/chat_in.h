@@ -1,0 +1,40 @@
+/* chat, inside: bodies of the relays between the two halves. Encodings are the pack_* calls in the order written. Stored: never change, add kinds.
+ *
+ * conversation -> each member partition
+ *   COPY_JOIN     varbytes conv, u8 type, varbytes user, u8 role, varbytes peer (direct: the other; else empty), var joined_seq (last seq before joining),
+ *                 u8 history_all, var member_count, varbytes name, varbytes metadata(raw JSON), varbytes by (who added; empty: server)
+ *   COPY_LEAVE    varbytes conv, varbytes user, var last_seq, var member_count
+ *   COPY_META     varbytes conv, var member_count, varbytes name, varbytes metadata           (once a partition)
+ *   COPY_MESSAGE  varbytes conv, u8 type, var member_count, varbytes message, var n, n x varbytes user   (direct: the members living there; shared: n = 0)
+ *   COPY_UPDATE   varbytes conv, u8 type, u8 event (EVENT_UPDATED|EVENT_DELETED), varbytes message (whole, new), var n, n x varbytes user
+ *   COPY_RECEIPT  varbytes conv, u8 type, varbytes user, var delivered, var read, u8 push (1: tell the others), var n, n x varbytes user (direct)
+ *   COPY_ERASED   varbytes conv, varbytes user   (blank this sender's messages in the copy)
+ * member -> conversation
+ *   MARK          varbytes conv, varbytes user, var delivered, var read
+ *   CONV_BLOCK    varbytes conv, varbytes by, u8 on
+ *   MEMBER_ERASE  varbytes conv, varbytes user
+ * A user erased or blocked elsewhere: users' apply emits CONV_BLOCK for each direct conversation with that peer and MEMBER_ERASE for each conversation;
+ * it learns which through chat_memberships() below, by the 'h' cells that the member side keeps.
+ *
+ * member-side cells: 'h' app user chunk / 'H' app user conv (membership: role, joined_seq, left_seq, read, delivered, muted_until, archived, peer, type),
+ *                    'c' app conv (copy head: type, member_count, last_seq, name, metadata), 'B' app conv seq/64 (copy block), 'd' app conv (direct: local members)
+ * conversation-side: 'A' app conv (head), 'K' app conv seq/64 (block), 'P' app conv user (member), 'p' app conv chunk (member list), 'Q' app conv (partitions: u32 members each),
+ *                    'I' app conv run / 'i' app conv (id index), 'R' app conv seq (reactions: who), 'T' app conv seq (replies)
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_CHAT_IN_H
+#define KITH_CHAT_IN_H
+
+#include "chat/chat.h"
+
+enum { CONV_DIRECT = 1, CONV_GROUP, CONV_CHANNEL };
+enum { ROLE_MEMBER = 1, ROLE_ADMIN, ROLE_OWNER };
+#define GROUP_MEMBERS_MAX 1024
+#define RECEIPT_PUSH_MEMBERS_MAX 100
+
+/* conversation side, conversation.c ...; member side, member.c ... : each exports its rules and routes; chat.c joins them */
+extern const struct record_rule chat_conversation_rules[], chat_member_rules[];
+extern const size_t chat_conversation_rule_count, chat_member_rule_count;
+extern const struct route chat_conversation_routes[], chat_member_routes[];
+extern const size_t chat_conversation_route_count, chat_member_route_count;
+
+#endif

@@ -1,0 +1,78 @@
+/* log: the durable log of all partitions, behind one small table of calls (drivers: file, memory; Kafka has its place).
+ *
+ *   shard (lane) ──append──▶ queue ──log_commit(): pwrite + fdatasync──▶ durable ──poll──▶ shard: apply
+ *
+ * Invariants: poll gives each partition's records in position order, without gaps, each once, and only what is durable. Positions start at 1.
+ * What poll gave once is never lost by a crash. Append is not a promise: what was never polled may be gone after a crash.
+ * A failed fsync is never retried: the driver ends the process through `fatal` (fsync's error state is forgotten by the kernel).
+ * A lane is one shard: append and poll of a lane are called by one thread only; lanes run side by side; every partition belongs to one lane.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_LOG_H
+#define KITH_LOG_H
+
+#include "base/base.h"
+
+struct disk; /* io/io.h */
+struct log;
+
+struct log_record {
+    uint16_t partition;
+    uint64_t position;
+    struct bytes data; /* valid until the lane's next poll */
+};
+
+struct log_calls {
+    /* Copies the record into the lane's queue. LIMIT: the disk is full (also see `room`). AGAIN: the queue's bound (log_options.queue_bytes) is reached.
+     * `must`: records that keep promises already made (relays, cursors, ticks): they may use the reserve kept for them. At most 2 MiB each (check). */
+    enum err (*append)(struct log *, unsigned lane, uint16_t partition, struct bytes record, bool must);
+    /* Wakes the log thread if the lane has appended since; call once a turn. No-op where there is no thread. */
+    void (*kick)(struct log *, unsigned lane);
+    /* Up to max durable records of the lane's partitions. First those of `from` onward that the log held at start, then the live ones. */
+    size_t (*poll)(struct log *, unsigned lane, struct log_record *out, size_t max);
+    /* True once poll has given all that was in the log when it was opened. */
+    bool (*caught_up)(struct log *, unsigned lane);
+    /* Positions below are held by the tables (synced). Old segments go when every partition's records in them are below AND older than the retention. Any thread. */
+    void (*trim)(struct log *, const uint64_t *below);
+    /* Bytes that ordinary appends may still take; 0: full. */
+    uint64_t (*room)(struct log *);
+    /* First position kept and last durable position; 0 when there is none. */
+    void (*range)(struct log *, uint16_t partition, uint64_t *out_first, uint64_t *out_last);
+    /* Durable records from..to of one partition, from disk, for rebuild, check and backup. STALE when trimmed. */
+    enum err (*read)(struct log *, uint16_t partition, uint64_t from, uint64_t to,
+                     bool (*fn)(void *arg, const struct log_record *), void *arg);
+    /* One group commit by hand (simulation, or options.thread == false): true if something was made durable. */
+    bool (*commit)(struct log *);
+    /* Stops the thread after a last commit, closes. */
+    void (*close)(struct log *);
+};
+struct log {
+    const struct log_calls *calls;
+};
+
+struct log_options {
+    const char *dir;
+    struct disk *disk;          /* borrowed for the life of the log */
+    uint16_t partitions;
+    unsigned lanes;
+    uint16_t (*lane_of)(void *arg, uint16_t partition);
+    void *lane_arg;
+    const uint64_t *from;       /* [partitions] first position that poll must give; copied */
+    uint64_t segment_bytes;     /* 0: 64 MiB */
+    uint64_t queue_bytes;       /* 0: 16 MiB a lane */
+    uint64_t reserve_bytes;     /* 0: 8 MiB kept back for `must` records */
+    int64_t retention_ms;       /* segments younger than this stay; 0: trim at once */
+    bool thread;                /* run a log thread; else commit() by hand */
+    void (*wake)(void *arg, unsigned lane); /* called by the log thread when a lane has something to poll */
+    void (*fatal)(void *arg, const char *what); /* never returns in production; in simulation it marks the node dead */
+    void *arg;
+    int64_t (*now_ms)(void *arg);
+};
+/* CORRUPT with words in *why when a checksum fails before the end of what was durable; a torn tail is cut off silently (it was never acknowledged). */
+enum err log_open_file(const struct log_options *, struct log **out, struct buf *why) must_use;
+/* All in memory; `commit` moves appended to durable; survives log_memory_crash, which drops what was not committed. */
+enum err log_open_memory(const struct log_options *, struct log **out) must_use;
+void log_memory_crash(struct log *, const uint64_t *from); /* polling begins again at from[] */
+/* Reads every segment under dir: checksums, sequence, positions without gaps. Words in *why. Takes no lock. */
+enum err log_check(const char *dir, struct disk *, uint16_t partitions, struct buf *why, uint64_t *out_records) must_use;
+
+#endif

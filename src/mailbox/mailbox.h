@@ -1,0 +1,51 @@
+/* mailbox: the ordered list of what reached each user, and who may reach them. A service of the user's partition.
+ *
+ * A user's mailbox is the merge, by position, of their own entries and of the shared entries of each audience (group or channel conversation) they
+ * belonged to at that position. Nothing is copied for each member. Entries of one user: packed in blocks of 64 to a key.
+ *
+ *   'm' app user            head: created, first and last block, count, last position
+ *   'M' app user block      64 entries
+ *   's' app audience        shared head;   'S' app audience block   64 shared entries
+ *   'l' app audience        local members head;  'L' app audience chunk   up to 256 member ids
+ *   'g' app user            memberships head;  'G' app user chunk  up to 64 {audience, from position, to position (0: still in)}
+ *   'b' app user            packed varbytes of the ids that the user blocks
+ *   'z' app user            packed varbytes of the ids that the user mutes
+ *
+ * Invariants: positions rise; at most one entry a user and position; an entry is seen through an audience only for from < position <= to.
+ * Calls with a step edit cells and add deliveries; calls with cells only read. SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_MAILBOX_H
+#define KITH_MAILBOX_H
+
+#include "surface/surface.h"
+
+/* Makes the user when it is not known (naming makes). true: it was made now. */
+bool mailbox_ensure(struct step *s, struct bytes user);
+bool mailbox_known(struct cells *c, struct bytes app, struct bytes user);
+
+/* e->position and at_ms are set from the step. Adds DELIVER_ENTRY. */
+void mailbox_append(struct step *s, struct bytes user, const struct entry *e);
+void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e);
+
+/* Membership of an audience from this position on / up to this position. Idempotent. */
+void mailbox_join(struct step *s, struct bytes user, struct bytes audience);
+void mailbox_leave(struct step *s, struct bytes user, struct bytes audience);
+bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience);
+/* Local members of an audience, in joining order. fn false stops. */
+void mailbox_members(struct cells *c, struct bytes app, struct bytes audience, bool (*fn)(void *arg, struct bytes user), void *arg);
+uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience); /* in this partition */
+
+/* Every entry with position > after, oldest first, up to limit; fn false stops. Views valid during fn. Cost: O(blocks touched + audiences). */
+size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after, size_t limit,
+                    bool (*fn)(void *arg, const struct entry *e), void *arg);
+uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);  /* newest position of any entry they see; 0: none */
+uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user); /* cursors before it - 1 are past retention; 1 when nothing was trimmed */
+
+void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on);
+bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other);
+struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user); /* packed varbytes; view until the next edit */
+void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on);
+struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user);
+/* Removes the whole mailbox, memberships included. The caller has sent what must be told elsewhere. */
+void mailbox_erase(struct step *s, struct bytes user);
+
+#endif
