@@ -1,0 +1,218 @@
+/* deliver, the stored half: what a kept session is, as records apply it in the user's partition. Pure.
+ *
+ * Bodies: OPEN   varbytes user, varbytes device, var expiry_s, u8 fresh (drop what was kept), var send-ahead (positions past this record)
+ *         FILTERS varbytes user, varbytes device, u8 add, var n, n x { varbytes filter, u8 options, var subscription id }
+ *         ACK    varbytes user, varbytes device, u8 kept, var cursor, u8 tighten, var mark, var n, n x { varbytes conversation, var seq }
+ *         MARK   varbytes user, varbytes device, var mark
+ *         END    varbytes user, varbytes device
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "deliver/deliver_in.h"
+
+struct stored {
+    uint64_t cursor, mark, expiry_s, filters;
+    struct bytes rest; /* the filters' bytes */
+};
+
+static bool stored_read(struct bytes v, struct stored *out) {
+    if (!v.n) return false;
+    struct unpack u = unpack_of(v);
+    check(unpack_u8(&u) == 1);
+    out->cursor = unpack_var(&u);
+    out->mark = unpack_var(&u);
+    out->expiry_s = unpack_var(&u);
+    out->filters = unpack_var(&u);
+    check(!u.bad);
+    out->rest = bytes_of(u.p, (size_t)(u.end - u.p));
+    return true;
+}
+
+static void stored_write(struct step *s, struct cell *cell, const struct stored *st) {
+    struct buf b = {0};
+    pack_u8(&b, 1);
+    pack_var(&b, st->cursor);
+    pack_var(&b, st->mark);
+    pack_var(&b, st->expiry_s);
+    pack_var(&b, st->filters);
+    buf_bytes(&b, st->rest);
+    cells_put(s->cells, cell, buf_view(&b));
+    buf_done(&b);
+}
+
+static struct cell *session_cell(struct step *s, struct bytes user, struct bytes device) {
+    uint8_t room[300];
+    return cells_get(s->cells, key3(room, 'D', s->app, user, device));
+}
+
+static struct bytes cell_view(const struct cell *c) { return bytes_of(c->data, c->size); }
+
+static void device_listed(struct step *s, struct bytes user, struct bytes device, bool on) {
+    uint8_t room[300];
+    struct cell *cell = cells_get(s->cells, key2(room, 'e', s->app, user));
+    struct unpack u = unpack_of(cell_view(cell));
+    while (unpack_more(&u)) {
+        const uint8_t *at = u.p;
+        struct bytes v = unpack_bytes(&u);
+        if (!bytes_eq(v, device)) continue;
+        if (!on) cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at), (struct bytes){0});
+        return;
+    }
+    if (!on) return;
+    struct buf b = {0};
+    pack_bytes(&b, device);
+    cells_append(s->cells, cell, buf_view(&b));
+    buf_done(&b);
+}
+
+static void apply_open(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    uint64_t expiry_s = unpack_var(&u);
+    bool fresh = unpack_u8(&u) != 0;
+    uint64_t ahead = unpack_var(&u);
+    check(!u.bad);
+    mailbox_ensure(s, user);
+    struct cell *cell = session_cell(s, user, device);
+    struct stored st = {0};
+    struct arena *a = s->arena;
+    if (!stored_read(arena_copy(a, cell_view(cell)), &st) || fresh) st = (struct stored){.cursor = s->position};
+    st.expiry_s = expiry_s;
+    if (st.mark < s->position + ahead) st.mark = s->position + ahead;
+    stored_write(s, cell, &st);
+    device_listed(s, user, device, true);
+    answer_ok(s->answer, 200);
+}
+
+static void filter_remove(struct buf *b, struct stored *st, struct bytes filter) {
+    struct unpack u = unpack_of(st->rest);
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < st->filters; i++) {
+        const uint8_t *at = u.p;
+        struct bytes f = unpack_bytes(&u);
+        unpack_u8(&u);
+        unpack_var(&u);
+        unpack_var(&u);
+        if (bytes_eq(f, filter)) continue;
+        buf_add(b, at, (size_t)(u.p - at));
+        kept++;
+    }
+    st->filters = kept;
+}
+
+static void apply_filters(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    bool add = unpack_u8(&u) != 0;
+    uint64_t n = unpack_var(&u);
+    struct cell *cell = session_cell(s, user, device);
+    struct stored st;
+    if (!stored_read(arena_copy(s->arena, cell_view(cell)), &st)) {
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "the session has ended");
+        return;
+    }
+    for (uint64_t i = 0; i < n && !u.bad; i++) {
+        struct bytes filter = unpack_bytes(&u);
+        uint8_t options = unpack_u8(&u);
+        uint64_t id = unpack_var(&u);
+        struct buf b = {0};
+        filter_remove(&b, &st, filter);
+        if (add) {
+            pack_bytes(&b, filter);
+            pack_u8(&b, options);
+            pack_var(&b, s->position);
+            pack_var(&b, id);
+            st.filters++;
+        }
+        st.rest = arena_copy(s->arena, buf_view(&b));
+        buf_done(&b);
+    }
+    stored_write(s, cell, &st);
+    answer_ok(s->answer, 200);
+}
+
+/* The surface that owns conversations reads this: varbytes conversation, varbytes user, var delivered, var read. */
+static void mark_relay(struct step *s, struct bytes user, struct bytes conversation, uint64_t seq) {
+    struct buf b = {0};
+    pack_bytes(&b, conversation);
+    pack_bytes(&b, user);
+    pack_var(&b, seq);
+    pack_var(&b, 0);
+    step_relay(s, partition_of_conversation(s->app, conversation, s->partitions), KIND_MARK, buf_view(&b));
+    buf_done(&b);
+}
+
+static void apply_ack(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    bool kept = unpack_u8(&u) != 0;
+    uint64_t cursor = unpack_var(&u);
+    bool tighten = unpack_u8(&u) != 0;
+    uint64_t mark = unpack_var(&u), n = unpack_var(&u);
+    for (uint64_t i = 0; i < n && !u.bad; i++) {
+        struct bytes conversation = unpack_bytes(&u);
+        mark_relay(s, user, conversation, unpack_var(&u));
+    }
+    answer_ok(s->answer, 200);
+    struct stored st;
+    struct cell *cell = session_cell(s, user, device);
+    if (!kept || !stored_read(arena_copy(s->arena, cell_view(cell)), &st)) return;
+    if (cursor > st.cursor) st.cursor = cursor; /* cursors only move forward */
+    if (tighten) st.mark = mark;
+    stored_write(s, cell, &st);
+}
+
+static void apply_mark(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    uint64_t mark = unpack_var(&u);
+    struct stored st;
+    struct cell *cell = session_cell(s, user, device);
+    if (!stored_read(arena_copy(s->arena, cell_view(cell)), &st)) {
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "the session has ended");
+        return;
+    }
+    if (mark > st.mark) {
+        st.mark = mark;
+        stored_write(s, cell, &st);
+    }
+    answer_ok(s->answer, 200);
+}
+
+static void apply_end(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    cells_put(s->cells, session_cell(s, user, device), (struct bytes){0});
+    device_listed(s, user, device, false);
+    answer_ok(s->answer, 204);
+}
+
+static const struct record_rule RULES[] = {
+    {KIND_SESSION_OPEN, apply_open}, {KIND_SESSION_FILTERS, apply_filters}, {KIND_SESSION_ACK, apply_ack},
+    {KIND_SESSION_MARK, apply_mark}, {KIND_SESSION_END, apply_end},
+};
+const struct surface deliver_surface = {"deliver", RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+
+bool session_load(struct deliver *d, struct session *s) {
+    uint8_t room[300];
+    struct cells *c = engine_cells(d->o.engine, s->partition);
+    struct cell *cell = cells_get(c, key3(room, 'D', s->app, s->user, s->device));
+    struct stored st;
+    if (!stored_read(cell_view(cell), &st)) return false;
+    s->stored_cursor = s->acked = s->sent = st.cursor;
+    s->mark = s->dup_to = st.mark;
+    session_filters_clear(s);
+    struct unpack u = unpack_of(st.rest);
+    s->filters = must_alloc(sizeof *s->filters * (st.filters + 1));
+    for (uint64_t i = 0; i < st.filters; i++) {
+        struct kept_filter *f = &s->filters[s->filter_count++];
+        struct bytes text = unpack_bytes(&u);
+        f->text = must_alloc(text.n + 1);
+        memcpy(f->text, text.p, text.n);
+        f->options = unpack_u8(&u);
+        f->start = unpack_var(&u);
+        f->subscription_id = (uint32_t)unpack_var(&u);
+    }
+    check(!u.bad);
+    return true;
+}

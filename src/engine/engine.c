@@ -1,0 +1,443 @@
+/* engine: applies durable records to the cells of this lane's partitions and keeps the promise of relays: made once, effective once.
+ * Owns cells, outboxes and the batch that is out. Time comes with the caller; nothing here reads a clock.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define POLL_MAX 512
+#define RESEND_AFTER_MS 1000
+#define KINDS 256
+
+static const struct bytes KEY_OUT = {(const uint8_t *)"\x01out", 4};
+static const struct bytes KEY_IN = {(const uint8_t *)"\x02in", 3};
+static const struct bytes KEY_POS = {(const uint8_t *)"\x03pos", 4};
+
+/* Relays of one (source, destination) pair that are not acknowledged yet, oldest first. */
+struct waiting {
+    struct waiting *next;
+    uint64_t counter, source_position;
+    struct parcel *parcel;
+};
+struct outbox {
+    struct waiting *head, *tail;
+    struct waiting *unsent; /* first that `send` has not taken yet */
+    int64_t oldest_since_ms;
+};
+struct partition {
+    struct cells *cells;
+    uint64_t applied, frozen, written;
+    struct outbox *boxes;   /* [partitions] by destination */
+    uint64_t *ack_due;      /* [partitions] by source: counter to acknowledge, 0 none */
+    uint64_t *asked;        /* [partitions] by source: the counter asked for last, so that one gap asks once */
+};
+struct engine {
+    struct engine_options o;
+    void (*rules[KINDS])(struct step *);
+    struct partition *parts; /* [partitions]; cells NULL where another lane owns it */
+    struct arena turn;
+    struct buf scratch;
+    struct table_batch batch;
+    uint64_t generation;
+    bool batch_out;
+    uint64_t outbox_count;
+    struct parcel **held;    /* relays for us that the log could not take yet */
+    size_t held_count, held_cap;
+    int64_t now_ms;
+};
+
+void parcel_free(struct parcel *p) { free(p); }
+
+static bool owns(const struct engine *e, uint16_t partition) { return partition % e->o.lanes == e->o.lane; }
+
+enum err engine_start_positions(struct store *store, uint16_t partitions, uint64_t *out_from) {
+    struct buf v = {0};
+    enum err e = OK;
+    for (uint16_t p = 0; p < partitions && e == OK; p++) {
+        buf_reset(&v);
+        e = store->calls->get(store, p, KEY_POS, &v);
+        if (e == MISSING) {
+            out_from[p] = 1;
+            e = OK;
+        } else if (e == OK) {
+            struct unpack u = unpack_of(buf_view(&v));
+            out_from[p] = unpack_u64(&u) + 1;
+            if (u.bad) e = CORRUPT;
+        }
+    }
+    buf_done(&v);
+    return e;
+}
+
+enum err engine_create(const struct engine_options *o, struct engine **out, struct buf *why) {
+    uint64_t *from = must_alloc(sizeof *from * o->partitions);
+    enum err err = engine_start_positions(o->store, o->partitions, from);
+    if (err != OK) {
+        buf_str(why, "the tables' applied positions cannot be read");
+        free(from);
+        return err;
+    }
+    struct engine *e = must_alloc(sizeof *e);
+    e->o = *o;
+    e->parts = must_alloc(sizeof *e->parts * o->partitions);
+    uint64_t own = (o->partitions + o->lanes - 1) / o->lanes;
+    for (uint16_t p = 0; p < o->partitions; p++) {
+        struct partition *part = &e->parts[p];
+        part->applied = part->frozen = part->written = from[p] - 1;
+        if (!owns(e, p)) continue;
+        part->cells = cells_create(o->store, p, o->memory_bytes / own);
+        part->boxes = must_alloc(sizeof *part->boxes * o->partitions);
+        part->ack_due = must_alloc(sizeof *part->ack_due * o->partitions);
+        part->asked = must_alloc(sizeof *part->asked * o->partitions);
+    }
+    for (size_t s = 0; s < o->surface_count; s++)
+        for (size_t r = 0; r < o->surfaces[s]->record_count; r++) {
+            const struct record_rule *rule = &o->surfaces[s]->records[r];
+            check(!e->rules[rule->kind]);
+            e->rules[rule->kind] = rule->apply;
+        }
+    free(from);
+    *out = e;
+    return OK;
+}
+
+static void box_free(struct outbox *b) {
+    while (b->head) {
+        struct waiting *w = b->head;
+        b->head = w->next;
+        free(w->parcel);
+        free(w);
+    }
+}
+
+void engine_free(struct engine **pe) {
+    struct engine *e = *pe;
+    if (!e) return;
+    for (uint16_t p = 0; p < e->o.partitions; p++) {
+        struct partition *part = &e->parts[p];
+        if (!part->cells) continue;
+        for (uint16_t d = 0; d < e->o.partitions; d++) box_free(&part->boxes[d]);
+        cells_free(&part->cells);
+        free(part->boxes);
+        free(part->ack_due);
+        free(part->asked);
+    }
+    for (size_t i = 0; i < e->held_count; i++) free(e->held[i]);
+    free(e->held);
+    free(e->parts);
+    arena_done(&e->turn);
+    buf_done(&e->scratch);
+    buf_done(&e->batch.data);
+    free(e);
+    *pe = NULL;
+}
+
+struct cells *engine_cells(struct engine *e, uint16_t partition) {
+    check(owns(e, partition));
+    return e->parts[partition].cells;
+}
+uint64_t engine_applied(const struct engine *e, uint16_t partition) { return e->parts[partition].applied; }
+bool engine_caught_up(const struct engine *e) { return e->o.log->calls->caught_up(e->o.log, e->o.lane); }
+uint64_t engine_outbox_count(const struct engine *e) { return e->outbox_count; }
+uint64_t engine_hash(struct engine *e, uint16_t partition) { return cells_state_hash(e->parts[partition].cells); }
+
+uint64_t engine_dirty_bytes(const struct engine *e) {
+    uint64_t n = 0;
+    for (uint16_t p = 0; p < e->o.partitions; p++)
+        if (e->parts[p].cells) n += cells_dirty_bytes(e->parts[p].cells);
+    return n;
+}
+
+enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struct bytes app, int64_t time_ms, uint64_t ticket,
+                       struct bytes body, bool must) {
+    check(owns(e, partition));
+    struct record r = {.kind = kind, .time_ms = time_ms, .ticket = ticket, .app = app, .body = body};
+    buf_reset(&e->scratch);
+    record_encode(&e->scratch, &r);
+    return e->o.log->calls->append(e->o.log, e->o.lane, partition, buf_view(&e->scratch), must);
+}
+
+/* ---- counters in cells: arrays of u64, one a partition ---- */
+static uint64_t counter_get(struct cells *c, struct bytes key, uint16_t index) {
+    struct cell *cell = cells_get(c, key);
+    uint64_t v = 0;
+    if (cell->size >= (index + 1u) * 8u) memcpy(&v, cell->data + index * 8u, 8);
+    return v;
+}
+
+static void counter_set(struct cells *c, struct bytes key, uint16_t index, uint16_t partitions, uint64_t v) {
+    struct cell *cell = cells_get(c, key);
+    if (cell->size == 0) {
+        uint8_t *zeros = must_alloc(partitions * 8u);
+        cells_put(c, cell, bytes_of(zeros, partitions * 8u));
+        free(zeros);
+    }
+    memcpy(cells_edit(c, cell) + index * 8u, &v, 8);
+}
+
+/* ---- sending ---- */
+static void relay_arrived(struct engine *e, struct parcel *p) {
+    enum err err = e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true);
+    if (err == OK) {
+        free(p);
+        return;
+    }
+    /* The log is full or busy: what was promised is kept here and tried again each turn, in order. */
+    if (e->held_count == e->held_cap) {
+        e->held_cap = e->held_cap ? e->held_cap * 2 : 64;
+        e->held = must_realloc(e->held, e->held_cap * sizeof *e->held);
+    }
+    e->held[e->held_count++] = p;
+}
+
+static void held_retry(struct engine *e) {
+    if (!e->held_count) return;
+    struct parcel **list = e->held;
+    size_t n = e->held_count;
+    e->held = NULL;
+    e->held_count = e->held_cap = 0;
+    for (size_t i = 0; i < n; i++) relay_arrived(e, list[i]);
+    free(list);
+}
+
+static struct parcel *parcel_copy(const struct parcel *p) {
+    struct parcel *c = must_alloc(sizeof *c + p->size);
+    memcpy(c, p, sizeof *c + p->size);
+    return c;
+}
+
+static bool parcel_send(struct engine *e, uint16_t toward, struct parcel *p) {
+    unsigned lane = toward % e->o.lanes;
+    if (lane == e->o.lane) {
+        engine_receive(e, p);
+        return true;
+    }
+    return e->o.send(e->o.arg, lane, p);
+}
+
+static void box_send(struct engine *e, uint16_t to, struct outbox *b) {
+    while (b->unsent) {
+        struct parcel *copy = parcel_copy(b->unsent->parcel);
+        if (to % e->o.lanes == e->o.lane) relay_arrived(e, copy);
+        else if (!e->o.send(e->o.arg, to % e->o.lanes, copy)) {
+            free(copy);
+            return;
+        }
+        b->unsent = b->unsent->next;
+    }
+}
+
+static void relay_post(struct engine *e, uint16_t from, const struct step *s, const struct relay *r) {
+    struct partition *part = &e->parts[from];
+    uint64_t counter = counter_get(part->cells, KEY_OUT, r->to) + 1;
+    counter_set(part->cells, KEY_OUT, r->to, e->o.partitions, counter);
+    struct record rec = {.kind = r->kind, .time_ms = s->time_ms, .app = s->app, .body = r->body, .relay = true,
+                         .source = from, .source_position = s->position, .counter = counter};
+    buf_reset(&e->scratch);
+    record_encode(&e->scratch, &rec);
+    struct waiting *w = must_alloc(sizeof *w);
+    w->counter = counter;
+    w->source_position = s->position;
+    w->parcel = must_alloc(sizeof *w->parcel + e->scratch.n);
+    *w->parcel = (struct parcel){.kind = PARCEL_RELAY, .from = from, .to = r->to, .counter = counter, .size = (uint32_t)e->scratch.n};
+    memcpy(w->parcel->data, e->scratch.p, e->scratch.n);
+    struct outbox *b = &part->boxes[r->to];
+    if (b->tail) b->tail->next = w;
+    else b->oldest_since_ms = e->now_ms;
+    if (!b->head) b->head = w;
+    b->tail = w;
+    if (!b->unsent) b->unsent = w;
+    e->outbox_count++;
+    if (e->o.planted == BUG_RELAY_DROPPED && counter % 7 == 3) b->unsent = NULL;
+    box_send(e, r->to, b);
+}
+
+static void box_acked(struct engine *e, struct outbox *b, uint64_t counter) {
+    while (b->head && b->head->counter <= counter) {
+        struct waiting *w = b->head;
+        if (b->unsent == w) b->unsent = w->next;
+        b->head = w->next;
+        if (!b->head) b->tail = NULL;
+        free(w->parcel);
+        free(w);
+        e->outbox_count--;
+        b->oldest_since_ms = e->now_ms;
+    }
+}
+
+void engine_receive(struct engine *e, struct parcel *p) {
+    if (p->kind == PARCEL_RELAY) {
+        check(owns(e, p->to));
+        relay_arrived(e, p);
+        return;
+    }
+    check(owns(e, p->from));
+    struct outbox *b = &e->parts[p->from].boxes[p->to];
+    if (p->kind == PARCEL_ACK) {
+        box_acked(e, b, p->counter);
+    } else if (e->o.planted != BUG_RELAY_DROPPED) {
+        struct waiting *w = b->head;
+        while (w && w->counter < p->counter) w = w->next;
+        if (w) {
+            b->unsent = w;
+            box_send(e, p->to, b);
+        }
+    }
+    free(p);
+}
+
+/* ---- applying ---- */
+/* Decides a relay's fate by its pair's counter: true when it is the next one. */
+static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r) {
+    struct partition *part = &e->parts[to];
+    if (r->source >= e->o.partitions) return false;
+    uint64_t seen = counter_get(part->cells, KEY_IN, r->source);
+    if (r->counter <= seen && e->o.planted != BUG_RELAY_TWICE) {
+        part->ack_due[r->source] = seen; /* the sender may have missed it */
+        return false;
+    }
+    if (r->counter > seen + 1) {
+        if (part->asked[r->source] != seen + 1) {
+            part->asked[r->source] = seen + 1;
+            struct parcel *ask = must_alloc(sizeof *ask);
+            *ask = (struct parcel){.kind = PARCEL_ASK, .from = r->source, .to = to, .counter = seen + 1};
+            if (!parcel_send(e, r->source, ask)) {
+                free(ask);
+                part->asked[r->source] = 0;
+            }
+        }
+        return false;
+    }
+    if (r->counter == seen + 1) {
+        counter_set(part->cells, KEY_IN, r->source, e->o.partitions, r->counter);
+        part->ack_due[r->source] = r->counter;
+    }
+    return true;
+}
+
+static void outcome_carry(struct engine *e, struct step *s, uint64_t ticket) {
+    for (size_t i = 0; i < s->relay_count; i++) relay_post(e, s->partition, s, &s->relays[i]);
+    if (ticket) e->o.answered(e->o.arg, ticket, s->answer);
+    for (size_t i = 0; i < s->delivery_count; i++) e->o.delivered(e->o.arg, s->partition, s->app, &s->deliveries[i]);
+}
+
+static void apply_one(struct engine *e, const struct log_record *lr) {
+    struct partition *part = &e->parts[lr->partition];
+    if (lr->position <= part->applied) return;
+    check(lr->position == part->applied + 1);
+    struct record r;
+    check(record_decode(lr->data, &r) == OK);
+    if (e->o.planted == BUG_APPS_MIXED && r.app.n) r.app = bytes_of("demo", 4);
+    if (!r.relay || relay_is_next(e, lr->partition, &r)) {
+        struct answer answer = {0};
+        struct step s = {.cells = part->cells, .partition = lr->partition, .partitions = e->o.partitions, .position = lr->position,
+                         .time_ms = r.time_ms, .app = r.app, .body = r.body, .relay = r.relay, .source = r.source,
+                         .wanted = r.ticket != 0, .arena = &e->turn, .answer = &answer};
+        check(e->rules[r.kind]);
+        e->rules[r.kind](&s);
+        part->applied = lr->position;
+        outcome_carry(e, &s, r.ticket);
+        buf_done(&answer.body);
+    }
+    part->applied = lr->position;
+}
+
+static void acks_send(struct engine *e) {
+    for (uint16_t p = 0; p < e->o.partitions; p++) {
+        struct partition *part = &e->parts[p];
+        if (!part->cells) continue;
+        for (uint16_t src = 0; src < e->o.partitions; src++) {
+            if (!part->ack_due[src]) continue;
+            struct parcel *ack = must_alloc(sizeof *ack);
+            *ack = (struct parcel){.kind = PARCEL_ACK, .from = src, .to = p, .counter = part->ack_due[src]};
+            if (parcel_send(e, src, ack)) part->ack_due[src] = 0;
+            else free(ack);
+        }
+    }
+}
+
+/* What could not be sent, and what was sent long ago without an acknowledgement (a lost parcel). */
+static void boxes_retry(struct engine *e) {
+    if (!e->outbox_count) return;
+    for (uint16_t p = 0; p < e->o.partitions; p++) {
+        struct partition *part = &e->parts[p];
+        if (!part->cells) continue;
+        for (uint16_t d = 0; d < e->o.partitions; d++) {
+            struct outbox *b = &part->boxes[d];
+            if (!b->head) continue;
+            if (e->now_ms - b->oldest_since_ms > RESEND_AFTER_MS && e->o.planted != BUG_RELAY_DROPPED) {
+                b->oldest_since_ms = e->now_ms;
+                b->unsent = b->head;
+            }
+            if (b->unsent) box_send(e, d, b);
+        }
+    }
+}
+
+bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
+    struct log_record records[POLL_MAX];
+    bool later = mono_ms != e->now_ms;
+    e->now_ms = mono_ms;
+    held_retry(e);
+    if (later) boxes_retry(e);
+    size_t done = 0, n;
+    do {
+        size_t want = max - done < POLL_MAX ? max - done : POLL_MAX;
+        n = e->o.log->calls->poll(e->o.log, e->o.lane, records, want);
+        for (size_t i = 0; i < n; i++) apply_one(e, &records[i]);
+        done += n;
+    } while (n == POLL_MAX && done < max);
+    if (done || later) acks_send(e);
+    for (uint16_t p = 0; p < e->o.partitions; p++)
+        if (e->parts[p].cells) cells_turn_end(e->parts[p].cells);
+    arena_reset(&e->turn);
+    return done == max;
+}
+
+/* ---- flushing ---- */
+bool engine_freeze(struct engine *e) {
+    if (e->batch_out || !engine_caught_up(e)) return false;
+    e->generation++;
+    buf_reset(&e->batch.data);
+    e->batch.changes = 0;
+    for (uint16_t p = 0; p < e->o.partitions; p++) {
+        struct partition *part = &e->parts[p];
+        if (!part->cells || part->applied == part->written) continue;
+        cells_freeze(part->cells, &e->batch, e->generation);
+        part->frozen = part->applied;
+        uint8_t pos[8];
+        memcpy(pos, &part->frozen, 8); /* little-endian, as pack_u64 */
+        table_batch_add(&e->batch, p, KEY_POS, bytes_of(pos, 8));
+    }
+    e->batch_out = e->batch.changes != 0;
+    return e->batch_out;
+}
+
+struct table_batch *engine_batch_ready(struct engine *e) {
+    if (!e->batch_out) return NULL;
+    for (uint16_t p = 0; p < e->o.partitions && e->o.planted != BUG_FLUSH_PAST_RELAY; p++) {
+        struct partition *part = &e->parts[p];
+        if (!part->cells || part->frozen == part->written) continue;
+        for (uint16_t d = 0; d < e->o.partitions; d++)
+            if (part->boxes[d].head && part->boxes[d].head->source_position <= part->frozen) return NULL;
+    }
+    return &e->batch;
+}
+
+void engine_batch_written(struct engine *e) {
+    check(e->batch_out);
+    e->batch_out = false;
+    for (uint16_t p = 0; p < e->o.partitions; p++) {
+        struct partition *part = &e->parts[p];
+        if (!part->cells) continue;
+        part->written = part->frozen;
+        cells_flushed(part->cells, e->generation);
+    }
+    if (e->batch.data.cap > (4u << 20)) buf_done(&e->batch.data);
+}
+
+void engine_positions(const struct engine *e, uint64_t *below) {
+    for (uint16_t p = 0; p < e->o.partitions; p++)
+        if (e->parts[p].cells) below[p] = e->parts[p].written + 1;
+}

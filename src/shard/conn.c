@@ -1,0 +1,242 @@
+/* shard: connections: bytes in, bytes out, timeouts. What the bytes mean is http_conn.c's and mqtt_conn.c's.
+ * Keeps: output is written once a turn, all together; a peer that does not read is not rendered for (deliver) and not read from (here).
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shard/shard_in.h"
+
+#define READ_CHUNK (64u << 10)
+#define OUTPUT_PAUSE (1u << 20) /* unwritten bytes at which the connection is no longer read */
+#define IDLE_KEEP 4096u         /* buffers above this are given back when empty */
+#define ACCEPT_BURST 64
+
+static uint32_t slot_take(struct shard *s) {
+    if (s->conn_free_count) return s->conn_free[--s->conn_free_count];
+    if (s->conn_count == s->conn_cap) {
+        s->conn_cap = s->conn_cap ? s->conn_cap * 2 : 64;
+        s->conns = must_realloc(s->conns, s->conn_cap * sizeof *s->conns);
+        s->conn_free = must_realloc(s->conn_free, s->conn_cap * sizeof *s->conn_free);
+    }
+    s->conns[s->conn_count] = NULL;
+    return s->conn_count++;
+}
+
+static void slot_set(struct shard *s, struct conn *c) {
+    static _Thread_local uint32_t generation; /* unique enough: a job outlives its connection by seconds */
+    c->index = slot_take(s);
+    c->generation = ++generation;
+    s->conns[c->index] = c;
+    s->conn_open++;
+}
+
+struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
+    if (index >= s->conn_count || !s->conns[index] || s->conns[index]->generation != generation) return NULL;
+    return s->conns[index];
+}
+
+void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
+    for (int i = 0; i < ACCEPT_BURST; i++) {
+        int fd;
+        char peer[64] = "";
+        if (sock_accept(listen_fd, &fd, peer, sizeof peer) != OK) return;
+        if (s->conn_open >= s->server->o.connections_max / s->server->shards && protocol != PROTO_CONTROL) {
+            s->measure.counters[COUNTER_limit_connection]++;
+            close(fd);
+            continue;
+        }
+        struct conn *c = must_alloc(sizeof *c);
+        c->fd = fd;
+        c->protocol = protocol;
+        c->since_ms = c->last_in_ms = s->mono_ms;
+        memcpy(c->peer, peer, sizeof c->peer);
+        slot_set(s, c);
+        s->measure.counters[COUNTER_connections_opened]++;
+        if (loop_add(s->loop, fd, LOOP_READ, c) != OK) conn_close(s, c);
+    }
+}
+
+static void dirty_drop(struct shard *s, struct conn *c) {
+    if (!c->dirty) return;
+    for (struct conn **p = &s->dirty; *p; p = &(*p)->next_dirty)
+        if (*p == c) {
+            *p = c->next_dirty;
+            break;
+        }
+    c->dirty = false;
+    for (size_t i = 0; i < s->read_again_count; i++)
+        if (s->read_again[i] == c) s->read_again[i] = NULL;
+}
+
+void conn_detach(struct shard *s, struct conn *c) {
+    for (size_t i = 0; i < s->read_again_count; i++)
+        if (s->read_again[i] == c) s->read_again[i] = NULL;
+    dirty_drop(s, c);
+    loop_remove(s->loop, c->fd);
+    s->conns[c->index] = NULL;
+    s->conn_free[s->conn_free_count++] = c->index;
+    s->conn_open--;
+}
+
+void conn_attach(struct shard *s, struct conn *c) {
+    slot_set(s, c);
+    c->want_write = false;
+    if (loop_add(s->loop, c->fd, LOOP_READ, c) != OK) conn_close(s, c);
+}
+
+static void acks_free(struct conn *c) {
+    for (uint16_t i = 0; i < c->ack_count; i++) free(c->acks[(c->ack_head + i) % c->ack_cap].words);
+    free(c->acks);
+    while (c->subacks) {
+        struct pending_suback *p = c->subacks;
+        c->subacks = p->next;
+        free(p);
+    }
+}
+
+void conn_close(struct shard *s, struct conn *c) {
+    if (c->session) {
+        struct session *session = c->session;
+        c->session = NULL;
+        deliver_close(s->deliver, session);
+    }
+    conn_detach(s, c);
+    close(c->fd);
+    acks_free(c);
+    if (c->http) http_reader_free(&c->http);
+    free(c->wish);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    arena_done(&c->who_arena);
+    arena_done(&c->stream_arena);
+    free(c);
+    s->measure.counters[COUNTER_connections_closed]++;
+}
+
+void conn_touch(struct shard *s, struct conn *c) {
+    if (c->dirty) return;
+    c->dirty = true;
+    c->next_dirty = s->dirty;
+    s->dirty = c;
+}
+
+void conn_finish(struct shard *s, struct conn *c) {
+    c->closing = true;
+    conn_touch(s, c);
+}
+
+void conn_read_again(struct shard *s, struct conn *c) {
+    if (s->read_again_count == s->read_again_cap) {
+        s->read_again_cap = s->read_again_cap ? s->read_again_cap * 2 : 64;
+        s->read_again = must_realloc(s->read_again, s->read_again_cap * sizeof *s->read_again);
+    }
+    s->read_again[s->read_again_count++] = c;
+}
+
+static void interest(struct shard *s, struct conn *c, bool write) {
+    if (c->want_write == write) return;
+    c->want_write = write;
+    loop_change(s->loop, c->fd, (c->read_paused ? 0u : LOOP_READ) | (write ? LOOP_WRITE : 0u), c);
+}
+
+/* false: the connection is gone. */
+static bool write_out(struct shard *s, struct conn *c) {
+    while (c->out_at < c->out.n) {
+        size_t n;
+        enum err e = sock_write(c->fd, c->out.p + c->out_at, c->out.n - c->out_at, &n);
+        if (e == AGAIN) break;
+        if (e != OK) {
+            conn_close(s, c);
+            return false;
+        }
+        c->out_at += n;
+        s->measure.counters[COUNTER_bytes_out] += n;
+    }
+    if (c->out_at == c->out.n) {
+        c->out_at = 0;
+        if (c->out.cap > IDLE_KEEP) buf_done(&c->out);
+        else buf_reset(&c->out);
+        if (c->closing) {
+            conn_close(s, c);
+            return false;
+        }
+        if (c->session) deliver_written(s->deliver, c->session);
+    } else if (c->out_at > READ_CHUNK) {
+        buf_cut(&c->out, c->out_at);
+        c->out_at = 0;
+    }
+    bool left = c->out.n > c->out_at;
+    bool pause = c->out.n - c->out_at > OUTPUT_PAUSE;
+    if (pause != c->read_paused) {
+        c->read_paused = pause;
+        c->want_write = !left; /* forces the change below */
+    }
+    interest(s, c, left);
+    return true;
+}
+
+void conn_write_all(struct shard *s) {
+    struct conn *list = s->dirty;
+    s->dirty = NULL;
+    while (list) {
+        struct conn *c = list;
+        list = c->next_dirty;
+        c->dirty = false;
+        write_out(s, c);
+    }
+}
+
+static void input(struct shard *s, struct conn *c) {
+    if (c->protocol == PROTO_HTTP) http_input(s, c);
+    else if (c->protocol == PROTO_MQTT) mqtt_input(s, c);
+    else control_input(s, c);
+}
+
+void conn_event(struct shard *s, struct conn *c, uint32_t what) {
+    if ((what & LOOP_WRITE) && !write_out(s, c)) return;
+    if (!(what & (LOOP_READ | LOOP_HANGUP)) || c->closing) {
+        if (what & LOOP_HANGUP) conn_close(s, c);
+        return;
+    }
+    size_t n;
+    enum err e = sock_read(c->fd, s->read_buffer, READ_CHUNK, &n);
+    if (e == AGAIN) return;
+    if (e != OK) {
+        conn_close(s, c);
+        return;
+    }
+    c->last_in_ms = s->mono_ms;
+    s->measure.counters[COUNTER_bytes_in] += n;
+    buf_add(&c->in, s->read_buffer, n);
+    input(s, c);
+}
+
+/* ---- timeouts: looked at once a second ---- */
+static bool http_late(const struct shard *s, const struct conn *c) {
+    const struct server_options *o = &s->server->o;
+    if (c->busy || c->streaming) return false;
+    int64_t quiet = s->mono_ms - c->last_in_ms;
+    if (!c->in.n) return quiet > o->http_idle_timeout_ms;
+    return s->mono_ms - c->since_ms > o->http_header_timeout_ms + o->http_body_timeout_ms || quiet > o->http_header_timeout_ms;
+}
+
+void conn_sweep(struct shard *s) {
+    enum { CONNECT_MS = 10000, PING_STREAM_MS = 15000 };
+    for (uint32_t i = 0; i < s->conn_count; i++) {
+        struct conn *c = s->conns[i];
+        if (!c || c->protocol == PROTO_CONTROL) continue;
+        int64_t quiet = s->mono_ms - c->last_in_ms;
+        if (c->protocol == PROTO_HTTP) {
+            if (http_late(s, c)) conn_close(s, c);
+            else if (c->streaming && (s->mono_ms / 1000) % (PING_STREAM_MS / 1000) == i % 15) {
+                sse_write_comment(&c->out, BYTES("ping"));
+                conn_touch(s, c);
+            }
+        } else if (!c->connected) {
+            if (s->mono_ms - c->since_ms > CONNECT_MS) conn_close(s, c);
+        } else if (c->keep_alive_s && quiet > c->keep_alive_s * 1500) {
+            mqtt_end(s, c, 0x8d, "nothing was heard for one and a half keep-alive times");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+/* shard, inside: connections, jobs, the server and how its threads meet. SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_SHARD_IN_H
+#define KITH_SHARD_IN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "admit/admit.h"
+#include "deliver/deliver.h"
+#include "engine/engine.h"
+#include "io/io.h"
+#include "measure/measure.h"
+#include "shard/shard.h"
+#include "wire/wire.h"
+
+enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
+enum { ACKS_MAX = 1024 /* PUBLISHes of one connection under way; announced as receive maximum */ };
+
+/* A PUBLISH that awaits its answer: PUBACKs leave in the order of the PUBLISHes (MQTT 4.6). */
+struct ack_slot {
+    uint16_t packet;
+    bool done, qos1;
+    uint8_t reason;
+    char *words; /* reason string; owned */
+};
+struct conn {
+    int fd;
+    uint32_t index, generation;
+    uint8_t protocol;
+    bool dirty, closing, want_write, moved, read_paused;
+    struct buf in, out;
+    size_t out_at;
+    int64_t since_ms, last_in_ms;
+    char peer[64];
+    struct conn *next_dirty;
+    /* HTTP */
+    struct http_reader *http;
+    bool busy, keep_alive, head_only, streaming;
+    struct arena stream_arena;
+    /* MQTT */
+    uint8_t version;
+    bool connected, problem_info;
+    uint16_t keep_alive_s;
+    struct session *session;
+    struct principal who;     /* views into `who_arena` */
+    struct arena who_arena;
+    struct ack_slot *acks;    /* ring */
+    uint16_t ack_head, ack_count, ack_cap;
+    struct bytes pending_connect; /* the CONNECT's fields, copied into who_arena, while it is checked */
+    struct connect_wish *wish;
+    uint32_t subscribe_cookie;
+    struct pending_suback *subacks;
+};
+struct connect_wish { /* what a CONNECT asked for, while the socket moves to its shard */
+    struct bytes client_id, credential;
+    bool clean;
+    uint32_t expiry_s;
+    uint16_t keep_alive_s, receive_maximum;
+    uint8_t version;
+    bool assigned;
+};
+struct pending_suback {
+    struct pending_suback *next;
+    uint32_t cookie;
+    uint16_t packet, count;
+    bool unsubscribe;
+    uint8_t codes[DELIVER_FILTERS_MAX];
+};
+
+enum job_from { JOB_HTTP = 1, JOB_MQTT, JOB_SESSION, JOB_LIVE, JOB_MOVE };
+enum job_stage { STAGE_VIEWER = 1, STAGE_RUN, STAGE_ANSWER };
+struct job {
+    struct job *next;
+    uint8_t from, stage;
+    unsigned origin;
+    uint32_t conn, generation, slot;
+    const struct route *route;
+    struct request request;
+    struct plan plan;
+    struct answer answer;
+    struct arena arena;
+    int64_t began_ns;
+    /* JOB_SESSION */
+    uint64_t session;
+    uint8_t purpose;
+    uint32_t cookie;
+    /* JOB_LIVE */
+    struct bytes app, user, conversation, topic, payload;
+    /* JOB_MOVE: the connection itself */
+    struct conn *moving;
+};
+
+struct ticket {
+    struct job *job;
+    uint32_t generation;
+    uint32_t next_free;
+};
+struct shard {
+    struct server *server;
+    unsigned index;
+    pthread_t thread;
+    struct loop *loop;
+    struct engine *engine;
+    struct deliver *deliver;
+    struct json_reader *json;
+    struct admit_rates *rates;
+    struct measure measure;
+    struct ring **inbox;          /* [shards] from each other shard; tagged pointers */
+    struct mail_queue { struct job *head, *tail; } *overflow; /* [shards] jobs that a full ring did not take */
+    struct ticket *tickets;
+    uint32_t ticket_count, ticket_free; /* free list head + 1; 0: none */
+    struct job *job_pool;
+    size_t job_pool_count;
+    struct conn **conns;
+    uint32_t conn_count, conn_cap, conn_open;
+    uint32_t *conn_free;
+    uint32_t conn_free_count;
+    struct conn *dirty;
+    bool recovered, draining;
+    int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms;
+    size_t jobs_out;
+    struct conn **read_again;     /* had more input than one turn took */
+    size_t read_again_count, read_again_cap;
+    uint8_t *read_buffer;
+};
+
+struct tables {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct table_batch **due;     /* [shards] */
+    _Atomic int *state;           /* [shards] 0 idle, 1 due, 2 written */
+    uint64_t unsynced_bytes;
+    int64_t last_sync_ms;
+    bool stop, sync_now;
+    uint64_t sync_count;
+    _Atomic bool disk_full;
+};
+struct server {
+    struct server_options o;
+    char *dir;
+    int lock_fd, http_fd, mqtt_fd, control_fd;
+    uint16_t http_port, mqtt_port;
+    uint16_t partitions;
+    uint64_t epoch;
+    unsigned shards;
+    struct shard *shard;
+    struct log *log;
+    struct store *store;
+    struct admit *admit;
+    struct tables tables;
+    _Atomic uint64_t *written;    /* [partitions] positions the store has been given */
+    _Atomic unsigned recovered, drained;
+    _Atomic bool stop;
+    uint64_t boot;                /* tickets of another run never match */
+    int64_t started_ms;
+    char *openapi;
+};
+extern const struct surface *const SURFACES[];
+extern const size_t SURFACE_COUNT;
+
+/* conn.c */
+void conn_accept(struct shard *s, int listen_fd, uint8_t protocol);
+void conn_event(struct shard *s, struct conn *c, uint32_t what);
+void conn_touch(struct shard *s, struct conn *c);    /* its output has bytes */
+void conn_write_all(struct shard *s);                /* every touched one */
+void conn_close(struct shard *s, struct conn *c);
+void conn_finish(struct shard *s, struct conn *c);   /* close once what is written has left */
+void conn_attach(struct shard *s, struct conn *c);   /* a moved one arrives */
+void conn_detach(struct shard *s, struct conn *c);   /* leaves this shard without closing the socket */
+void conn_read_again(struct shard *s, struct conn *c);
+struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation);
+void conn_sweep(struct shard *s);                    /* timeouts */
+/* http_conn.c */
+void http_input(struct shard *s, struct conn *c);
+void http_answered(struct shard *s, struct conn *c, struct job *j);
+void http_problem(struct shard *s, struct conn *c, const struct answer *a);
+/* mqtt_conn.c */
+void mqtt_input(struct shard *s, struct conn *c);
+void mqtt_answered(struct shard *s, struct conn *c, struct job *j);
+void mqtt_end(struct shard *s, struct conn *c, uint8_t reason, const char *words);
+void mqtt_moved(struct shard *s, struct conn *c);
+void mqtt_opened(void *arg, void *conn, bool present, enum err err);
+void mqtt_subscribed(void *arg, void *conn, uint32_t cookie, enum err err);
+/* job.c */
+struct job *job_make(struct shard *s, uint8_t from);
+void job_free(struct shard *s, struct job *j);
+void job_start(struct shard *s, struct job *j);      /* planned: sends it on its way */
+void job_take(struct shard *s, struct job *j);       /* arrives from another shard */
+void jobs_from_rings(struct shard *s);
+bool job_flush_overflow(struct shard *s);
+void job_send(struct shard *s, unsigned to, struct job *j);
+enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app, struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
+void engine_answered(void *arg, uint64_t ticket, struct answer *a);
+void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
+bool engine_send(void *arg, unsigned lane, struct parcel *p);
+bool live_typing(struct shard *s, struct bytes app, struct bytes user, struct bytes conversation);
+void live_presence(struct shard *s, struct bytes app, struct bytes user, bool online);
+/* route.c */
+const struct route *route_match(const struct http_request *q, struct request *r, struct answer *a);
+const struct route *route_find(const char *method, const char *path);
+/* special.c */
+void special_answer(struct shard *s, struct job *j);
+/* tables.c */
+enum err tables_start(struct server *v);
+void tables_stop(struct server *v);
+void tables_hand(struct shard *s);                   /* freeze, hand over, take back: once a turn */
+void tables_sync_all(struct server *v);
+/* turn.c */
+void *shard_main(void *arg);
+/* control.c */
+void control_input(struct shard *s, struct conn *c);
+enum err control_listen(struct server *v, struct buf *why);
+
+#endif

@@ -1,0 +1,157 @@
+/* shard: the tables thread. Shards hand it frozen batches; it writes them, syncs now and then, and lets the log be trimmed to what is synced.
+ * Keeps: positions count as held only after a sync that began after their batch was written. SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "shard/shard_in.h"
+
+#define SYNC_BYTES (48u << 20) /* of batches: keeps the replayed tail short */
+#define SYNC_MS 15000
+#define FREEZE_BYTES (12u << 20)
+#define FREEZE_MS 3000
+#define RETRY_MS 1000
+
+enum { IDLE, DUE, WRITTEN };
+
+static void positions_take(struct server *v, uint64_t *below) {
+    for (uint16_t p = 0; p < v->partitions; p++) below[p] = atomic_load(&v->written[p]) + 1;
+}
+
+/* A full disk is waited out: state stays in memory and in the log. Anything else ends the process. */
+static void wait_out(struct server *v, enum err e, const char *what) {
+    if (e != LIMIT) {
+        fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"tables: %s failed: %s\"}\n", what, err_name(e));
+        abort();
+    }
+    atomic_store(&v->tables.disk_full, true);
+    struct timespec t = {.tv_sec = RETRY_MS / 1000};
+    nanosleep(&t, NULL);
+}
+
+static void sync_store(struct server *v) {
+    uint64_t *below = must_alloc(sizeof *below * v->partitions);
+    positions_take(v, below);
+    enum err e;
+    while ((e = v->store->calls->sync(v->store)) != OK) {
+        wait_out(v, e, "sync");
+        if (v->tables.stop && e == LIMIT) {
+            free(below);
+            return; /* stopping with a full disk: the log holds what the tables do not */
+        }
+    }
+    atomic_store(&v->tables.disk_full, false);
+    v->log->calls->trim(v->log, below);
+    free(below);
+    v->tables.unsynced_bytes = 0;
+    v->tables.last_sync_ms = clock_mono_ns() / 1000000;
+}
+
+static void batch_write(struct server *v, unsigned lane) {
+    struct table_batch *b = v->tables.due[lane];
+    enum err e;
+    while ((e = v->store->calls->write(v->store, b)) != OK) wait_out(v, e, "write");
+    v->tables.unsynced_bytes += b->data.n;
+    atomic_store(&v->tables.state[lane], WRITTEN);
+    loop_wake(v->shard[lane].loop);
+}
+
+static int due_lane(struct server *v) {
+    for (unsigned i = 0; i < v->shards; i++)
+        if (atomic_load(&v->tables.state[i]) == DUE) return (int)i;
+    return -1;
+}
+
+static void *tables_main(void *arg) {
+    struct server *v = arg;
+    struct tables *t = &v->tables;
+    pthread_mutex_lock(&t->lock);
+    for (;;) {
+        int lane = due_lane(v);
+        bool sync = t->sync_now;
+        if (lane < 0 && !sync) {
+            if (t->stop) break;
+            struct timespec until;
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_sec += 2;
+            pthread_cond_timedwait(&t->wake, &t->lock, &until);
+        }
+        pthread_mutex_unlock(&t->lock);
+        if (lane >= 0) batch_write(v, (unsigned)lane);
+        int64_t now = clock_mono_ns() / 1000000;
+        bool old = t->unsynced_bytes && now - t->last_sync_ms > SYNC_MS;
+        if ((sync && lane < 0) || t->unsynced_bytes > SYNC_BYTES || old) {
+            sync_store(v);
+            pthread_mutex_lock(&t->lock);
+            if (sync && lane < 0) {
+                t->sync_now = false;
+                t->sync_count++;
+                pthread_cond_broadcast(&t->wake);
+            }
+            pthread_mutex_unlock(&t->lock);
+        }
+        pthread_mutex_lock(&t->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
+enum err tables_start(struct server *v) {
+    struct tables *t = &v->tables;
+    t->due = must_alloc(sizeof *t->due * v->shards);
+    t->state = must_alloc(sizeof *t->state * v->shards);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->wake, NULL);
+    t->last_sync_ms = clock_mono_ns() / 1000000;
+    return pthread_create(&t->thread, NULL, tables_main, v) ? IO : OK;
+}
+
+void tables_stop(struct server *v) {
+    struct tables *t = &v->tables;
+    pthread_mutex_lock(&t->lock);
+    t->stop = true;
+    pthread_cond_broadcast(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+    pthread_join(t->thread, NULL);
+    free(t->due);
+    free((void *)t->state);
+}
+
+/* Every written batch is synced when this returns. Not on the tables thread. */
+void tables_sync_all(struct server *v) {
+    struct tables *t = &v->tables;
+    pthread_mutex_lock(&t->lock);
+    uint64_t want = t->sync_count + 1;
+    t->sync_now = true;
+    pthread_cond_broadcast(&t->wake);
+    while (t->sync_count < want) pthread_cond_wait(&t->wake, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void tables_hand(struct shard *s) {
+    struct server *v = s->server;
+    struct tables *t = &v->tables;
+    int state = atomic_load(&t->state[s->index]);
+    if (state == WRITTEN) {
+        engine_batch_written(s->engine);
+        uint64_t *below = must_alloc(sizeof *below * v->partitions);
+        engine_positions(s->engine, below);
+        for (uint16_t p = 0; p < v->partitions; p++)
+            if (below[p]) atomic_store(&v->written[p], below[p] - 1);
+        free(below);
+        atomic_store(&t->state[s->index], IDLE);
+        state = IDLE;
+    }
+    if (state != IDLE) return;
+    bool due = s->mono_ms - s->last_freeze_ms > FREEZE_MS || s->draining;
+    if (!due && s->mono_ms - s->last_freeze_ms > 100) due = engine_dirty_bytes(s->engine) > FREEZE_BYTES;
+    if (due && engine_freeze(s->engine)) s->last_freeze_ms = s->mono_ms;
+    struct table_batch *b = engine_batch_ready(s->engine);
+    if (!b) return;
+    pthread_mutex_lock(&t->lock);
+    t->due[s->index] = b;
+    atomic_store(&t->state[s->index], DUE);
+    pthread_cond_broadcast(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+}
