@@ -34,7 +34,7 @@ const char *err_name(enum err e);
     do {                                                                                           \
         if (__builtin_expect(!(cond), 0)) check_failed(__FILE__, __LINE__, #cond);                 \
     } while (0)
-_Noreturn void check_failed(const char *file, int line, const char *text);
+__attribute__((noreturn)) void check_failed(const char *file, int line, const char *text);
 
 /* ---- bytes: a borrowed view; never owns ---- */
 struct bytes {

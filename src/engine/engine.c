@@ -387,7 +387,7 @@ bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
         n = e->o.log->calls->poll(e->o.log, e->o.lane, records, want);
         for (size_t i = 0; i < n; i++) apply_one(e, &records[i]);
         done += n;
-    } while (n == POLL_MAX && done < max);
+    } while (n && done < max);
     if (done || later) acks_send(e);
     for (uint16_t p = 0; p < e->o.partitions; p++)
         if (e->parts[p].cells) cells_turn_end(e->parts[p].cells);

@@ -6,8 +6,9 @@
  *   'm' app user            head: created, first and last block, count, last position
  *   'M' app user block      64 entries
  *   's' app audience        shared head;   'S' app audience block   64 shared entries
- *   'l' app audience        local members head;  'L' app audience chunk   up to 256 member ids
- *   'g' app user            memberships head;  'G' app user chunk  up to 64 {audience, from position, to position (0: still in)}
+ *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 varbytes ids
+ *   'r' app user audience   u32 slot in the members' list, while in
+ *   'g' app user            u32 count of memberships;  'G' app user chunk  up to 64 {varbytes audience, u64 from, u64 to (0: still in)}
  *   'b' app user            packed varbytes of the ids that the user blocks
  *   'z' app user            packed varbytes of the ids that the user mutes
  *

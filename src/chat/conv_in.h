@@ -1,0 +1,77 @@
+/* chat, conversation side, inside: heads, members and blocks as they are stored in the conversation's partition. SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_CONV_IN_H
+#define KITH_CONV_IN_H
+
+#include "chat/chat_in.h"
+
+struct conv { /* 'A' app conv; stored as it is */
+    uint8_t type, history_all;
+    uint16_t reserved;
+    uint32_t member_count;
+    uint64_t seq; /* last given */
+    int64_t created_ms, disappear_ms;
+    uint32_t id_tail, id_flushes; /* idindex.c */
+};
+struct member { /* 'P' app conv user; stored as it is */
+    uint8_t role, blocks; /* blocks: the peer, in direct conversations */
+    uint16_t reserved;
+    uint32_t slot;
+    uint64_t joined_seq, delivered, read;
+    int64_t joined_ms;
+};
+bool conv_get(struct cells *c, struct bytes app, struct bytes conv, struct conv *out);
+void conv_set(struct step *s, struct bytes conv, const struct conv *v);
+bool member_get(struct cells *c, struct bytes app, struct bytes conv, struct bytes user, struct member *out);
+void member_set(struct step *s, struct bytes conv, struct bytes user, const struct member *m);
+/* Members in slot order; fn false stops. */
+void members_each(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, bool (*fn)(void *, struct bytes user), void *arg);
+void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role, struct bytes peer, struct bytes by);
+void member_drop(struct step *s, struct bytes conv, struct conv *v, struct bytes user);
+/* Sends a relay to each partition that has members; direct ones get the list of theirs appended to the body. */
+void conv_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body);
+void conv_meta_relay(struct step *s, struct bytes conv, const struct conv *v);
+struct bytes conv_name(struct cells *c, struct bytes app, struct bytes conv, struct bytes *out_metadata);
+const char *conv_type_name(uint8_t type);
+uint8_t conv_type_of(struct bytes name);
+
+bool message_get(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out);
+/* Writes the changed message back and tells the members. */
+void message_replace(struct step *s, struct bytes conv, const struct conv *v, const struct message *m, uint8_t event);
+/* By id: its seq, 0 when there is none. */
+uint64_t message_seq_of(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id);
+void message_answer(struct step *s, struct bytes conv, const struct message *m, int status);
+
+void idindex_add(struct step *s, struct bytes conv, struct conv *v, struct bytes id, uint64_t seq);
+/* Calls fn with each seq whose id may be this one, newest first; fn true: found. */
+uint64_t idindex_find(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id);
+
+/* Who acts: user empty means a server key. Answers 404 or 403 and returns false when they are not in it. */
+bool actor_in(struct step *s, struct bytes conv, const struct conv *v, struct bytes by, struct member *out);
+/* The same for queries of a device token. */
+bool viewer_in(struct query *q, struct bytes conv, struct member *out, struct conv *head);
+void marks_raise(struct step *s, struct bytes conv, const struct conv *v, struct bytes user, uint64_t delivered, uint64_t read);
+
+void apply_conv_put(struct step *s);
+void apply_member_put(struct step *s);
+void apply_member_delete(struct step *s);
+void apply_message(struct step *s);
+void apply_message_edit(struct step *s);
+void apply_message_delete(struct step *s);
+void apply_reaction(struct step *s);
+void apply_receipt(struct step *s);
+void apply_mark(struct step *s);
+void apply_conv_block(struct step *s);
+void apply_member_erase(struct step *s);
+enum err plan_message_post(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_list(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_get(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_patch(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_delete(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_replies(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_reaction_put(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_reaction_delete(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_receipt_post(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_receipt_list(const struct request *r, struct plan *p, struct answer *a);
+uint16_t conv_partition(const struct request *r);
+
+#endif

@@ -1,0 +1,128 @@
+/* surface: outcomes of a step, problems and answers, and what every plan needs of a request. SPDX-License-Identifier: Apache-2.0 */
+#include "surface/surface.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *code, *title;
+    int status;
+    uint8_t reason;
+    bool permanent;
+} TABLE[] = {{"", "", 200, 0, true},
+#define X(name, code, status, reason, permanent, title) {code, title, status, reason, permanent},
+             PROBLEMS(X)
+#undef X
+};
+int problem_status(enum problem p) { return TABLE[p].status; }
+uint8_t problem_reason(enum problem p) { return TABLE[p].reason; }
+bool problem_permanent(enum problem p) { return TABLE[p].permanent; }
+const char *problem_code(enum problem p) { return TABLE[p].code; }
+const char *problem_title(enum problem p) { return TABLE[p].title; }
+
+void answer_ok(struct answer *a, int status) {
+    a->status = status;
+    a->problem = PROBLEM_NONE;
+}
+
+void answer_problem(struct answer *a, enum problem p, const char *field, const char *fmt, ...) {
+    a->problem = p;
+    a->status = TABLE[p].status;
+    snprintf(a->field, sizeof a->field, "%s", field ? field : "");
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(a->detail, sizeof a->detail, fmt, ap);
+    va_end(ap);
+    /* A cut must not leave half a character. */
+    size_t n = strlen(a->detail);
+    while (n && !utf8_valid(bytes_of(a->detail, n))) a->detail[--n] = 0;
+    buf_reset(&a->body);
+}
+
+void answer_problem_json(const struct answer *a, struct buf *out) {
+    struct json_out o = {out, false};
+    jo_open_obj(&o);
+    jo_key(&o, "type");
+    char type[80];
+    snprintf(type, sizeof type, "/problems/%s", TABLE[a->problem].code);
+    jo_str(&o, bytes_str(type));
+    jo_key(&o, "title");
+    jo_str(&o, bytes_str(TABLE[a->problem].title));
+    jo_key(&o, "status");
+    jo_i64(&o, a->status);
+    jo_key(&o, "detail");
+    jo_str(&o, bytes_str(a->detail));
+    if (a->field[0]) {
+        jo_key(&o, "field");
+        jo_str(&o, bytes_str(a->field));
+    }
+    jo_close_obj(&o);
+}
+
+/* ---- outcomes ---- */
+static void *grow(struct step *s, void *list, size_t *cap, size_t size) {
+    size_t want = *cap ? *cap * 2 : 8;
+    void *bigger = arena_alloc(s->arena, want * size);
+    if (*cap) memcpy(bigger, list, *cap * size);
+    *cap = want;
+    return bigger;
+}
+
+void step_relay(struct step *s, uint16_t to, uint8_t kind, struct bytes body) {
+    if (s->relay_count == s->relay_cap) s->relays = grow(s, s->relays, &s->relay_cap, sizeof *s->relays);
+    s->relays[s->relay_count++] = (struct relay){to, kind, arena_copy(s->arena, body)};
+}
+
+void step_deliver(struct step *s, const struct delivery *d) {
+    if (s->delivery_count == s->delivery_cap) s->deliveries = grow(s, s->deliveries, &s->delivery_cap, sizeof *s->deliveries);
+    struct delivery *c = &s->deliveries[s->delivery_count++];
+    *c = *d;
+    c->user = arena_copy(s->arena, d->user);
+    c->audience = arena_copy(s->arena, d->audience);
+    c->device = arena_copy(s->arena, d->device);
+    c->entry.conversation = arena_copy(s->arena, d->entry.conversation);
+    c->entry.from = arena_copy(s->arena, d->entry.from);
+    c->entry.extra = arena_copy(s->arena, d->entry.extra);
+}
+
+/* ---- requests ---- */
+bool viewer_blocks(const struct viewer *v, struct bytes user) {
+    struct unpack u = unpack_of(v->blocks);
+    while (unpack_more(&u))
+        if (bytes_eq(unpack_bytes(&u), user)) return true;
+    return false;
+}
+
+struct bytes request_query(const struct request *r, const char *name) {
+    for (size_t i = 0; i < r->query_count; i++)
+        if (bytes_is(r->query_names[i], name)) return r->query_values[i];
+    return (struct bytes){0};
+}
+
+bool request_limit(const struct request *r, struct answer *a, unsigned *out) {
+    struct bytes v = request_query(r, "limit");
+    *out = 50;
+    if (!v.n) return true;
+    unsigned n = 0;
+    for (size_t i = 0; i < v.n; i++) n = v.p[i] < '0' || v.p[i] > '9' || n > 1000 ? 1001 : n * 10 + (v.p[i] - '0');
+    *out = n;
+    if (n >= 1 && n <= 200) return true;
+    answer_problem(a, PROBLEM_INVALID_VALUE, "limit", "limit must be a whole number from 1 to 200");
+    return false;
+}
+
+bool request_object(const struct request *r, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a) {
+    struct json_fault f;
+    if (!r->has_json) {
+        answer_problem(a, PROBLEM_MALFORMED, "", "a JSON object is needed as the body");
+        return false;
+    }
+    enum err e = json_read_object(r->json, fields, n, out, &f);
+    if (e == OK) return true;
+    enum problem p = f.kind == FAULT_UNKNOWN || f.kind == FAULT_DUPLICATE ? PROBLEM_UNKNOWN_FIELD : f.kind == FAULT_TYPE ? PROBLEM_WRONG_TYPE
+                     : f.kind == FAULT_LONG                               ? PROBLEM_TOO_LARGE
+                                                                          : PROBLEM_INVALID_VALUE;
+    answer_problem(a, p, f.field, "%s", f.words);
+    return false;
+}

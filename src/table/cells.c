@@ -1,0 +1,275 @@
+/* table: cells: one partition's state in memory over the store. Open addressing over pointers; each cell carries its key.
+ * Keeps: a dirty or in-flight cell is never evicted; neither is one touched since the last cells_turn_end. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "table/table.h"
+
+#define KEY_MAX 1024u
+#define VALUE_MAX (16u << 20)
+#define SLOTS_FIRST 64u
+
+struct full_cell {
+    struct cell c; /* first: callers hold a pointer to it */
+    struct full_cell *next_dirty;
+    uint64_t hash, generation; /* of the freeze that has it in flight */
+    uint32_t turn;             /* last touched */
+    uint16_t key_size;
+    bool dirty, used;          /* used: the clock's second chance */
+    uint8_t key[];
+};
+struct cells {
+    struct store *store;
+    uint16_t partition;
+    uint64_t budget, held, dirty_bytes, flushed;
+    uint32_t turn;
+    size_t slots, count, hand;
+    struct full_cell **table;
+    struct full_cell *dirty;
+    struct buf loading;
+};
+
+struct cells *cells_create(struct store *store, uint16_t partition, uint64_t budget_bytes) {
+    struct cells *s = must_alloc(sizeof *s);
+    s->store = store;
+    s->partition = partition;
+    s->budget = budget_bytes;
+    s->turn = 1;
+    return s;
+}
+
+void cells_free(struct cells **ps) {
+    struct cells *s = *ps;
+    if (!s) return;
+    for (size_t i = 0; i < s->slots; i++)
+        if (s->table[i]) {
+            free(s->table[i]->c.data);
+            free(s->table[i]);
+        }
+    free(s->table);
+    buf_done(&s->loading);
+    free(s);
+    *ps = NULL;
+}
+
+static struct bytes key_of(const struct full_cell *f) { return bytes_of(f->key, f->key_size); }
+static uint64_t cost(const struct full_cell *f) { return sizeof *f + f->key_size + f->c.capacity; }
+
+static size_t slot_find(const struct cells *s, uint64_t hash, struct bytes key) {
+    size_t i = hash & (s->slots - 1);
+    while (s->table[i] && !(s->table[i]->hash == hash && bytes_eq(key_of(s->table[i]), key))) i = (i + 1) & (s->slots - 1);
+    return i;
+}
+
+static void grow(struct cells *s) {
+    size_t old = s->slots;
+    struct full_cell **t = s->table;
+    s->slots = old ? old * 2 : SLOTS_FIRST;
+    s->table = must_alloc(s->slots * sizeof *s->table);
+    for (size_t i = 0; i < old; i++)
+        if (t[i]) {
+            size_t k = t[i]->hash & (s->slots - 1);
+            while (s->table[k]) k = (k + 1) & (s->slots - 1);
+            s->table[k] = t[i];
+        }
+    free(t);
+}
+
+static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
+    check(size <= VALUE_MAX);
+    if (f->c.capacity >= size) return;
+    uint32_t cap = f->c.capacity ? f->c.capacity : 16;
+    while (cap < size) cap += cap < 4096 ? cap : cap / 2;
+    s->held += cap - f->c.capacity;
+    f->c.data = must_realloc(f->c.data, cap);
+    f->c.capacity = cap;
+}
+
+static struct full_cell *load(struct cells *s, uint64_t hash, struct bytes key) {
+    check(key.n <= KEY_MAX);
+    struct full_cell *f = malloc(sizeof *f + key.n);
+    check(f);
+    memset(f, 0, sizeof *f);
+    f->hash = hash;
+    f->key_size = (uint16_t)key.n;
+    memcpy(f->key, key.p, key.n);
+    s->held += cost(f);
+    buf_reset(&s->loading);
+    enum err e = s->store->calls->get(s->store, s->partition, key, &s->loading);
+    check(e == OK || e == MISSING);
+    if (s->loading.n) {
+        value_room(s, f, (uint32_t)s->loading.n);
+        memcpy(f->c.data, s->loading.p, s->loading.n);
+        f->c.size = (uint32_t)s->loading.n;
+    }
+    return f;
+}
+
+struct cell *cells_get(struct cells *s, struct bytes key) {
+    if (s->count * 4 >= s->slots * 3) grow(s);
+    uint64_t hash = hash64(key);
+    size_t i = slot_find(s, hash, key);
+    struct full_cell *f = s->table[i];
+    if (!f) {
+        f = s->table[i] = load(s, hash, key);
+        s->count++;
+    }
+    f->turn = s->turn;
+    f->used = true;
+    return &f->c;
+}
+
+static struct full_cell *touch_dirty(struct cells *s, struct cell *c) {
+    struct full_cell *f = (struct full_cell *)c;
+    if (!f->dirty) {
+        f->dirty = true;
+        f->next_dirty = s->dirty;
+        s->dirty = f;
+        s->dirty_bytes += cost(f);
+    }
+    return f;
+}
+
+void cells_put(struct cells *s, struct cell *c, struct bytes v) {
+    struct full_cell *f = touch_dirty(s, c);
+    value_room(s, f, (uint32_t)v.n);
+    if (v.n) memcpy(c->data, v.p, v.n);
+    c->size = (uint32_t)v.n;
+}
+
+void cells_append(struct cells *s, struct cell *c, struct bytes more) {
+    struct full_cell *f = touch_dirty(s, c);
+    value_room(s, f, c->size + (uint32_t)more.n);
+    if (more.n) memcpy(c->data + c->size, more.p, more.n);
+    c->size += (uint32_t)more.n;
+    s->dirty_bytes += more.n;
+}
+
+uint8_t *cells_edit(struct cells *s, struct cell *c) {
+    touch_dirty(s, c);
+    return c->data;
+}
+
+void cells_splice(struct cells *s, struct cell *c, uint32_t at, uint32_t remove, struct bytes insert) {
+    struct full_cell *f = touch_dirty(s, c);
+    check(at <= c->size && remove <= c->size - at);
+    uint32_t size = c->size - remove + (uint32_t)insert.n, tail = c->size - at - remove;
+    value_room(s, f, size > c->size ? size : c->size);
+    if (tail) memmove(c->data + at + insert.n, c->data + at + remove, tail);
+    if (insert.n) memcpy(c->data + at, insert.p, insert.n);
+    c->size = size;
+}
+
+/* ---- eviction ---- */
+static void evict_at(struct cells *s, size_t i) {
+    struct full_cell *f = s->table[i];
+    s->held -= cost(f);
+    free(f->c.data);
+    free(f);
+    s->count--;
+    /* Close the hole: whoever probed past it moves back. */
+    size_t hole = i, k = (i + 1) & (s->slots - 1);
+    while (s->table[k]) {
+        size_t home = s->table[k]->hash & (s->slots - 1);
+        if (((k - home) & (s->slots - 1)) >= ((k - hole) & (s->slots - 1))) {
+            s->table[hole] = s->table[k];
+            hole = k;
+        }
+        k = (k + 1) & (s->slots - 1);
+    }
+    s->table[hole] = NULL;
+}
+
+void cells_turn_end(struct cells *s) {
+    enum { LOOKS = 256 }; /* bounded work a turn */
+    for (int n = 0; n < LOOKS && s->held > s->budget && s->count; n++) {
+        s->hand &= s->slots - 1;
+        struct full_cell *f = s->table[s->hand];
+        if (!f || f->dirty || f->generation > s->flushed || f->used) {
+            if (f) f->used = false;
+            s->hand++;
+            continue;
+        }
+        evict_at(s, s->hand);
+    }
+    s->turn++;
+}
+
+/* ---- flushing ---- */
+void cells_freeze(struct cells *s, struct table_batch *b, uint64_t generation) {
+    struct full_cell *f = s->dirty;
+    while (f) {
+        struct full_cell *next = f->next_dirty;
+        table_batch_add(b, s->partition, key_of(f), bytes_of(f->c.data, f->c.size));
+        f->dirty = false;
+        f->next_dirty = NULL;
+        f->generation = generation;
+        f = next;
+    }
+    s->dirty = NULL;
+    s->dirty_bytes = 0;
+}
+
+void cells_flushed(struct cells *s, uint64_t generation) {
+    check(generation >= s->flushed);
+    s->flushed = generation;
+}
+
+uint64_t cells_dirty_bytes(const struct cells *s) { return s->dirty_bytes; }
+uint64_t cells_bytes(const struct cells *s) { return s->held + s->slots * sizeof *s->table; }
+
+/* ---- whole state ---- */
+struct pair {
+    struct bytes key, value;
+};
+struct merge {
+    struct cells *s;
+    struct pair *list; /* from memory, sorted */
+    size_t n, at;
+    bool (*fn)(void *, struct bytes, struct bytes);
+    void *arg;
+    bool stopped;
+};
+
+static int pair_cmp(const void *a, const void *b) { return bytes_cmp(((const struct pair *)a)->key, ((const struct pair *)b)->key); }
+
+static bool give(struct merge *m, struct bytes key, struct bytes value) {
+    if (value.n && !m->stopped && !m->fn(m->arg, key, value)) m->stopped = true;
+    return !m->stopped;
+}
+
+static bool from_store(void *arg, struct bytes key, struct bytes value) {
+    struct merge *m = arg;
+    while (m->at < m->n && bytes_cmp(m->list[m->at].key, key) < 0) {
+        if (!give(m, m->list[m->at].key, m->list[m->at].value)) return false;
+        m->at++;
+    }
+    if (m->at < m->n && bytes_eq(m->list[m->at].key, key)) return true; /* memory has the newer one */
+    return give(m, key, value);
+}
+
+void cells_scan(struct cells *s, struct bytes prefix, bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
+    struct merge m = {.s = s, .fn = fn, .arg = arg};
+    m.list = must_alloc((s->count + 1) * sizeof *m.list);
+    for (size_t i = 0; i < s->slots; i++) {
+        struct full_cell *f = s->table[i];
+        if (!f || f->key_size < prefix.n || (prefix.n && memcmp(f->key, prefix.p, prefix.n))) continue;
+        m.list[m.n++] = (struct pair){key_of(f), bytes_of(f->c.data, f->c.size)};
+    }
+    qsort(m.list, m.n, sizeof *m.list, pair_cmp);
+    check(s->store->calls->scan(s->store, s->partition, prefix, from_store, &m) == OK);
+    while (m.at < m.n && give(&m, m.list[m.at].key, m.list[m.at].value)) m.at++;
+    free(m.list);
+}
+
+static bool add_hash(void *arg, struct bytes key, struct bytes value) {
+    if (key.n && key.p[0] == 3) return true; /* the applied position is not state */
+    *(uint64_t *)arg += hash64(key) * 0x9e3779b97f4a7c15u ^ hash64(value);
+    return true;
+}
+
+uint64_t cells_state_hash(struct cells *s) {
+    uint64_t h = 0;
+    cells_scan(s, (struct bytes){0}, add_hash, &h);
+    return h;
+}

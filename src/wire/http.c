@@ -1,0 +1,282 @@
+/* wire: HTTP/1.1 (RFC 9110, 9112) on http_parser, the only file that includes it: the parser finds the parts, this file keeps them within limits.
+ * Keeps: head and body live in two buffers bounded by HTTP_HEAD_MAX and HTTP_BODY_MAX, grown by what arrived, never by what was announced; framing that
+ * could be read in two ways (both lengths, repeated Host or length, folded lines) is refused. SPDX-License-Identifier: Apache-2.0 */
+#include <http_parser.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "wire/wire.h"
+
+#define HEADERS_MAX 64
+
+struct span {
+    uint32_t at, n;
+};
+struct http_reader {
+    http_parser parser;
+    struct buf head, body; /* head: URL, then header names and values, one after the other */
+    struct span url, names[HEADERS_MAX], values[HEADERS_MAX];
+    uint32_t header_count;
+    bool in_value, started, complete, head_complete, told_continue;
+    int status;
+    char *decoded;
+    struct http_request request;
+};
+
+static int fail(struct http_reader *r, int status) {
+    if (!r->status) r->status = status;
+    return 1;
+}
+
+static int head_add(struct http_reader *r, struct span *s, const char *p, size_t n) {
+    if (r->head.n + n > HTTP_HEAD_MAX) return fail(r, s == &r->url ? 414 : 431);
+    if (!s->n) s->at = (uint32_t)r->head.n;
+    buf_add(&r->head, p, n);
+    s->n += (uint32_t)n;
+    return 0;
+}
+
+static int on_begin(http_parser *p) {
+    struct http_reader *r = p->data;
+    r->started = true;
+    return 0;
+}
+static int on_url(http_parser *p, const char *at, size_t n) {
+    struct http_reader *r = p->data;
+    return head_add(r, &r->url, at, n);
+}
+static int on_field(http_parser *p, const char *at, size_t n) {
+    struct http_reader *r = p->data;
+    if (r->head_complete) return 0; /* trailers are dropped */
+    if (r->in_value || !r->header_count) {
+        if (r->header_count == HEADERS_MAX) return fail(r, 431);
+        r->names[r->header_count] = r->values[r->header_count] = (struct span){0, 0};
+        r->header_count++;
+        r->in_value = false;
+    }
+    return head_add(r, &r->names[r->header_count - 1], at, n);
+}
+static int on_value(http_parser *p, const char *at, size_t n) {
+    struct http_reader *r = p->data;
+    if (r->head_complete) return 0;
+    r->in_value = true;
+    return head_add(r, &r->values[r->header_count - 1], at, n);
+}
+
+static struct bytes at_span(const struct http_reader *r, struct span s) { return bytes_of(r->head.p + s.at, s.n); }
+static bool named(struct bytes v, const char *name) { return v.n == strlen(name) && strncasecmp((const char *)v.p, name, v.n) == 0; }
+
+static int header_take(struct http_reader *r, struct bytes name, struct bytes value, unsigned *hosts, unsigned *lengths, bool *chunked) {
+    struct http_request *q = &r->request;
+    struct {
+        const char *name;
+        struct bytes *to;
+    } const TAKEN[] = {{"authorization", &q->authorization}, {"content-type", &q->content_type}, {"idempotency-key", &q->idempotency_key},
+                       {"last-event-id", &q->last_event_id}, {"origin", &q->origin}, {"accept", &q->accept}};
+    for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++)
+        if (named(name, TAKEN[i].name)) *TAKEN[i].to = value;
+    if (named(name, "host")) {
+        q->host = value;
+        ++*hosts;
+    }
+    if (named(name, "content-length")) ++*lengths;
+    if (named(name, "expect")) {
+        if (!named(value, "100-continue")) return fail(r, 417);
+        q->expect_continue = true;
+    }
+    if (named(name, "transfer-encoding")) {
+        if (!named(value, "chunked")) return fail(r, 501);
+        *chunked = true;
+    }
+    return 0;
+}
+
+static int on_head(http_parser *p) {
+    struct http_reader *r = p->data;
+    unsigned hosts = 0, lengths = 0;
+    bool chunked = false;
+    r->head_complete = true;
+    for (uint32_t i = 0; i < r->header_count; i++)
+        if (header_take(r, at_span(r, r->names[i]), at_span(r, r->values[i]), &hosts, &lengths, &chunked)) return -1;
+    bool v11 = p->http_major == 1 && p->http_minor == 1;
+    if (p->http_major != 1) return fail(r, 505), -1;
+    if ((v11 && hosts != 1) || hosts > 1 || lengths > 1 || (lengths && chunked)) return fail(r, 400), -1;
+    if (lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX) return fail(r, 413), -1;
+    r->request.keep_alive = http_should_keep_alive(p);
+    return 0;
+}
+static int on_body(http_parser *p, const char *at, size_t n) {
+    struct http_reader *r = p->data;
+    if (r->body.n + n > HTTP_BODY_MAX) return fail(r, 413);
+    buf_add(&r->body, at, n);
+    return 0;
+}
+static int on_complete(http_parser *p) {
+    struct http_reader *r = p->data;
+    r->complete = true;
+    http_parser_pause(p, 1);
+    return 0;
+}
+
+static const http_parser_settings SETTINGS = {.on_message_begin = on_begin, .on_url = on_url, .on_header_field = on_field,
+                                              .on_header_value = on_value, .on_headers_complete = on_head, .on_body = on_body,
+                                              .on_message_complete = on_complete};
+
+struct http_reader *http_reader_create(void) {
+    struct http_reader *r = must_alloc(sizeof *r);
+    http_reader_next(r);
+    return r;
+}
+
+void http_reader_free(struct http_reader **pr) {
+    struct http_reader *r = *pr;
+    if (!r) return;
+    buf_done(&r->head);
+    buf_done(&r->body);
+    free(r->decoded);
+    free(r);
+    *pr = NULL;
+}
+
+void http_reader_next(struct http_reader *r) {
+    buf_done(&r->head);
+    buf_done(&r->body);
+    free(r->decoded);
+    memset(r, 0, sizeof *r);
+    http_parser_init(&r->parser, HTTP_REQUEST);
+    r->parser.data = r;
+}
+
+bool http_reader_is_empty(const struct http_reader *r) { return !r->started; }
+
+/* ---- the target ---- */
+static int hex(uint8_t c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+
+/* Percent-decodes [from, to) to *w; false on a bad escape or a zero byte. */
+static bool decode(const uint8_t *from, const uint8_t *to, bool plus, char **w, struct bytes *out) {
+    char *start = *w;
+    while (from < to) {
+        uint8_t c = *from++;
+        if (c == '%') {
+            int h, l;
+            if (to - from < 2 || (h = hex(from[0])) < 0 || (l = hex(from[1])) < 0 || !(h | l)) return false;
+            c = (uint8_t)(h << 4 | l);
+            from += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        *(*w)++ = (char)c;
+    }
+    *out = bytes_of(start, (size_t)(*w - start));
+    return utf8_valid(*out);
+}
+
+static bool target_path(struct http_request *q, const uint8_t **p, const uint8_t *end, char **w) {
+    if (*p >= end || **p != '/') return false;
+    while (*p < end && **p == '/') {
+        const uint8_t *from = ++*p;
+        while (*p < end && **p != '/' && **p != '?' && **p != '#') ++*p;
+        if (q->segment_count == HTTP_SEGMENTS_MAX || !decode(from, *p, false, w, &q->segments[q->segment_count++])) return false;
+    }
+    return true;
+}
+
+static bool target_query(struct http_request *q, const uint8_t *p, const uint8_t *end, char **w) {
+    while (p < end) {
+        const uint8_t *from = p, *eq = NULL;
+        while (p < end && *p != '&') {
+            if (*p == '=' && !eq) eq = p;
+            p++;
+        }
+        if (p > from) {
+            if (q->query_count == HTTP_QUERY_MAX) return false;
+            uint8_t i = q->query_count++;
+            if (!decode(from, eq ? eq : p, true, w, &q->query_names[i])) return false;
+            if (!decode(eq ? eq + 1 : p, p, true, w, &q->query_values[i])) return false;
+        }
+        p++;
+    }
+    return true;
+}
+
+static bool target_read(struct http_reader *r) {
+    struct http_request *q = &r->request;
+    struct bytes url = at_span(r, r->url);
+    const uint8_t *p = url.p, *end = url.p + url.n;
+    r->decoded = must_alloc(url.n + 1);
+    char *w = r->decoded;
+    if (!target_path(q, &p, end, &w)) return false;
+    const uint8_t *stop = memchr(p, '#', (size_t)(end - p));
+    if (p < end && *p == '?') return target_query(q, p + 1, stop ? stop : end, &w);
+    return true;
+}
+
+enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const struct http_request **out, bool *wants_continue) {
+    *wants_continue = false;
+    *out = &r->request;
+    size_t n = http_parser_execute(&r->parser, &SETTINGS, (const char *)in.p, in.n);
+    *used = n;
+    enum http_errno e = HTTP_PARSER_ERRNO(&r->parser);
+    if (r->complete) {
+        if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n') ++*used; /* the pause comes on the last line's end */
+        if (r->parser.upgrade) r->request.keep_alive = false;
+        r->request.method = bytes_str(http_method_str((enum http_method)r->parser.method));
+        r->request.body = buf_view(&r->body);
+        if (target_read(r)) return OK;
+        r->request.status = 400;
+        return MALFORMED;
+    }
+    if (e != HPE_OK || r->status) {
+        r->request.status = r->status ? r->status : e == HPE_INVALID_METHOD ? 501 : e == HPE_HEADER_OVERFLOW ? 431 : 400;
+        return MALFORMED;
+    }
+    if (r->head_complete && r->request.expect_continue && !r->told_continue) r->told_continue = *wants_continue = true;
+    return AGAIN;
+}
+
+/* ---- answers ---- */
+static const char *phrase(int status) {
+    switch (status) {
+#define PHRASE(num, name, string) case num: return #string;
+        HTTP_STATUS_MAP(PHRASE)
+#undef PHRASE
+    default: return "Unknown";
+    }
+}
+
+void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type, int64_t length, const char *extra) {
+    buf_fmt(b, "HTTP/1.1 %d %s\r\n", status, phrase(status));
+    if (content_type) buf_fmt(b, "Content-Type: %s\r\n", content_type);
+    if (length >= 0 && status != 204) buf_fmt(b, "Content-Length: %lld\r\n", (long long)length);
+    if (extra) buf_str(b, extra);
+    buf_str(b, keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
+}
+
+static bool header_value(struct bytes head, const char *name, struct bytes *out) {
+    size_t len = strlen(name);
+    for (size_t i = 0; i + len + 1 < head.n; i++) {
+        if ((i && head.p[i - 1] != '\n') || strncasecmp((const char *)head.p + i, name, len) != 0 || head.p[i + len] != ':') continue;
+        size_t from = i + len + 1, to;
+        while (from < head.n && head.p[from] == ' ') from++;
+        for (to = from; to < head.n && head.p[to] != '\r';) to++;
+        *out = bytes_of(head.p + from, to - from);
+        return true;
+    }
+    return false;
+}
+
+enum err http_read_response(struct bytes in, int *out_status, struct bytes *out_body, size_t *used) {
+    const uint8_t *end = memmem(in.p, in.n, "\r\n\r\n", 4);
+    if (!end) return in.n > HTTP_HEAD_MAX ? MALFORMED : AGAIN;
+    size_t head = (size_t)(end - in.p) + 4, length = 0;
+    if (!bytes_starts(in, "HTTP/1.1 ") || in.n < 13) return MALFORMED;
+    *out_status = (in.p[9] - '0') * 100 + (in.p[10] - '0') * 10 + (in.p[11] - '0');
+    struct bytes v;
+    if (header_value(bytes_of(in.p, head), "content-length", &v)) length = strtoul((const char *)v.p, NULL, 10);
+    if (in.n < head + length) return AGAIN;
+    *out_body = bytes_of(in.p + head, length);
+    *used = head + length;
+    return OK;
+}

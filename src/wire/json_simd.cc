@@ -1,0 +1,113 @@
+/* wire: JSON reading on simdjson, the only file that includes it; its face is C, no exception leaves. A json value is the library's
+ * tape reference, two words. SPDX-License-Identifier: Apache-2.0 */
+#include <simdjson.h>
+
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "wire/wire.h"
+
+using simdjson::dom::element;
+using simdjson::dom::element_type;
+
+struct json_reader {
+    simdjson::dom::parser parser;
+    json_reader() : parser(2u << 20) {}
+};
+
+static_assert(sizeof(element) == sizeof(struct json), "a value is two words");
+
+static element in(struct json v) {
+    element e;
+    std::memcpy(static_cast<void *>(&e), &v, sizeof e);
+    return e;
+}
+static struct json out(element e) {
+    struct json v;
+    std::memcpy(&v, static_cast<void *>(&e), sizeof v);
+    return v;
+}
+static struct bytes view(std::string_view s) { return bytes_of(s.data(), s.size()); }
+
+extern "C" struct json_reader *json_reader_create(void) {
+    json_reader *r = new (std::nothrow) json_reader();
+    check(r);
+    return r;
+}
+
+extern "C" void json_reader_free(struct json_reader **r) {
+    delete *r;
+    *r = nullptr;
+}
+
+extern "C" enum err json_parse(struct json_reader *r, struct bytes text, struct json *o) {
+    if (!text.n) return MALFORMED;
+    if (r->parser.max_depth() != 64 && r->parser.allocate(64u << 10, 64)) return NOMEM;
+    element e;
+    if (r->parser.parse(text.p, text.n, true).get(e)) return MALFORMED;
+    *o = out(e);
+    return OK;
+}
+
+extern "C" enum json_kind json_kind_of(struct json v) {
+    switch (in(v).type()) {
+    case element_type::ARRAY: return JSON_ARRAY;
+    case element_type::OBJECT: return JSON_OBJECT;
+    case element_type::STRING: return JSON_STRING;
+    case element_type::BOOL: return JSON_BOOL;
+    case element_type::NULL_VALUE: return JSON_NULL;
+    case element_type::INT64: return JSON_I64;
+    default: return JSON_F64;
+    }
+}
+
+extern "C" struct bytes json_string(struct json v) {
+    std::string_view s;
+    return in(v).get_string().get(s) ? bytes{nullptr, 0} : view(s);
+}
+extern "C" int64_t json_i64(struct json v) {
+    int64_t n;
+    return in(v).get_int64().get(n) ? 0 : n;
+}
+extern "C" double json_f64(struct json v) {
+    double n;
+    return in(v).get_double().get(n) ? 0 : n;
+}
+extern "C" bool json_bool(struct json v) {
+    bool b;
+    return in(v).get_bool().get(b) ? false : b;
+}
+
+extern "C" bool json_get(struct json object, const char *key, struct json *o) {
+    element e;
+    if (in(object).at_key(key).get(e)) return false;
+    *o = out(e);
+    return true;
+}
+
+extern "C" void json_each(struct json v, json_each_fn *fn, void *arg) {
+    simdjson::dom::object object;
+    simdjson::dom::array array;
+    if (!in(v).get_object().get(object)) {
+        for (auto field : object)
+            if (!fn(arg, view(field.key), out(field.value))) return;
+    } else if (!in(v).get_array().get(array)) {
+        for (element e : array)
+            if (!fn(arg, bytes{nullptr, 0}, out(e))) return;
+    }
+}
+
+extern "C" size_t json_count(struct json v) {
+    simdjson::dom::object object;
+    simdjson::dom::array array;
+    if (!in(v).get_object().get(object)) return object.size();
+    return in(v).get_array().get(array) ? 0 : array.size();
+}
+
+extern "C" void json_raw(struct json v, struct buf *o) {
+    simdjson::internal::string_builder<> b;
+    b.append(in(v));
+    std::string_view s = b.str();
+    buf_add(o, s.data(), s.size());
+}
