@@ -1,89 +1,148 @@
-/* mailbox: lists of entries in blocks of 64 to a key: own ones ('m', 'M') and those of an audience ('s', 'S'). Positions rise within a list.
- * SPDX-License-Identifier: Apache-2.0 */
+/* mailbox: entries in the order of their positions, 64 to a key: a user's own ('m' head, 'M' blocks) and an audience's ('s', 'S').
+ *
+ *   head   u64 count · u64 last position · u64 first block kept · u64 newest position trimmed
+ *   block  u32 size · entry, for the entries 64 n .. 64 n + 63
+ *
+ * Keeps: positions rise; a block is whole or gone. What is old is asked only when a block begins, so appending stays O(1). SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "mailbox/mailbox_in.h"
 
-struct list_head list_head_get(struct cells *c, char tag, struct bytes app, struct bytes owner) {
+#define TRIM_MAX 4u /* blocks a step: bounded, and still faster than blocks are made */
+
+static struct cell *head_cell(struct cells *c, char tag, struct bytes app, struct bytes owner) {
     uint8_t room[300];
+    return cells_get(c, key2(room, tag, app, owner));
+}
+
+static struct list_head head_read(const struct cell *cell) {
     struct list_head h = {0};
-    struct cell *cell = cells_get(c, key2(room, tag, app, owner));
-    if (cell->size) {
-        check(cell->size == sizeof h);
-        memcpy(&h, cell->data, sizeof h);
-    }
+    if (!cell->size) return h;
+    check(cell->size == sizeof h);
+    memcpy(&h, cell->data, sizeof h);
     return h;
 }
 
+struct list_head list_head_get(struct cells *c, char tag, struct bytes app, struct bytes owner) { return head_read(head_cell(c, tag, app, owner)); }
+
 void list_head_set(struct cells *c, char tag, struct bytes app, struct bytes owner, const struct list_head *h) {
+    cells_put(c, head_cell(c, tag, app, owner), bytes_of(h, sizeof *h));
+}
+
+static struct cell *block_cell(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t block) {
     uint8_t room[300];
-    struct cell *cell = cells_get(c, key2(room, tag, app, owner));
-    if (cell->size == sizeof *h) memcpy(cells_edit(c, cell), h, sizeof *h);
-    else cells_put(c, cell, bytes_of(h, sizeof *h));
+    return cells_get(c, key2n(room, tag == 'm' ? 'M' : 'S', app, owner, block));
 }
 
-struct cell *list_block(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t block) {
-    uint8_t room[300];
-    return cells_get(c, key2n(room, tag, app, owner, block));
-}
+static uint64_t last_block(uint64_t count) { return (count - 1) / LIST_BLOCK; }
 
-void list_append(struct step *s, char head_tag, struct bytes owner, const struct entry *e) {
-    char block_tag = head_tag == 'm' ? 'M' : 'S';
-    struct list_head h = list_head_get(s->cells, head_tag, s->app, owner);
-    check(e->position > h.last);
-    uint8_t stack[320];
-    struct buf one = {stack, 0, sizeof stack}, heap = {0};
-    size_t size = 64 + e->conversation.n + e->from.n + e->extra.n;
-    struct buf *b = size <= sizeof stack ? &one : &heap;
-    entry_encode(b, e);
-    struct cell *cell = list_block(s->cells, block_tag, s->app, owner, h.count / LIST_BLOCK);
-    uint8_t length[4] = {(uint8_t)b->n, (uint8_t)(b->n >> 8), (uint8_t)(b->n >> 16), (uint8_t)(b->n >> 24)};
-    cells_append(s->cells, cell, bytes_of(length, 4));
-    cells_append(s->cells, cell, buf_view(b));
-    buf_done(&heap);
-    h.count++;
-    h.last = e->position;
-    list_head_set(s->cells, head_tag, s->app, owner, &h);
-}
-
-/* One entry of a block at *at; false at the end. */
-static bool block_next(const struct cell *cell, uint32_t *at, struct entry *e) {
-    if (*at + 4 > cell->size) return false;
+/* Bytes of the entry at *at, which moves behind it; false at the end. */
+static bool block_step(const struct cell *cell, uint32_t *at, struct bytes *out) {
     uint32_t n;
-    memcpy(&n, cell->data + *at, 4);
-    check(entry_decode(bytes_of(cell->data + *at + 4, n), e) == OK);
-    *at += 4 + n;
+    if (*at + sizeof n > cell->size) return false;
+    memcpy(&n, cell->data + *at, sizeof n);
+    check(n <= cell->size - *at - sizeof n);
+    *out = bytes_of(cell->data + *at + sizeof n, n);
+    *at += (uint32_t)sizeof n + n;
     return true;
 }
 
-static uint64_t block_first(struct list_walk *w, uint64_t block) {
+/* Its position stands first in an entry, so that it can be asked without reading the rest. */
+static uint64_t position_of(struct bytes entry) {
+    struct unpack u = unpack_of(entry);
+    return unpack_var(&u);
+}
+
+/* ---- appending ---- */
+/* Trims the first block if nothing in it is as young as `since`: the block after it begins before that time. */
+static bool trim_one(struct step *s, char tag, struct bytes owner, struct list_head *h, int64_t since) {
     uint32_t at = 0;
+    struct bytes one;
     struct entry e;
-    return block_next(list_block(w->cells, w->tag, w->app, w->owner, block), &at, &e) ? e.position : UINT64_MAX;
+    if (h->first_block >= last_block(h->count)) return false;
+    if (!block_step(block_cell(s->cells, tag, s->app, owner, h->first_block + 1), &at, &one)) return false;
+    check(entry_decode(one, &e) == OK);
+    if (e.at_ms >= since) return false;
+    struct cell *old = block_cell(s->cells, tag, s->app, owner, h->first_block);
+    for (at = 0; block_step(old, &at, &one);) h->trimmed = position_of(one);
+    cells_put(s->cells, old, (struct bytes){0});
+    h->first_block++;
+    return true;
+}
+
+void list_append(struct step *s, char tag, struct bytes owner, const struct entry *e, int64_t retention_ms) {
+    struct cell *cell = head_cell(s->cells, tag, s->app, owner);
+    struct list_head h = head_read(cell);
+    check(e->position > h.last);
+    if (retention_ms && h.count && h.count % LIST_BLOCK == 0)
+        for (unsigned i = 0; i < TRIM_MAX && trim_one(s, tag, owner, &h, s->time_ms - retention_ms); i++) continue;
+    uint32_t bound = 64 + (uint32_t)(e->conversation.n + e->from.n + e->extra.n), size;
+    struct buf b = {arena_alloc(s->arena, bound), sizeof size, bound}; /* never grows: three lengths and four numbers fit in 64 */
+    entry_encode(&b, e);
+    check(b.cap == bound);
+    size = (uint32_t)(b.n - sizeof size);
+    memcpy(b.p, &size, sizeof size);
+    cells_append(s->cells, block_cell(s->cells, tag, s->app, owner, h.count / LIST_BLOCK), buf_view(&b));
+    h.count++;
+    h.last = e->position;
+    cells_put(s->cells, cell, bytes_of(&h, sizeof h));
+}
+
+/* ---- finding ---- */
+static uint64_t block_first(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t block) {
+    uint32_t at = 0;
+    struct bytes one;
+    check(block_step(block_cell(c, tag, app, owner, block), &at, &one));
+    return position_of(one);
+}
+
+/* The last block that begins at or before a position, else the first kept. The last is asked first: most who ask have read nearly all. */
+static uint64_t block_find_position(struct cells *c, char tag, struct bytes app, struct bytes owner, const struct list_head *h, uint64_t position) {
+    uint64_t lo = h->first_block, hi = last_block(h->count);
+    uint64_t mid = hi;
+    while (lo < hi) {
+        if (block_first(c, tag, app, owner, mid) <= position) lo = mid;
+        else hi = mid - 1;
+        mid = (lo + hi + 1) / 2;
+    }
+    return lo;
 }
 
 bool list_walk_next(struct list_walk *w) {
-    while (w->block * LIST_BLOCK < w->count) {
-        const struct cell *cell = list_block(w->cells, w->tag, w->app, w->owner, w->block);
-        while (block_next(cell, &w->at, &w->entry))
-            if (w->entry.position > w->after) return w->entry.position <= w->to;
-        w->block++;
-        w->at = 0;
+    struct bytes one;
+    for (; w->block * LIST_BLOCK < w->count; w->block++, w->at = 0) {
+        const struct cell *cell = block_cell(w->cells, w->tag, w->app, w->owner, w->block);
+        while (block_step(cell, &w->at, &one)) {
+            if (position_of(one) <= w->after) continue;
+            check(entry_decode(one, &w->entry) == OK);
+            return w->entry.position <= w->to;
+        }
     }
     return false;
 }
 
-/* Positioned on the first entry with after < position <= to. false: there is none. */
-bool list_walk_begin(struct list_walk *w, struct cells *c, char head_tag, struct bytes app, struct bytes owner, uint64_t after, uint64_t to) {
-    struct list_head h = list_head_get(c, head_tag, app, owner);
+bool list_walk_begin(struct list_walk *w, struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t after, uint64_t to) {
+    struct list_head h = list_head_get(c, tag, app, owner);
     if (!h.count || h.last <= after) return false;
-    *w = (struct list_walk){.cells = c, .tag = head_tag == 'm' ? 'M' : 'S', .app = app, .owner = owner, .after = after, .to = to, .count = h.count};
-    uint64_t lo = h.first_block, hi = (h.count - 1) / LIST_BLOCK; /* last block whose first position is <= after */
-    while (lo < hi) {
-        uint64_t mid = (lo + hi + 1) / 2;
-        if (block_first(w, mid) <= after) lo = mid;
-        else hi = mid - 1;
-    }
-    w->block = lo;
+    *w = (struct list_walk){.cells = c, .tag = tag, .app = app, .owner = owner, .after = after, .to = to, .count = h.count};
+    w->block = block_find_position(c, tag, app, owner, &h, after);
     return list_walk_next(w);
+}
+
+uint64_t list_last_in(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t from, uint64_t to) {
+    struct list_head h = list_head_get(c, tag, app, owner);
+    if (!h.count || h.last <= from) return 0;
+    if (h.last <= to) return h.last;
+    uint64_t last = 0;
+    uint32_t at = 0;
+    struct bytes one;
+    const struct cell *cell = block_cell(c, tag, app, owner, block_find_position(c, tag, app, owner, &h, to));
+    while (block_step(cell, &at, &one) && position_of(one) <= to) last = position_of(one);
+    return last > from ? last : 0;
+}
+
+void list_clear(struct cells *c, char tag, struct bytes app, struct bytes owner) {
+    struct list_head h = list_head_get(c, tag, app, owner);
+    for (uint64_t b = h.first_block; b * LIST_BLOCK < h.count; b++) cells_put(c, block_cell(c, tag, app, owner, b), (struct bytes){0});
+    cells_put(c, head_cell(c, tag, app, owner), (struct bytes){0});
 }

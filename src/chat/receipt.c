@@ -1,0 +1,156 @@
+/* chat, conversation side: receipts: one pair of marks a member, which only move forward. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "chat/conv_in.h"
+
+void marks_raise(struct step *s, struct bytes conv, const struct conv *v, struct bytes user, uint64_t delivered, uint64_t read) {
+    struct member m;
+    if (!member_get(s->cells, s->app, conv, user, &m)) return;
+    if (delivered > v->seq) delivered = v->seq;
+    if (read > v->seq) read = v->seq;
+    if (read > delivered) delivered = read;
+    if (delivered <= m.delivered && read <= m.read) return;
+    if (delivered > m.delivered) m.delivered = delivered;
+    if (read > m.read) m.read = read;
+    member_set(s, conv, user, &m);
+    bool push = v->type == CONV_DIRECT || (v->type == CONV_GROUP && v->member_count <= RECEIPT_PUSH_MEMBERS_MAX);
+    struct buf b = {0};
+    pack_bytes(&b, conv);
+    pack_u8(&b, v->type);
+    pack_bytes(&b, user);
+    pack_var(&b, m.delivered);
+    pack_var(&b, m.read);
+    pack_u8(&b, push);
+    if (push) {
+        conv_broadcast(s, conv, v, KIND_COPY_RECEIPT, buf_view(&b));
+    } else {
+        pack_var(&b, 0);
+        step_relay(s, partition_of_user(s->app, user, s->partitions), KIND_COPY_RECEIPT, buf_view(&b));
+    }
+    buf_done(&b);
+}
+
+void apply_receipt(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
+    uint64_t delivered = unpack_var(&u), read = unpack_var(&u);
+    struct conv v;
+    struct member m;
+    if (!conv_get(s->cells, s->app, conv, &v) || !member_get(s->cells, s->app, conv, user, &m)) {
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s' with '%.*s' in it", (int)conv.n, (const char *)conv.p, (int)user.n,
+                       (const char *)user.p);
+        return;
+    }
+    if (delivered > v.seq || read > v.seq) {
+        answer_problem(s->answer, PROBLEM_INVALID_VALUE, read > v.seq ? "read" : "delivered", "the newest message here has seq %llu", (unsigned long long)v.seq);
+        return;
+    }
+    marks_raise(s, conv, &v, user, delivered, read);
+    answer_ok(s->answer, 200);
+    if (!s->wanted || !member_get(s->cells, s->app, conv, user, &m)) return;
+    buf_fmt(&s->answer->body, "{\"user\":\"%.*s\",\"delivered\":%llu,\"read\":%llu}", (int)user.n, (const char *)user.p,
+            (unsigned long long)m.delivered, (unsigned long long)m.read);
+}
+
+void apply_mark(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
+    uint64_t delivered = unpack_var(&u), read = unpack_var(&u);
+    struct conv v;
+    answer_ok(s->answer, 200);
+    if (conv_get(s->cells, s->app, conv, &v)) marks_raise(s, conv, &v, user, delivered, read);
+}
+
+enum err plan_receipt_post(const struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field FIELDS[] = {{"delivered", JSON_I64, false, false, 0}, {"read", JSON_I64, false, false, 0}};
+    struct json_value f[2];
+    if (!request_object(r, FIELDS, 2, f, a)) return REFUSED;
+    if (!r->who.user.n) return answer_problem(a, PROBLEM_INVALID_VALUE, "user", "a server key names whose receipt it is by ?user="), REFUSED;
+    if (!f[0].present && !f[1].present) return answer_problem(a, PROBLEM_INVALID_VALUE, "read", "give 'delivered', 'read' or both"), REFUSED;
+    p->partition = conv_partition(r);
+    p->kind = KIND_RECEIPT;
+    pack_bytes(&p->body, r->params[0]);
+    pack_bytes(&p->body, r->who.user);
+    for (int i = 0; i < 2; i++) {
+        int64_t v = f[i].present ? json_i64(f[i].v) : 0;
+        if (v < 0) return answer_problem(a, PROBLEM_INVALID_VALUE, FIELDS[i].name, "a seq is not negative"), REFUSED;
+        pack_var(&p->body, (uint64_t)v);
+    }
+    return OK;
+}
+
+/* ---- GET receipts: newest readers first ---- */
+struct mark {
+    struct bytes user;
+    uint64_t delivered, read;
+};
+struct marks {
+    struct query *q;
+    struct mark *list;
+    size_t n;
+};
+static bool mark_take(void *arg, struct bytes user) {
+    struct marks *l = arg;
+    struct member m;
+    if (member_get(l->q->cells, l->q->request->who.app, l->q->request->params[0], user, &m)) l->list[l->n++] = (struct mark){user, m.delivered, m.read};
+    return true;
+}
+static int mark_cmp(const void *a, const void *b) {
+    const struct mark *x = a, *y = b;
+    if (x->read != y->read) return x->read < y->read ? 1 : -1;
+    if (x->delivered != y->delivered) return x->delivered < y->delivered ? 1 : -1;
+    return bytes_cmp(x->user, y->user);
+}
+
+static void query_receipts(struct query *q) {
+    const struct request *r = q->request;
+    unsigned limit = *(unsigned *)r->args;
+    struct conv v;
+    struct member me;
+    uint64_t from;
+    if (!viewer_in(q, r->params[0], &me, &v)) return;
+    if (cursor_parse(request_query(r, "cursor"), r->epoch, &from) != OK) {
+        answer_problem(q->answer, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
+        return;
+    }
+    struct marks l = {q, must_alloc((v.member_count + 1u) * sizeof(struct mark)), 0};
+    members_each(q->cells, r->who.app, r->params[0], &v, mark_take, &l);
+    qsort(l.list, l.n, sizeof *l.list, mark_cmp);
+    struct json_out o = {&q->answer->body, false};
+    answer_ok(q->answer, 200);
+    jo_open_obj(&o);
+    jo_key(&o, "items");
+    jo_open_arr(&o);
+    size_t i = (size_t)from;
+    for (; i < l.n && i < from + limit; i++) {
+        jo_open_obj(&o);
+        jo_key(&o, "user");
+        jo_str(&o, l.list[i].user);
+        jo_key(&o, "delivered");
+        jo_u64(&o, l.list[i].delivered);
+        jo_key(&o, "read");
+        jo_u64(&o, l.list[i].read);
+        jo_close_obj(&o);
+    }
+    jo_close_arr(&o);
+    jo_key(&o, "next");
+    if (i < l.n) {
+        buf_char(o.b, '"');
+        cursor_format(o.b, r->epoch, i);
+        buf_char(o.b, '"');
+        o.comma = true;
+    } else {
+        jo_null(&o);
+    }
+    jo_close_obj(&o);
+    free(l.list);
+}
+enum err plan_receipt_list(const struct request *r, struct plan *p, struct answer *a) {
+    unsigned *limit = arena_alloc(r->arena, sizeof *limit);
+    if (!request_limit(r, a, limit)) return REFUSED;
+    ((struct request *)(uintptr_t)r)->args = limit;
+    p->partition = conv_partition(r);
+    p->query = query_receipts;
+    return OK;
+}
