@@ -76,8 +76,8 @@ void list_append(struct step *s, char tag, struct bytes owner, const struct entr
     check(e->position > h.last);
     if (retention_ms && h.count && h.count % LIST_BLOCK == 0)
         for (unsigned i = 0; i < TRIM_MAX && trim_one(s, tag, owner, &h, s->time_ms - retention_ms); i++) continue;
-    uint32_t bound = 64 + (uint32_t)(e->conversation.n + e->from.n + e->extra.n), size;
-    struct buf b = {arena_alloc(s->arena, bound), sizeof size, bound}; /* never grows: three lengths and four numbers fit in 64 */
+    uint32_t bound = 96 + (uint32_t)(e->conversation.n + e->from.n + e->extra.n), size;
+    struct buf b = {arena_alloc(s->arena, bound), sizeof size, bound}; /* never grows: the size and seven numbers of at most 10 bytes fit in 96 */
     entry_encode(&b, e);
     check(b.cap == bound);
     size = (uint32_t)(b.n - sizeof size);

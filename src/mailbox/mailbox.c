@@ -1,10 +1,12 @@
-/* mailbox: users' lists, the merge with their audiences', and whom they block and mute. Pure where a step is given. SPDX-License-Identifier: Apache-2.0 */
+/* mailbox: users made and erased, what is appended to them, whom they block and mute. Pure where a step is given.
+ * Keeps: 'y' counts, for each user, who in this partition blocks them. SPDX-License-Identifier: Apache-2.0 */
 #include "mailbox/mailbox.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "mailbox/mailbox_in.h"
+
+const int64_t mailbox_retention_ms = 30ll * 24 * 3600 * 1000;
 
 static struct cell *cell_of(struct cells *c, char tag, struct bytes app, struct bytes id) {
     uint8_t room[300];
@@ -21,219 +23,23 @@ bool mailbox_ensure(struct step *s, struct bytes user) {
     return true;
 }
 
-static struct entry stamped(const struct step *s, const struct entry *e) {
-    struct entry n = *e;
-    n.position = s->position;
-    n.at_ms = s->time_ms;
-    return n;
+static void append(struct step *s, char tag, struct bytes owner, struct delivery *d, const struct entry *e) {
+    d->kind = DELIVER_ENTRY;
+    d->entry = *e;
+    d->entry.position = s->position;
+    d->entry.at_ms = s->time_ms;
+    list_append(s, tag, owner, &d->entry, mailbox_retention_ms);
+    step_deliver(s, d);
 }
 
 void mailbox_append(struct step *s, struct bytes user, const struct entry *e) {
-    struct entry n = stamped(s, e);
-    list_append(s, 'm', user, &n);
-    struct delivery d = {.kind = DELIVER_ENTRY, .user = user, .entry = n};
-    step_deliver(s, &d);
+    struct delivery d = {.user = user};
+    if (mailbox_known(s->cells, s->app, user)) append(s, 'm', user, &d, e);
 }
 
 void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e) {
-    struct entry n = stamped(s, e);
-    list_append(s, 's', audience, &n);
-    struct delivery d = {.kind = DELIVER_ENTRY, .audience = audience, .entry = n};
-    step_deliver(s, &d);
-}
-
-/* ---- walking: the merge of own entries and those of audiences, by position ---- */
-struct merge {
-    struct list_walk *walks;
-    size_t n, cap;
-    struct cells *cells;
-    struct bytes app;
-    uint64_t after;
-};
-
-static void merge_add(struct merge *m, char head_tag, struct bytes owner, uint64_t after, uint64_t to) {
-    if (m->n == m->cap) {
-        m->cap = m->cap ? m->cap * 2 : 8;
-        m->walks = must_realloc(m->walks, m->cap * sizeof *m->walks);
-    }
-    if (list_walk_begin(&m->walks[m->n], m->cells, head_tag, m->app, owner, after, to)) m->n++;
-}
-
-static bool merge_membership(void *arg, const struct membership *g) {
-    struct merge *m = arg;
-    if (!g->to || g->to > m->after) merge_add(m, 's', g->audience, g->from > m->after ? g->from : m->after, g->to ? g->to : UINT64_MAX);
-    return true;
-}
-
-size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after, size_t limit,
-                    bool (*fn)(void *, const struct entry *), void *arg) {
-    struct merge m = {.cells = c, .app = app, .after = after};
-    merge_add(&m, 'm', user, after, UINT64_MAX);
-    memberships_each(c, app, user, merge_membership, &m);
-    size_t given = 0;
-    while (m.n && given < limit) {
-        size_t least = 0;
-        for (size_t i = 1; i < m.n; i++)
-            if (m.walks[i].entry.position < m.walks[least].entry.position) least = i;
-        given++;
-        if (!fn(arg, &m.walks[least].entry)) break;
-        if (!list_walk_next(&m.walks[least])) m.walks[least] = m.walks[--m.n];
-    }
-    free(m.walks);
-    return given;
-}
-
-struct newest {
-    struct cells *cells;
-    struct bytes app;
-    uint64_t last;
-};
-static bool newest_of(void *arg, const struct membership *g) {
-    struct newest *w = arg;
-    uint64_t last = list_head_get(w->cells, 's', w->app, g->audience).last;
-    if (g->to && last > g->to) last = g->to;
-    if (last > g->from && last > w->last) w->last = last;
-    return true;
-}
-
-uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user) {
-    struct newest w = {c, app, list_head_get(c, 'm', app, user).last};
-    memberships_each(c, app, user, newest_of, &w);
-    return w.last;
-}
-
-uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user) {
-    (void)c;
-    (void)app;
-    (void)user;
-    return 1; /* entries are kept for good; a retention would be asked here */
-}
-
-/* ---- memberships ---- */
-static struct cell *memberships_chunk(struct cells *c, struct bytes app, struct bytes user, uint64_t chunk) {
-    uint8_t room[300];
-    return cells_get(c, key2n(room, 'G', app, user, chunk));
-}
-static uint32_t count_get(struct cells *c, char tag, struct bytes app, struct bytes id) {
-    struct cell *cell = cell_of(c, tag, app, id);
-    uint32_t n = 0;
-    if (cell->size) memcpy(&n, cell->data, 4);
-    return n;
-}
-static void count_set(struct cells *c, char tag, struct bytes app, struct bytes id, uint32_t n) {
-    cells_put(c, cell_of(c, tag, app, id), bytes_of(&n, 4));
-}
-
-static bool membership_read(struct unpack *u, struct membership *g) {
-    if (!unpack_more(u)) return false;
-    g->audience = unpack_bytes(u);
-    g->from = unpack_u64(u);
-    g->to = unpack_u64(u);
-    check(!u->bad);
-    return true;
-}
-
-void memberships_each(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *, const struct membership *), void *arg) {
-    uint32_t n = count_get(c, 'g', app, user);
-    for (uint32_t chunk = 0; chunk * MEMBERSHIPS_CHUNK < n; chunk++) {
-        struct unpack u = unpack_of(view_of(memberships_chunk(c, app, user, chunk)));
-        struct membership g;
-        while (membership_read(&u, &g))
-            if (!fn(arg, &g)) return;
-    }
-}
-
-/* ---- members of an audience in this partition ---- */
-static struct cell *members_chunk(struct cells *c, struct bytes app, struct bytes audience, uint64_t chunk) {
-    uint8_t room[300];
-    return cells_get(c, key2n(room, 'L', app, audience, chunk));
-}
-static struct cell *slot_cell(struct cells *c, struct bytes app, struct bytes user, struct bytes audience) {
-    uint8_t room[300];
-    return cells_get(c, key3(room, 'r', app, user, audience));
-}
-
-bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience) { return slot_cell(c, app, user, audience)->size != 0; }
-uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience) { return count_get(c, 'l', app, audience); }
-
-void mailbox_members(struct cells *c, struct bytes app, struct bytes audience, bool (*fn)(void *, struct bytes), void *arg) {
-    uint32_t n = count_get(c, 'l', app, audience);
-    for (uint32_t chunk = 0; chunk * MEMBERS_CHUNK < n; chunk++) {
-        struct unpack u = unpack_of(view_of(members_chunk(c, app, audience, chunk)));
-        while (unpack_more(&u))
-            if (!fn(arg, unpack_bytes(&u))) return;
-    }
-}
-
-void mailbox_join(struct step *s, struct bytes user, struct bytes audience) {
-    struct cell *slot = slot_cell(s->cells, s->app, user, audience);
-    if (slot->size) return;
-    uint32_t n = count_get(s->cells, 'l', s->app, audience);
-    cells_put(s->cells, slot, bytes_of(&n, 4));
-    struct buf b = {0};
-    pack_bytes(&b, user);
-    cells_append(s->cells, members_chunk(s->cells, s->app, audience, n / MEMBERS_CHUNK), buf_view(&b));
-    count_set(s->cells, 'l', s->app, audience, n + 1);
-    buf_reset(&b);
-    pack_bytes(&b, audience);
-    pack_u64(&b, s->position);
-    pack_u64(&b, 0);
-    uint32_t g = count_get(s->cells, 'g', s->app, user);
-    cells_append(s->cells, memberships_chunk(s->cells, s->app, user, g / MEMBERSHIPS_CHUNK), buf_view(&b));
-    count_set(s->cells, 'g', s->app, user, g + 1);
-    buf_done(&b);
-}
-
-/* Where the nth id of a chunk lies. */
-static struct bytes member_at(const struct cell *chunk, uint32_t n, uint32_t *out_at, uint32_t *out_size) {
-    struct unpack u = unpack_of(view_of(chunk));
-    struct bytes id = {0};
-    for (uint32_t i = 0; i <= n; i++) {
-        *out_at = (uint32_t)(u.p - chunk->data);
-        id = unpack_bytes(&u);
-    }
-    check(!u.bad);
-    *out_size = (uint32_t)(u.p - chunk->data) - *out_at;
-    return id;
-}
-
-/* The last member takes the place of the one who leaves. */
-static void member_remove(struct step *s, struct bytes audience, uint32_t slot) {
-    uint32_t n = count_get(s->cells, 'l', s->app, audience), at, size, last_at, last_size;
-    struct cell *chunk = members_chunk(s->cells, s->app, audience, slot / MEMBERS_CHUNK);
-    struct cell *last = members_chunk(s->cells, s->app, audience, (n - 1) / MEMBERS_CHUNK);
-    struct bytes moved = arena_copy(s->arena, member_at(last, (n - 1) % MEMBERS_CHUNK, &last_at, &last_size));
-    cells_splice(s->cells, last, last_at, last_size, (struct bytes){0});
-    if (slot != n - 1) {
-        struct buf b = {0};
-        pack_bytes(&b, moved);
-        member_at(chunk, slot % MEMBERS_CHUNK, &at, &size);
-        cells_splice(s->cells, chunk, at, size, buf_view(&b));
-        buf_done(&b);
-        cells_put(s->cells, slot_cell(s->cells, s->app, moved, audience), bytes_of(&slot, 4));
-    }
-    count_set(s->cells, 'l', s->app, audience, n - 1);
-}
-
-void mailbox_leave(struct step *s, struct bytes user, struct bytes audience) {
-    struct cell *cell = slot_cell(s->cells, s->app, user, audience);
-    if (!cell->size) return;
-    uint32_t slot;
-    memcpy(&slot, cell->data, 4);
-    cells_put(s->cells, cell, (struct bytes){0});
-    member_remove(s, audience, slot);
-    uint32_t n = count_get(s->cells, 'g', s->app, user);
-    for (uint32_t chunk = 0; chunk * MEMBERSHIPS_CHUNK < n; chunk++) {
-        struct cell *c = memberships_chunk(s->cells, s->app, user, chunk);
-        struct unpack u = unpack_of(view_of(c));
-        struct membership g;
-        while (membership_read(&u, &g)) {
-            if (g.to || !bytes_eq(g.audience, audience)) continue;
-            uint64_t to = s->position;
-            cells_splice(s->cells, c, (uint32_t)(u.p - c->data) - 8, 8, bytes_of(&to, 8));
-            return;
-        }
-    }
+    struct delivery d = {.audience = audience};
+    append(s, 's', audience, &d, e);
 }
 
 /* ---- blocks and mutes: packed ids ---- */
@@ -249,21 +55,31 @@ static bool ids_have(struct bytes packed, struct bytes id, uint32_t *out_at, uin
     return false;
 }
 
-static void ids_set(struct step *s, char tag, struct bytes user, struct bytes other, bool on) {
+/* false: it was so already. */
+static bool ids_set(struct step *s, char tag, struct bytes user, struct bytes other, bool on) {
     struct cell *c = cell_of(s->cells, tag, s->app, user);
     uint32_t at, size;
-    if (ids_have(view_of(c), other, &at, &size) == on) return;
-    if (!on) {
-        cells_splice(s->cells, c, at, size, (struct bytes){0});
-        return;
-    }
+    if (ids_have(view_of(c), other, &at, &size) == on) return false;
     struct buf b = {0};
     pack_bytes(&b, other);
-    cells_append(s->cells, c, buf_view(&b));
+    if (on) cells_append(s->cells, c, buf_view(&b));
+    else cells_splice(s->cells, c, at, size, (struct bytes){0});
     buf_done(&b);
+    return true;
 }
 
-void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on) { ids_set(s, 'b', user, other, on); }
+static void blockers_count(struct step *s, struct bytes other, bool more) {
+    struct cell *c = cell_of(s->cells, 'y', s->app, other);
+    uint32_t n = 0;
+    if (c->size) memcpy(&n, c->data, sizeof n);
+    check(more || n);
+    n = more ? n + 1 : n - 1;
+    cells_put(s->cells, c, bytes_of(&n, n ? sizeof n : 0));
+}
+
+void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on) {
+    if (ids_set(s, 'b', user, other, on)) blockers_count(s, other, on);
+}
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on) { ids_set(s, 'z', user, other, on); }
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(cell_of(c, 'b', app, user)); }
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(cell_of(c, 'z', app, user)); }
@@ -271,26 +87,13 @@ bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct
     uint32_t at, size;
     return ids_have(mailbox_block_list(c, app, user), other, &at, &size);
 }
-
-struct leaving {
-    struct step *s;
-    struct bytes *list;
-    size_t n;
-};
-static bool leave_note(void *arg, const struct membership *g) {
-    struct leaving *l = arg;
-    if (!g->to) l->list[l->n++] = arena_copy(l->s->arena, g->audience);
-    return true;
-}
+bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other) { return cell_of(c, 'y', app, other)->size != 0; }
 
 void mailbox_erase(struct step *s, struct bytes user) {
-    uint32_t n = count_get(s->cells, 'g', s->app, user);
-    struct leaving l = {s, arena_alloc(s->arena, (n + 1) * sizeof(struct bytes)), 0};
-    memberships_each(s->cells, s->app, user, leave_note, &l);
-    for (size_t i = 0; i < l.n; i++) mailbox_leave(s, user, l.list[i]);
-    for (uint32_t chunk = 0; chunk * MEMBERSHIPS_CHUNK < n; chunk++)
-        cells_put(s->cells, memberships_chunk(s->cells, s->app, user, chunk), (struct bytes){0});
-    struct list_head h = list_head_get(s->cells, 'm', s->app, user);
-    for (uint64_t b = h.first_block; b * LIST_BLOCK < h.count; b++) cells_put(s->cells, list_block(s->cells, 'M', s->app, user, b), (struct bytes){0});
-    for (const char *tag = "mgbz"; *tag; tag++) cells_put(s->cells, cell_of(s->cells, *tag, s->app, user), (struct bytes){0});
+    members_forget(s, user);
+    struct unpack u = unpack_of(mailbox_block_list(s->cells, s->app, user));
+    while (unpack_more(&u)) blockers_count(s, unpack_bytes(&u), false);
+    list_clear(s->cells, 'm', s->app, user);
+    cells_put(s->cells, cell_of(s->cells, 'b', s->app, user), (struct bytes){0});
+    cells_put(s->cells, cell_of(s->cells, 'z', s->app, user), (struct bytes){0});
 }

@@ -3,13 +3,13 @@
  * A user's mailbox is the merge, by position, of their own entries and of the shared entries of each audience (group or channel conversation) they
  * belonged to at that position. Nothing is copied for each member. Entries of one user: packed in blocks of 64 to a key.
  *
- *   'm' app user            head: created, first and last block, count, last position
- *   'M' app user block      64 entries
- *   's' app audience        shared head;   'S' app audience block   64 shared entries
- *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 varbytes ids
- *   'r' app user audience   u32 slot in the members' list, while in
- *   'g' app user            u32 count of memberships;  'G' app user chunk  up to 64 {varbytes audience, u64 from, u64 to (0: still in)}
- *   'b' app user            packed varbytes of the ids that the user blocks
+ *   'm' app user            head: u64 count, last position, first block kept, newest position trimmed;  'M' app user block   64 entries
+ *   's' app audience        the same of an audience's shared entries;                                   'S' app audience block   64 shared entries
+ *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 ids
+ *   'g' app user            u32 count of memberships;    'G' app user chunk   up to 64 {varbytes audience, u64 from, u64 to (0: still in)}
+ *   'h' app user            u32 count of ties;           'h' app user chunk   up to 64 {u8 type, varbytes conversation, varbytes peer}
+ *   'r' app user audience   where these three keep this pair: u32 slots + 1 of member, open membership and tie; 0: none
+ *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32: how many here block this user
  *   'z' app user            packed varbytes of the ids that the user mutes
  *
  * Invariants: positions rise; at most one entry a user and position; an entry is seen through an audience only for from < position <= to.
@@ -23,7 +23,10 @@
 bool mailbox_ensure(struct step *s, struct bytes user);
 bool mailbox_known(struct cells *c, struct bytes app, struct bytes user);
 
-/* e->position and at_ms are set from the step. Adds DELIVER_ENTRY. */
+/* Entries older than this go, a block at a time, when the list they are in grows; 0 keeps all. Part of what apply computes: it never differs between nodes. */
+extern const int64_t mailbox_retention_ms;
+
+/* e->position and at_ms are set from the step. Adds DELIVER_ENTRY. A user who is not known (erased meanwhile) gets nothing. */
 void mailbox_append(struct step *s, struct bytes user, const struct entry *e);
 void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e);
 
@@ -31,22 +34,35 @@ void mailbox_append_shared(struct step *s, struct bytes audience, const struct e
 void mailbox_join(struct step *s, struct bytes user, struct bytes audience);
 void mailbox_leave(struct step *s, struct bytes user, struct bytes audience);
 bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience);
-/* Local members of an audience, in joining order. fn false stops. */
+/* Local members of an audience, in no promised order (the last takes the place of one who leaves). fn false stops and must not edit. */
 void mailbox_members(struct cells *c, struct bytes app, struct bytes audience, bool (*fn)(void *arg, struct bytes user), void *arg);
 uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience); /* in this partition */
 
-/* Every entry with position > after, oldest first, up to limit; fn false stops. Views valid during fn. Cost: O(blocks touched + audiences). */
+/* Every entry with position > after, oldest first, up to limit; fn false stops, and must not edit. Views valid during fn.
+ * Returns how many fn was given. Cost: O(audiences + k log audiences + log blocks for each audience with news). */
 size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after, size_t limit,
                     bool (*fn)(void *arg, const struct entry *e), void *arg);
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);  /* newest position of any entry they see; 0: none */
 uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user); /* cursors before it - 1 are past retention; 1 when nothing was trimmed */
 
+/* The conversations a user is in now, of any type: whom a block or an erasure must be told. */
+struct tie {
+    uint8_t type;
+    struct bytes conversation, peer; /* peer: the other of a direct conversation, else empty */
+};
+void mailbox_tie(struct step *s, struct bytes user, const struct tie *t);            /* Idempotent, as is: */
+void mailbox_untie(struct step *s, struct bytes user, struct bytes conversation);
+/* In no promised order. fn false stops, and must not edit. */
+void mailbox_ties(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *arg, const struct tie *t), void *arg);
+uint64_t mailbox_tie_count(struct cells *c, struct bytes app, struct bytes user);
+
 void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on);
 bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other);
+bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other); /* by anyone in this partition */
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user); /* packed varbytes; view until the next edit */
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on);
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user);
-/* Removes the whole mailbox, memberships included. The caller has sent what must be told elsewhere. */
+/* Removes the whole mailbox, memberships and ties included. The caller has sent what must be told elsewhere. */
 void mailbox_erase(struct step *s, struct bytes user);
 
 #endif
