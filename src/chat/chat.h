@@ -7,7 +7,11 @@
 
 #include "mailbox/mailbox.h"
 
-extern const struct surface chat_surface;
+/* Two surfaces to the engine, which only meet by relays. */
+struct chat_halves {
+    struct surface conversation, member;
+};
+struct chat_halves chat_halves(void);
 
 /* Renders what an entry shows to this user now (the partition's copy is read, so a late reader sees the edited text): members of a JSON object without
  * braces: for messages the message's, for receipts {conversation,user,delivered,read}. false: it must not be delivered at all (blocked: skip silently).
