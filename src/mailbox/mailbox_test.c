@@ -1,0 +1,368 @@
+/* mailbox, tested: stories of joining and leaving, trimming, blocking and erasing; then random acts against a model that copies each entry to each who may see
+ * it; then the same acts with and without memory to spare, which must leave the same state. SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mailbox/mailbox.h"
+
+#define APP BYTES("app")
+#define DAY (24ll * 3600 * 1000)
+
+/* ---- a partition to act on ---- */
+struct world {
+    struct store *store;
+    struct cells *cells;
+    struct arena arena;
+    uint64_t position, generation, batches;
+    int64_t time_ms;
+    struct step step;
+    struct answer answer;
+};
+
+static void world_open(struct world *w, uint64_t budget) {
+    memset(w, 0, sizeof *w);
+    w->store = store_create_memory();
+    w->cells = cells_create(w->store, 0, budget);
+    w->time_ms = 1700000000000;
+}
+static void world_close(struct world *w) {
+    cells_free(&w->cells);
+    w->store->calls->close(w->store);
+    arena_done(&w->arena);
+}
+static struct step *act(struct world *w) {
+    arena_reset(&w->arena);
+    w->step = (struct step){.cells = w->cells, .partitions = 1, .position = ++w->position, .time_ms = w->time_ms, .app = APP, .arena = &w->arena, .answer = &w->answer};
+    return &w->step;
+}
+static void world_flush(struct world *w) {
+    struct table_batch b = {0};
+    cells_freeze(w->cells, &b, ++w->generation);
+    assert_int_equal(w->store->calls->write(w->store, &b), OK);
+    buf_done(&b.data);
+    cells_flushed(w->cells, w->generation);
+}
+
+static struct bytes name_of(char *room, char what, uint64_t n) { return bytes_of(room, (size_t)sprintf(room, "%c%llu", what, (unsigned long long)n)); }
+
+struct seen {
+    uint64_t list[4096], stop;
+    size_t n;
+};
+static bool see(void *arg, const struct entry *e) {
+    struct seen *s = arg;
+    s->list[s->n++] = e->position;
+    return s->n != s->stop;
+}
+static struct seen *walk(struct world *w, struct bytes user, uint64_t after, size_t limit) {
+    static struct seen s;
+    s.n = s.stop = 0;
+    assert_int_equal(mailbox_walk(w->cells, APP, user, after, limit, see, &s), s.n);
+    return &s;
+}
+static uint64_t own(struct world *w, struct bytes user) {
+    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = BYTES("d"), .seq = 7, .from = BYTES("someone")};
+    mailbox_append(act(w), user, &e);
+    return w->position;
+}
+static uint64_t shared(struct world *w, struct bytes audience) {
+    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = audience, .seq = 7, .from = BYTES("someone")};
+    mailbox_append_shared(act(w), audience, &e);
+    return w->position;
+}
+
+/* ---- stories ---- */
+static void member_sees_only_while_in(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    struct bytes ann = BYTES("ann"), g = BYTES("g");
+    assert_true(mailbox_ensure(act(&w), ann));
+    assert_false(mailbox_ensure(act(&w), ann));
+    shared(&w, g);
+    mailbox_join(act(&w), ann, g);
+    mailbox_join(act(&w), ann, g);
+    assert_int_equal(mailbox_member_count(w.cells, APP, g), 1);
+    uint64_t a = shared(&w, g), b = own(&w, ann);
+    mailbox_leave(act(&w), ann, g);
+    shared(&w, g);
+    assert_false(mailbox_is_in(w.cells, APP, ann, g));
+    assert_int_equal(mailbox_last(w.cells, APP, ann), b);
+    mailbox_join(act(&w), ann, g);
+    uint64_t c = shared(&w, g);
+    struct seen *s = walk(&w, ann, 0, 100);
+    assert_int_equal(s->n, 3);
+    assert_int_equal(s->list[0], a);
+    assert_int_equal(s->list[1], b);
+    assert_int_equal(s->list[2], c);
+    assert_int_equal(mailbox_last(w.cells, APP, ann), c);
+    assert_int_equal(mailbox_first_kept(w.cells, APP, ann), 1);
+    assert_int_equal(walk(&w, ann, c, 100)->n, 0);
+    world_close(&w);
+}
+
+static void coming_and_going_in_silence_leaves_nothing(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    mailbox_ensure(act(&w), BYTES("ann"));
+    mailbox_join(act(&w), BYTES("ann"), BYTES("kept"));
+    uint64_t before = cells_state_hash(w.cells);
+    for (int i = 0; i < 500; i++) {
+        mailbox_join(act(&w), BYTES("ann"), BYTES("g"));
+        mailbox_leave(act(&w), BYTES("ann"), BYTES("g"));
+    }
+    assert_int_equal(cells_state_hash(w.cells), before);
+    world_close(&w);
+}
+
+static void delivery_says_who(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    mailbox_ensure(act(&w), BYTES("ann"));
+    own(&w, BYTES("ann"));
+    assert_int_equal(w.step.delivery_count, 1);
+    assert_true(bytes_is(w.step.deliveries[0].user, "ann") && !w.step.deliveries[0].audience.n);
+    assert_int_equal(w.step.deliveries[0].entry.position, w.position);
+    assert_int_equal(w.step.deliveries[0].entry.at_ms, w.time_ms);
+    shared(&w, BYTES("g"));
+    assert_true(bytes_is(w.step.deliveries[0].audience, "g") && !w.step.deliveries[0].user.n);
+    own(&w, BYTES("nobody"));
+    assert_int_equal(w.step.delivery_count, 0);
+    assert_false(mailbox_known(w.cells, APP, BYTES("nobody")));
+    world_close(&w);
+}
+
+static void blocks_are_counted_for_the_blocked(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    mailbox_ensure(act(&w), BYTES("ann"));
+    mailbox_set_block(act(&w), BYTES("ann"), BYTES("eve"), true);
+    mailbox_set_block(act(&w), BYTES("ann"), BYTES("eve"), true);
+    mailbox_set_block(act(&w), BYTES("bob"), BYTES("eve"), true);
+    mailbox_set_mute(act(&w), BYTES("ann"), BYTES("mob"), true);
+    assert_true(mailbox_blocks(w.cells, APP, BYTES("ann"), BYTES("eve")));
+    assert_false(mailbox_blocks(w.cells, APP, BYTES("ann"), BYTES("mob")));
+    assert_int_equal(mailbox_mute_list(w.cells, APP, BYTES("ann")).n, 4);
+    mailbox_set_block(act(&w), BYTES("bob"), BYTES("eve"), false);
+    assert_true(mailbox_is_blocked(w.cells, APP, BYTES("eve")));
+    mailbox_erase(act(&w), BYTES("ann"));
+    assert_false(mailbox_is_blocked(w.cells, APP, BYTES("eve")));
+    assert_int_equal(cells_state_hash(w.cells), 0); /* nothing is left of anyone */
+    world_close(&w);
+}
+
+static bool tie_note(void *arg, const struct tie *t) {
+    struct buf *b = arg;
+    buf_bytes(b, t->conversation);
+    buf_bytes(b, t->peer);
+    buf_char(b, ' ');
+    return true;
+}
+static void ties_name_conversations_and_peers(void **state) {
+    (void)state;
+    struct world w;
+    struct buf b = {0};
+    world_open(&w, 1 << 20);
+    mailbox_tie(act(&w), BYTES("ann"), &(struct tie){1, BYTES("d"), BYTES("bob")});
+    mailbox_tie(act(&w), BYTES("ann"), &(struct tie){2, BYTES("g"), BYTES("")});
+    mailbox_tie(act(&w), BYTES("ann"), &(struct tie){2, BYTES("h"), BYTES("")});
+    mailbox_tie(act(&w), BYTES("ann"), &(struct tie){2, BYTES("h"), BYTES("")});
+    mailbox_untie(act(&w), BYTES("ann"), BYTES("d"));
+    mailbox_untie(act(&w), BYTES("ann"), BYTES("d"));
+    mailbox_tie(act(&w), BYTES("ann"), &(struct tie){1, BYTES("d"), BYTES("bob")});
+    mailbox_ties(w.cells, APP, BYTES("ann"), tie_note, &b);
+    buf_char(&b, 0);
+    assert_string_equal((char *)b.p, "h g dbob ");
+    assert_int_equal(mailbox_tie_count(w.cells, APP, BYTES("ann")), 3);
+    mailbox_erase(act(&w), BYTES("ann"));
+    assert_int_equal(cells_state_hash(w.cells), 0);
+    buf_done(&b);
+    world_close(&w);
+}
+
+static void old_blocks_go_and_cursors_before_them_are_told(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    struct bytes ann = BYTES("ann"), late = BYTES("late");
+    mailbox_ensure(act(&w), ann);
+    mailbox_ensure(act(&w), late);
+    mailbox_join(act(&w), ann, BYTES("g"));
+    uint64_t last = 0;
+    for (int i = 0; i < 640; i++) {
+        last = shared(&w, BYTES("g"));
+        w.time_ms += DAY / 10; /* 64 days in all */
+    }
+    mailbox_join(act(&w), late, BYTES("g"));
+    uint64_t kept = mailbox_first_kept(w.cells, APP, ann);
+    size_t n = walk(&w, ann, 0, 4096)->n;
+    assert_true(n >= 300 && n <= 300 + 128);
+    assert_int_equal(last - kept + 1, n);
+    assert_int_equal(walk(&w, ann, kept - 1, 4096)->n, n);
+    assert_int_equal(mailbox_first_kept(w.cells, APP, late), 1); /* what went was before their time */
+    assert_int_equal(walk(&w, late, 0, 10)->n, 0);
+    world_close(&w);
+}
+
+/* ---- random acts against a model ---- */
+enum { USERS = 12, AUDIENCES = 6, ACTS = 6000, SEEN_MAX = 4096 };
+struct model {
+    uint64_t seen[USERS][SEEN_MAX];
+    size_t n[USERS];
+    bool known[USERS], in[USERS][AUDIENCES];
+};
+
+static void model_see(struct model *m, uint64_t user, uint64_t position) {
+    assert_true(m->n[user] < SEEN_MAX);
+    m->seen[user][m->n[user]++] = position;
+}
+
+static void random_act(struct world *w, struct model *m, struct rng *r, int64_t leap_ms) {
+    char ur[32], ar[32];
+    uint64_t u = rng_below(r, USERS), a = rng_below(r, AUDIENCES), dice = rng_below(r, 100);
+    struct bytes user = name_of(ur, 'u', u), audience = name_of(ar, 'a', a);
+    w->time_ms += leap_ms ? (int64_t)rng_below(r, (uint64_t)leap_ms) : 5;
+    if (dice < 40) {
+        own(w, user);
+        if (m->known[u]) model_see(m, u, w->position);
+    } else if (dice < 75) {
+        shared(w, audience);
+        for (uint64_t i = 0; i < USERS; i++)
+            if (m->in[i][a]) model_see(m, i, w->position);
+    } else if (dice < 87) {
+        assert_int_equal(mailbox_ensure(act(w), user), !m->known[u]);
+        mailbox_join(&w->step, user, audience);
+        m->known[u] = m->in[u][a] = true;
+    } else if (dice < 99) {
+        mailbox_leave(act(w), user, audience);
+        m->in[u][a] = false;
+    } else if (rng_below(r, 6) == 0) {
+        mailbox_erase(act(w), user);
+        m->known[u] = false;
+        m->n[u] = 0;
+        memset(m->in[u], 0, sizeof m->in[u]);
+    }
+}
+
+static void compare_walk(struct world *w, const struct model *m, struct rng *r, bool retention) {
+    char ur[32];
+    uint64_t u = rng_below(r, USERS), after = rng_below(r, w->position + 3);
+    if (rng_below(r, 4) == 0) after = 0;
+    struct bytes user = name_of(ur, 'u', u);
+    uint64_t kept = mailbox_first_kept(w->cells, APP, user);
+    if (retention && after + 1 < kept) after = kept - 1;
+    size_t at = 0, limit = 1 + rng_below(r, 200);
+    while (at < m->n[u] && m->seen[u][at] <= after) at++;
+    size_t want = m->n[u] - at < limit ? m->n[u] - at : limit;
+    struct seen *s = walk(w, user, after, limit);
+    assert_int_equal(s->n, want);
+    for (size_t i = 0; i < want; i++) assert_int_equal(s->list[i], m->seen[u][at + i]);
+    assert_int_equal(mailbox_known(w->cells, APP, user), m->known[u]);
+    uint64_t last = m->n[u] ? m->seen[u][m->n[u] - 1] : 0;
+    if (!retention) assert_int_equal(mailbox_last(w->cells, APP, user), last);
+    if (!retention) assert_int_equal(kept, 1);
+}
+
+static bool member_note(void *arg, struct bytes user) {
+    bool *in = arg;
+    unsigned long u = strtoul((const char *)user.p + 1, NULL, 10);
+    assert_false(in[u]); /* nobody twice */
+    in[u] = true;
+    return true;
+}
+static void compare_members(struct world *w, const struct model *m, struct rng *r) {
+    char ur[32], ar[32];
+    uint64_t a = rng_below(r, AUDIENCES), count = 0;
+    struct bytes audience = name_of(ar, 'a', a);
+    bool in[USERS] = {0};
+    mailbox_members(w->cells, APP, audience, member_note, in);
+    for (uint64_t u = 0; u < USERS; u++) {
+        assert_int_equal(in[u], m->in[u][a]);
+        assert_int_equal(mailbox_is_in(w->cells, APP, name_of(ur, 'u', u), audience), m->in[u][a]);
+        count += m->in[u][a];
+    }
+    assert_int_equal(mailbox_member_count(w->cells, APP, audience), count);
+}
+
+static uint64_t run(uint64_t seed, uint64_t budget, unsigned flush_in, int64_t leap_ms) {
+    struct world w;
+    struct rng acts = {seed}, looks = {seed + 1}, pauses = {seed + 2};
+    struct model *m = must_alloc(sizeof *m);
+    world_open(&w, budget);
+    for (int i = 0; i < ACTS; i++) {
+        random_act(&w, m, &acts, leap_ms);
+        compare_walk(&w, m, &looks, leap_ms != 0);
+        if (i % 8 == 0) compare_members(&w, m, &looks);
+        if (flush_in && rng_below(&pauses, flush_in) == 0) world_flush(&w);
+        if (flush_in) cells_turn_end(w.cells);
+    }
+    uint64_t hash = cells_state_hash(w.cells);
+    world_close(&w);
+    free(m);
+    return hash;
+}
+
+static void random_acts_match_the_model_and_leave_one_state(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        uint64_t ample = run(seed, 1 << 30, 0, 0);
+        assert_int_equal(run(seed, 20000, 3, 0), ample); /* evicted and loaded again at every turn */
+        assert_int_equal(run(seed, 200000, 40, 0), ample);
+    }
+}
+
+static void random_acts_with_retention(void **state) {
+    (void)state;
+    for (uint64_t seed = 11; seed <= 13; seed++) {
+        uint64_t ample = run(seed, 1 << 30, 0, DAY / 10);
+        assert_int_equal(run(seed, 20000, 3, DAY / 10), ample);
+    }
+}
+
+/* ---- large audiences: slots across many chunks ---- */
+static void thousands_come_and_go(void **state) {
+    (void)state;
+    enum { MANY = 3000 };
+    struct world w;
+    char ur[32];
+    struct rng r = {5};
+    bool *in = must_alloc(MANY * sizeof *in);
+    uint64_t count = 0;
+    world_open(&w, 1 << 30);
+    for (int i = 0; i < 4 * MANY; i++) {
+        uint64_t u = rng_below(&r, MANY);
+        struct bytes user = name_of(ur, 'u', u);
+        if (in[u]) mailbox_leave(act(&w), user, BYTES("g"));
+        else mailbox_join(act(&w), user, BYTES("g"));
+        in[u] = !in[u];
+        count += in[u] ? 1 : (uint64_t)-1;
+        assert_int_equal(mailbox_member_count(w.cells, APP, BYTES("g")), count);
+    }
+    bool *found = must_alloc(MANY * sizeof *found);
+    mailbox_members(w.cells, APP, BYTES("g"), member_note, found);
+    assert_memory_equal(found, in, MANY * sizeof *in);
+    for (uint64_t u = 0; u < MANY; u++) mailbox_leave(act(&w), name_of(ur, 'u', u), BYTES("g"));
+    assert_int_equal(cells_state_hash(w.cells), 0);
+    free(found);
+    free(in);
+    world_close(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(member_sees_only_while_in), cmocka_unit_test(coming_and_going_in_silence_leaves_nothing), cmocka_unit_test(delivery_says_who),
+        cmocka_unit_test(blocks_are_counted_for_the_blocked), cmocka_unit_test(ties_name_conversations_and_peers),
+        cmocka_unit_test(old_blocks_go_and_cursors_before_them_are_told), cmocka_unit_test(thousands_come_and_go),
+        cmocka_unit_test(random_acts_match_the_model_and_leave_one_state), cmocka_unit_test(random_acts_with_retention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

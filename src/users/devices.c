@@ -1,0 +1,406 @@
+/* users: devices, their tokens, push addresses and prekeys, and the export of a user. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "admit/admit.h"
+#include "users/users_in.h"
+
+#define TTL_DEFAULT_MS (24ll * 3600 * 1000)
+#define TTL_MAX_MS (365ll * 24 * 3600 * 1000)
+#define DEVICES_MAX 64
+#define ONE_TIME_KEYS_MAX 200
+
+struct device {
+    int64_t revoked_ms; /* tokens issued until then are refused */
+    struct bytes push;
+    bool there;
+};
+
+static struct cell *device_cell(struct cells *c, char tag, struct bytes app, struct bytes user, struct bytes device) {
+    uint8_t room[300];
+    return cells_get(c, key3(room, tag, app, user, device));
+}
+static struct cell *list_cell(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    return cells_get(c, key2(room, 'w', app, user));
+}
+static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
+
+static void device_get(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct device *d) {
+    struct cell *cell = device_cell(c, 'v', app, user, device);
+    *d = (struct device){0};
+    if (!cell->size) return;
+    struct unpack u = unpack_of(view_of(cell));
+    d->revoked_ms = (int64_t)unpack_u64(&u);
+    d->push = unpack_bytes(&u);
+    d->there = unpack_u8(&u) != 0;
+}
+
+static void device_set(struct step *s, struct bytes user, struct bytes device, const struct device *d) {
+    struct buf b = {0};
+    pack_u64(&b, (uint64_t)d->revoked_ms);
+    pack_bytes(&b, d->push);
+    pack_u8(&b, d->there);
+    cells_put(s->cells, device_cell(s->cells, 'v', s->app, user, device), buf_view(&b));
+    buf_done(&b);
+}
+
+static size_t device_count(struct cells *c, struct bytes app, struct bytes user) {
+    struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    size_t n = 0;
+    while (unpack_more(&u)) {
+        unpack_bytes(&u);
+        n++;
+    }
+    return n;
+}
+
+/* Makes the device; false when the user has too many. */
+static bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
+    struct device d;
+    device_get(s->cells, s->app, user, device, &d);
+    if (d.there) return true;
+    if (device_count(s->cells, s->app, user) >= DEVICES_MAX) {
+        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "device", "a user has at most %d devices; delete one first", DEVICES_MAX);
+        return false;
+    }
+    d.there = true;
+    d.push = arena_copy(s->arena, d.push);
+    device_set(s, user, device, &d);
+    struct buf b = {0};
+    pack_bytes(&b, device);
+    cells_append(s->cells, list_cell(s->cells, s->app, user), buf_view(&b));
+    buf_done(&b);
+    return true;
+}
+
+void apply_user_ensure(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    mailbox_ensure(s, user);
+    if (!device.n || device_ensure(s, user, device)) answer_ok(s->answer, 201);
+}
+
+/* ---- tokens ---- */
+struct token_args {
+    struct bytes device;
+    int64_t ttl_ms;
+};
+enum err plan_token(const struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field F[] = {{"device", JSON_ID, false, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
+    struct json_value f[2];
+    struct token_args *t = arena_zero(r->arena, sizeof *t);
+    if (!request_object(r, F, 2, f, a)) return REFUSED;
+    t->ttl_ms = TTL_DEFAULT_MS;
+    if (f[1].present && (duration_parse(json_string(f[1].v), &t->ttl_ms) != OK || !t->ttl_ms || t->ttl_ms > TTL_MAX_MS))
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "ttl", "'ttl' must be a duration such as 15m or 24h, at most 365d"), REFUSED;
+    if (f[0].present) t->device = arena_copy(r->arena, json_string(f[0].v));
+    ((struct request *)(uintptr_t)r)->args = t;
+    user_plan(r, p, KIND_USER_ENSURE);
+    pack_bytes(&p->body, t->device);
+    return OK;
+}
+
+void finish_token(const struct request *r, struct admit *admit, struct answer *a) {
+    const struct token_args *t = r->args;
+    struct buf token = {0};
+    int64_t expires_ms;
+    if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, r->now_ms, &token, &expires_ms) != OK) {
+        answer_problem(a, PROBLEM_INTERNAL, "", "the signing secret cannot be written to the data folder");
+        return;
+    }
+    struct json_out o = {&a->body, false};
+    jo_open_obj(&o);
+    jo_key(&o, "token");
+    jo_str(&o, buf_view(&token));
+    jo_key(&o, "expires_at");
+    jo_time(&o, expires_ms);
+    jo_close_obj(&o);
+    buf_done(&token);
+}
+
+/* ---- devices ---- */
+void apply_device_put(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    uint8_t set = unpack_u8(&u);
+    struct bytes push = unpack_bytes(&u);
+    struct device d;
+    device_get(s->cells, s->app, user, device, &d);
+    bool was = d.there;
+    mailbox_ensure(s, user);
+    if (!device_ensure(s, user, device)) return;
+    device_get(s->cells, s->app, user, device, &d);
+    d.push = set ? push : arena_copy(s->arena, d.push);
+    device_set(s, user, device, &d);
+    answer_ok(s->answer, was ? 200 : 201);
+    if (s->wanted) buf_fmt(&s->answer->body, "{\"id\":\"%.*s\",\"push\":%s}", (int)device.n, (const char *)device.p, d.push.n ? "true" : "false");
+}
+
+static void device_forget(struct step *s, struct bytes user, struct bytes device) {
+    struct device gone = {.revoked_ms = s->time_ms};
+    device_set(s, user, device, &gone);
+    cells_put(s->cells, device_cell(s->cells, 'k', s->app, user, device), (struct bytes){0});
+    cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, device), (struct bytes){0}); /* the kept session (deliver) */
+    struct delivery d = {.kind = DELIVER_REVOKE, .user = user, .device = device};
+    step_deliver(s, &d);
+}
+
+void apply_device_delete(struct step *s) {
+    struct unpack body = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&body), device = unpack_bytes(&body);
+    struct cell *list = list_cell(s->cells, s->app, user);
+    struct unpack u = unpack_of(view_of(list));
+    answer_ok(s->answer, 204);
+    device_forget(s, user, device);
+    while (unpack_more(&u)) {
+        const uint8_t *at = u.p;
+        if (!bytes_eq(unpack_bytes(&u), device)) continue;
+        cells_splice(s->cells, list, (uint32_t)(at - list->data), (uint32_t)(u.p - at), (struct bytes){0});
+        return;
+    }
+}
+
+void devices_erase(struct step *s, struct bytes user) {
+    struct cell *list = list_cell(s->cells, s->app, user);
+    struct unpack u = unpack_of(arena_copy(s->arena, view_of(list)));
+    while (unpack_more(&u)) {
+        struct bytes device = unpack_bytes(&u);
+        device_forget(s, user, device);
+        cells_put(s->cells, device_cell(s->cells, 'v', s->app, user, device), (struct bytes){0}); /* the profile's erased time refuses its tokens */
+    }
+    cells_put(s->cells, list, (struct bytes){0});
+}
+
+enum err plan_device_put(const struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field F[] = {{"push", JSON_OBJECT, false, true, 4096}};
+    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 4096}, {"apns", JSON_OBJECT, false, false, 4096}, {"fcm", JSON_OBJECT, false, false, 4096}};
+    struct json_value f[1] = {{0}}, kinds[3];
+    struct json_fault fault;
+    if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
+    if (f[0].present && !f[0].is_null && (json_read_object(f[0].v, KINDS, 3, kinds, &fault) != OK || json_count(f[0].v) != 1))
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "push", "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}"), REFUSED;
+    user_plan(r, p, KIND_DEVICE_PUT);
+    pack_bytes(&p->body, r->params[1]);
+    pack_u8(&p->body, f[0].present);
+    struct buf raw = {0};
+    if (f[0].present && !f[0].is_null) json_raw(f[0].v, &raw);
+    pack_bytes(&p->body, buf_view(&raw));
+    buf_done(&raw);
+    return OK;
+}
+enum err plan_device_delete(const struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    user_plan(r, p, KIND_DEVICE_DELETE);
+    pack_bytes(&p->body, r->params[1]);
+    return OK;
+}
+
+static void devices_json(struct cells *c, struct bytes app, struct bytes user, struct json_out *o) {
+    struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    jo_open_arr(o);
+    while (unpack_more(&u)) {
+        struct device d;
+        struct bytes id = unpack_bytes(&u);
+        device_get(c, app, user, id, &d);
+        jo_open_obj(o);
+        jo_key(o, "id");
+        jo_str(o, id);
+        jo_key(o, "push");
+        jo_bool(o, d.push.n != 0);
+        jo_close_obj(o);
+    }
+    jo_close_arr(o);
+}
+
+static void query_devices(struct query *q) {
+    const struct request *r = q->request;
+    struct json_out o = {&q->answer->body, false};
+    if (!user_known(q->cells, r->who.app, r->params[0])) {
+        user_missing(q->answer, r->params[0]);
+        return;
+    }
+    answer_ok(q->answer, 200);
+    jo_open_obj(&o);
+    jo_key(&o, "items");
+    devices_json(q->cells, r->who.app, r->params[0], &o);
+    jo_key(&o, "next");
+    jo_null(&o);
+    jo_close_obj(&o);
+}
+enum err plan_devices(const struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    user_plan(r, p, 0);
+    p->query = query_devices;
+    return OK;
+}
+
+/* ---- prekeys: the bundle's JSON without its one-time keys, and those apart, so that each is handed out once ---- */
+struct collecting {
+    struct buf *b;
+    uint64_t n;
+};
+static bool collect(void *arg, struct bytes key, struct json v) {
+    (void)key;
+    struct collecting *c = arg;
+    struct buf raw = {0};
+    json_raw(v, &raw);
+    pack_bytes(c->b, buf_view(&raw));
+    buf_done(&raw);
+    return ++c->n < ONE_TIME_KEYS_MAX;
+}
+
+enum err plan_keys_put(const struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field F[] = {{"identity_key", JSON_ANY, true, false, 8192}, {"signed_prekey", JSON_ANY, false, false, 8192},
+        {"kem_prekey", JSON_ANY, false, false, 8192}, {"last_resort", JSON_ANY, false, false, 16384}, {"registration_id", JSON_I64, false, false, 0},
+        {"one_time_keys", JSON_ARRAY, false, false, 262144}};
+    struct json_value f[6];
+    if (!request_object(r, F, 6, f, a)) return REFUSED;
+    user_plan(r, p, KIND_KEYS_PUT);
+    pack_bytes(&p->body, r->params[1]);
+    struct buf bundle = {0}, keys = {0};
+    struct json_out o = {&bundle, false};
+    struct collecting c = {&keys, 0};
+    for (int i = 0; i < 5; i++) {
+        if (!f[i].present) continue;
+        jo_key(&o, F[i].name);
+        json_raw(f[i].v, &bundle);
+        o.comma = true;
+    }
+    if (f[5].present) json_each(f[5].v, collect, &c);
+    pack_bytes(&p->body, buf_view(&bundle));
+    pack_var(&p->body, c.n);
+    buf_bytes(&p->body, buf_view(&keys));
+    buf_done(&bundle);
+    buf_done(&keys);
+    return OK;
+}
+
+void apply_keys_put(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    mailbox_ensure(s, user);
+    if (!device_ensure(s, user, device)) return;
+    struct cell *cell = device_cell(s->cells, 'k', s->app, user, device);
+    bool was = cell->size != 0;
+    cells_put(s->cells, cell, bytes_of(u.p, (size_t)(u.end - u.p)));
+    answer_ok(s->answer, was ? 200 : 201);
+    unpack_bytes(&u);
+    if (s->wanted) buf_fmt(&s->answer->body, "{\"device\":\"%.*s\",\"one_time_keys\":%llu}", (int)device.n, (const char *)device.p, (unsigned long long)unpack_var(&u));
+}
+
+/* Takes the first one-time key of the device's bundle out of its cell. */
+static void bundle_claim(struct step *s, struct bytes user, struct bytes device, struct json_out *o) {
+    struct cell *cell = device_cell(s->cells, 'k', s->app, user, device);
+    if (!cell->size) return;
+    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell)));
+    struct bytes bundle = unpack_bytes(&u), key = {0};
+    uint64_t n = unpack_var(&u);
+    if (n) {
+        key = unpack_bytes(&u);
+        struct buf rest = {0};
+        pack_bytes(&rest, bundle);
+        pack_var(&rest, n - 1);
+        buf_add(&rest, u.p, (size_t)(u.end - u.p));
+        cells_put(s->cells, cell, buf_view(&rest));
+        buf_done(&rest);
+    }
+    jo_open_obj(o);
+    jo_key(o, "device");
+    jo_str(o, device);
+    buf_char(o->b, ',');
+    buf_bytes(o->b, bundle);
+    if (key.n) {
+        jo_key(o, "one_time_key");
+        jo_raw(o, key);
+    }
+    jo_close_obj(o);
+}
+
+void apply_keys_claim(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u);
+    uint64_t named = unpack_var(&u);
+    struct json_out o = {&s->answer->body, false};
+    if (!mailbox_known(s->cells, s->app, user)) {
+        user_missing(s->answer, user);
+        return;
+    }
+    answer_ok(s->answer, 200);
+    jo_open_obj(&o);
+    jo_key(&o, "items");
+    jo_open_arr(&o);
+    struct unpack all = unpack_of(arena_copy(s->arena, view_of(list_cell(s->cells, s->app, user))));
+    while (!named && unpack_more(&all)) bundle_claim(s, user, unpack_bytes(&all), &o);
+    for (uint64_t i = 0; i < named && !u.bad; i++) bundle_claim(s, user, unpack_bytes(&u), &o);
+    jo_close_arr(&o);
+    jo_close_obj(&o);
+}
+
+static bool collect_id(void *arg, struct bytes key, struct json v) {
+    (void)key;
+    struct collecting *c = arg;
+    if (json_kind_of(v) != JSON_STRING || !id_valid(json_string(v))) return true;
+    pack_bytes(c->b, json_string(v));
+    c->n++;
+    return true;
+}
+enum err plan_keys_claim(const struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field F[] = {{"devices", JSON_ARRAY, false, false, 8192}};
+    struct json_value f[1] = {{0}};
+    if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
+    struct buf ids = {0};
+    struct collecting c = {&ids, 0};
+    if (f[0].present) json_each(f[0].v, collect_id, &c);
+    user_plan(r, p, KIND_KEYS_CLAIM);
+    pack_var(&p->body, c.n);
+    buf_bytes(&p->body, buf_view(&ids));
+    buf_done(&ids);
+    return OK;
+}
+
+/* ---- export ---- */
+static void packed_json(struct json_out *o, const char *key, struct bytes packed) {
+    struct unpack u = unpack_of(packed);
+    jo_key(o, key);
+    jo_open_arr(o);
+    while (unpack_more(&u)) jo_str(o, unpack_bytes(&u));
+    jo_close_arr(o);
+}
+
+static void query_export(struct query *q) {
+    const struct request *r = q->request;
+    struct bytes app = r->who.app, user = r->params[0];
+    struct profile p;
+    uint8_t room[300];
+    if (!user_known(q->cells, app, user)) {
+        user_missing(q->answer, user);
+        return;
+    }
+    profile_get(q->cells, app, user, &p);
+    struct json_out o = {&q->answer->body, false};
+    answer_ok(q->answer, 200);
+    jo_open_obj(&o);
+    jo_key(&o, "user");
+    profile_json(&o, user, &p, true);
+    packed_json(&o, "follows", view_of(cells_get(q->cells, key2(room, 'f', app, user))));
+    packed_json(&o, "followers", view_of(cells_get(q->cells, key2(room, 'F', app, user))));
+    packed_json(&o, "blocks", mailbox_block_list(q->cells, app, user));
+    packed_json(&o, "mutes", mailbox_mute_list(q->cells, app, user));
+    packed_json(&o, "conversations", view_of(cells_get(q->cells, key2(room, 'h', app, user))));
+    jo_key(&o, "devices");
+    devices_json(q->cells, app, user, &o);
+    jo_key(&o, "mailbox");
+    char path[96];
+    struct buf where = {0};
+    buf_fmt(&where, "/v1/users/%.*s/mailbox", (int)user.n, (const char *)user.p);
+    memcpy(path, where.p, where.n);
+    jo_str(&o, bytes_of(path, where.n));
+    buf_done(&where);
+    jo_close_obj(&o);
+}
+enum err plan_export(const struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    user_plan(r, p, 0);
+    p->query = query_export;
+    return OK;
+}
