@@ -58,7 +58,7 @@ static bool ids_have(struct bytes packed, struct bytes id, uint32_t *out_at, uin
 /* false: it was so already. */
 static bool ids_set(struct step *s, char tag, struct bytes user, struct bytes other, bool on) {
     struct cell *c = cell_of(s->cells, tag, s->app, user);
-    uint32_t at, size;
+    uint32_t at = 0, size = 0;
     if (ids_have(view_of(c), other, &at, &size) == on) return false;
     struct buf b = {0};
     pack_bytes(&b, other);

@@ -7,8 +7,7 @@
  *   's' app audience        the same of an audience's shared entries;                                   'S' app audience block   64 shared entries
  *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 ids
  *   'g' app user            u32 count of memberships;    'G' app user chunk   up to 64 {varbytes audience, u64 from, u64 to (0: still in)}
- *   'h' app user            u32 count of ties;           'h' app user chunk   up to 64 {u8 type, varbytes conversation, varbytes peer}
- *   'r' app user audience   where these three keep this pair: u32 slots + 1 of member, open membership and tie; 0: none
+ *   'r' app user audience   u32 slot among the members, u32 slot among the memberships, while in
  *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32: how many here block this user
  *   'z' app user            packed varbytes of the ids that the user mutes
  *
@@ -45,24 +44,13 @@ size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);  /* newest position of any entry they see; 0: none */
 uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user); /* cursors before it - 1 are past retention; 1 when nothing was trimmed */
 
-/* The conversations a user is in now, of any type: whom a block or an erasure must be told. */
-struct tie {
-    uint8_t type;
-    struct bytes conversation, peer; /* peer: the other of a direct conversation, else empty */
-};
-void mailbox_tie(struct step *s, struct bytes user, const struct tie *t);            /* Idempotent, as is: */
-void mailbox_untie(struct step *s, struct bytes user, struct bytes conversation);
-/* In no promised order. fn false stops, and must not edit. */
-void mailbox_ties(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *arg, const struct tie *t), void *arg);
-uint64_t mailbox_tie_count(struct cells *c, struct bytes app, struct bytes user);
-
 void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on);
 bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other);
 bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other); /* by anyone in this partition */
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user); /* packed varbytes; view until the next edit */
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on);
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user);
-/* Removes the whole mailbox, memberships and ties included. The caller has sent what must be told elsewhere. */
+/* Removes the whole mailbox, memberships included. The caller has sent what must be told elsewhere. */
 void mailbox_erase(struct step *s, struct bytes user);
 
 #endif

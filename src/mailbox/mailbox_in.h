@@ -37,7 +37,7 @@ struct packed {
     char head, chunk; /* tags */
     uint32_t per;     /* records to a chunk */
 };
-extern const struct packed PACKED_MEMBERS, PACKED_MEMBERSHIPS, PACKED_TIES;
+extern const struct packed PACKED_MEMBERS, PACKED_MEMBERSHIPS;
 uint32_t packed_count(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
 uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, struct bytes record); /* its slot */
 /* The record in a slot; *out_cell and *out_at say where its bytes lie, to be edited in place. */
@@ -53,7 +53,7 @@ struct membership {
     uint64_t from, to; /* to: 0 while in */
 };
 struct membership membership_read(struct bytes record);
-/* Ends every membership and tie of a user and forgets them. */
+/* Ends every membership of a user and forgets them all. */
 void members_forget(struct step *s, struct bytes user);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "mailbox/mailbox_in.h"
 
-const struct packed PACKED_MEMBERS = {'l', 'L', 256}, PACKED_MEMBERSHIPS = {'g', 'G', 64}, PACKED_TIES = {'h', 'h', 64};
+const struct packed PACKED_MEMBERS = {'l', 'L', 256}, PACKED_MEMBERSHIPS = {'g', 'G', 64};
 
 static struct cell *head_cell(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner) {
     uint8_t room[300];
