@@ -1,81 +1,11 @@
 /* chat, member side: relays from the conversation become this partition's copy and its members' mailboxes. The hot path is apply_copy_message.
  *
- *   'c' app conv   struct copy         'C' app conv   varbytes name, varbytes metadata      'B' app conv seq/64   block of messages
- *   'd' app conv   direct: packed ids of the members here
- *   'H' app user conv   struct place, varbytes peer      'h' app user   packed varbytes of the user's conversations
+ *   CONV_PREFS body: varbytes user, conversation · u8 which (1 muted_until, 2 archived) · var muted_until_ms (0: not) · u8 archived
  *
- * SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a relay that comes for somebody who was erased meanwhile leaves nothing of them. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/member_in.h"
-
-static struct cell *cell2(struct cells *c, char tag, struct bytes app, struct bytes id) {
-    uint8_t room[300];
-    return cells_get(c, key2(room, tag, app, id));
-}
-static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
-
-bool copy_get(struct cells *c, struct bytes app, struct bytes conv, struct copy *out) {
-    struct cell *cell = cell2(c, 'c', app, conv);
-    if (cell->size != sizeof *out) return false;
-    memcpy(out, cell->data, sizeof *out);
-    return true;
-}
-void copy_set(struct step *s, struct bytes conv, const struct copy *v) {
-    struct cell *cell = cell2(s->cells, 'c', s->app, conv);
-    if (cell->size == sizeof *v) memcpy(cells_edit(s->cells, cell), v, sizeof *v);
-    else cells_put(s->cells, cell, bytes_of(v, sizeof *v));
-}
-static struct cell *copy_block(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq) {
-    uint8_t room[300];
-    return cells_get(c, key2n(room, 'B', app, conv, seq / BLOCK_MESSAGES));
-}
-bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out) {
-    uint32_t at, size;
-    return block_find(view_of(copy_block(c, app, conv, seq)), seq, out, &at, &size);
-}
-
-bool place_get(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out, struct bytes *out_peer) {
-    uint8_t room[300];
-    struct cell *cell = cells_get(c, key3(room, 'H', app, user, conv));
-    if (cell->size < sizeof *out) return false;
-    memcpy(out, cell->data, sizeof *out);
-    struct unpack u = unpack_of(bytes_of(cell->data + sizeof *out, cell->size - sizeof *out));
-    *out_peer = unpack_bytes(&u);
-    return true;
-}
-void place_set(struct step *s, struct bytes user, struct bytes conv, const struct place *p, struct bytes peer) {
-    uint8_t room[300];
-    struct buf b = {0};
-    buf_add(&b, p, sizeof *p);
-    pack_bytes(&b, peer);
-    cells_put(s->cells, cells_get(s->cells, key3(room, 'H', s->app, user, conv)), buf_view(&b));
-    buf_done(&b);
-}
-
-/* A packed list of ids: with or without this one. */
-static void listed(struct step *s, struct cell *cell, struct bytes id, bool on) {
-    struct unpack u = unpack_of(view_of(cell));
-    while (unpack_more(&u)) {
-        const uint8_t *at = u.p;
-        if (!bytes_eq(unpack_bytes(&u), id)) continue;
-        if (!on) cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at), (struct bytes){0});
-        return;
-    }
-    if (!on) return;
-    struct buf b = {0};
-    pack_bytes(&b, id);
-    cells_append(s->cells, cell, buf_view(&b));
-    buf_done(&b);
-}
-
-static void copy_name(struct step *s, struct bytes conv, struct bytes name, struct bytes metadata) {
-    struct buf b = {0};
-    pack_bytes(&b, name);
-    pack_bytes(&b, metadata);
-    cells_put(s->cells, cell2(s->cells, 'C', s->app, conv), buf_view(&b));
-    buf_done(&b);
-}
 
 /* ---- joining and leaving ---- */
 static void conversation_told(struct step *s, struct bytes user, struct bytes conv, uint8_t type, struct bytes name, uint8_t event) {
@@ -104,52 +34,81 @@ static void block_told(struct step *s, struct bytes conv, struct bytes user, boo
     buf_done(&b);
 }
 
-static void apply_copy_join(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes conv = unpack_bytes(&u);
-    uint8_t type = unpack_u8(&u);
-    struct bytes user = unpack_bytes(&u);
-    struct place p = {.in = 1, .type = type, .role = unpack_u8(&u)}, old;
-    struct bytes peer = unpack_bytes(&u), old_peer;
-    p.joined_seq = unpack_var(&u);
-    p.history_all = unpack_u8(&u);
-    uint64_t count = unpack_var(&u);
-    struct bytes name = unpack_bytes(&u), metadata = unpack_bytes(&u);
+struct join {
+    struct bytes conv, user, name, metadata;
+    struct place place;
+    uint64_t member_count;
+};
+static void join_read(struct bytes body, struct join *j) {
+    struct unpack u = unpack_of(body);
+    j->conv = unpack_bytes(&u);
+    j->place.type = unpack_u8(&u);
+    j->user = unpack_bytes(&u);
+    j->place.role = unpack_u8(&u);
+    j->place.peer = unpack_bytes(&u);
+    j->place.joined_seq = unpack_var(&u);
+    j->place.history_all = unpack_u8(&u);
+    j->member_count = unpack_var(&u);
+    j->name = unpack_bytes(&u);
+    j->metadata = unpack_bytes(&u);
     check(!u.bad);
-    answer_ok(s->answer, 200);
-    mailbox_ensure(s, user);
+}
+
+static void copy_joined(struct step *s, const struct join *j) {
+    const struct place *p = &j->place;
     struct copy c;
-    if (!copy_get(s->cells, s->app, conv, &c)) c = (struct copy){.type = type, .last_seq = p.joined_seq, .first_seq = p.joined_seq + 1, .last_ms = s->time_ms};
-    c.member_count = (uint32_t)count;
-    copy_set(s, conv, &c);
-    copy_name(s, conv, name, metadata);
-    p.delivered = p.read = p.joined_seq;
-    if (place_get(s->cells, s->app, user, conv, &old, &old_peer)) {
-        p.muted_until_ms = old.muted_until_ms;
-        p.archived = old.archived;
+    if (!copy_get(s->cells, s->app, j->conv, &c))
+        c = (struct copy){.type = p->type, .last_seq = p->joined_seq, .first_seq = p->joined_seq + 1, .last_ms = s->time_ms};
+    c.member_count = (uint32_t)j->member_count;
+    if (!p->history_all && p->joined_seq > c.newest_join) c.newest_join = p->joined_seq;
+    copy_set(s, j->conv, &c);
+    copy_name_set(s, j->conv, j->name, j->metadata);
+}
+
+static void apply_copy_join(struct step *s) {
+    struct join j = {0};
+    struct place *p = &j.place, old;
+    join_read(s->body, &j);
+    answer_ok(s->answer, 200);
+    mailbox_ensure(s, j.user);
+    copy_joined(s, &j);
+    p->in = 1;
+    p->delivered = p->read = p->joined_seq;
+    p->joined_ms = s->time_ms;
+    if (place_get(s->cells, s->app, j.user, j.conv, &old)) { /* again: the preferences were kept */
+        p->muted_until_ms = old.muted_until_ms;
+        p->archived = old.archived;
     }
-    place_set(s, user, conv, &p, peer);
-    listed(s, cell2(s->cells, 'h', s->app, user), conv, true);
-    if (type == CONV_DIRECT) listed(s, cell2(s->cells, 'd', s->app, conv), user, true);
-    else mailbox_join(s, user, conv);
-    if (type == CONV_DIRECT && mailbox_blocks(s->cells, s->app, user, peer)) block_told(s, conv, user, true);
-    conversation_told(s, user, conv, type, name, EVENT_CREATED);
+    place_set(s, j.user, j.conv, p);
+    place_list(s, j.user, j.conv, p->type, true);
+    if (p->type != CONV_DIRECT) mailbox_join(s, j.user, j.conv);
+    else if (mailbox_blocks(s->cells, s->app, j.user, p->peer)) block_told(s, j.conv, j.user, true);
+    conversation_told(s, j.user, j.conv, p->type, j.name, EVENT_CREATED);
 }
 
 static void apply_copy_leave(struct step *s) {
     struct unpack u = unpack_of(s->body);
-    struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u), peer;
-    uint64_t last = unpack_var(&u);
+    struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
+    uint64_t last = unpack_var(&u), count = unpack_var(&u);
     struct place p;
+    struct copy c;
+    check(!u.bad);
     answer_ok(s->answer, 200);
-    if (!place_get(s->cells, s->app, user, conv, &p, &peer) || !p.in) return;
+    if (copy_get(s->cells, s->app, conv, &c)) {
+        c.member_count = (uint32_t)count;
+        copy_set(s, conv, &c);
+    }
+    if (!place_get(s->cells, s->app, user, conv, &p) || !p.in) return;
     p.in = 0;
     p.left_seq = last;
-    place_set(s, user, conv, &p, arena_copy(s->arena, peer));
-    listed(s, cell2(s->cells, 'h', s->app, user), conv, false);
-    if (p.type == CONV_DIRECT) listed(s, cell2(s->cells, 'd', s->app, conv), user, false);
-    else mailbox_leave(s, user, conv);
-    if (mailbox_known(s->cells, s->app, user)) conversation_told(s, user, conv, p.type, (struct bytes){0}, EVENT_DELETED);
+    place_list(s, user, conv, p.type, false);
+    if (p.type != CONV_DIRECT) mailbox_leave(s, user, conv);
+    if (!mailbox_known(s->cells, s->app, user)) { /* erased: the place was all that was left of them */
+        place_forget(s, user, conv);
+        return;
+    }
+    place_set(s, user, conv, &p);
+    conversation_told(s, user, conv, p.type, (struct bytes){0}, EVENT_DELETED);
 }
 
 static void apply_copy_meta(struct step *s) {
@@ -158,14 +117,29 @@ static void apply_copy_meta(struct step *s) {
     uint64_t count = unpack_var(&u);
     struct bytes name = unpack_bytes(&u), metadata = unpack_bytes(&u);
     struct copy c;
+    check(!u.bad);
     answer_ok(s->answer, 200);
     if (!copy_get(s->cells, s->app, conv, &c)) return;
     c.member_count = (uint32_t)count;
     copy_set(s, conv, &c);
-    copy_name(s, conv, name, metadata);
+    copy_name_set(s, conv, name, metadata);
 }
 
 /* ---- messages ---- */
+/* Shared once, or, in a direct conversation, to each who is named and does not block the sender. */
+static void message_told(struct step *s, uint8_t type, struct bytes conv, const struct message *m, uint8_t event, struct unpack *users) {
+    struct entry e = {.type = ENTRY_MESSAGE, .event = event, .conversation = conv, .seq = m->seq, .from = m->from};
+    if (type != CONV_DIRECT) {
+        mailbox_append_shared(s, conv, &e);
+        return;
+    }
+    for (uint64_t n = unpack_var(users); n && !users->bad; n--) {
+        struct bytes user = unpack_bytes(users);
+        if (!mailbox_blocks(s->cells, s->app, user, m->from)) mailbox_append(s, user, &e);
+    }
+    check(!users->bad);
+}
+
 static void apply_copy_message(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes conv = unpack_bytes(&u);
@@ -176,27 +150,13 @@ static void apply_copy_message(struct step *s) {
     struct copy c;
     check(message_decode(packed, &m) == OK);
     answer_ok(s->answer, 200);
-    if (!copy_get(s->cells, s->app, conv, &c)) return; /* nobody here is in it any more, and never was */
+    if (!copy_get(s->cells, s->app, conv, &c)) return; /* who joins comes before what is said to them */
     c.last_seq = m.seq;
     c.last_ms = m.created_ms;
     c.member_count = (uint32_t)count;
     copy_set(s, conv, &c);
-    /* A stored block's items are varbytes: length and bytes go in as two appends. */
-    struct cell *cell = copy_block(s->cells, s->app, conv, m.seq);
-    uint8_t room[10];
-    struct buf length = {room, 0, sizeof room};
-    pack_var(&length, packed.n);
-    cells_append(s->cells, cell, buf_view(&length));
-    cells_append(s->cells, cell, packed);
-    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = conv, .seq = m.seq, .from = m.from};
-    if (type != CONV_DIRECT) {
-        mailbox_append_shared(s, conv, &e);
-        return;
-    }
-    for (uint64_t n = unpack_var(&u); n && !u.bad; n--) {
-        struct bytes user = unpack_bytes(&u);
-        if (!mailbox_blocks(s->cells, s->app, user, m.from)) mailbox_append(s, user, &e);
-    }
+    copy_append(s, conv, m.seq, packed);
+    message_told(s, type, conv, &m, EVENT_CREATED, &u);
 }
 
 static void apply_copy_update(struct step *s) {
@@ -204,103 +164,90 @@ static void apply_copy_update(struct step *s) {
     struct bytes conv = unpack_bytes(&u);
     uint8_t type = unpack_u8(&u), event = unpack_u8(&u);
     struct bytes packed = unpack_bytes(&u);
-    struct message m, old;
-    uint32_t at, size;
+    struct message m;
     check(message_decode(packed, &m) == OK);
     answer_ok(s->answer, 200);
-    struct cell *cell = copy_block(s->cells, s->app, conv, m.seq);
-    if (!block_find(view_of(cell), m.seq, &old, &at, &size)) return; /* before this copy began */
-    struct buf b = {0};
-    pack_bytes(&b, packed);
-    cells_splice(s->cells, cell, at, size, buf_view(&b));
-    buf_done(&b);
-    struct entry e = {.type = ENTRY_MESSAGE, .event = event, .conversation = conv, .seq = m.seq, .from = m.from};
+    if (copy_replace(s, conv, m.seq, packed)) message_told(s, type, conv, &m, event, &u); /* else: before this copy began */
+}
+
+/* ---- marks ---- */
+static void receipt_told(struct step *s, uint8_t type, struct bytes conv, struct bytes reader, struct bytes marks, struct unpack *users) {
+    struct entry e = {.type = ENTRY_RECEIPT, .event = EVENT_UPDATED, .conversation = conv, .from = reader, .extra = marks};
     if (type != CONV_DIRECT) {
         mailbox_append_shared(s, conv, &e);
         return;
     }
-    for (uint64_t n = unpack_var(&u); n && !u.bad; n--) {
-        struct bytes user = unpack_bytes(&u);
-        if (!mailbox_blocks(s->cells, s->app, user, m.from)) mailbox_append(s, user, &e);
+    for (uint64_t n = unpack_var(users); n && !users->bad; n--) {
+        struct bytes member = unpack_bytes(users);
+        if (!bytes_eq(member, reader)) mailbox_append(s, member, &e);
     }
+    check(!users->bad);
 }
 
 static void apply_copy_receipt(struct step *s) {
     struct unpack u = unpack_of(s->body);
-    struct bytes conv = unpack_bytes(&u), peer;
+    struct bytes conv = unpack_bytes(&u);
     uint8_t type = unpack_u8(&u);
     struct bytes user = unpack_bytes(&u);
     uint64_t delivered = unpack_var(&u), read = unpack_var(&u);
     bool push = unpack_u8(&u) != 0;
     struct place p;
+    check(!u.bad);
     answer_ok(s->answer, 200);
-    if (place_get(s->cells, s->app, user, conv, &p, &peer) && partition_of_user(s->app, user, s->partitions) == s->partition) {
+    if (place_get(s->cells, s->app, user, conv, &p)) { /* they live here */
         if (delivered > p.delivered) p.delivered = delivered;
         if (read > p.read) p.read = read;
-        place_set(s, user, conv, &p, arena_copy(s->arena, peer));
+        place_set(s, user, conv, &p);
     }
     if (!push) return;
-    struct buf b = {0};
-    pack_var(&b, delivered);
-    pack_var(&b, read);
-    struct entry e = {.type = ENTRY_RECEIPT, .event = EVENT_UPDATED, .conversation = conv, .from = user, .extra = buf_view(&b)};
-    if (type != CONV_DIRECT) mailbox_append_shared(s, conv, &e);
-    for (uint64_t n = unpack_var(&u); type == CONV_DIRECT && n && !u.bad; n--) {
-        struct bytes member = unpack_bytes(&u);
-        if (!bytes_eq(member, user)) mailbox_append(s, member, &e);
-    }
-    buf_done(&b);
+    struct buf marks = {0};
+    pack_var(&marks, delivered);
+    pack_var(&marks, read);
+    receipt_told(s, type, conv, user, buf_view(&marks), &u);
+    buf_done(&marks);
 }
 
-/* A sender was erased: their messages in the copy become stubs. */
 static void apply_copy_erased(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
     struct copy c;
+    check(!u.bad);
     answer_ok(s->answer, 200);
-    if (!copy_get(s->cells, s->app, conv, &c)) return;
-    for (uint64_t seq = c.first_seq; seq <= c.last_seq; seq++) {
-        struct cell *cell = copy_block(s->cells, s->app, conv, seq);
-        struct message m;
-        uint32_t at, size;
-        if (!block_find(view_of(cell), seq, &m, &at, &size) || !bytes_eq(m.from, user) || m.deleted_ms) continue;
-        struct message stub = {.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = s->time_ms};
-        struct buf one = {0}, packed = {0};
-        message_encode(&one, &stub);
-        pack_bytes(&packed, buf_view(&one));
-        cells_splice(s->cells, cell, at, size, buf_view(&packed));
-        buf_done(&one);
-        buf_done(&packed);
+    if (copy_get(s->cells, s->app, conv, &c)) copy_blank(s, conv, &c, user);
+}
+
+/* ---- preferences ---- */
+static void prefs_answer(struct step *s, struct bytes conv, const struct place *p) {
+    struct json_out o = {&s->answer->body, false};
+    jo_open_obj(&o);
+    jo_key(&o, "id");
+    jo_str(&o, conv);
+    if (p->muted_until_ms) {
+        jo_key(&o, "muted_until");
+        jo_time(&o, p->muted_until_ms);
     }
+    jo_key(&o, "archived");
+    jo_bool(&o, p->archived);
+    jo_close_obj(&o);
 }
 
 static void apply_conv_prefs(struct step *s) {
     struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u), conv = unpack_bytes(&u), peer;
+    struct bytes user = unpack_bytes(&u), conv = unpack_bytes(&u);
     uint8_t set = unpack_u8(&u);
     int64_t muted = (int64_t)unpack_var(&u);
     uint8_t archived = unpack_u8(&u);
     struct place p;
-    if (!place_get(s->cells, s->app, user, conv, &p, &peer) || !p.in) {
+    check(!u.bad);
+    if (!place_get(s->cells, s->app, user, conv, &p) || !p.in) {
         answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "'%.*s' is not in a conversation '%.*s'", (int)user.n, (const char *)user.p, (int)conv.n, (const char *)conv.p);
         return;
     }
     if (set & 1) p.muted_until_ms = muted;
     if (set & 2) p.archived = archived;
-    place_set(s, user, conv, &p, arena_copy(s->arena, peer));
+    place_set(s, user, conv, &p);
     answer_ok(s->answer, 200);
-    if (!s->wanted) return;
-    struct json_out o = {&s->answer->body, false};
-    jo_open_obj(&o);
-    jo_key(&o, "id");
-    jo_str(&o, conv);
-    if (p.muted_until_ms) {
-        jo_key(&o, "muted_until");
-        jo_time(&o, p.muted_until_ms);
-    }
-    jo_key(&o, "archived");
-    jo_bool(&o, p.archived);
-    jo_close_obj(&o);
+    if (s->wanted) prefs_answer(s, conv, &p);
 }
 
 const struct record_rule chat_member_rules[] = {

@@ -4,24 +4,42 @@
 
 #include "chat/chat_in.h"
 
-struct copy { /* 'c' app conv; name and metadata in 'C' app conv */
-    uint64_t last_seq, first_seq; /* first_seq: where this copy begins */
+/* ---- copy.c: the copy ---- */
+struct copy { /* 'c' app conv, stored as it is */
+    uint64_t last_seq, first_seq; /* first_seq: where this copy begins; holes after it are times when nobody here was in */
+    uint64_t newest_join;         /* highest joined_seq of those here who may not see what was before: below it, who sees an update differs */
     int64_t last_ms;
     uint32_t member_count;
     uint8_t type, reserved[3];
 };
-struct place { /* 'H' app user conv, then varbytes peer */
+bool copy_get(struct cells *c, struct bytes app, struct bytes conv, struct copy *out);
+void copy_set(struct step *s, struct bytes conv, const struct copy *v);
+struct bytes copy_name(struct cells *c, struct bytes app, struct bytes conv, struct bytes *out_metadata);
+void copy_name_set(struct step *s, struct bytes conv, struct bytes name, struct bytes metadata);
+bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out);
+/* packed: a message's bytes. */
+void copy_append(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed);
+bool copy_replace(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed); /* false: it is not in the copy */
+/* Every message of this sender becomes a stub. */
+void copy_blank(struct step *s, struct bytes conv, const struct copy *v, struct bytes sender);
+bool packed_has(struct bytes packed, struct bytes id); /* packed varbytes */
+
+/* ---- place.c: a member's place ---- */
+struct place { /* 'H' app user conv: up to reserved as it is, then varbytes peer, then joined_ms */
     uint64_t joined_seq, left_seq, delivered, read;
     int64_t muted_until_ms;
     uint8_t in, role, archived, history_all, type, reserved[3];
+    struct bytes peer; /* a view of the cell when read; empty but in direct conversations */
+    int64_t joined_ms;
 };
-bool copy_get(struct cells *c, struct bytes app, struct bytes conv, struct copy *out);
-void copy_set(struct step *s, struct bytes conv, const struct copy *v);
-bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out);
-bool place_get(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out, struct bytes *out_peer);
-void place_set(struct step *s, struct bytes user, struct bytes conv, const struct place *p, struct bytes peer);
+bool place_get(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out);
+void place_set(struct step *s, struct bytes user, struct bytes conv, const struct place *p);
+void place_forget(struct step *s, struct bytes user, struct bytes conv);
+/* Into and out of the user's list of conversations and, when direct, the conversation's list of local members. */
+void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t type, bool on);
 /* Others' visible messages after max(read, joined). */
-uint64_t copy_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms);
+uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms);
+
 enum err plan_mailbox(const struct request *r, struct plan *p, struct answer *a);
 enum err plan_conversations(const struct request *r, struct plan *p, struct answer *a);
 enum err plan_prefs(const struct request *r, struct plan *p, struct answer *a);

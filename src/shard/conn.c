@@ -79,6 +79,18 @@ void conn_detach(struct shard *s, struct conn *c) {
     s->conn_open--;
 }
 
+void conn_move(struct shard *s, struct conn *c, unsigned to) {
+    if (c->out.n > c->out_at) { /* what is written goes with it */
+        buf_cut(&c->out, c->out_at);
+        c->out_at = 0;
+    }
+    conn_detach(s, c);
+    struct job *j = must_alloc(sizeof *j);
+    j->from = JOB_MOVE;
+    j->moving = c;
+    job_send(s, to, j);
+}
+
 void conn_attach(struct shard *s, struct conn *c) {
     slot_set(s, c);
     c->want_write = false;
@@ -109,7 +121,6 @@ void conn_close(struct shard *s, struct conn *c) {
     buf_done(&c->in);
     buf_done(&c->out);
     arena_done(&c->who_arena);
-    arena_done(&c->stream_arena);
     free(c);
     s->measure.counters[COUNTER_connections_closed]++;
 }

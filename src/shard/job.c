@@ -167,6 +167,11 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
 /* ---- stages ---- */
 static void run(struct shard *s, struct job *j) {
     struct plan *p = &j->plan;
+    if (j->route->special) {
+        special_run(s, j);
+        job_answer(s, j);
+        return;
+    }
     if (!p->kind) {
         struct query q = {engine_cells(s->engine, p->partition), p->partition, &j->request, &j->answer};
         p->query(&q);
@@ -242,7 +247,8 @@ void job_take(struct shard *s, struct job *j) {
         arena_done(&j->arena);
         free(j);
         conn_attach(s, c);
-        mqtt_moved(s, c);
+        if (c->protocol == PROTO_MQTT) mqtt_moved(s, c);
+        else http_stream_moved(s, c);
     } else if (j->stage == STAGE_VIEWER) {
         ask_viewer(s, j);
     } else if (j->stage == STAGE_RUN) {

@@ -14,6 +14,7 @@
 #include "wire/wire.h"
 
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
+enum { SURFACES_MAX = 8 };
 enum { ACKS_MAX = 1024 /* PUBLISHes of one connection under way; announced as receive maximum */ };
 
 /* A PUBLISH that awaits its answer: PUBACKs leave in the order of the PUBLISHes (MQTT 4.6). */
@@ -36,7 +37,7 @@ struct conn {
     /* HTTP */
     struct http_reader *http;
     bool busy, keep_alive, head_only, streaming;
-    struct arena stream_arena;
+    uint64_t stream_after;
     /* MQTT */
     uint8_t version;
     bool connected, problem_info;
@@ -46,7 +47,6 @@ struct conn {
     struct arena who_arena;
     struct ack_slot *acks;    /* ring */
     uint16_t ack_head, ack_count, ack_cap;
-    struct bytes pending_connect; /* the CONNECT's fields, copied into who_arena, while it is checked */
     struct connect_wish *wish;
     uint32_t subscribe_cookie;
     struct pending_suback *subacks;
@@ -72,6 +72,7 @@ enum job_stage { STAGE_VIEWER = 1, STAGE_RUN, STAGE_ANSWER };
 struct job {
     struct job *next;
     uint8_t from, stage;
+    bool online; /* presence */
     unsigned origin;
     uint32_t conn, generation, slot;
     const struct route *route;
@@ -154,10 +155,11 @@ struct server {
     _Atomic bool stop;
     uint64_t boot;                /* tickets of another run never match */
     int64_t started_ms;
-    char *openapi;
+    struct surface surfaces[SURFACES_MAX];
+    size_t surface_count;
+    const struct surface *surface_list[SURFACES_MAX];
+    const struct route *message_route, *receipt_route;
 };
-extern const struct surface *const SURFACES[];
-extern const size_t SURFACE_COUNT;
 
 /* conn.c */
 void conn_accept(struct shard *s, int listen_fd, uint8_t protocol);
@@ -175,6 +177,8 @@ void conn_sweep(struct shard *s);                    /* timeouts */
 void http_input(struct shard *s, struct conn *c);
 void http_answered(struct shard *s, struct conn *c, struct job *j);
 void http_problem(struct shard *s, struct conn *c, const struct answer *a);
+void http_stream_moved(struct shard *s, struct conn *c);
+void conn_move(struct shard *s, struct conn *c, unsigned to); /* to another shard, which gets it as a job */
 /* mqtt_conn.c */
 void mqtt_input(struct shard *s, struct conn *c);
 void mqtt_answered(struct shard *s, struct conn *c, struct job *j);
@@ -195,12 +199,17 @@ void engine_answered(void *arg, uint64_t ticket, struct answer *a);
 void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
 bool engine_send(void *arg, unsigned lane, struct parcel *p);
 bool live_typing(struct shard *s, struct bytes app, struct bytes user, struct bytes conversation);
-void live_presence(struct shard *s, struct bytes app, struct bytes user, bool online);
+bool live_presence(struct shard *s, struct bytes app, struct bytes user, bool online);
 /* route.c */
-const struct route *route_match(const struct http_request *q, struct request *r, struct answer *a);
-const struct route *route_find(const char *method, const char *path);
+size_t surfaces_fill(struct surface out[static SURFACES_MAX]);
+const struct route *route_match(const struct server *v, const struct http_request *q, struct request *r, struct answer *a);
+const struct route *route_find(const struct server *v, const char *method, const char *path);
 /* special.c */
+/* Answers the routes that concern the server itself; typing and presence run in the user's partition. */
 void special_answer(struct shard *s, struct job *j);
+void special_run(struct shard *s, struct job *j);
+extern const char OPENAPI[];
+extern const size_t OPENAPI_SIZE;
 /* tables.c */
 enum err tables_start(struct server *v);
 void tables_stop(struct server *v);

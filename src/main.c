@@ -1,0 +1,302 @@
+/* kith: the front door: arguments, start, signals. What a word of the command line means stands in one table.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admit/admit.h"
+#include "io/io.h"
+#include "shard/shard.h"
+
+#define VERSION "0.1.0"
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
+
+static struct server *serving; /* for the signal handler */
+
+/* ---- options: --name VALUE, or the environment's KITH_NAME ---- */
+struct option {
+    const char *name, *value; /* value: what help calls it; NULL: a switch */
+    const char *help;
+};
+struct args {
+    int argc;
+    char **argv;
+    const struct option *options;
+    const char *values[16];
+    const char *words[8];
+    int word_count;
+};
+
+static int option_find(const struct args *a, const char *name) {
+    for (int i = 0; a->options[i].name; i++)
+        if (strcmp(a->options[i].name, name) == 0) return i;
+    return -1;
+}
+
+static const char *value_of(const struct args *a, const char *name) {
+    char env[64] = "KITH_";
+    size_t n = 5;
+    int i = option_find(a, name);
+    if (i >= 0 && a->values[i]) return a->values[i];
+    for (const char *p = name; *p && n < sizeof env - 1; p++) env[n++] = (char)(*p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
+    return getenv(env);
+}
+
+static bool args_read(struct args *a) {
+    for (int i = 1; i < a->argc; i++) {
+        const char *w = a->argv[i];
+        if (strncmp(w, "--", 2) != 0) {
+            if (a->word_count == 8) return false;
+            a->words[a->word_count++] = w;
+            continue;
+        }
+        char name[40];
+        size_t n = strcspn(w + 2, "=");
+        snprintf(name, sizeof name, "%.*s", (int)n, w + 2);
+        int k = option_find(a, name);
+        if (k < 0) {
+            fprintf(stderr, "kith: there is no option --%s here; 'kith %s --help' lists them\n", name, a->argv[0]);
+            return false;
+        }
+        if (!a->options[k].value) a->values[k] = "1";
+        else if (w[2 + n] == '=') a->values[k] = w + 3 + n;
+        else if (i + 1 < a->argc) a->values[k] = a->argv[++i];
+        else {
+            fprintf(stderr, "kith: --%s needs %s\n", name, a->options[k].value);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void help_print(const char *usage, const struct option *o) {
+    printf("usage: kith %s\n", usage);
+    for (; o->name; o++) printf("  --%-22s %s\n", o->name, o->help);
+}
+
+static int fail(const struct buf *why) {
+    fprintf(stderr, "kith: %.*s\n", (int)why->n, why->p ? (const char *)why->p : "");
+    return EXIT_FAILED;
+}
+
+#define DATA_DEFAULT "kith-data"
+static const char *data_of(const struct args *a) {
+    const char *d = value_of(a, "data");
+    return d ? d : DATA_DEFAULT;
+}
+
+/* ---- serve ---- */
+static const struct option SERVE[] = {
+    {"data", "DIR", "data folder (default ./kith-data)"}, {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
+    {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"}, {"shards", "N", "threads that serve (default: one less than the cores, at least one)"},
+    {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"}, {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
+    {"memory", "MIB", "memory for state in MiB (default 256)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
+    {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"}, {"hosts", "LIST", "comma list of Host names that are served"},
+    {"dev", NULL, "make an app, people and a key to try; loopback addresses only"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+
+static void on_signal(int n) {
+    (void)n;
+    if (serving) server_stop(serving);
+}
+
+static bool number_of(const struct args *a, const char *name, unsigned long most, unsigned long *out) {
+    const char *v = value_of(a, name);
+    char *end;
+    *out = 0;
+    if (!v) return true;
+    *out = strtoul(v, &end, 10);
+    if (*end == 0 && *out >= 1 && *out <= most) return true;
+    fprintf(stderr, "kith: --%s must be a whole number from 1 to %lu, not '%s'\n", name, most, v);
+    return false;
+}
+
+static int dev_welcome(struct server *s) {
+    struct buf key = {0}, why = {0}, token = {0};
+    int64_t expires;
+    uint32_t all;
+    if (admit_scopes_parse("all", &all) != OK || admit_key_create(server_admit(s), BYTES("dev"), BYTES("demo"), all, &key, &why) != OK ||
+        admit_token_create(server_admit(s), BYTES("demo"), BYTES("bob"), BYTES("bobs-phone"), 86400000, clock_wall_ms(), &token, &expires) != OK)
+        return fail(&why);
+    unsigned http = server_http_port(s), mqtt = server_mqtt_port(s);
+    printf("kith " VERSION " serves: HTTP http://127.0.0.1:%u  MQTT 127.0.0.1:%u\n\n  key (app demo): %.*s\n\nTry, in another terminal:\n\n", http, mqtt, (int)key.n, (char *)key.p);
+    printf("1. Ann and Bob talk:\n   export KITH_KEY=%.*s\n   curl -X PUT http://127.0.0.1:%u/v1/conversations/ann-bob -H \"Authorization: Bearer $KITH_KEY\" -d '{\"type\":\"direct\",\"members\":[\"ann\",\"bob\"]}'\n",
+           (int)key.n, (char *)key.p, http);
+    printf("   curl http://127.0.0.1:%u/v1/conversations/ann-bob/messages -H \"Authorization: Bearer $KITH_KEY\" -d '{\"from\":\"ann\",\"body\":\"hello\"}'\n\n", http);
+    printf("2. Bob's phone listens:\n   mosquitto_sub -p %u -q 1 -c -i bobs-phone -u bob -P %.*s -t 'users/bob/#'\n\n", mqtt, (int)token.n, (char *)token.p);
+    printf("3. Play a trace of 25 people:\n   build/kith replay docs/guide/example.trace --http 127.0.0.1:%u --mqtt 127.0.0.1:%u\n\n", http, mqtt);
+    fflush(stdout);
+    buf_done(&key);
+    buf_done(&token);
+    buf_done(&why);
+    return EXIT_DONE;
+}
+
+static int cmd_serve(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = SERVE};
+    struct buf why = {0};
+    unsigned long shards, partitions, memory, connections;
+    if (!args_read(&a) || a.word_count) return EXIT_USAGE;
+    if (a.values[option_find(&a, "help")]) return help_print("serve [options]", SERVE), EXIT_DONE;
+    if (!number_of(&a, "shards", 64, &shards) || !number_of(&a, "partitions", 480, &partitions) || !number_of(&a, "memory", 1 << 20, &memory) ||
+        !number_of(&a, "connections-max", 1 << 24, &connections))
+        return EXIT_USAGE;
+    const char *http = value_of(&a, "http"), *mqtt = value_of(&a, "mqtt"), *retention = value_of(&a, "retention");
+    struct server_options o = {.data_dir = data_of(&a), .http = http ? http : "127.0.0.1:8080", .mqtt = mqtt ? mqtt : "127.0.0.1:1883", .shards = (unsigned)shards,
+                               .partitions = (uint16_t)partitions, .memory_bytes = (uint64_t)memory << 20, .connections_max = connections,
+                               .retention_ms = 72ll * 3600000, .dev = value_of(&a, "dev") != NULL, .cors_origin = value_of(&a, "cors-origin"), .hosts = value_of(&a, "hosts")};
+    if (retention && duration_parse(bytes_str(retention), &o.retention_ms) != OK) return fprintf(stderr, "kith: --retention must be a duration such as 72h\n"), EXIT_USAGE;
+    if (o.dev && (!addr_is_loopback(o.http) || !addr_is_loopback(o.mqtt)))
+        return fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses such as 127.0.0.1:8080\n"), EXIT_USAGE;
+    if (server_open(&o, &serving, &why) != OK) return fail(&why);
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (o.dev && dev_welcome(serving) != EXIT_DONE) return EXIT_FAILED;
+    fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(serving), server_mqtt_port(serving), o.data_dir);
+    int status = server_run(serving);
+    server_close(&serving);
+    fprintf(stderr, "{\"level\":\"info\",\"message\":\"stopped\"}\n");
+    return status;
+}
+
+/* ---- keys and tokens: while serving and before ---- */
+static const struct option KEY[] = {{"data", "DIR", "data folder"}, {"name", "NAME", "a name for the key"}, {"app", "APP", "its app (default: default)"},
+    {"scope", "LIST", "read,write,tokens,moderate,operate or all (default read,write,tokens)"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+
+static enum err secrets_open(const char *dir, struct admit **out, struct buf *why) {
+    enum err e = disk_real()->make_dir(disk_real(), dir);
+    if (e != OK) return buf_fmt(why, "the data folder %s cannot be made", dir), e;
+    return admit_open(dir, out, why);
+}
+
+static void server_told(const char *dir) {
+    struct buf out = {0};
+    if (control_ask(dir, "reload", &out) == OK && !bytes_starts(buf_view(&out), "ok"))
+        fprintf(stderr, "kith: the running server did not take the change: %.*s", (int)out.n, (char *)out.p);
+    buf_done(&out);
+}
+
+static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
+    const char *what = a->words[0], *name = value_of(a, "name"), *app = value_of(a, "app"), *scope = value_of(a, "scope");
+    struct buf out = {0};
+    uint32_t scopes;
+    enum err e = OK;
+    if (strcmp(what, "list") == 0) {
+        admit_key_list(admit, &out);
+    } else if (strcmp(what, "create") == 0) {
+        if (!name) return buf_str(why, "'kith key create' needs --name NAME"), EXIT_USAGE;
+        if (admit_scopes_parse(scope ? scope : "read,write,tokens", &scopes) != OK) return buf_fmt(why, "'%s' is not a list of scopes", scope), EXIT_USAGE;
+        e = admit_key_create(admit, bytes_str(name), bytes_str(app ? app : "default"), scopes, &out, why);
+        buf_char(&out, '\n');
+    } else if (strcmp(what, "revoke") == 0 && (a->word_count == 2 || name)) {
+        e = admit_key_revoke(admit, bytes_str(a->word_count == 2 ? a->words[1] : name), why);
+    } else {
+        return buf_fmt(why, "'kith key %s' is not known; create, list or revoke ID", what), EXIT_USAGE;
+    }
+    if (e == OK) fwrite(out.p, 1, out.n, stdout);
+    buf_done(&out);
+    return e == OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int cmd_key(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = KEY};
+    struct admit *admit = NULL;
+    struct buf why = {0};
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[option_find(&a, "help")] || !a.word_count) return help_print("key create|list|revoke [ID] [options]", KEY), a.word_count ? EXIT_DONE : EXIT_USAGE;
+    if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
+    int status = key_do(&a, admit, &why);
+    if (status != EXIT_DONE) fail(&why);
+    else if (strcmp(a.words[0], "list") != 0) server_told(data_of(&a));
+    admit_close(&admit);
+    return status;
+}
+
+static const struct option TOKEN[] = {{"data", "DIR", "data folder"}, {"user", "ID", "whose token"}, {"app", "APP", "the app (default: default)"},
+    {"device", "ID", "the device it is for (default: any)"}, {"ttl", "DURATION", "how long it holds (default 24h)"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+
+static int cmd_token(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = TOKEN};
+    struct admit *admit = NULL;
+    struct buf why = {0}, token = {0};
+    int64_t ttl = 86400000, expires;
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[option_find(&a, "help")]) return help_print("token --user ID [options]", TOKEN), EXIT_DONE;
+    const char *user = value_of(&a, "user"), *app = value_of(&a, "app"), *device = value_of(&a, "device"), *t = value_of(&a, "ttl");
+    if (!user || !id_valid(bytes_str(user))) return fprintf(stderr, "kith: 'kith token' needs --user ID, 1 to 64 of A-Z a-z 0-9 _ . : -\n"), EXIT_USAGE;
+    if (t && duration_parse(bytes_str(t), &ttl) != OK) return fprintf(stderr, "kith: --ttl must be a duration such as 24h\n"), EXIT_USAGE;
+    if ((device && !id_valid(bytes_str(device))) || (app && !id_valid(bytes_str(app)))) return fprintf(stderr, "kith: --device and --app must be ids\n"), EXIT_USAGE;
+    if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
+    enum err e = admit_token_create(admit, bytes_str(app ? app : "default"), bytes_str(user), bytes_str(device), ttl, clock_wall_ms(), &token, &expires);
+    if (e == OK) printf("%.*s\n", (int)token.n, (char *)token.p);
+    server_told(data_of(&a));
+    admit_close(&admit);
+    return e == OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* ---- data folders ---- */
+static const struct option DATA[] = {{"data", "DIR", "data folder"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+
+static int cmd_check(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = DATA};
+    struct buf why = {0};
+    if (!args_read(&a) || a.word_count) return EXIT_USAGE;
+    if (a.values[1]) return help_print("check --data DIR", DATA), EXIT_DONE;
+    enum err e = data_check(data_of(&a), &why);
+    fprintf(e == OK ? stdout : stderr, "%.*s%s", (int)why.n, why.p ? (char *)why.p : "", why.n && why.p[why.n - 1] == '\n' ? "" : "\n");
+    return e == OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int cmd_backup(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = DATA};
+    struct buf out = {0}, line = {0};
+    if (!args_read(&a) || a.word_count != 1) return help_print("backup --data DIR TO", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
+    char *to = realpath(".", NULL);
+    buf_fmt(&line, a.words[0][0] == '/' ? "backup %s%s" : "backup %s/%s", a.words[0][0] == '/' ? "" : to, a.words[0]);
+    buf_char(&line, 0);
+    free(to);
+    if (control_ask(data_of(&a), (char *)line.p, &out) == MISSING) {
+        if (data_backup(data_of(&a), (char *)line.p + 7, &out) != OK) return fail(&out);
+        printf("ok backup written to %s\n", (char *)line.p + 7);
+        return EXIT_DONE;
+    }
+    fwrite(out.p, 1, out.n, stdout);
+    return bytes_starts(buf_view(&out), "ok") ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int cmd_restore(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = DATA};
+    struct buf why = {0};
+    if (!args_read(&a) || a.word_count != 1) return help_print("restore FROM --data DIR", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
+    if (data_restore(a.words[0], data_of(&a), &why) != OK) return fail(&why);
+    printf("ok restored into %s\n", data_of(&a));
+    return EXIT_DONE;
+}
+
+static int cmd_version(int argc, char **argv) {
+    (void)argc;
+    (void)argv;
+    puts("kith " VERSION);
+    return EXIT_DONE;
+}
+
+static const struct command {
+    const char *name, *help;
+    int (*run)(int argc, char **argv);
+} COMMANDS[] = {
+    {"serve", "serve an application", cmd_serve}, {"key", "make, list and revoke server keys", cmd_key}, {"token", "make a device token", cmd_token},
+    {"check", "check every checksum of a data folder", cmd_check}, {"backup", "copy a data folder, while serving too", cmd_backup},
+    {"restore", "make a data folder from a backup", cmd_restore}, {"version", "print the version", cmd_version}};
+
+int main(int argc, char **argv) {
+    for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+        if (strcmp(argv[1], COMMANDS[i].name) == 0) return COMMANDS[i].run(argc - 1, argv + 1);
+    bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0);
+    FILE *to = asked ? stdout : stderr;
+    if (argc > 1 && !asked) fprintf(to, "kith: there is no command '%s'\n", argv[1]);
+    fprintf(to, "usage: kith COMMAND [options]; 'kith COMMAND --help' says more\n");
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++) fprintf(to, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].help);
+    return asked ? EXIT_DONE : EXIT_USAGE;
+}

@@ -1,0 +1,83 @@
+/* shard: the control socket in the data folder: one line in, one line out. "reload" after the secrets changed; "backup TO" while serving.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "shard/data.h"
+#include "shard/shard_in.h"
+
+struct backup {
+    struct server *server;
+    int fd;
+    char to[400];
+};
+
+/* Runs beside the shards: it waits for a sync and copies files. */
+static void *backup_main(void *arg) {
+    struct backup *b = arg;
+    struct buf why = {0};
+    enum err e = data_backup_live(b->server, b->to, &why);
+    struct buf line = {0};
+    if (e == OK) buf_fmt(&line, "ok backup written to %s\n", b->to);
+    else buf_fmt(&line, "error %.*s\n", (int)why.n, why.p ? (const char *)why.p : "");
+    (void)!write(b->fd, line.p, line.n);
+    close(b->fd);
+    buf_done(&line);
+    buf_done(&why);
+    free(b);
+    return NULL;
+}
+
+static void backup_begin(struct shard *s, struct conn *c, struct bytes to) {
+    struct backup *b = must_alloc(sizeof *b);
+    pthread_t thread;
+    b->server = s->server;
+    b->fd = dup(c->fd);
+    snprintf(b->to, sizeof b->to, "%.*s", (int)to.n, (const char *)to.p);
+    if (pthread_create(&thread, NULL, backup_main, b) == 0) pthread_detach(thread);
+}
+
+void control_input(struct shard *s, struct conn *c) {
+    const uint8_t *end = memchr(c->in.p, '\n', c->in.n);
+    if (!end) return;
+    struct bytes line = bytes_of(c->in.p, (size_t)(end - c->in.p));
+    struct buf why = {0};
+    if (bytes_is(line, "reload")) {
+        if (admit_reload(s->server->admit, &why) == OK) buf_str(&c->out, "ok\n");
+        else buf_fmt(&c->out, "error %.*s\n", (int)why.n, (const char *)why.p);
+    } else if (bytes_starts(line, "backup ")) {
+        backup_begin(s, c, bytes_of(line.p + 7, line.n - 7));
+    } else {
+        buf_str(&c->out, "error this line is not known\n");
+    }
+    buf_reset(&c->in);
+    buf_done(&why);
+    if (c->out.n) conn_finish(s, c);
+}
+
+enum err control_listen(struct server *v, struct buf *why) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/control", v->dir);
+    return sock_listen_unix(path, &v->control_fd, why);
+}
+
+enum err control_ask(const char *dir, const char *line, struct buf *out) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (snprintf(a.sun_path, sizeof a.sun_path, "%s/control", dir) >= (int)sizeof a.sun_path) return MISSING;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a)) {
+        if (fd >= 0) close(fd);
+        return MISSING;
+    }
+    char buffer[1024];
+    ssize_t n;
+    bool sent = dprintf(fd, "%s\n", line) > 0;
+    while (sent && (n = read(fd, buffer, sizeof buffer)) > 0) buf_add(out, buffer, (size_t)n);
+    close(fd);
+    return out->n ? OK : IO;
+}

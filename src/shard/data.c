@@ -1,0 +1,197 @@
+/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control}. A backup is {meta, secrets, log/, tables/}: tables as of a sync, and the log
+ * from before it on, so that what was under way between partitions is there too. SPDX-License-Identifier: Apache-2.0 */
+#include "shard/data.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shard/shard_in.h"
+
+enum err data_lock(const char *dir, int *out_fd, struct buf *why) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        buf_fmt(why, "%s: %s", path, strerror(errno));
+        return IO;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        buf_fmt(why, "%s is in use by another kith", dir);
+        close(fd);
+        return LIMIT;
+    }
+    *out_fd = fd;
+    return OK;
+}
+
+uint64_t epoch_new(void) {
+    uint32_t v;
+    random_secret(&v, sizeof v);
+    return v | 1;
+}
+
+enum err meta_load(const char *dir, struct meta *m, struct buf *why) {
+    char path[512];
+    unsigned partitions;
+    unsigned long long epoch;
+    snprintf(path, sizeof path, "%s/meta", dir);
+    FILE *f = fopen(path, "re");
+    if (!f) return errno == ENOENT ? MISSING : IO;
+    int n = fscanf(f, "kith-data 1\npartitions %u\nepoch %llu\n", &partitions, &epoch);
+    fclose(f);
+    if (n != 2 || partitions < 1 || partitions > 480) {
+        buf_fmt(why, "%s is not the meta file of this version", path);
+        return CORRUPT;
+    }
+    *m = (struct meta){(uint16_t)partitions, epoch};
+    return OK;
+}
+
+static enum err file_write(const char *path, const void *p, size_t n, struct buf *why) {
+    char tmp[600];
+    snprintf(tmp, sizeof tmp, "%s.tmp", path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool ok = fd >= 0 && write(fd, p, n) == (ssize_t)n && fsync(fd) == 0;
+    if (fd >= 0) close(fd);
+    if (ok && rename(tmp, path) == 0) return OK;
+    buf_fmt(why, "%s cannot be written: %s", path, strerror(errno));
+    return errno == ENOSPC ? LIMIT : IO;
+}
+
+enum err meta_save(const char *dir, const struct meta *m, struct buf *why) {
+    char path[512], text[128];
+    snprintf(path, sizeof path, "%s/meta", dir);
+    int n = snprintf(text, sizeof text, "kith-data 1\npartitions %u\nepoch %llu\n", m->partitions, (unsigned long long)m->epoch);
+    enum err e = file_write(path, text, (size_t)n, why);
+    return e == OK ? disk_real()->sync_dir(disk_real(), dir) : e;
+}
+
+/* ---- copying ---- */
+static enum err file_copy(const char *from, const char *to, struct buf *why) {
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    enum { CHUNK = 1 << 20 };
+    char *p = must_alloc(CHUNK);
+    ssize_t n = 0;
+    bool ok = in >= 0 && out >= 0;
+    while (ok && (n = read(in, p, CHUNK)) > 0) ok = write(out, p, (size_t)n) == n;
+    ok = ok && n == 0 && fsync(out) == 0;
+    if (!ok) buf_fmt(why, "%s cannot be copied to %s: %s", from, to, strerror(errno));
+    if (in >= 0) close(in);
+    if (out >= 0) close(out);
+    free(p);
+    return ok ? OK : IO;
+}
+
+struct copying {
+    const char *from, *to;
+    struct buf *why;
+    enum err err;
+};
+static bool copy_one(void *arg, const char *name) {
+    struct copying *c = arg;
+    char from[800], to[800];
+    if (strstr(name, ".tmp") || strcmp(name, "LOCK") == 0) return true;
+    snprintf(from, sizeof from, "%s/%s", c->from, name);
+    snprintf(to, sizeof to, "%s/%s", c->to, name);
+    c->err = file_copy(from, to, c->why);
+    return c->err == OK;
+}
+static enum err dir_copy(const char *from, const char *to, struct buf *why) {
+    struct disk *d = disk_real();
+    struct copying c = {from, to, why, OK};
+    enum err e = d->make_dir(d, to);
+    if (e == OK) e = d->list(d, from, copy_one, &c);
+    if (e == OK) e = c.err;
+    if (e == OK) e = d->sync_dir(d, to);
+    return e;
+}
+
+static enum err parts_copy(const char *from, const char *to, bool tables, struct buf *why) {
+    char a[700], b[700];
+    enum err e = OK;
+    static const char *const FILES[] = {"meta", "secrets"}, *const DIRS[] = {"log", "tables"};
+    for (int i = 0; i < 2 && e == OK; i++) {
+        snprintf(a, sizeof a, "%s/%s", from, FILES[i]);
+        snprintf(b, sizeof b, "%s/%s", to, FILES[i]);
+        e = file_copy(a, b, why);
+    }
+    for (int i = 0; i < (tables ? 2 : 1) && e == OK; i++) {
+        snprintf(a, sizeof a, "%s/%s", from, DIRS[i]);
+        snprintf(b, sizeof b, "%s/%s", to, DIRS[i]);
+        e = dir_copy(a, b, why);
+    }
+    return e;
+}
+
+static enum err target_make(const char *to, struct buf *why) {
+    if (mkdir(to, 0700) == 0) return OK;
+    buf_fmt(why, "%s: %s; give a path that does not exist yet", to, strerror(errno));
+    return EXISTS;
+}
+
+enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
+    char tables[700];
+    enum err e = target_make(to, why);
+    if (e != OK) return e;
+    tables_sync_all(v);
+    snprintf(tables, sizeof tables, "%s/tables", to);
+    e = v->store->calls->checkpoint(v->store, tables);
+    if (e != OK) buf_fmt(why, "the tables cannot be copied to %s: %s", tables, err_name(e));
+    if (e == OK) e = parts_copy(v->dir, to, false, why);
+    return e;
+}
+
+enum err data_backup(const char *dir, const char *to, struct buf *why) {
+    int lock;
+    enum err e = data_lock(dir, &lock, why);
+    if (e != OK) return e;
+    e = target_make(to, why);
+    if (e == OK) e = parts_copy(dir, to, true, why);
+    close(lock);
+    return e;
+}
+
+enum err data_restore(const char *from, const char *dir, struct buf *why) {
+    struct meta m;
+    enum err e = meta_load(from, &m, why);
+    if (e != OK) {
+        if (!why->n) buf_fmt(why, "%s is not a backup: it has no meta file", from);
+        return e;
+    }
+    e = target_make(dir, why);
+    if (e == OK) e = parts_copy(from, dir, true, why);
+    m.epoch = epoch_new(); /* cursors of before the restore must not be taken for ones of after */
+    return e == OK ? meta_save(dir, &m, why) : e;
+}
+
+enum err data_check(const char *dir, struct buf *why) {
+    struct meta m;
+    struct store *store;
+    int lock;
+    char path[700];
+    enum err e = meta_load(dir, &m, why);
+    if (e == MISSING) buf_fmt(why, "there is no kith data in %s\n", dir);
+    if (e != OK) return e;
+    if ((e = data_lock(dir, &lock, why)) != OK) return e;
+    uint64_t records, *from = must_alloc(m.partitions * sizeof *from);
+    snprintf(path, sizeof path, "%s/log", dir);
+    enum err log = log_check(path, disk_real(), m.partitions, why, &records);
+    snprintf(path, sizeof path, "%s/tables", dir);
+    struct store_options o = {.dir = path};
+    e = store_open_rocksdb(&o, &store, why);
+    if (e == OK) {
+        e = store->calls->verify(store, why);
+        if (e == OK) e = engine_start_positions(store, m.partitions, from);
+        store->calls->close(store);
+    }
+    if (e == OK && log == OK) buf_fmt(why, "ok: %llu log records, %u partitions, tables verified\n", (unsigned long long)records, m.partitions);
+    free(from);
+    close(lock);
+    return log != OK ? log : e;
+}

@@ -1,0 +1,17 @@
+/* shard: the data folder: its lock, its meta file, copies of it. Inside the room. SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_SHARD_DATA_H
+#define KITH_SHARD_DATA_H
+
+#include "shard/shard.h"
+
+struct meta { /* DIR/meta, text: "kith-data 1", "partitions N", "epoch N" */
+    uint16_t partitions;
+    uint64_t epoch;
+};
+enum err meta_load(const char *dir, struct meta *m, struct buf *why) must_use; /* MISSING: no data there yet */
+enum err meta_save(const char *dir, const struct meta *m, struct buf *why) must_use;
+uint64_t epoch_new(void);
+/* A copy from which the state at this moment, or a later one, can be restored. Not on a shard's thread. */
+enum err data_backup_live(struct server *s, const char *to, struct buf *why) must_use;
+
+#endif

@@ -1,0 +1,263 @@
+/* shard: HTTP on a connection: a request becomes a job, its answer is written; one request at a time, in order, so that pipelining keeps its order.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "shard/shard_in.h"
+
+#define STREAM_TYPE "text/event-stream"
+#define PROBLEM_TYPE "application/problem+json"
+
+static void write_body(struct shard *s, struct conn *c, int status, const char *type, struct bytes body, int retry_after_s) {
+    char extra[256] = "", retry[48] = "";
+    if (retry_after_s) snprintf(retry, sizeof retry, "Retry-After: %d\r\n", retry_after_s);
+    snprintf(extra, sizeof extra, "%s%s%.120s%s", retry, s->server->o.cors_origin ? "Access-Control-Allow-Origin: " : "",
+             s->server->o.cors_origin ? s->server->o.cors_origin : "", s->server->o.cors_origin ? "\r\n" : "");
+    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n, extra);
+    buf_bytes(&c->out, body);
+    s->measure.counters[COUNTER_http_requests]++;
+    if (!c->keep_alive) conn_finish(s, c);
+    conn_touch(s, c);
+}
+
+void http_problem(struct shard *s, struct conn *c, const struct answer *a) {
+    struct buf b = {0};
+    answer_problem_json(a, &b);
+    s->measure.counters[COUNTER_http_errors]++;
+    write_body(s, c, a->status, PROBLEM_TYPE, buf_view(&b), a->retry_after_s);
+    buf_done(&b);
+}
+
+static const char *type_of(const struct job *j) {
+    return j->route && j->route->special == SPECIAL_METRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "application/json";
+}
+
+static void stream_begin(struct shard *s, struct conn *c, struct job *j);
+
+void http_answered(struct shard *s, struct conn *c, struct job *j) {
+    c->busy = false;
+    if (j->route && j->route->special == SPECIAL_STREAM && !j->answer.problem) {
+        stream_begin(s, c, j);
+        return;
+    }
+    if (j->answer.problem) http_problem(s, c, &j->answer);
+    else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), 0);
+    http_reader_next(c->http);
+    c->since_ms = s->mono_ms;
+    if (c->in.n && !c->closing) conn_read_again(s, c);
+}
+
+/* ---- live stream ---- */
+static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
+    struct request *r = &j->request;
+    uint64_t after = UINT64_MAX;
+    if (request_query(r, "last-event-id").n && cursor_parse(request_query(r, "last-event-id"), r->epoch, &after) != OK) {
+        answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID", "this event id is not of this server's time; begin without it");
+        http_problem(s, c, &j->answer);
+        http_reader_next(c->http);
+        return;
+    }
+    c->streaming = true;
+    c->stream_after = after;
+    c->who.app = arena_copy(&c->who_arena, r->who.app);
+    c->who.user = arena_copy(&c->who_arena, r->params[0]);
+    unsigned to = partition_of_user(r->who.app, r->params[0], s->server->partitions) % s->server->shards;
+    if (to != s->index) conn_move(s, c, to);
+    else http_stream_moved(s, c);
+}
+
+/* On the shard where the user's mailbox is. */
+void http_stream_moved(struct shard *s, struct conn *c) {
+    http_write_head(&c->out, 200, true, STREAM_TYPE, -1, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+    sse_write_comment(&c->out, BYTES("kith"));
+    struct session_open o = {.app = c->who.app, .user = c->who.user, .device = BYTES("stream"), .kind = SESSION_STREAM, .clean = true,
+                             .after = c->stream_after, .conn = c, .out = &c->out};
+    c->session = deliver_open(s->deliver, &o);
+    conn_touch(s, c);
+}
+
+/* ---- from request to job ---- */
+static bool bearer(const struct http_request *q, const struct request *r, struct bytes *out) {
+    if (q->authorization.n > 7 && strncasecmp((const char *)q->authorization.p, "bearer ", 7) == 0) {
+        *out = bytes_of(q->authorization.p + 7, q->authorization.n - 7);
+        return true;
+    }
+    *out = request_query(r, "access_token");
+    return out->n != 0;
+}
+
+static bool authenticate(struct shard *s, struct conn *c, const struct http_request *q, struct job *j) {
+    struct request *r = &j->request;
+    struct bytes credential;
+    struct buf why = {0};
+    bool stream = j->route->special == SPECIAL_STREAM;
+    if (j->route->scope & SCOPE_OPEN) return true;
+    (void)c;
+    if (!bearer(q, r, &credential) || (!q->authorization.n && !stream)) {
+        answer_problem(&j->answer, PROBLEM_UNAUTHORIZED, "", "send 'Authorization: Bearer' with a server key or a device token");
+        return false;
+    }
+    enum err e = admit_check(s->server->admit, credential, r->now_ms, &j->arena, &r->who, &why);
+    if (e != OK) answer_problem(&j->answer, PROBLEM_UNAUTHORIZED, "", "%.*s", (int)why.n, (const char *)why.p);
+    buf_done(&why);
+    if (e != OK) return false;
+    if (r->who.server && request_query(r, "user").n) {
+        r->who.user = request_query(r, "user");
+        if (!id_valid(r->who.user)) return answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "user", "'user' must be a user id"), false;
+    }
+    return true;
+}
+
+static bool authorise(struct job *j) {
+    const struct request *r = &j->request;
+    const struct route *route = j->route;
+    if (route->scope & SCOPE_OPEN) return true;
+    if (r->who.server) {
+        if (r->who.scopes & route->scope) return true;
+        answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this server key lacks the scope for this; make one with it");
+        return false;
+    }
+    if (route->token == TOKEN_ANY || (route->token == TOKEN_SELF && bytes_eq(r->params[0], r->who.user))) return true;
+    answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", route->token == TOKEN_SELF ? "a device token acts on its own user's paths only" : "this needs a server key");
+    return false;
+}
+
+static bool host_allowed(const struct shard *s, struct bytes host) {
+    const char *list = s->server->o.hosts;
+    size_t n = 0;
+    if (!list && !s->server->o.dev) return true;
+    const uint8_t *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
+    n = colon && host.p[host.n - 1] != ']' ? (size_t)(colon - host.p) : host.n;
+    struct bytes name = bytes_of(host.p, n);
+    if (bytes_is(name, "127.0.0.1") || bytes_is(name, "localhost") || bytes_is(name, "[::1]")) return true;
+    while (list && *list) {
+        size_t len = strcspn(list, ",");
+        if (len == name.n && memcmp(list, name.p, len) == 0) return true;
+        list += len + (list[len] == ',');
+    }
+    return false;
+}
+
+/* What queries and stages need of the request outlives the reader's buffer. */
+static void request_fill(struct shard *s, struct job *j, const struct http_request *q) {
+    struct request *r = &j->request;
+    r->method = arena_copy(&j->arena, q->method);
+    for (size_t i = 0; i < q->query_count; i++) {
+        r->query_names[i] = arena_copy(&j->arena, q->query_names[i]);
+        r->query_values[i] = arena_copy(&j->arena, q->query_values[i]);
+    }
+    r->query_count = q->query_count;
+    if (q->last_event_id.n && r->query_count < 16) {
+        r->query_names[r->query_count] = BYTES("last-event-id");
+        r->query_values[r->query_count++] = arena_copy(&j->arena, q->last_event_id);
+    }
+    r->body = q->body;
+    r->idempotency_key = arena_copy(&j->arena, q->idempotency_key);
+    r->now_ms = clock_wall_ms();
+    r->epoch = s->server->epoch;
+    r->partitions = s->server->partitions;
+}
+
+static bool body_parse(struct shard *s, struct job *j) {
+    struct request *r = &j->request;
+    if (!r->body.n) return true;
+    r->has_json = json_parse(s->json, r->body, &r->json) == OK;
+    if (!r->has_json) answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the body is not JSON (RFC 8259)");
+    return r->has_json;
+}
+
+static bool live_plan(struct shard *s, struct job *j) {
+    static const struct json_field ONLINE[] = {{"online", JSON_BOOL, true, false, 0}};
+    struct request *r = &j->request;
+    struct json_value f[1];
+    if (j->route->special == SPECIAL_PRESENCE) {
+        if (!request_object(r, ONLINE, 1, f, &j->answer)) return false;
+        j->online = json_bool(f[0].v);
+    } else if (!r->who.user.n && j->route->special == SPECIAL_TYPING) {
+        answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "user", "a server key names who is typing by ?user=");
+        return false;
+    }
+    struct bytes user = j->route->special == SPECIAL_TYPING ? r->who.user : r->params[0];
+    j->plan.partition = partition_of_user(r->who.app, user, s->server->partitions);
+    return true;
+}
+
+/* true: on its way; false: j->answer says why not, or what. */
+static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struct http_request *q) {
+    struct request *r = &j->request;
+    request_fill(s, j, q);
+    if (!host_allowed(s, q->host)) return answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this Host is not served here; allow it with --hosts"), false;
+    j->route = route_match(s->server, q, r, &j->answer);
+    if (!j->route || !authenticate(s, c, q, j) || !authorise(j)) return false;
+    if (s->draining && !bytes_is(r->method, "GET")) {
+        answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
+        j->answer.retry_after_s = 2;
+        return false;
+    }
+    if (s->rates) {
+        struct bytes who = r->who.user.n ? r->who.user : r->who.app;
+        if (!admit_rate_take(s->rates, hash64(who), s->mono_ms * 1000000, &j->answer.retry_after_s)) {
+            s->measure.counters[COUNTER_limit_rate]++;
+            return answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "", "too many requests of this caller"), false;
+        }
+    }
+    if (!body_parse(s, j)) return false;
+    if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE || j->route->special == SPECIAL_STREAM) {
+        if (!live_plan(s, j)) return false;
+    } else if (j->route->special) {
+        special_answer(s, j);
+        return false;
+    } else if (j->route->plan(r, &j->plan, &j->answer) != OK) {
+        return false;
+    }
+    return true;
+}
+
+
+static void request_begin(struct shard *s, struct conn *c, const struct http_request *q) {
+    struct job *j = job_make(s, JOB_HTTP);
+    j->conn = c->index;
+    j->generation = c->generation;
+    c->keep_alive = q->keep_alive;
+    c->busy = true;
+    if (dispatch(s, c, j, q)) {
+        job_start(s, j);
+        return;
+    }
+    http_answered(s, c, j);
+    job_free(s, j);
+}
+
+static void framing_problem(struct shard *s, struct conn *c, int status) {
+    struct answer a = {0};
+    answer_problem(&a, status == 413 ? PROBLEM_TOO_LARGE : PROBLEM_MALFORMED, "",
+                   status == 413 ? "a request body has at most 1 MiB" : status == 431 || status == 414 ? "the request's head has at most 16 KiB" : "this is not a well-formed HTTP/1.1 request");
+    a.status = status;
+    c->keep_alive = false;
+    http_problem(s, c, &a);
+}
+
+void http_input(struct shard *s, struct conn *c) {
+    if (c->streaming) {
+        buf_reset(&c->in);
+        return;
+    }
+    if (!c->http) c->http = http_reader_create();
+    while (c->in.n && !c->busy && !c->closing && !c->streaming) {
+        const struct http_request *q;
+        size_t used;
+        bool wants_continue;
+        if (http_reader_is_empty(c->http)) c->since_ms = s->mono_ms;
+        enum err e = http_read(c->http, buf_view(&c->in), &used, &q, &wants_continue);
+        buf_cut(&c->in, used);
+        if (wants_continue) {
+            buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+            conn_touch(s, c);
+        }
+        if (e == OK) request_begin(s, c, q);
+        else if (e == MALFORMED) framing_problem(s, c, q->status);
+        else break;
+    }
+    if (!c->in.n && c->in.cap > 4096) buf_done(&c->in);
+}

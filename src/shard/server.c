@@ -1,0 +1,214 @@
+/* shard: the server: opens the data, wires rooms together, starts and joins the threads. SPDX-License-Identifier: Apache-2.0 */
+#include "shard/shard.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "chat/chat.h"
+#include "shard/data.h"
+#include "shard/shard_in.h"
+
+#define PARTITIONS_DEFAULT 64
+#define MEMORY_DEFAULT (256ull << 20)
+#define RING_SLOTS 4096
+#define DESCRIPTORS_KEPT 600 /* for tables, log and control */
+#define READ_BUFFER (64u << 10)
+
+static void log_wake(void *arg, unsigned lane) {
+    struct server *v = arg;
+    loop_wake(v->shard[lane].loop);
+}
+static void log_fatal(void *arg, const char *what) {
+    (void)arg;
+    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"%s; what was not acknowledged may be lost, nothing else; start again when the disk is sound\"}\n", what);
+    abort();
+}
+static int64_t wall(void *arg) {
+    (void)arg;
+    return clock_wall_ms();
+}
+static uint16_t lane_of(void *arg, uint16_t partition) { return (uint16_t)(partition % ((struct server *)arg)->shards); }
+
+static void conn_output(void *arg, void *conn) { conn_touch(arg, conn); }
+static void session_ended(void *arg, void *conn, uint8_t reason) {
+    struct conn *c = conn;
+    c->session = NULL; /* deliver has let go of it */
+    if (c->protocol == PROTO_MQTT) mqtt_end(arg, c, reason, reason == 0x8e ? "this device connected again elsewhere" : "this device's access was ended");
+    else conn_finish(arg, c);
+}
+static int64_t shard_now(void *arg) { return ((struct shard *)arg)->now_ms; }
+
+/* ---- opening ---- */
+static enum err data_open(struct server *v, struct buf *why) {
+    struct disk *d = disk_real();
+    struct meta m;
+    enum err e = d->make_dir(d, v->dir);
+    if (e != OK) {
+        buf_fmt(why, "the data folder %s cannot be made", v->dir);
+        return e;
+    }
+    if ((e = data_lock(v->dir, &v->lock_fd, why)) != OK) return e;
+    e = meta_load(v->dir, &m, why);
+    if (e == MISSING) {
+        m = (struct meta){v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new()};
+        e = meta_save(v->dir, &m, why);
+    }
+    v->partitions = m.partitions;
+    v->epoch = m.epoch;
+    return e == OK ? admit_open(v->dir, &v->admit, why) : e;
+}
+
+static enum err stores_open(struct server *v, struct buf *why) {
+    char tables[600], log[600];
+    snprintf(tables, sizeof tables, "%s/tables", v->dir);
+    snprintf(log, sizeof log, "%s/log", v->dir);
+    struct store_options so = {.dir = tables};
+    enum err e = store_open_rocksdb(&so, &v->store, why);
+    if (e != OK) return e;
+    uint64_t *from = must_alloc(v->partitions * sizeof *from);
+    e = engine_start_positions(v->store, v->partitions, from);
+    v->written = must_alloc(v->partitions * sizeof *v->written);
+    for (uint16_t p = 0; p < v->partitions; p++) v->written[p] = from[p] - 1;
+    struct log_options lo = {.dir = log, .disk = disk_real(), .partitions = v->partitions, .lanes = v->shards, .lane_of = lane_of, .lane_arg = v,
+                             .from = from, .retention_ms = v->o.retention_ms, .thread = true, .wake = log_wake, .fatal = log_fatal, .arg = v, .now_ms = wall};
+    if (e == OK) e = log_open_file(&lo, &v->log, why);
+    free(from);
+    return e;
+}
+
+static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
+    struct shard *s = &v->shard[i];
+    s->server = v;
+    s->index = i;
+    s->json = json_reader_create();
+    s->read_buffer = must_alloc(READ_BUFFER);
+    s->inbox = must_alloc(v->shards * sizeof *s->inbox);
+    s->overflow = must_alloc(v->shards * sizeof *s->overflow);
+    for (unsigned k = 0; k < v->shards; k++) s->inbox[k] = ring_create(RING_SLOTS);
+    struct engine_options eo = {.log = v->log, .store = v->store, .lane = i, .lanes = v->shards, .partitions = v->partitions,
+                                .surfaces = v->surface_list, .surface_count = v->surface_count,
+                                .memory_bytes = (v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT) / v->shards, .arg = s,
+                                .answered = engine_answered, .delivered = engine_delivered, .send = engine_send};
+    enum err e = engine_create(&eo, &s->engine, why);
+    if (e != OK) return e;
+    struct deliver_options d = {.engine = s->engine, .partitions = v->partitions, .epoch = v->epoch, .render = chat_entry_json, .arg = s,
+                                .append = job_append_session, .output = conn_output, .end = session_ended, .opened = mqtt_opened,
+                                .subscribed = mqtt_subscribed, .now_ms = shard_now};
+    s->deliver = deliver_create(&d);
+    return OK;
+}
+
+static void defaults(struct server *v) {
+    struct server_options *o = &v->o;
+    struct rlimit limit;
+    if (!o->shards) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        o->shards = cores > 2 ? (unsigned)(cores - 1) : 1; /* the log and tables threads want room too */
+    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    size_t most = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT : limit.rlim_cur / 2;
+    if (!o->connections_max || o->connections_max > most) o->connections_max = most;
+    if (!o->http_header_timeout_ms) o->http_header_timeout_ms = 10000;
+    if (!o->http_body_timeout_ms) o->http_body_timeout_ms = 30000;
+    if (!o->http_idle_timeout_ms) o->http_idle_timeout_ms = 60000;
+    v->shards = o->shards;
+}
+
+enum err server_open(const struct server_options *o, struct server **out, struct buf *why) {
+    struct server *v = must_alloc(sizeof *v);
+    v->o = *o;
+    v->dir = strdup(o->data_dir);
+    v->lock_fd = v->http_fd = v->mqtt_fd = v->control_fd = -1;
+    defaults(v);
+    random_secret(&v->boot, sizeof v->boot);
+    v->boot &= 0x7fff;
+    v->surface_count = surfaces_fill(v->surfaces);
+    for (size_t i = 0; i < v->surface_count; i++) v->surface_list[i] = &v->surfaces[i];
+    v->message_route = route_find(v, "POST", "/v1/conversations/{id}/messages");
+    v->receipt_route = route_find(v, "POST", "/v1/conversations/{id}/receipts");
+    v->shard = must_alloc(v->shards * sizeof *v->shard);
+    for (unsigned i = 0; i < v->shards; i++) v->shard[i].loop = loop_create();
+    enum err e = data_open(v, why);
+    if (e == OK) e = stores_open(v, why);
+    for (unsigned i = 0; i < v->shards && e == OK; i++) e = shard_open(v, i, why);
+    if (e == OK && o->http) e = sock_listen(o->http, &v->http_fd, &v->http_port, why);
+    if (e == OK && o->mqtt) e = sock_listen(o->mqtt, &v->mqtt_fd, &v->mqtt_port, why);
+    if (e == OK) e = control_listen(v, why);
+    if (e == OK) e = tables_start(v);
+    if (e != OK) return e; /* the process ends with the words; what is open goes with it */
+    v->started_ms = clock_wall_ms();
+    *out = v;
+    return OK;
+}
+
+int server_run(struct server *v) {
+    for (unsigned i = 1; i < v->shards; i++) check(pthread_create(&v->shard[i].thread, NULL, shard_main, &v->shard[i]) == 0);
+    shard_main(&v->shard[0]);
+    for (unsigned i = 1; i < v->shards; i++) pthread_join(v->shard[i].thread, NULL);
+    tables_sync_all(v);
+    return 0;
+}
+
+void server_stop(struct server *v) {
+    atomic_store(&v->stop, true);
+    for (unsigned i = 0; i < v->shards; i++) loop_wake(v->shard[i].loop);
+}
+
+static void shard_close(struct server *v, struct shard *s) {
+    for (uint32_t i = 0; i < s->conn_count; i++)
+        if (s->conns[i]) {
+            s->conns[i]->session = NULL;
+            conn_close(s, s->conns[i]);
+        }
+    deliver_free(&s->deliver);
+    engine_free(&s->engine);
+    json_reader_free(&s->json);
+    for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);
+    while (s->job_pool) {
+        struct job *j = s->job_pool;
+        s->job_pool = j->next;
+        arena_done(&j->arena);
+        free(j);
+    }
+    loop_free(&s->loop);
+    free(s->inbox);
+    free(s->overflow);
+    free(s->tickets);
+    free(s->conns);
+    free(s->conn_free);
+    free(s->read_again);
+    free(s->read_buffer);
+}
+
+void server_close(struct server **pv) {
+    struct server *v = *pv;
+    if (!v) return;
+    tables_stop(v);
+    v->log->calls->close(v->log);
+    for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);
+    v->store->calls->close(v->store);
+    admit_close(&v->admit);
+    char path[600];
+    snprintf(path, sizeof path, "%s/control", v->dir);
+    unlink(path);
+    int fds[] = {v->http_fd, v->mqtt_fd, v->control_fd, v->lock_fd};
+    for (int i = 0; i < 4; i++)
+        if (fds[i] >= 0) close(fds[i]);
+    free((void *)v->written);
+    free(v->shard);
+    free(v->dir);
+    free(v);
+    *pv = NULL;
+}
+
+uint16_t server_http_port(const struct server *v) { return v->http_port; }
+uint16_t server_mqtt_port(const struct server *v) { return v->mqtt_port; }
+struct admit *server_admit(struct server *v) { return v->admit; }

@@ -1,0 +1,130 @@
+/* shard: one core's turn, read aloud: wait, read, take from the others, apply what is durable, deliver, write, wake the log.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "chat/chat.h"
+#include "shard/shard_in.h"
+
+#define EVENTS_MAX 512
+#define APPLY_MAX 4096
+#define CURSORS_MS 250
+#define SWEEP_MS 1000
+#define IDLE_WAIT_MS 100
+
+static void clock_read(struct shard *s) {
+    s->now_ms = clock_wall_ms();
+    s->mono_ms = clock_mono_ns() / 1000000;
+}
+
+static void events_take(struct shard *s, int wait_ms) {
+    struct loop_event events[EVENTS_MAX];
+    struct server *v = s->server;
+    size_t n = loop_wait(s->loop, wait_ms, events, EVENTS_MAX);
+    clock_read(s);
+    for (size_t i = 0; i < n; i++) {
+        void *tag = events[i].tag;
+        if (tag == &v->http_fd) conn_accept(s, v->http_fd, PROTO_HTTP);
+        else if (tag == &v->mqtt_fd) conn_accept(s, v->mqtt_fd, PROTO_MQTT);
+        else if (tag == &v->control_fd) conn_accept(s, v->control_fd, PROTO_CONTROL);
+        else conn_event(s, tag, events[i].what);
+    }
+}
+
+static void leftovers_take(struct shard *s) {
+    struct conn **list = s->read_again;
+    size_t n = s->read_again_count;
+    s->read_again = NULL;
+    s->read_again_count = s->read_again_cap = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct conn *c = list[i];
+        if (!c || c->closing) continue;
+        /* A connection closed by an earlier one of this list is no longer in its slot. */
+        bool alive = false;
+        for (uint32_t k = 0; k < s->conn_count && !alive; k++) alive = s->conns[k] == c;
+        if (!alive) continue;
+        if (c->protocol == PROTO_HTTP) http_input(s, c);
+        else mqtt_input(s, c);
+    }
+    free(list);
+}
+
+static void housekeeping(struct shard *s) {
+    if (s->mono_ms - s->last_cursors_ms >= CURSORS_MS) {
+        s->last_cursors_ms = s->mono_ms;
+        deliver_store_cursors(s->deliver, false);
+    }
+    if (s->mono_ms - s->last_sweep_ms >= SWEEP_MS) {
+        s->last_sweep_ms = s->mono_ms;
+        conn_sweep(s);
+    }
+    tables_hand(s);
+}
+
+static void listen_begin(struct shard *s) {
+    struct server *v = s->server;
+    s->recovered = true;
+    if (atomic_fetch_add(&v->recovered, 1) + 1 != v->shards) return;
+    for (unsigned i = 0; i < v->shards; i++) { /* every shard accepts; the kernel wakes one of them */
+        struct loop *l = v->shard[i].loop;
+        if (v->http_fd >= 0) check(loop_add(l, v->http_fd, LOOP_READ, &v->http_fd) == OK);
+        if (v->mqtt_fd >= 0) check(loop_add(l, v->mqtt_fd, LOOP_READ, &v->mqtt_fd) == OK);
+    }
+    check(loop_add(v->shard[0].loop, v->control_fd, LOOP_READ, &v->control_fd) == OK);
+}
+
+/* true: something is left to do at once. */
+static bool shard_turn(struct shard *s, int wait_ms) {
+    events_take(s, wait_ms);
+    leftovers_take(s);
+    jobs_from_rings(s);
+    bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
+    deliver_turn(s->deliver);
+    housekeeping(s);
+    conn_write_all(s);
+    more |= job_flush_overflow(s);
+    s->server->log->calls->kick(s->server->log, s->index);
+    return more || s->read_again_count;
+}
+
+static void drain_begin(struct shard *s) {
+    struct server *v = s->server;
+    s->draining = true;
+    if (v->http_fd >= 0) loop_remove(s->loop, v->http_fd);
+    if (v->mqtt_fd >= 0) loop_remove(s->loop, v->mqtt_fd);
+    for (uint32_t i = 0; i < s->conn_count; i++) {
+        struct conn *c = s->conns[i];
+        if (c && c->protocol == PROTO_MQTT && !c->ack_count) mqtt_end(s, c, 0x8b, "this server is shutting down");
+    }
+}
+
+/* Everything promised is kept: acknowledged records applied, relays settled, cursors stored, tables written. */
+static void drain(struct shard *s) {
+    enum { DRAIN_MS = 10000 };
+    int64_t until = clock_mono_ns() / 1000000 + DRAIN_MS;
+    drain_begin(s);
+    deliver_store_cursors(s->deliver, true);
+    unsigned quiet = 0;
+    while (quiet < 20 && s->mono_ms < until) {
+        bool busy = shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || engine_batch_ready(s->engine);
+        quiet = busy ? 0 : quiet + 1;
+    }
+    atomic_fetch_add(&s->server->drained, 1);
+    while (atomic_load(&s->server->drained) < s->server->shards && s->mono_ms < until) shard_turn(s, 5);
+    for (int i = 0; i < 200; i++) { /* the last batch */
+        shard_turn(s, 5);
+        if (!engine_batch_ready(s->engine) && !engine_dirty_bytes(s->engine)) break;
+    }
+}
+
+void *shard_main(void *arg) {
+    struct shard *s = arg;
+    bool more = true;
+    clock_read(s);
+    s->last_freeze_ms = s->mono_ms;
+    while (!atomic_load(&s->server->stop)) {
+        more = shard_turn(s, more ? 0 : IDLE_WAIT_MS);
+        if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
+    }
+    if (s->recovered) drain(s);
+    return NULL;
+}
