@@ -6,6 +6,9 @@
 #include <new>
 #include <string>
 
+extern "C" {
+#include "base/base.h"
+}
 #include "wire/wire.h"
 
 using simdjson::dom::element;

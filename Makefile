@@ -1,0 +1,20 @@
+# The few words that people type. The build itself is meson.build.
+BUILD ?= build
+SAN = build-asan
+
+.PHONY: run build test clean
+
+run: build
+	@$(BUILD)/kith serve --dev
+
+build:
+	@sh tool/setup.sh
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
+	@ninja -C $(BUILD) --quiet
+
+test:
+	@sh tool/setup.sh --test
+	@sh tool/test.sh
+
+clean:
+	rm -rf $(BUILD) $(SAN)
