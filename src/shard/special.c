@@ -54,6 +54,7 @@ void special_answer(struct shard *s, struct job *j) {
 void special_run(struct shard *s, struct job *j) {
     const struct request *r = &j->request;
     answer_ok(&j->answer, 204);
+    if (j->route->special == SPECIAL_STREAM) return; /* the connection becomes the stream when this answer is back */
     if (j->route->special == SPECIAL_PRESENCE) live_presence(s, r->who.app, r->params[0], j->online);
     else if (!live_typing(s, r->who.app, r->who.user, r->params[0]))
         answer_problem(&j->answer, PROBLEM_NOT_FOUND, "", "there is no such conversation");
