@@ -3,19 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chat/conv_in.h"
 #include "chat/member_in.h"
-
-static struct cell *cell2(struct cells *c, char tag, struct bytes app, struct bytes id) {
-    uint8_t room[300];
-    return cells_get(c, key2(room, tag, app, id));
-}
-
-static bool packed_has(struct bytes packed, struct bytes id) {
-    struct unpack u = unpack_of(packed);
-    while (unpack_more(&u))
-        if (bytes_eq(unpack_bytes(&u), id)) return true;
-    return false;
-}
 
 void chat_mark_body(struct buf *b, struct bytes conversation, struct bytes user, uint64_t delivered, uint64_t read) {
     pack_bytes(b, conversation);
@@ -38,63 +27,43 @@ static void receipt_members(struct buf *b, const struct entry *e) {
     jo_u64(&o, read);
 }
 
-bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared) {
-    *shared = false;
-    if (e->type == ENTRY_CONVERSATION || e->type == ENTRY_ERROR) {
-        buf_bytes(out, e->extra);
-        return true;
-    }
-    if (e->type == ENTRY_RECEIPT) {
-        if (bytes_eq(e->from, v->user)) return false;
-        receipt_members(out, e);
-        return true;
-    }
+/* A stored object without its braces, so that more members may follow. */
+static bool object_members(struct buf *b, struct bytes raw) {
+    bool braced = raw.n >= 2 && raw.p[0] == '{';
+    buf_bytes(b, braced ? bytes_of(raw.p + 1, raw.n - 2) : raw);
+    return raw.n != 0;
+}
+
+/* Who joined after a message, where history is not shown, does not learn of its edits. */
+static bool before_their_time(struct cells *c, struct bytes app, struct bytes user, const struct entry *e) {
+    struct place p;
+    return place_get(c, app, user, e->conversation, &p) && !p.history_all && e->seq <= p.joined_seq;
+}
+
+static bool message_members(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared) {
     struct message m;
-    struct bytes blocks = mailbox_block_list(c, app, v->user);
-    if (e->type != ENTRY_MESSAGE || !copy_message(c, app, e->conversation, e->seq, &m)) return false;
-    if (blocks.n && packed_has(blocks, e->from)) return false; /* asked at the last moment */
+    struct copy head;
+    if (!copy_get(c, app, e->conversation, &head) || !copy_message(c, app, e->conversation, e->seq, &m)) return false;
+    bool anyone = !mailbox_is_blocked(c, app, m.from), always = e->event == EVENT_CREATED || e->seq > head.newest_join;
+    if (!anyone && mailbox_blocks(c, app, v->user, m.from)) return false; /* asked at the last moment */
+    if (!always && before_their_time(c, app, v->user, e)) return false;
     message_json_members(out, e->conversation, &m, v);
-    *shared = !m.ciphertexts.n && !blocks.n;
+    *shared = anyone && always && !m.ciphertexts.n;
     return true;
 }
 
-bool chat_is_member(struct cells *c, struct bytes app, struct bytes user, struct bytes conversation) {
-    struct place p;
-    struct bytes peer;
-    return place_get(c, app, user, conversation, &p, &peer) && p.in;
-}
-
-void chat_local_members(struct cells *c, struct bytes app, struct bytes conversation, bool (*fn)(void *, struct bytes), void *arg) {
-    struct cell *cell = cell2(c, 'd', app, conversation);
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-    while (unpack_more(&u))
-        if (!fn(arg, unpack_bytes(&u))) return;
-    mailbox_members(c, app, conversation, fn, arg);
-}
-
-void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *, struct bytes), void *arg) {
-    struct cell *cell = cell2(c, 'h', app, user);
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-    while (unpack_more(&u))
-        if (!fn(arg, unpack_bytes(&u))) return;
-}
-
-uint64_t copy_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
-    struct copy head;
-    if (!copy_get(c, app, conv, &head)) return 0;
-    struct bytes blocks = mailbox_block_list(c, app, user);
-    uint64_t from = p->read > p->joined_seq ? p->read : p->joined_seq, n = 0;
-    for (uint64_t block = from / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES; block++) {
-        uint8_t room[300];
-        struct cell *cell = cells_get(c, key2n(room, 'B', app, conv, block));
-        struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-        while (unpack_more(&u)) {
-            struct message m;
-            check(message_decode(unpack_bytes(&u), &m) == OK);
-            if (m.seq > from && !bytes_eq(m.from, user) && !message_gone(&m, now_ms) && !packed_has(blocks, m.from)) n++;
-        }
+bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared) {
+    *shared = false;
+    switch (e->type) {
+    case ENTRY_MESSAGE: return message_members(c, app, v, e, out, shared);
+    case ENTRY_RECEIPT:
+        if (bytes_eq(e->from, v->user)) return false;
+        receipt_members(out, e);
+        return true;
+    case ENTRY_CONVERSATION:
+    case ENTRY_ERROR: return object_members(out, e->extra);
+    default: return false;
     }
-    return n;
 }
 
 /* ---- GET mailbox ---- */
@@ -104,105 +73,118 @@ struct mailbox_page {
 };
 struct rendering {
     struct query *q;
-    struct json_out o;
+    struct buf *b;
     uint64_t last;
     unsigned shown;
+    bool more;
 };
 static bool render_entry(void *arg, const struct entry *e) {
     struct rendering *w = arg;
     const struct request *r = w->q->request;
-    struct buf *b = w->o.b;
     struct view v = {.user = r->params[0], .device = r->who.device, .now_ms = r->now_ms};
+    const char *type = entry_type_name(e->type);
     bool shared;
-    size_t before = b->n;
-    w->last = e->position;
-    if (w->shown) buf_char(b, ',');
-    buf_str(b, "{\"cursor\":\"");
-    cursor_format(b, r->epoch, e->position);
+    size_t before = w->b->n;
+    buf_str(w->b, w->shown ? ",{\"cursor\":\"" : "{\"cursor\":\"");
+    cursor_format(w->b, r->epoch, e->position);
     char at[24];
     time_format(e->at_ms, at);
-    buf_str(b, "\",\"at\":\"");
-    buf_add(b, at, sizeof at);
-    buf_fmt(b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", entry_type_name(e->type), entry_event_name(e->event), entry_type_name(e->type));
-    if (chat_entry_json(w->q->cells, r->who.app, &v, e, b, &shared)) {
-        buf_str(b, "}}");
-        w->shown++;
-    } else {
-        b->n = before;
+    buf_str(w->b, "\",\"at\":\"");
+    buf_add(w->b, at, sizeof at);
+    buf_fmt(w->b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", type, entry_event_name(e->event), type);
+    bool theirs = chat_entry_json(w->q->cells, r->who.app, &v, e, w->b, &shared);
+    w->more = theirs && w->shown == ((const struct mailbox_page *)r->args)->limit; /* one past the page: only that it is there is told */
+    if (!theirs || w->more) {
+        w->b->n = before;
+        return !w->more;
     }
-    return w->shown < ((const struct mailbox_page *)r->args)->limit;
+    buf_str(w->b, "}}");
+    w->shown++;
+    w->last = e->position;
+    return true;
 }
 
 static void query_mailbox(struct query *q) {
     const struct request *r = q->request;
     const struct mailbox_page *p = r->args;
     struct bytes app = r->who.app, user = r->params[0];
-    struct rendering w = {.q = q, .o = {&q->answer->body, false}, .last = p->after};
-    if (!mailbox_known(q->cells, app, user)) {
-        answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
-        return;
-    }
+    struct rendering w = {.q = q, .b = &q->answer->body};
     if (p->after && p->after + 1 < mailbox_first_kept(q->cells, app, user)) {
         answer_problem(q->answer, PROBLEM_GONE, "cursor", "what came after this cursor is past retention; begin without a cursor");
         return;
     }
     answer_ok(q->answer, 200);
-    buf_str(&q->answer->body, "{\"items\":[");
+    buf_str(w.b, "{\"items\":[");
     mailbox_walk(q->cells, app, user, p->after, SIZE_MAX, render_entry, &w);
-    buf_str(&q->answer->body, "],\"next\":");
-    if (mailbox_last(q->cells, app, user) > w.last) {
-        buf_char(&q->answer->body, '"');
-        cursor_format(&q->answer->body, r->epoch, w.last);
-        buf_str(&q->answer->body, "\"}");
+    buf_str(w.b, "],\"next\":");
+    if (w.more) {
+        buf_char(w.b, '"');
+        cursor_format(w.b, r->epoch, w.last);
+        buf_str(w.b, "\"}");
     } else {
-        buf_str(&q->answer->body, "null}");
+        buf_str(w.b, "null}");
     }
+}
+
+static bool cursor_bad(enum err e, struct answer *a) {
+    if (e == STALE) answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor");
+    else if (e != OK) answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
+    return e != OK;
 }
 
 enum err plan_mailbox(const struct request *r, struct plan *p, struct answer *a) {
     struct mailbox_page *page = arena_zero(r->arena, sizeof *page);
-    if (!request_limit(r, a, &page->limit)) return REFUSED;
-    enum err e = cursor_parse(request_query(r, "cursor"), r->epoch, &page->after);
-    if (e == STALE) return answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor"), REFUSED;
-    if (e != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor"), REFUSED;
-    ((struct request *)(uintptr_t)r)->args = page;
+    if (!request_limit(r, a, &page->limit) || cursor_bad(cursor_parse(request_query(r, "cursor"), r->epoch, &page->after), a)) return REFUSED;
+    ((struct request *)(uintptr_t)r)->args = page; /* the request is the planner's to complete */
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_mailbox;
     return OK;
 }
 
-/* ---- GET conversations ---- */
+/* ---- GET conversations: newest first. Its cursor is "<epoch>-<ms>-<id>": where the last one shown stood. What moves up meanwhile is not shown twice. ---- */
 struct row {
     struct bytes conv;
-    int64_t last_ms;
+    int64_t at_ms; /* of the newest message that they may see, else of joining */
+};
+struct rows_page {
+    struct row after; /* no conversation: from the newest */
+    unsigned limit;
 };
 struct rows {
     struct query *q;
     struct row *list;
     size_t n, cap;
 };
+
+static int row_cmp(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    if (x->at_ms != y->at_ms) return x->at_ms < y->at_ms ? 1 : -1;
+    return bytes_cmp(x->conv, y->conv);
+}
+
 static bool row_take(void *arg, struct bytes conv) {
     struct rows *l = arg;
-    struct copy c = {0};
+    const struct request *r = l->q->request;
+    const struct rows_page *page = r->args;
+    struct copy c;
+    struct place p;
+    check(copy_get(l->q->cells, r->who.app, conv, &c) && place_get(l->q->cells, r->who.app, r->params[0], conv, &p));
+    struct row row = {conv, c.last_seq > p.joined_seq ? c.last_ms : p.joined_ms};
+    if (page->after.conv.n && row_cmp(&row, &page->after) <= 0) return true;
     if (l->n == l->cap) {
         l->cap = l->cap ? l->cap * 2 : 32;
         l->list = must_realloc(l->list, l->cap * sizeof *l->list);
     }
-    copy_get(l->q->cells, l->q->request->who.app, conv, &c);
-    l->list[l->n++] = (struct row){conv, c.last_ms};
+    l->list[l->n++] = row;
     return true;
-}
-static int row_cmp(const void *a, const void *b) {
-    const struct row *x = a, *y = b;
-    if (x->last_ms != y->last_ms) return x->last_ms < y->last_ms ? 1 : -1;
-    return bytes_cmp(x->conv, y->conv);
 }
 
 static void last_message(struct query *q, struct json_out *o, struct bytes conv, const struct copy *c, const struct place *p) {
     const struct request *r = q->request;
     struct message m;
     jo_key(o, "last");
-    if (!c->last_seq || c->last_seq <= p->joined_seq || !copy_message(q->cells, r->who.app, conv, c->last_seq, &m)) {
+    bool theirs = c->last_seq > p->joined_seq || (p->history_all && c->last_seq == p->joined_seq); /* an older copy has not the last */
+    if (!theirs || !copy_message(q->cells, r->who.app, conv, c->last_seq, &m)) {
         jo_null(o);
         return;
     }
@@ -215,21 +197,16 @@ static void last_message(struct query *q, struct json_out *o, struct bytes conv,
 }
 
 static void row_json(struct query *q, struct json_out *o, struct bytes conv) {
-    static const char *const TYPES[] = {"", "direct", "group", "channel"};
     const struct request *r = q->request;
-    struct copy c = {0};
-    struct place p = {0};
-    struct bytes peer;
-    copy_get(q->cells, r->who.app, conv, &c);
-    place_get(q->cells, r->who.app, r->params[0], conv, &p, &peer);
-    struct cell *cell = cell2(q->cells, 'C', r->who.app, conv);
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-    struct bytes name = unpack_bytes(&u), metadata = unpack_bytes(&u);
+    struct copy c;
+    struct place p;
+    struct bytes metadata, name = copy_name(q->cells, r->who.app, conv, &metadata);
+    check(copy_get(q->cells, r->who.app, conv, &c) && place_get(q->cells, r->who.app, r->params[0], conv, &p));
     jo_open_obj(o);
     jo_key(o, "id");
     jo_str(o, conv);
     jo_key(o, "type");
-    jo_str(o, bytes_str(TYPES[c.type]));
+    jo_str(o, bytes_str(conv_type_name(c.type)));
     if (name.n) {
         jo_key(o, "name");
         jo_str(o, name);
@@ -238,7 +215,7 @@ static void row_json(struct query *q, struct json_out *o, struct bytes conv) {
     jo_u64(o, c.member_count);
     last_message(q, o, conv, &c, &p);
     jo_key(o, "unread");
-    jo_u64(o, copy_unread(q->cells, r->who.app, r->params[0], conv, &p, r->now_ms));
+    jo_u64(o, place_unread(q->cells, r->who.app, r->params[0], conv, &p, r->now_ms));
     jo_key(o, "read");
     jo_u64(o, p.read);
     jo_key(o, "delivered");
@@ -260,23 +237,21 @@ static void row_json(struct query *q, struct json_out *o, struct bytes conv) {
 
 static void query_conversations(struct query *q) {
     const struct request *r = q->request;
-    const struct mailbox_page *page = r->args;
+    const struct rows_page *page = r->args;
     struct rows l = {.q = q};
-    if (!mailbox_known(q->cells, r->who.app, r->params[0])) {
-        answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)r->params[0].n, (const char *)r->params[0].p);
-        return;
-    }
     chat_conversations_of(q->cells, r->who.app, r->params[0], row_take, &l);
     if (l.n) qsort(l.list, l.n, sizeof *l.list, row_cmp);
     struct json_out o = {&q->answer->body, false};
     answer_ok(q->answer, 200);
     buf_str(o.b, "{\"items\":[");
-    size_t i = page->after < l.n ? (size_t)page->after : l.n, end = i + page->limit < l.n ? i + page->limit : l.n;
-    for (; i < end; i++) row_json(q, &o, l.list[i].conv);
+    size_t end = page->limit < l.n ? page->limit : l.n;
+    for (size_t i = 0; i < end; i++) row_json(q, &o, l.list[i].conv);
     buf_str(o.b, "],\"next\":");
     if (end < l.n) {
         buf_char(o.b, '"');
-        cursor_format(o.b, r->epoch, end);
+        cursor_format(o.b, r->epoch, (uint64_t)l.list[end - 1].at_ms);
+        buf_char(o.b, '-');
+        buf_bytes(o.b, l.list[end - 1].conv);
         buf_str(o.b, "\"}");
     } else {
         buf_str(o.b, "null}");
@@ -284,12 +259,30 @@ static void query_conversations(struct query *q) {
     free(l.list);
 }
 
+static enum err rows_cursor_parse(struct bytes v, uint64_t epoch, struct row *out) {
+    uint64_t ms;
+    size_t at = 0, dashes = 0;
+    if (!v.n || bytes_is(v, "0")) return OK;
+    while (at < v.n && dashes < 2) dashes += v.p[at++] == '-';
+    struct bytes conv = bytes_of(v.p + at, v.n - at);
+    if (dashes < 2 || !id_valid(conv)) return MALFORMED;
+    enum err e = cursor_parse(bytes_of(v.p, at - 1), epoch, &ms);
+    if (e != OK) return e;
+    *out = (struct row){conv, (int64_t)ms};
+    return OK;
+}
+
 enum err plan_conversations(const struct request *r, struct plan *p, struct answer *a) {
-    if (plan_mailbox(r, p, a) != OK) return REFUSED; /* the same partition, limit and cursor */
+    struct rows_page *page = arena_zero(r->arena, sizeof *page);
+    struct bytes cursor = arena_copy(r->arena, request_query(r, "cursor"));
+    if (!request_limit(r, a, &page->limit) || cursor_bad(rows_cursor_parse(cursor, r->epoch, &page->after), a)) return REFUSED;
+    ((struct request *)(uintptr_t)r)->args = page;
+    p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_conversations;
     return OK;
 }
 
+/* ---- PUT preferences ---- */
 enum err plan_prefs(const struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[] = {{"muted_until", JSON_STRING, false, true, 40}, {"archived", JSON_BOOL, false, true, 0}};
     struct json_value f[2];

@@ -5,17 +5,17 @@
  * Keeps: a relay that comes for somebody who was erased meanwhile leaves nothing of them. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "chat/conv_in.h"
 #include "chat/member_in.h"
 
 /* ---- joining and leaving ---- */
 static void conversation_told(struct step *s, struct bytes user, struct bytes conv, uint8_t type, struct bytes name, uint8_t event) {
-    static const char *const TYPES[] = {"", "direct", "group", "channel"};
     struct buf b = {0};
     struct json_out o = {&b, false};
     jo_key(&o, "id");
     jo_str(&o, conv);
     jo_key(&o, "type");
-    jo_str(&o, bytes_str(TYPES[type]));
+    jo_str(&o, bytes_str(conv_type_name(type)));
     if (name.n) {
         jo_key(&o, "name");
         jo_str(&o, name);
@@ -90,6 +90,7 @@ static void apply_copy_leave(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
     uint64_t last = unpack_var(&u), count = unpack_var(&u);
+    struct bytes metadata, name = copy_name(s->cells, s->app, conv, &metadata);
     struct place p;
     struct copy c;
     check(!u.bad);
@@ -108,7 +109,7 @@ static void apply_copy_leave(struct step *s) {
         return;
     }
     place_set(s, user, conv, &p);
-    conversation_told(s, user, conv, p.type, (struct bytes){0}, EVENT_DELETED);
+    conversation_told(s, user, conv, p.type, name, EVENT_DELETED);
 }
 
 static void apply_copy_meta(struct step *s) {
