@@ -10,6 +10,7 @@ run: build
 build:
 	@sh tool/setup.sh
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
+	@sh tool/sources.changed $(BUILD) || meson setup --reconfigure $(BUILD) >/dev/null
 	@ninja -C $(BUILD) --quiet
 
 test:

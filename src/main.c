@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admit/admit.h"
+#include "drive/drive.h"
 #include "io/io.h"
 #include "shard/shard.h"
 
@@ -288,7 +289,7 @@ static const struct command {
 } COMMANDS[] = {
     {"serve", "serve an application", cmd_serve}, {"key", "make, list and revoke server keys", cmd_key}, {"token", "make a device token", cmd_token},
     {"check", "check every checksum of a data folder", cmd_check}, {"backup", "copy a data folder, while serving too", cmd_backup},
-    {"restore", "make a data folder from a backup", cmd_restore}, {"version", "print the version", cmd_version}};
+    {"restore", "make a data folder from a backup", cmd_restore}, {"bench", "measure a server: the load generator", drive_bench}, {"version", "print the version", cmd_version}};
 
 int main(int argc, char **argv) {
     for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)

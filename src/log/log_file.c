@@ -21,7 +21,7 @@ struct segment {
 };
 struct file_log {
     struct log log;
-    struct log_options o;
+    struct log_options o;           /* dir is our own copy */
     struct lane *lanes;
     uint64_t *next;                 /* by the owner lane: next position */
     uint64_t *written;              /* by the log thread: last position put into a segment */
@@ -328,6 +328,7 @@ static void file_close(struct log *log) {
     for (unsigned i = 0; i < f->o.lanes; i++) lane_done(&f->lanes[i]);
     for (size_t i = 0; i < f->segment_count; i++) free(f->segments[i].before);
     buf_done(&f->write);
+    free((void *)(uintptr_t)f->o.dir);
     free(f->segments);
     free(f->lanes);
     free(f->next);
@@ -440,6 +441,8 @@ enum err log_open_file(const struct log_options *o, struct log **out, struct buf
     struct file_log *f = must_alloc(sizeof *f);
     f->log.calls = &FILES;
     f->o = *o;
+    f->o.dir = strdup(o->dir);
+    check(f->o.dir);
     file_defaults(f);
     f->fd = -1;
     f->sequence = 1;

@@ -1,0 +1,10 @@
+/* drive: the load generator (kith bench) and the trace player (kith replay): clients of the public interfaces, like any other.
+ * Each takes argv[0] as its own name; returns the exit status: 0 done, 1 failed or something lost, 2 wrong usage.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_DRIVE_H
+#define KITH_DRIVE_H
+
+int drive_bench(int argc, char **argv);
+int drive_replay(int argc, char **argv);
+
+#endif
