@@ -366,6 +366,7 @@ static void receipts_reach_the_others(void **state) {
     say(&w, "d", CONV_DIRECT, "ann", 1, "x", "ann bob");
     say(&w, "g", CONV_GROUP, "ann", 1, "x", "");
     receipt(&w, "d", CONV_DIRECT, "bob", 1, 1, true, "ann bob");
+    assert_int_equal(w.step.delivery_count, 1); /* not to the reader */
     receipt(&w, "g", CONV_GROUP, "bob", 1, 0, true, "");
     receipt(&w, "g", CONV_GROUP, "bob", 0, 0, false, ""); /* marks do not go back */
     assert_int_equal(mailbox_count(&w, "bob"), 4);
@@ -391,9 +392,10 @@ static void erased_senders_become_stubs(void **state) {
     join(&w, "g", CONV_GROUP, "ann", "", 0, false);
     join(&w, "g", CONV_GROUP, "eve", "", 0, false);
     for (uint64_t i = 1; i <= 200; i++) say(&w, "g", CONV_GROUP, i % 2 ? "eve" : "ann", i, "secret", "");
+    struct message gone = said(&w, "eve", 1, "");
+    gone.deleted_ms = 12345;
+    update(&w, "g", CONV_GROUP, EVENT_DELETED, &gone, "");
     mailbox_erase(settle(&w), str("eve"));
-    pack_bytes(&w.body, str("eve")); /* what users does to its list */
-    buf_reset(&w.body);
     erased(&w, "g", "eve");
     leave(&w, "g", "eve", 200);
     assert_int_equal(w.step.delivery_count, 0);
@@ -404,6 +406,7 @@ static void erased_senders_become_stubs(void **state) {
     for (uint64_t i = 1; i <= 200; i++) {
         assert_true(copy_message(w.cells, APP, str("g"), i, &m));
         assert_true(i % 2 ? m.deleted_ms && !m.has_body : !m.deleted_ms && m.has_body);
+        assert_int_equal(m.deleted_ms == 12345, i == 1); /* when it went first */
     }
     assert_int_equal(json_i64(field(item(conversations(&w, "ann"), 0), "unread")), 0);
     say(&w, "d", CONV_DIRECT, "ann", 1, "to nobody", "eve");
@@ -558,6 +561,11 @@ static void conversations_page_while_they_move(void **state) {
         say(&w, "g-20", CONV_GROUP, "bob", moved, "x", ""); /* seen already, and moves to the top again and again */
     }
     for (int i = 0; i < MANY; i++) assert_int_equal(seen[i], 1);
+    join(&w, "old", CONV_CHANNEL, "bob", "", 0, false);
+    say(&w, "old", CONV_CHANNEL, "bob", 1, "x", "");
+    say(&w, "g-2", CONV_GROUP, "bob", 1, "x", "");
+    join(&w, "old", CONV_CHANNEL, "ann", "", 1, false);
+    assert_str(item(conversations(&w, "ann"), 0), "id", "old"); /* new to her, whatever was said there before */
     static const struct {
         const char *cursor;
         int status;

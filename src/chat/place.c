@@ -5,7 +5,7 @@
  *   'h' app user        varbytes conversations that the user is in
  *   'd' app conv        direct: varbytes members who live here
  *
- * Keeps: a conversation is in 'h' exactly while the place says `in`. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a conversation is in 'h' exactly while the place says `in`; read is never below joined_seq, so it alone says what is unread. SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
 #include <string.h>
 
@@ -113,7 +113,7 @@ static uint64_t block_unread(struct bytes block, const struct counting *w) {
 uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
     struct copy head;
     if (!copy_get(c, app, conv, &head)) return 0;
-    struct counting w = {user, mailbox_block_list(c, app, user), p->read > p->joined_seq ? p->read : p->joined_seq, now_ms};
+    struct counting w = {user, mailbox_block_list(c, app, user), p->read, now_ms};
     uint64_t n = 0;
     if (w.after >= head.last_seq) return 0;
     for (uint64_t block = (w.after + 1) / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES; block++) {
