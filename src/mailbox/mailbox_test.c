@@ -168,13 +168,18 @@ static void old_blocks_go_and_cursors_before_them_are_told(void **state) {
     (void)state;
     struct world w;
     world_open(&w, 1 << 20);
-    struct bytes ann = BYTES("ann"), late = BYTES("late");
+    struct bytes ann = BYTES("ann"), late = BYTES("late"), gone = BYTES("gone");
+    uint64_t left = 0;
+    mailbox_ensure(act(&w), gone);
+    mailbox_join(act(&w), gone, BYTES("g"));
     mailbox_ensure(act(&w), ann);
     mailbox_ensure(act(&w), late);
     mailbox_join(act(&w), ann, BYTES("g"));
     uint64_t last = 0;
     for (int i = 0; i < 640; i++) {
         last = shared(&w, BYTES("g"));
+        if (i == 10) mailbox_leave(act(&w), gone, BYTES("g"));
+        if (i == 10) left = w.position;
         w.time_ms += DAY / 10; /* 64 days in all */
     }
     mailbox_join(act(&w), late, BYTES("g"));
@@ -184,6 +189,7 @@ static void old_blocks_go_and_cursors_before_them_are_told(void **state) {
     assert_int_equal(last - kept + 1, n);
     assert_int_equal(walk(&w, ann, kept - 1, 4096)->n, n);
     assert_int_equal(mailbox_first_kept(w.cells, APP, late), 1); /* what went was before their time */
+    assert_int_equal(mailbox_first_kept(w.cells, APP, gone), left + 1); /* and what went later was after it */
     assert_int_equal(walk(&w, late, 0, 10)->n, 0);
     world_close(&w);
 }
