@@ -44,21 +44,28 @@ bool bytes_is(struct bytes a, const char *s) { return bytes_eq(a, bytes_str(s));
 
 bool bytes_starts(struct bytes a, const char *prefix) {
     size_t n = strlen(prefix);
-    return a.n >= n && memcmp(a.p, prefix, n) == 0;
+    return a.n >= n && (n == 0 || memcmp(a.p, prefix, n) == 0);
 }
 
 /* ---- buf ---- */
-void buf_reserve(struct buf *b, size_t more) {
-    if (b->cap - b->n >= more) return;
-    size_t cap = b->cap ? b->cap * 2 : 64;
+#define BUF_FIRST 64u
+
+/* Apart and cold, so that the calls which find room stay small. */
+static __attribute__((noinline, cold)) void grow(struct buf *b, size_t more) {
+    check(more <= SIZE_MAX / 4 && b->n <= SIZE_MAX / 4); /* doubling cannot wrap */
+    size_t cap = b->cap ? b->cap * 2 : BUF_FIRST;
     while (cap < b->n + more) cap *= 2;
     b->p = must_realloc(b->p, cap);
     b->cap = cap;
 }
 
+void buf_reserve(struct buf *b, size_t more) {
+    if (b->cap - b->n < more) grow(b, more);
+}
+
 void buf_add(struct buf *b, const void *p, size_t n) {
     if (!n) return;
-    buf_reserve(b, n);
+    if (b->cap - b->n < n) grow(b, n);
     memcpy(b->p + b->n, p, n);
     b->n += n;
 }
@@ -89,12 +96,13 @@ void buf_fmt(struct buf *b, const char *fmt, ...) {
 }
 
 void buf_u64dec(struct buf *b, uint64_t v) {
-    char digits[20];
+    static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869"
+                                "707172737475767778798081828384858687888990919293949596979899";
+    char digits[20]; /* UINT64_MAX has twenty */
     size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
+    for (; v >= 100; v /= 100) memcpy(digits + (at -= 2), PAIRS + v % 100 * 2, 2);
+    if (v >= 10) memcpy(digits + (at -= 2), PAIRS + v * 2, 2);
+    else digits[--at] = (char)('0' + v);
     buf_add(b, digits + at, sizeof digits - at);
 }
 
@@ -120,6 +128,7 @@ struct arena_block {
 };
 
 void *arena_alloc(struct arena *a, size_t n) {
+    check(n <= SIZE_MAX / 2); /* rounding up cannot wrap */
     n = (n + 15) & ~(size_t)15;
     if (!a->head || a->head->size - a->used < n) {
         size_t size = a->head ? a->head->size * 2 : ARENA_FIRST - sizeof(struct arena_block);
@@ -139,7 +148,7 @@ void *arena_alloc(struct arena *a, size_t n) {
 
 void *arena_zero(struct arena *a, size_t n) {
     void *p = arena_alloc(a, n);
-    memset(p, 0, n);
+    if (n) memset(p, 0, n);
     return p;
 }
 

@@ -96,7 +96,8 @@ struct unpack {
     const uint8_t *p, *end;
     bool bad;
 };
-static inline struct unpack unpack_of(struct bytes v) { return (struct unpack){v.p, v.p + v.n, false}; }
+/* NULL + 0 is undefined in C, so the empty view is kept apart. */
+static inline struct unpack unpack_of(struct bytes v) { return (struct unpack){v.p, v.n ? v.p + v.n : v.p, false}; }
 uint8_t unpack_u8(struct unpack *u);
 uint16_t unpack_u16(struct unpack *u);
 uint32_t unpack_u32(struct unpack *u);
@@ -112,13 +113,13 @@ uint32_t crc32c(uint32_t seed, struct bytes v); /* Castagnoli; RFC 3720 B.4; see
 /* ---- text ---- */
 bool utf8_valid(struct bytes v);           /* RFC 3629 */
 bool id_valid(struct bytes v);             /* 1..64 of A-Z a-z 0-9 _ . : - */
-/* RFC 3339 UTC with milliseconds, "2026-01-02T03:04:05.678Z"; writes exactly 24 bytes */
+/* RFC 3339 UTC with milliseconds, "2026-01-02T03:04:05.678Z"; writes exactly 24 bytes; held to the years 0000 to 9999 */
 void time_format(int64_t ms, char out[24]);
 enum err time_parse(struct bytes v, int64_t *out_ms) must_use;
 /* "30s" "15m" "24h" "7d" -> milliseconds; at most 3650d */
 enum err duration_parse(struct bytes v, int64_t *out_ms) must_use;
 void base64url_encode(struct buf *b, struct bytes v);                  /* RFC 4648 5, no padding */
-enum err base64url_decode(struct buf *b, struct bytes v) must_use;     /* padding accepted; '+' '/' too */
+enum err base64url_decode(struct buf *b, struct bytes v) must_use;     /* whole padding accepted; '+' '/' too; adds nothing on failure */
 
 /* ---- deterministic randomness (splitmix64); not for secrets ---- */
 struct rng {

@@ -1,34 +1,51 @@
-/* base: packing and unpacking of fields, hashes, deterministic randomness. Little-endian hosts only (checked when compiled).
+/* base: packing and unpacking of fields, deterministic randomness. Little-endian hosts only (checked when compiled).
+ * These run many times for each message: one test for room, then a store of known size.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "base/base.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored fields are little-endian");
 
-void pack_u8(struct buf *b, uint8_t v) { buf_char(b, (char)v); }
-void pack_u16(struct buf *b, uint16_t v) { buf_add(b, &v, 2); }
-void pack_u32(struct buf *b, uint32_t v) { buf_add(b, &v, 4); }
-void pack_u64(struct buf *b, uint64_t v) { buf_add(b, &v, 8); }
+#define VAR_MAX 10 /* bytes of the longest varint: 64 bits, seven to a byte */
 
-void pack_var(struct buf *b, uint64_t v) {
-    buf_reserve(b, 10);
+static inline void put(struct buf *b, const void *v, size_t n) {
+    if (__builtin_expect(b->cap - b->n < n, 0)) buf_reserve(b, n);
+    memcpy(b->p + b->n, v, n);
+    b->n += n;
+}
+
+static inline uint8_t *put_var(uint8_t *p, uint64_t v) {
     while (v >= 0x80) {
-        b->p[b->n++] = (uint8_t)(v | 0x80);
+        *p++ = (uint8_t)(v | 0x80);
         v >>= 7;
     }
-    b->p[b->n++] = (uint8_t)v;
+    *p++ = (uint8_t)v;
+    return p;
+}
+
+void pack_u8(struct buf *b, uint8_t v) { put(b, &v, 1); }
+void pack_u16(struct buf *b, uint16_t v) { put(b, &v, 2); }
+void pack_u32(struct buf *b, uint32_t v) { put(b, &v, 4); }
+void pack_u64(struct buf *b, uint64_t v) { put(b, &v, 8); }
+
+void pack_var(struct buf *b, uint64_t v) {
+    if (__builtin_expect(b->cap - b->n < VAR_MAX, 0)) buf_reserve(b, VAR_MAX);
+    b->n = (size_t)(put_var(b->p + b->n, v) - b->p);
 }
 
 void pack_bytes(struct buf *b, struct bytes v) {
-    pack_var(b, v.n);
-    buf_add(b, v.p, v.n);
+    if (__builtin_expect(b->cap - b->n < VAR_MAX || b->cap - b->n - VAR_MAX < v.n, 0)) {
+        check(v.n <= SIZE_MAX - VAR_MAX);
+        buf_reserve(b, VAR_MAX + v.n);
+    }
+    uint8_t *p = put_var(b->p + b->n, v.n);
+    if (v.n) memcpy(p, v.p, v.n);
+    b->n = (size_t)(p - b->p) + v.n;
 }
 
-static bool take(struct unpack *u, void *out, size_t n) {
-    if (u->bad || (size_t)(u->end - u->p) < n) {
+static inline bool take(struct unpack *u, void *out, size_t n) {
+    if (__builtin_expect(u->bad || (size_t)(u->end - u->p) < n, 0)) {
         u->bad = true;
         return false;
     }
@@ -59,9 +76,11 @@ uint64_t unpack_u64(struct unpack *u) {
 }
 
 uint64_t unpack_var(struct unpack *u) {
+    if (__builtin_expect(!u->bad && u->p < u->end && *u->p < 0x80, 1)) return *u->p++;
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64 && !u->bad && u->p < u->end; shift += 7) {
         uint8_t c = *u->p++;
+        if (shift == 63 && c > 1) break; /* more than 64 bits */
         v |= (uint64_t)(c & 0x7f) << shift;
         if (!(c & 0x80)) return v;
     }
@@ -78,34 +97,6 @@ struct bytes unpack_bytes(struct unpack *u) {
     struct bytes v = bytes_of(u->p, (size_t)n);
     u->p += n;
     return v;
-}
-
-uint64_t hash64(struct bytes v) { return XXH3_64bits(v.p ? v.p : (const uint8_t *)"", v.n); }
-
-__attribute__((target("sse4.2"))) static uint32_t crc_hardware(uint32_t crc, const uint8_t *p, size_t n) {
-    uint64_t c = crc;
-    for (; n >= 8; p += 8, n -= 8) {
-        uint64_t v;
-        memcpy(&v, p, 8);
-        c = __builtin_ia32_crc32di(c, v);
-    }
-    uint32_t r = (uint32_t)c;
-    while (n--) r = __builtin_ia32_crc32qi(r, *p++);
-    return r;
-}
-
-static uint32_t crc_plain(uint32_t crc, const uint8_t *p, size_t n) {
-    while (n--) {
-        crc ^= *p++;
-        for (int i = 0; i < 8; i++) crc = crc >> 1 ^ (0x82f63b78u & (0u - (crc & 1)));
-    }
-    return crc;
-}
-
-uint32_t crc32c(uint32_t seed, struct bytes v) {
-    uint32_t crc = ~seed;
-    crc = __builtin_cpu_supports("sse4.2") ? crc_hardware(crc, v.p, v.n) : crc_plain(crc, v.p, v.n);
-    return ~crc;
 }
 
 uint64_t rng_next(struct rng *r) {

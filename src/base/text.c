@@ -1,11 +1,18 @@
-/* base: text: UTF-8, ids, times, durations, base64url. Strict on input. SPDX-License-Identifier: Apache-2.0 */
+/* base: text: UTF-8, ids, times, durations, base64url. Strict on input; results are untouched on failure.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "base/base.h"
 
 bool utf8_valid(struct bytes v) {
+    if (!v.n) return true;
     const uint8_t *p = v.p, *end = v.p + v.n;
     while (p < end) {
+        uint64_t eight;
+        if (end - p >= 8 && (memcpy(&eight, p, 8), !(eight & 0x8080808080808080u))) { /* most text is ASCII */
+            p += 8;
+            continue;
+        }
         if (*p < 0x80) {
             p++;
             continue;
@@ -24,12 +31,10 @@ bool utf8_valid(struct bytes v) {
 }
 
 bool id_valid(struct bytes v) {
+    static const bool ALLOWED[256] = {['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['_'] = true, ['.'] = true, [':'] = true, ['-'] = true};
     if (v.n < 1 || v.n > 64) return false;
-    for (size_t i = 0; i < v.n; i++) {
-        uint8_t c = v.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == ':' || c == '-';
-        if (!ok) return false;
-    }
+    for (size_t i = 0; i < v.n; i++)
+        if (!ALLOWED[v.p[i]]) return false;
     return true;
 }
 
@@ -58,7 +63,11 @@ static void digits(char *p, int64_t v, int n) {
     }
 }
 
+#define TIME_MIN (-62167219200000) /* 0000-01-01T00:00:00.000Z */
+#define TIME_MAX 253402300799999   /* 9999-12-31T23:59:59.999Z */
+
 void time_format(int64_t ms, char out[24]) {
+    ms = ms < TIME_MIN ? TIME_MIN : ms > TIME_MAX ? TIME_MAX : ms; /* the form has four digits for a year */
     int64_t days = ms / 86400000 - (ms % 86400000 < 0), rest = ms - days * 86400000, y;
     unsigned m, d;
     date_of(days, &y, &m, &d);
@@ -81,7 +90,7 @@ static bool number(const uint8_t *p, size_t n, int64_t *out) {
     return true;
 }
 
-/* RFC 3339 with "Z" and up to nine digits of a fraction. */
+/* RFC 3339 with "Z" and one to nine digits of a fraction, cut to milliseconds. A leap second is the first of the next minute, as in POSIX. */
 enum err time_parse(struct bytes v, int64_t *out_ms) {
     int64_t y, mo, d, h, mi, s, ms = 0;
     const uint8_t *p = v.p;
@@ -90,11 +99,14 @@ enum err time_parse(struct bytes v, int64_t *out_ms) {
         !number(p + 17, 2, &s))
         return MALFORMED;
     static const uint8_t DAYS[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (mo < 1 || mo > 12 || d < 1 || d > DAYS[mo - 1] || h > 23 || mi > 59 || s > 60) return MALFORMED;
+    bool leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    if (mo < 1 || mo > 12 || d < 1 || d > DAYS[mo - 1] || (mo == 2 && d == 29 && !leap)) return MALFORMED;
+    if (h > 23 || mi > 59 || s > (h == 23 && mi == 59 ? 60 : 59)) return MALFORMED;
     size_t at = 19;
     if (p[at] == '.') {
         int64_t scale = 100;
         for (at++; at < v.n && p[at] >= '0' && p[at] <= '9'; at++, scale /= 10) ms += (p[at] - '0') * scale;
+        if (at == 20 || at > 29) return MALFORMED;
     }
     if (at + 1 != v.n || (p[at] != 'Z' && p[at] != 'z')) return MALFORMED;
     *out_ms = ((days_of(y, (unsigned)mo, (unsigned)d) * 24 + h) * 60 + mi) * 60000 + s * 1000 + ms;
@@ -103,7 +115,7 @@ enum err time_parse(struct bytes v, int64_t *out_ms) {
 
 enum err duration_parse(struct bytes v, int64_t *out_ms) {
     int64_t n;
-    if (v.n < 2 || v.n > 9 || !number(v.p, v.n - 1, &n)) return MALFORMED;
+    if (v.n < 2 || v.n > 10 || !number(v.p, v.n - 1, &n)) return MALFORMED;
     int64_t unit = 0;
     switch (v.p[v.n - 1]) {
     case 's': unit = 1000; break;
@@ -120,26 +132,42 @@ enum err duration_parse(struct bytes v, int64_t *out_ms) {
 static const char B64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 void base64url_encode(struct buf *b, struct bytes v) {
-    for (size_t i = 0; i < v.n; i += 3) {
-        size_t left = v.n - i;
-        uint32_t w = (uint32_t)v.p[i] << 16 | (left > 1 ? (uint32_t)v.p[i + 1] << 8 : 0) | (left > 2 ? v.p[i + 2] : 0u);
-        buf_char(b, B64[w >> 18]);
-        buf_char(b, B64[w >> 12 & 63]);
-        if (left > 1) buf_char(b, B64[w >> 6 & 63]);
-        if (left > 2) buf_char(b, B64[w & 63]);
+    check(v.n <= SIZE_MAX / 4);
+    buf_reserve(b, (v.n * 4 + 2) / 3);
+    char *to = (char *)b->p + b->n;
+    size_t i = 0;
+    for (; v.n - i >= 3; i += 3) {
+        uint32_t w = (uint32_t)v.p[i] << 16 | (uint32_t)v.p[i + 1] << 8 | v.p[i + 2];
+        *to++ = B64[w >> 18];
+        *to++ = B64[w >> 12 & 63];
+        *to++ = B64[w >> 6 & 63];
+        *to++ = B64[w & 63];
     }
+    if (i < v.n) {
+        bool two = v.n - i == 2;
+        uint32_t w = (uint32_t)v.p[i] << 16 | (two ? (uint32_t)v.p[i + 1] << 8 : 0);
+        *to++ = B64[w >> 18];
+        *to++ = B64[w >> 12 & 63];
+        if (two) *to++ = B64[w >> 6 & 63];
+    }
+    b->n += (v.n * 4 + 2) / 3;
 }
 
 static int b64_value(uint8_t c) {
-    if (c == '+') return 62;
-    if (c == '/') return 63;
-    const char *p = c ? strchr(B64, c) : NULL;
-    return p ? (int)(p - B64) : -1;
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    if (c == '-' || c == '+') return 62;
+    return c == '_' || c == '/' ? 63 : -1;
 }
 
+/* Padding is whole or absent and left-over bits are zero: nobody may vary the end of a token and keep its meaning. */
 enum err base64url_decode(struct buf *b, struct bytes v) {
-    while (v.n && v.p[v.n - 1] == '=') v.n--;
+    if (v.n % 4 == 0)
+        for (int i = 0; i < 2 && v.n && v.p[v.n - 1] == '='; i++) v.n--;
     if (v.n % 4 == 1) return MALFORMED;
+    buf_reserve(b, v.n / 4 * 3 + 2);
+    uint8_t *to = b->p + b->n;
     uint32_t w = 0;
     unsigned bits = 0;
     for (size_t i = 0; i < v.n; i++) {
@@ -149,9 +177,11 @@ enum err base64url_decode(struct buf *b, struct bytes v) {
         bits += 6;
         if (bits >= 8) {
             bits -= 8;
-            buf_char(b, (char)(w >> bits));
+            *to++ = (uint8_t)(w >> bits);
             w &= (1u << bits) - 1;
         }
     }
-    return w ? MALFORMED : OK; /* left-over bits must be zero */
+    if (w) return MALFORMED;
+    b->n = (size_t)(to - b->p);
+    return OK;
 }
