@@ -528,6 +528,7 @@ void deliver_written(struct deliver *d, struct session *s) {
 }
 
 void deliver_turn(struct deliver *d) {
+    d->cached_position = 0; /* an edit or a block in a later turn must not meet the old text */
     struct session *list = d->ready;
     d->ready = NULL;
     while (list) {

@@ -1,0 +1,94 @@
+"""A kith server of its own in a temporary folder, and clients to it. Every scenario tells a story: act, expect."""
+import json, os, re, shutil, signal, subprocess, tempfile, time, urllib.error, urllib.request
+
+KITH = os.environ.get("KITH", "build/kith")
+
+
+class Server:
+    def __init__(self, *options):
+        self.dir = tempfile.mkdtemp(prefix="kith-test-")
+        self.data = os.path.join(self.dir, "data")
+        self.options = options
+        self.start()
+        self.key = subprocess.check_output([KITH, "key", "create", "--data", self.data, "--name", "test", "--app", "demo", "--scope", "all"], text=True).strip()
+
+    def start(self):
+        self.log = open(os.path.join(self.dir, "log"), "a+")
+        self.process = subprocess.Popen([KITH, "serve", "--data", self.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *self.options],
+                                        stdout=subprocess.DEVNULL, stderr=self.log)
+        seen = self.log.tell()
+        for _ in range(400):
+            with open(self.log.name) as f:
+                lines = [l for l in f.read()[0:].splitlines() if '"serving"' in l]
+            if len(lines) > getattr(self, "starts", 0):
+                said = json.loads(lines[-1])
+                self.starts = len(lines)
+                self.http, self.mqtt = said["http"], said["mqtt"]
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError("the server did not start: " + open(self.log.name).read())
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=30) == 0, open(self.log.name).read()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.dir)
+
+    def call(self, method, path, body=None, key=None, headers=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", method=method,
+                                         data=None if body is None else (body if isinstance(body, bytes) else json.dumps(body).encode()))
+        request.add_header("Authorization", "Bearer " + (key or self.key))
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as r:
+                text = r.read()
+                return r.status, json.loads(text) if text and "json" in r.headers.get("Content-Type", "") else text
+        except urllib.error.HTTPError as e:
+            text = e.read()
+            return e.code, json.loads(text) if text else None
+
+    def token(self, user, device):
+        status, answer = self.call("POST", f"/v1/users/{user}/tokens", {"device": device})
+        assert status == 201, answer
+        return answer["token"]
+
+    def pub(self, user, device, token, topic, message, version="5"):
+        return subprocess.run(["mosquitto_pub", "-V", version, "-h", "127.0.0.1", "-p", str(self.mqtt), "-q", "1", "-i", device, "-u", user, "-P", token,
+                               "-t", topic, "-m", json.dumps(message)], capture_output=True, text=True, timeout=30)
+
+    def sub(self, user, device, token, count=None, seconds=3, version="5"):
+        """What a kept session of the device receives: a list of (topic, payload)."""
+        args = ["mosquitto_sub", "-V", version, "-h", "127.0.0.1", "-p", str(self.mqtt), "-q", "1", "-c", "-i", device, "-u", user, "-P", token,
+                "-t", f"users/{user}/#", "-F", "%t %p", "-W", str(seconds)]
+        if version == "5":
+            args += ["-x", "86400"]
+        if count:
+            args += ["-C", str(count)]
+        out = subprocess.run(args, capture_output=True, text=True, timeout=seconds + 20).stdout
+        return [(l.split(" ", 1)[0], json.loads(l.split(" ", 1)[1])) for l in out.splitlines()]
+
+
+def expect(got, want, what=""):
+    assert got == want, f"{what}: got {got!r}, expected {want!r}"
+
+
+def eventually(fn, seconds=5):
+    """Runs until it returns without an assertion failing: what crosses partitions takes two commits."""
+    until = time.time() + seconds
+    while True:
+        try:
+            return fn()
+        except AssertionError:
+            if time.time() > until:
+                raise
+            time.sleep(0.05)

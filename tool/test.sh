@@ -1,0 +1,30 @@
+#!/bin/sh
+# All tests: units and simulation with the address and undefined-behaviour sanitizers, then scenarios against a server built the same way.
+# The last line is "N passed, N failed".
+cd "$(dirname "$0")/.." || exit 1
+san=build-asan
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+[ -f $san/build.ninja ] || meson setup $san -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized >/dev/null || exit 1
+sh tool/sources.changed $san || meson setup --reconfigure $san >/dev/null || exit 1
+ninja -C $san --quiet || { echo "the build failed"; echo "0 passed, 1 failed"; exit 1; }
+passed=0
+failed=0
+count() { # name, status
+    if [ "$2" = 0 ]; then passed=$((passed + 1)); echo "ok   $1"; else failed=$((failed + 1)); echo "FAIL $1"; fi
+}
+for t in $(sh tool/sources tests); do
+    name=$(echo "${t#src/}" | tr / _)
+    name=${name%.c}
+    $san/"$name" >$san/"$name".out 2>&1
+    status=$?
+    [ $status = 0 ] || tail -40 $san/"$name".out
+    count "$name" $status
+done
+for t in test/scenario/*_test.py; do
+    KITH=$san/kith timeout 240 python3 "$t" >$san/scenario.out 2>&1
+    status=$?
+    [ $status = 0 ] || tail -40 $san/scenario.out
+    count "$t" $status
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
