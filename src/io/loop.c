@@ -1,5 +1,5 @@
-/* io: the event loop of one thread (epoll) with a wake that other threads may give, and the ring between two threads.
- * Keeps: a wake is one write at most until the loop has seen it. SPDX-License-Identifier: Apache-2.0 */
+/* io: the event loop of one thread (epoll) with a wake that other threads may give.
+ * Keeps: a wake is one write at most until the loop has seen it, and none while the loop is awake; no wake is lost. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,7 +18,13 @@ struct loop {
     struct epoll_event events[EVENTS_MAX];
 };
 
-static uint32_t to_epoll(uint32_t what) { return ((what & LOOP_READ) ? EPOLLIN | EPOLLRDHUP : 0u) | ((what & LOOP_WRITE) ? EPOLLOUT : 0u); }
+static uint32_t to_epoll(uint32_t what) {
+    return ((what & LOOP_READ) ? EPOLLIN | EPOLLRDHUP : 0u) | ((what & LOOP_WRITE) ? EPOLLOUT : 0u);
+}
+static uint32_t from_epoll(uint32_t events) {
+    return ((events & EPOLLIN) ? LOOP_READ : 0u) | ((events & EPOLLOUT) ? LOOP_WRITE : 0u) |
+           ((events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) ? LOOP_HANGUP : 0u);
+}
 
 struct loop *loop_create(void) {
     struct loop *l = must_alloc(sizeof *l);
@@ -61,7 +67,8 @@ size_t loop_wait(struct loop *l, int timeout_ms, struct loop_event *out, size_t 
     if (atomic_load(&l->woken)) timeout_ms = 0;
     int n = epoll_wait(l->fd, l->events, max < EVENTS_MAX ? (int)max : EVENTS_MAX, timeout_ms);
     atomic_store(&l->sleeping, false);
-    atomic_store(&l->woken, false);
+    /* An exchange, not a store: what the waker wrote before its wake is seen by who returns from here. */
+    (void)atomic_exchange(&l->woken, false);
     size_t count = 0;
     for (int i = 0; i < n; i++) {
         struct epoll_event *e = &l->events[i];
@@ -70,54 +77,7 @@ size_t loop_wait(struct loop *l, int timeout_ms, struct loop_event *out, size_t 
             (void)!read(l->wake_fd, &v, 8);
             continue;
         }
-        uint32_t what = ((e->events & EPOLLIN) ? LOOP_READ : 0u) | ((e->events & EPOLLOUT) ? LOOP_WRITE : 0u) |
-                        ((e->events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) ? LOOP_HANGUP : 0u);
-        out[count++] = (struct loop_event){e->data.ptr, what};
+        out[count++] = (struct loop_event){e->data.ptr, from_epoll(e->events)};
     }
     return count;
 }
-
-/* ---- ring ---- */
-struct ring {
-    size_t mask;
-    void **slots;
-    _Alignas(64) _Atomic size_t head; /* consumer's */
-    _Alignas(64) _Atomic size_t tail; /* producer's */
-};
-
-struct ring *ring_create(size_t capacity) {
-    size_t n = 16;
-    while (n < capacity) n *= 2;
-    struct ring *r = aligned_alloc(64, (sizeof *r + 63) & ~(size_t)63);
-    check(r);
-    r->mask = n - 1;
-    r->slots = must_alloc(n * sizeof *r->slots);
-    atomic_init(&r->head, 0);
-    atomic_init(&r->tail, 0);
-    return r;
-}
-
-void ring_free(struct ring **pr) {
-    if (!*pr) return;
-    free((*pr)->slots);
-    free(*pr);
-    *pr = NULL;
-}
-
-bool ring_put(struct ring *r, void *p) {
-    size_t t = atomic_load_explicit(&r->tail, memory_order_relaxed);
-    if (t - atomic_load_explicit(&r->head, memory_order_acquire) > r->mask) return false;
-    r->slots[t & r->mask] = p;
-    atomic_store_explicit(&r->tail, t + 1, memory_order_release);
-    return true;
-}
-
-void *ring_take(struct ring *r) {
-    size_t h = atomic_load_explicit(&r->head, memory_order_relaxed);
-    if (h == atomic_load_explicit(&r->tail, memory_order_acquire)) return NULL;
-    void *p = r->slots[h & r->mask];
-    atomic_store_explicit(&r->head, h + 1, memory_order_release);
-    return p;
-}
-
-size_t ring_count(const struct ring *r) { return atomic_load(&((struct ring *)r)->tail) - atomic_load(&((struct ring *)r)->head); }

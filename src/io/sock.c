@@ -13,10 +13,10 @@
 
 #include "io/io.h"
 
-#define BACKLOG 4096
+enum { BACKLOG = 4096, BACKLOG_UNIX = 16, HOST_MAX = 128 };
 
 static enum err address(const char *addr_port, struct sockaddr_storage *out, socklen_t *out_len) {
-    char host[128];
+    char host[HOST_MAX];
     const char *colon = strrchr(addr_port, ':');
     if (!colon || (size_t)(colon - addr_port) >= sizeof host) return MALFORMED;
     size_t n = (size_t)(colon - addr_port);
@@ -47,7 +47,10 @@ enum err sock_listen(const char *addr_port, int *out_fd, uint16_t *out_port, str
         return MALFORMED;
     }
     int fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0) return IO;
+    if (fd < 0) {
+        buf_fmt(why, "cannot listen on %s: %s", addr_port, strerror(errno));
+        return IO;
+    }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&a, len) || listen(fd, BACKLOG)) {
         buf_fmt(why, "cannot listen on %s: %s", addr_port, strerror(errno));
@@ -70,7 +73,7 @@ enum err sock_listen_unix(const char *path, int *out_fd, struct buf *why) {
     unlink(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     mode_t old = umask(0177);
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 16) == 0;
+    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, BACKLOG_UNIX) == 0;
     umask(old);
     if (!ok) {
         buf_fmt(why, "cannot listen on %s: %s", path, strerror(errno));
@@ -85,7 +88,8 @@ enum err sock_accept(int listen_fd, int *out_fd, char *peer, size_t peer_size) {
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     int fd = accept4(listen_fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
-    if (fd < 0) return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR ? AGAIN : LIMIT;
+    /* Linux hands the new socket's own network errors to accept: only a lack of something here is ours to wait out. */
+    if (fd < 0) return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? LIMIT : AGAIN;
     if (a.ss_family == AF_INET) inet_ntop(AF_INET, &((struct sockaddr_in *)&a)->sin_addr, peer, (socklen_t)peer_size);
     else if (a.ss_family == AF_INET6) inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&a)->sin6_addr, peer, (socklen_t)peer_size);
     else snprintf(peer, peer_size, "local");

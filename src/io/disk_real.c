@@ -1,17 +1,18 @@
-/* io: the real disk, and the clocks and secrets of the real machine. Stateless. SPDX-License-Identifier: Apache-2.0 */
+/* io: the disk of the real machine. Stateless: handles are the kernel's descriptors.
+ * Keeps: a call has done all it says or gives an error; a full disk is LIMIT, never IO. SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "io/io.h"
+
+enum { ZERO_CHUNK = 1 << 20 }; /* large enough that the call costs nothing beside the copying */
 
 static enum err err_of(int e) {
     if (e == ENOSPC || e == EDQUOT) return LIMIT;
@@ -54,7 +55,8 @@ static enum err real_pwrite(struct disk *d, int fd, const void *p, size_t n, uin
     while (done < n) {
         ssize_t r = pwrite(fd, (const char *)p + done, n - done, (off_t)(at + done));
         if (r < 0 && errno == EINTR) continue;
-        if (r <= 0) return err_of(errno);
+        if (r < 0) return err_of(errno);
+        if (r == 0) return IO;
         done += (size_t)r;
     }
     return OK;
@@ -62,11 +64,12 @@ static enum err real_pwrite(struct disk *d, int fd, const void *p, size_t n, uin
 
 /* Writing zeros, not fallocate: unwritten extents would make each later fdatasync a metadata commit. */
 static enum err real_zero(struct disk *d, int fd, uint64_t from, uint64_t to) {
-    enum { CHUNK = 1 << 20 };
-    char *zeros = must_alloc(CHUNK);
+    if (from >= to) return OK;
+    size_t chunk = to - from < ZERO_CHUNK ? (size_t)(to - from) : ZERO_CHUNK;
+    char *zeros = must_alloc(chunk);
     enum err e = OK;
     while (from < to && e == OK) {
-        size_t n = to - from < CHUNK ? (size_t)(to - from) : CHUNK;
+        size_t n = to - from < chunk ? (size_t)(to - from) : chunk;
         e = real_pwrite(d, fd, zeros, n, from);
         from += n;
     }
@@ -74,9 +77,10 @@ static enum err real_zero(struct disk *d, int fd, uint64_t from, uint64_t to) {
     return e;
 }
 
+/* A delayed allocation may find the disk full only here: that is LIMIT too. */
 static enum err real_sync(struct disk *d, int fd) {
     (void)d;
-    return fdatasync(fd) ? IO : OK;
+    return fdatasync(fd) ? err_of(errno) : OK;
 }
 
 static enum err real_sync_dir(struct disk *d, const char *path) {
@@ -98,10 +102,13 @@ static enum err real_remove(struct disk *d, const char *path) {
     return unlink(path) && errno != ENOENT ? err_of(errno) : OK;
 }
 
+/* By bytes, not by locale: the order must be the same on every machine. */
+static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
 static enum err real_list(struct disk *d, const char *dir, bool (*fn)(void *, const char *), void *arg) {
     (void)d;
     struct dirent **names;
-    int n = scandir(dir, &names, NULL, alphasort);
+    int n = scandir(dir, &names, NULL, by_name);
     if (n < 0) return err_of(errno);
     bool go = true;
     for (int i = 0; i < n; i++) {
@@ -128,20 +135,6 @@ static void real_close(struct disk *d, int fd) {
     close(fd);
 }
 
-static struct disk REAL = {real_open, real_size, real_pread, real_pwrite, real_zero, real_sync, real_sync_dir,
-                           real_rename, real_remove, real_list, real_make_dir, real_free_bytes, real_close};
+static struct disk REAL = {real_open,     real_size,   real_pread,  real_pwrite, real_zero,     real_sync,       real_sync_dir,
+                           real_rename,   real_remove, real_list,   real_make_dir, real_free_bytes, real_close};
 struct disk *disk_real(void) { return &REAL; }
-
-int64_t clock_wall_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-int64_t clock_mono_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-void random_secret(void *p, size_t n) { check(getrandom(p, n, 0) == (ssize_t)n); }

@@ -1,0 +1,27 @@
+/* io: the clocks and the secret randomness of the real machine. SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "io/io.h"
+
+int64_t clock_wall_ms(void) {
+    struct timespec t;
+    check(clock_gettime(CLOCK_REALTIME, &t) == 0);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t clock_mono_ns(void) {
+    struct timespec t;
+    check(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* More than 256 bytes may come in parts, or be interrupted by a signal. */
+void random_secret(void *p, size_t n) {
+    for (size_t done = 0; done < n;) {
+        ssize_t r = getrandom((char *)p + done, n - done, 0);
+        check(r > 0 || errno == EINTR);
+        if (r > 0) done += (size_t)r;
+    }
+}
