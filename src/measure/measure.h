@@ -1,33 +1,130 @@
-/* measure: what a shard counts. One writer each; readers add the shards up. SPDX-License-Identifier: Apache-2.0 */
+/* measure: what a shard counts and times. Counters, a histogram for each stage of a message's way, and a ring of the last spans.
+ *
+ * Invariants: one struct measure a shard, written by that shard's thread only and read by any: cells are relaxed atomics, so a
+ * reader sees each cell whole, and two cells perhaps a moment apart. Memory is constant (about 180 KiB); recording never allocates,
+ * locks or fails. Zero-initialised is valid.
+ * Lifetimes: the caller owns the storage, and keeps it while anyone may read. Times are nanoseconds; whose clock, the caller says.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_MEASURE_H
 #define KITH_MEASURE_H
 
 #include "base/base.h"
 
+/* Name, and help for people. Rendered as kith_<name>_total. Names that begin with `limit_` count how often a limit was hit. */
 #define MEASURE_COUNTERS(X)                                                                        \
     X(connections_opened, "Connections accepted")                                                  \
     X(connections_closed, "Connections closed")                                                    \
     X(http_requests, "HTTP requests answered")                                                     \
     X(http_errors, "HTTP requests answered with a problem")                                        \
     X(mqtt_packets_in, "MQTT packets received")                                                    \
+    X(mqtt_packets_out, "MQTT packets sent")                                                       \
     X(messages_accepted, "Messages acknowledged to their senders")                                 \
     X(messages_refused, "Messages refused")                                                        \
+    X(messages_delivered, "Messages written to devices and streams")                               \
+    X(relays_sent, "Relays sent to other partitions")                                              \
+    X(relays_received, "Relays received from other partitions")                                    \
+    X(relays_dropped_duplicate, "Relays dropped because they had been received before")            \
+    X(relays_gap, "Gaps noticed between relays, each asked for again")                             \
+    X(records_appended, "Records appended to the log")                                             \
+    X(records_applied, "Records applied to the state")                                             \
+    X(log_commits, "Group commits of the log")                                                     \
+    X(table_flushes, "Flushes of the tables")                                                      \
     X(bytes_in, "Bytes received")                                                                  \
     X(bytes_out, "Bytes sent")                                                                     \
     X(limit_log_queue, "Writes refused because the log's queue was full")                          \
     X(limit_disk_full, "Writes refused because the disk was full")                                 \
     X(limit_connection, "Connections refused at the limit of connections")                         \
-    X(limit_rate, "Requests refused by a rate")
+    X(limit_output_buffer, "Connections held back or closed because they did not read")            \
+    X(limit_rate, "Requests refused by a rate")                                                    \
+    X(limit_request_size, "Requests refused because they were too large")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,
     MEASURE_COUNTERS(X)
 #undef X
         COUNTER_COUNT
 };
+
+/* The stages of a message's way through a shard, in order. Rendered as kith_stage_seconds{stage="<name>"}. */
+#define MEASURE_STAGES(X)                                                                          \
+    X(accept)     /* a connection accepted and placed */                                           \
+    X(parse)      /* bytes to a request or packet */                                               \
+    X(admit)      /* who, may they, at what rate */                                                \
+    X(log_append) /* the record handed to the log */                                               \
+    X(durable)    /* from there until the log says that it is durable */                           \
+    X(apply)      /* the record applied to the state */                                            \
+    X(relay)      /* from a relay's record to its acknowledgement by the destination */            \
+    X(deliver)    /* an entry chosen and rendered for a session */                                 \
+    X(write)      /* bytes to the socket */
+enum measure_stage {
+#define X(name) TIMED_##name,
+    MEASURE_STAGES(X)
+#undef X
+        TIMED_COUNT
+};
+
+/* ---- histogram: log-linear, after HdrHistogram. Values up to 32 have a bucket each; above, each power of two is cut in 32, so a
+ * value is known to within 1/32 of itself. Buckets are open below and closed above, as OpenMetrics' `le` is:
+ *   bucket   0     1    ...   31        32        ...     63        64     ...
+ *   values  0..1   2          32      (32, 33]          (63, 64]  (64, 66]                                                      */
+#define HIST_SUB_BITS 5
+#define HIST_BUCKETS ((64 - HIST_SUB_BITS + 1) << HIST_SUB_BITS)
+struct hist {
+    uint64_t buckets[HIST_BUCKETS];
+    uint64_t sum, max;
+};
+
+/* The single writer's addition: no lock prefix is needed. */
+static inline void measure_bump(uint64_t *cell, uint64_t by) {
+    __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + by, __ATOMIC_RELAXED);
+}
+
+static inline unsigned hist_bucket(uint64_t value) {
+    uint64_t v = value - (value != 0); /* closes the bucket above */
+    if (v < 1u << HIST_SUB_BITS) return (unsigned)v;
+    unsigned shift = 63u - (unsigned)__builtin_clzll(v) - HIST_SUB_BITS;
+    return (shift << HIST_SUB_BITS) + (unsigned)(v >> shift);
+}
+uint64_t hist_bucket_top(unsigned bucket); /* the largest value in it */
+
+static inline void hist_record(struct hist *h, uint64_t value) {
+    measure_bump(&h->buckets[hist_bucket(value)], 1);
+    measure_bump(&h->sum, value);
+    if (value > __atomic_load_n(&h->max, __ATOMIC_RELAXED)) __atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
+}
+void hist_merge(struct hist *into, const struct hist *from); /* `into` belongs to the caller; `from` may be written meanwhile */
+uint64_t hist_count(const struct hist *h);
+/* The value that `percent` (0 to 100) of those recorded do not exceed: never too low, at most 1/32 too high. 0 when there are none. */
+uint64_t hist_percentile(const struct hist *h, double percent);
+
+/* ---- spans: one stage of one thing's way. The ring keeps the last SPAN_RING of a shard. ---- */
+#define SPAN_RING 1024u /* a power of two; some milliseconds at full load, hours when idle */
+struct span {
+    uint64_t id; /* hash64 of the thing's id */
+    uint64_t start_ns, duration_ns;
+    enum measure_stage stage;
+};
+struct span_slot {
+    uint64_t turn; /* 2n + 1 while the ring's nth span is written, 2n + 2 when it is whole */
+    uint64_t id, start_ns, duration_ns, stage;
+};
+
 struct measure {
     uint64_t counters[COUNTER_COUNT];
+    struct hist stages[TIMED_COUNT];
+    uint64_t span_count; /* ever written */
+    struct span_slot spans[SPAN_RING];
 };
-/* OpenMetrics 1.0 text of the sum, without the final "# EOF". */
+
+static inline void measure_add(struct measure *m, enum measure_counter c, uint64_t by) { measure_bump(&m->counters[c], by); }
+static inline void measure_time(struct measure *m, enum measure_stage s, uint64_t duration_ns) { hist_record(&m->stages[s], duration_ns); }
+void measure_span(struct measure *m, const struct span *s); /* times the stage, and leaves the span in the ring */
+
+/* Copies the last spans, oldest first and without gaps, at most `cap`; those overwritten meanwhile are left out. Returns how many. */
+size_t measure_spans(const struct measure *m, struct span *out, size_t cap);
+/* The same as text: one JSON object a line. */
+void measure_spans_text(const struct measure *m, struct buf *out);
+
+/* OpenMetrics 1.0 text of the sum of all shards; a stage never timed is left out. Gauges may follow; the caller ends with "# EOF\n". */
 void measure_text(const struct measure *const *shards, size_t n, struct buf *out);
 void measure_gauge(struct buf *out, const char *name, const char *help, uint64_t value);
 

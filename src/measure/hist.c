@@ -1,0 +1,41 @@
+/* measure: reading histograms. Recording is in the face, because it is on every message's way.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "measure/measure.h"
+
+uint64_t hist_bucket_top(unsigned bucket) {
+    const unsigned subs = 1u << HIST_SUB_BITS;
+    if (bucket < subs) return bucket + 1;
+    unsigned shift = (bucket >> HIST_SUB_BITS) - 1;
+    uint64_t top = (uint64_t)(subs + bucket % subs + 1) << shift;
+    return top ? top : UINT64_MAX; /* the last bucket's end is 2^64 */
+}
+
+void hist_merge(struct hist *into, const struct hist *from) {
+    for (unsigned i = 0; i < HIST_BUCKETS; i++) into->buckets[i] += __atomic_load_n(&from->buckets[i], __ATOMIC_RELAXED);
+    into->sum += __atomic_load_n(&from->sum, __ATOMIC_RELAXED);
+    uint64_t max = __atomic_load_n(&from->max, __ATOMIC_RELAXED);
+    if (max > into->max) into->max = max;
+}
+
+/* The count is the buckets' sum rather than a cell of its own: so it agrees with them, whenever it is read. */
+uint64_t hist_count(const struct hist *h) {
+    uint64_t n = 0;
+    for (unsigned i = 0; i < HIST_BUCKETS; i++) n += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
+    return n;
+}
+
+uint64_t hist_percentile(const struct hist *h, double percent) {
+    uint64_t count = hist_count(h), below = 0;
+    if (!count) return 0;
+    double exact = (double)count * (percent < 0 ? 0 : percent > 100 ? 100 : percent) / 100;
+    uint64_t rank = (uint64_t)exact;
+    if ((double)rank < exact || rank == 0) rank++;
+    uint64_t max = __atomic_load_n(&h->max, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+        below += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
+        if (below < rank) continue;
+        uint64_t top = hist_bucket_top(i);
+        return top < max ? top : max;
+    }
+    return max;
+}
