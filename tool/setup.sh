@@ -2,18 +2,36 @@
 # Installs what building (and with --test, testing) kith needs and lacks, with apt. Does nothing when all is there.
 set -eu
 packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcmocka-dev"
-[ "${1:-}" = --test ] && packages="$packages mosquitto-clients python3 curl"
+case "${1:-}" in
+"") ;;
+--test) packages="$packages mosquitto-clients python3 curl" ;;
+*) echo "usage: tool/setup.sh [--test]" >&2; exit 2 ;;
+esac
+fail() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
+    fail "this is not Debian or Ubuntu; install the counterparts of these packages by hand: $packages"
+# One question for all: asking for each takes longer than the rest of a build that has nothing to do.
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $packages 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ') || true
 missing=""
 for p in $packages; do
-    dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
+    case " $installed" in
+    *" $p "*) ;;
+    *) missing="$missing $p" ;;
+    esac
 done
 [ -z "$missing" ] && exit 0
-echo "installing:$missing"
+
 as_root=""
 if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || { echo "these packages are missing and sudo is not there:$missing" >&2; exit 1; }
+    command -v sudo >/dev/null || fail "these packages are missing, and there is no sudo to install them with:$missing"
     as_root=sudo
 fi
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq
-$as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+echo "setup: installing:$missing"
+# `env` behind sudo, because sudo drops what is exported.
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || fail "apt-get update failed; these packages are missing:$missing"
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
+    fail "apt-get could not install:$missing (its reason is above)"
