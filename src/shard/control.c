@@ -40,6 +40,7 @@ static void backup_begin(struct shard *s, struct conn *c, struct bytes to) {
     b->fd = dup(c->fd);
     snprintf(b->to, sizeof b->to, "%.*s", (int)to.n, (const char *)to.p);
     if (pthread_create(&thread, NULL, backup_main, b) == 0) pthread_detach(thread);
+    conn_finish(s, c); /* the thread answers on its own copy; the asker reads until both are closed */
 }
 
 void control_input(struct shard *s, struct conn *c) {
