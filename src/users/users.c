@@ -1,24 +1,144 @@
-/* users: the tables of records and routes; tokens; what a user's partition says of who asks. SPDX-License-Identifier: Apache-2.0 */
+/* users: profiles, relations, devices, tokens and erasing, in the user's partition.
+ *
+ *   'u' app user          profile: i64 created, i64 erased (0), varbytes name, avatar, locale, timezone, email, metadata
+ *   'f' app user / 'F' app user    packed ids: whom they follow / who follows them, oldest first
+ *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user   packed device ids
+ *   'k' app user device   prekeys: varbytes bundle JSON, var n, n x varbytes one-time key JSON
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "users/users.h"
 
 #include <string.h>
 
-#include "admit/admit.h"
 #include "users/users_in.h"
 
-#define TTL_DEFAULT_MS (24ll * 3600 * 1000)
-#define TTL_MAX_MS (365ll * 24 * 3600 * 1000)
-
-/* ---- shared ---- */
-struct cell *users_cell(struct cells *c, char tag, struct bytes app, struct bytes id) {
+static struct cell *cell2(struct cells *c, char tag, struct bytes app, struct bytes id) {
     uint8_t room[300];
     return cells_get(c, key2(room, tag, app, id));
 }
+static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
 
-bool user_known(struct cells *c, struct bytes app, struct bytes user) { return mailbox_known(c, app, user); }
+bool profile_get(struct cells *c, struct bytes app, struct bytes user, struct profile *out) {
+    struct cell *cell = cell2(c, 'u', app, user);
+    *out = (struct profile){0};
+    if (!cell->size) return false;
+    struct unpack u = unpack_of(view_of(cell));
+    out->created_ms = (int64_t)unpack_u64(&u);
+    out->erased_ms = (int64_t)unpack_u64(&u);
+    for (int i = 0; i < PROFILE_FIELDS; i++) out->f[i] = unpack_bytes(&u);
+    check(!u.bad);
+    return true;
+}
+
+void profile_set(struct step *s, struct bytes user, const struct profile *p) {
+    struct buf b = {0};
+    pack_u64(&b, (uint64_t)p->created_ms);
+    pack_u64(&b, (uint64_t)p->erased_ms);
+    for (int i = 0; i < PROFILE_FIELDS; i++) pack_bytes(&b, p->f[i]);
+    cells_put(s->cells, cell2(s->cells, 'u', s->app, user), buf_view(&b));
+    buf_done(&b);
+}
+
+bool user_known(struct cells *c, struct bytes app, struct bytes user) {
+    struct profile p;
+    return (profile_get(c, app, user, &p) && !p.erased_ms) || mailbox_known(c, app, user);
+}
 
 void user_missing(struct answer *a, struct bytes user) {
     answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
+}
+
+void users_viewer(struct cells *c, const struct principal *who, struct viewer *out) {
+    struct profile p;
+    *out = (struct viewer){.known = user_known(c, who->app, who->user)};
+    out->blocks = mailbox_block_list(c, who->app, who->user);
+    if (profile_get(c, who->app, who->user, &p) && p.erased_ms >= who->issued_ms) out->revoked = true;
+    if (!who->device.n) return;
+    uint8_t room[300];
+    struct cell *cell = cells_get(c, key3(room, 'v', who->app, who->user, who->device));
+    struct unpack u = unpack_of(view_of(cell));
+    if (cell->size && (int64_t)unpack_u64(&u) >= who->issued_ms) out->revoked = true;
+}
+
+/* ---- profile ---- */
+static const char *const FIELD_NAMES[PROFILE_FIELDS] = {"name", "avatar", "locale", "timezone", "email", "metadata"};
+
+void profile_json(struct json_out *o, struct bytes user, const struct profile *p, bool whole) {
+    jo_open_obj(o);
+    jo_key(o, "id");
+    jo_str(o, user);
+    for (int i = 0; i < (whole ? PROFILE_FIELDS : 2); i++) {
+        if (!p->f[i].n) continue;
+        jo_key(o, FIELD_NAMES[i]);
+        if (i == PROFILE_METADATA) jo_raw(o, p->f[i]);
+        else jo_str(o, p->f[i]);
+    }
+    if (whole && p->created_ms) {
+        jo_key(o, "created_at");
+        jo_time(o, p->created_ms);
+    }
+    jo_close_obj(o);
+}
+
+static void apply_user_put(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u);
+    struct profile p;
+    bool known = user_known(s->cells, s->app, user);
+    bool had = profile_get(s->cells, s->app, user, &p);
+    if (!had || p.erased_ms) p = (struct profile){.created_ms = s->time_ms};
+    for (int i = 0; i < PROFILE_FIELDS; i++) p.f[i] = arena_copy(s->arena, p.f[i]);
+    uint8_t set = unpack_u8(&u);
+    for (int i = 0; i < PROFILE_FIELDS; i++) {
+        struct bytes v = unpack_bytes(&u);
+        if (set >> i & 1) p.f[i] = v;
+    }
+    check(!u.bad);
+    profile_set(s, user, &p);
+    mailbox_ensure(s, user);
+    answer_ok(s->answer, known ? 200 : 201);
+    struct json_out o = {&s->answer->body, false};
+    if (s->wanted) profile_json(&o, user, &p, true);
+}
+
+static bool text_is(struct bytes v, const char *extra, size_t min) {
+    for (size_t i = 0; i < v.n; i++) {
+        uint8_t c = v.p[i];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr(extra, c));
+        if (!ok) return false;
+    }
+    return v.n >= min;
+}
+
+static bool email_is(struct bytes v) {
+    const uint8_t *at = v.n ? memchr(v.p, '@', v.n) : NULL;
+    return at && at > v.p && at + 1 < v.p + v.n && !memchr(v.p, ' ', v.n) && !memchr(at + 1, '@', (size_t)(v.p + v.n - at - 1));
+}
+
+static enum err plan_user_put(const struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field F[] = {{"name", JSON_STRING, false, true, 256}, {"avatar", JSON_STRING, false, true, 2048}, {"locale", JSON_STRING, false, true, 35},
+        {"timezone", JSON_STRING, false, true, 64}, {"email", JSON_STRING, false, true, 254}, {"metadata", JSON_OBJECT, false, true, 16384}};
+    struct json_value f[PROFILE_FIELDS];
+    if (!request_object(r, F, PROFILE_FIELDS, f, a)) return REFUSED;
+    if (f[2].present && !f[2].is_null && !text_is(json_string(f[2].v), "-", 2))
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "locale", "'locale' must be a BCP 47 tag such as en or pt-BR"), REFUSED;
+    if (f[3].present && !f[3].is_null && !text_is(json_string(f[3].v), "/_+-", 2))
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "timezone", "'timezone' must be an IANA name such as Europe/Berlin"), REFUSED;
+    if (f[4].present && !f[4].is_null && !email_is(json_string(f[4].v)))
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "email", "'email' must be an address such as ann@example.com"), REFUSED;
+    uint8_t set = 0;
+    for (int i = 0; i < PROFILE_FIELDS; i++) set |= (uint8_t)(f[i].present << i);
+    user_plan(r, p, KIND_USER_PUT);
+    pack_u8(&p->body, set);
+    struct buf raw = {0};
+    for (int i = 0; i < PROFILE_FIELDS; i++) {
+        buf_reset(&raw);
+        if (f[i].present && !f[i].is_null && i == PROFILE_METADATA) json_raw(f[i].v, &raw);
+        else if (f[i].present && !f[i].is_null) buf_bytes(&raw, json_string(f[i].v));
+        pack_bytes(&p->body, buf_view(&raw));
+    }
+    buf_done(&raw);
+    return OK;
 }
 
 void user_plan(const struct request *r, struct plan *p, uint8_t kind) {
@@ -27,118 +147,225 @@ void user_plan(const struct request *r, struct plan *p, uint8_t kind) {
     if (kind) pack_bytes(&p->body, r->params[0]);
 }
 
-void request_args(const struct request *r, void *args) { ((struct request *)(uintptr_t)r)->args = args; }
-
-bool request_cursor(const struct request *r, struct answer *a, uint64_t *out) {
-    enum err e = cursor_parse(request_query(r, "cursor"), r->epoch, out);
-    if (e == STALE) answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor");
-    else if (e != OK) answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
-    return e == OK;
-}
-
-void next_json(struct json_out *o, const struct request *r, uint64_t next) {
-    struct buf cursor = {0};
-    jo_key(o, "next");
-    if (next) cursor_format(&cursor, r->epoch, next);
-    if (next) jo_str(o, buf_view(&cursor));
-    else jo_null(o);
-    buf_done(&cursor);
-}
-
-/* ---- who asks ---- */
-void users_viewer(struct cells *c, const struct principal *who, struct viewer *out) {
+static void query_user(struct query *q) {
+    const struct request *r = q->request;
+    struct bytes user = r->params[0];
     struct profile p;
-    profile_get(c, who->app, who->user, &p);
-    int64_t revoked = p.revoked_ms, device = who->device.n ? device_revoked_ms(c, who->app, who->user, who->device) : 0;
-    if (device > revoked) revoked = device;
-    *out = (struct viewer){.known = user_known(c, who->app, who->user), .revoked = revoked && who->issued_ms <= revoked};
-    out->blocks = mailbox_block_list(c, who->app, who->user);
+    profile_get(q->cells, r->who.app, user, &p);
+    if (!user_known(q->cells, r->who.app, user)) {
+        user_missing(q->answer, user);
+        return;
+    }
+    answer_ok(q->answer, 200);
+    struct json_out o = {&q->answer->body, false};
+    profile_json(&o, user, &p, r->who.server || bytes_eq(r->who.user, user));
 }
-
-/* ---- tokens: the record makes user and device, and tells the answer when the token counts as issued: after whatever was revoked ---- */
-struct token_args {
-    struct bytes device;
-    int64_t ttl_ms;
-};
-
-static enum err plan_token(const struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field F[] = {{"device", JSON_ID, true, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
-    struct json_value f[2];
-    struct token_args *t = arena_zero(r->arena, sizeof *t);
-    if (!request_object(r, F, 2, f, a)) return REFUSED;
-    t->ttl_ms = TTL_DEFAULT_MS;
-    if (f[1].present && (duration_parse(json_string(f[1].v), &t->ttl_ms) != OK || t->ttl_ms <= 0 || t->ttl_ms > TTL_MAX_MS))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "ttl", "'ttl' must be a duration such as 15m or 24h, at most 365d"), REFUSED;
-    t->device = arena_copy(r->arena, json_string(f[0].v));
-    request_args(r, t);
-    user_plan(r, p, KIND_USER_ENSURE);
-    pack_bytes(&p->body, t->device);
+static enum err plan_user_get(const struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    user_plan(r, p, 0);
+    p->query = query_user;
     return OK;
 }
 
-static void apply_user_ensure(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
-    struct profile p;
-    check(!u.bad);
-    mailbox_ensure(s, user);
-    if (!device_ensure(s, user, device)) return;
-    profile_get(s->cells, s->app, user, &p);
-    int64_t issued = s->time_ms, gone = device_revoked_ms(s->cells, s->app, user, device);
-    if (issued <= p.revoked_ms) issued = p.revoked_ms + 1;
-    if (issued <= gone) issued = gone + 1;
-    answer_ok(s->answer, 201);
-    if (s->wanted) pack_u64(&s->answer->body, (uint64_t)issued);
+/* ---- relations: follows, blocks, mutes ---- */
+enum { FOLLOW, BLOCK, MUTE };
+
+static bool ids_set(struct step *s, struct cell *cell, struct bytes id, bool on) {
+    struct unpack u = unpack_of(view_of(cell));
+    while (unpack_more(&u)) {
+        const uint8_t *at = u.p;
+        if (!bytes_eq(unpack_bytes(&u), id)) continue;
+        if (!on) cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at), (struct bytes){0});
+        return !on;
+    }
+    if (!on) return false;
+    struct buf b = {0};
+    pack_bytes(&b, id);
+    cells_append(s->cells, cell, buf_view(&b));
+    buf_done(&b);
+    return true;
 }
 
-static void finish_token(const struct request *r, struct admit *admit, struct answer *a) {
-    const struct token_args *t = r->args;
-    struct unpack u = unpack_of(buf_view(&a->body));
-    int64_t issued = (int64_t)unpack_u64(&u), expires_ms;
-    struct buf token = {0};
-    check(!u.bad);
-    buf_reset(&a->body);
-    if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, issued, &token, &expires_ms) != OK) {
-        answer_problem(a, PROBLEM_INTERNAL, "", "the signing secret cannot be written to the data folder");
+static void followed_relay(struct step *s, struct bytes user, struct bytes other, bool on) {
+    struct buf b = {0};
+    pack_bytes(&b, other);
+    pack_bytes(&b, user);
+    pack_u8(&b, on);
+    step_relay(s, partition_of_user(s->app, other, s->partitions), KIND_FOLLOWED, buf_view(&b));
+    buf_done(&b);
+}
+
+/* The member's conversations, as chat keeps them: 'h' app user, packed ids; 'H' app user conv: a place whose peer follows (docs/format/chat.md). */
+static void block_relays(struct step *s, struct bytes user, struct bytes other, bool on) {
+    enum { PLACE_BYTES = 48 };
+    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'h', s->app, user))));
+    while (unpack_more(&u)) {
+        struct bytes conv = unpack_bytes(&u);
+        uint8_t room[300];
+        struct cell *place = cells_get(s->cells, key3(room, 'H', s->app, user, conv));
+        if (place->size <= PLACE_BYTES) continue;
+        struct unpack tail = unpack_of(bytes_of(place->data + PLACE_BYTES, place->size - PLACE_BYTES));
+        if (!bytes_eq(unpack_bytes(&tail), other)) continue;
+        struct buf b = {0};
+        pack_bytes(&b, conv);
+        pack_bytes(&b, user);
+        pack_u8(&b, on);
+        step_relay(s, partition_of_conversation(s->app, conv, s->partitions), KIND_CONV_BLOCK, buf_view(&b));
+        buf_done(&b);
+    }
+}
+
+static void apply_relation(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
+    uint8_t what = unpack_u8(&u);
+    bool on = unpack_u8(&u) != 0, changed = true;
+    mailbox_ensure(s, user);
+    if (what == FOLLOW) {
+        changed = ids_set(s, cell2(s->cells, 'f', s->app, user), other, on);
+        if (changed) followed_relay(s, user, other, on);
+    } else if (what == BLOCK) {
+        mailbox_set_block(s, user, other, on);
+        block_relays(s, user, other, on);
+        if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false)) followed_relay(s, user, other, false);
+        if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) followed_relay(s, user, other, false);
+    } else {
+        mailbox_set_mute(s, user, other, on);
+    }
+    answer_ok(s->answer, on ? (changed ? 201 : 200) : 204);
+    if (s->wanted && on) buf_fmt(&s->answer->body, "{\"id\":\"%.*s\"}", (int)other.n, (const char *)other.p);
+}
+
+static void apply_followed(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), by = unpack_bytes(&u);
+    bool on = unpack_u8(&u) != 0;
+    if (on) mailbox_ensure(s, user);
+    ids_set(s, cell2(s->cells, 'F', s->app, user), by, on);
+    answer_ok(s->answer, 200);
+}
+
+static enum err relation_plan(const struct request *r, struct plan *p, struct answer *a, uint8_t what, bool on) {
+    if (bytes_eq(r->params[0], r->params[1])) return answer_problem(a, PROBLEM_INVALID_VALUE, "other", "nobody follows, blocks or mutes themselves"), REFUSED;
+    user_plan(r, p, KIND_RELATION);
+    pack_bytes(&p->body, r->params[1]);
+    pack_u8(&p->body, what);
+    pack_u8(&p->body, on);
+    return OK;
+}
+#define RELATION(name, what, on) static enum err name(const struct request *r, struct plan *p, struct answer *a) { return relation_plan(r, p, a, what, on); }
+RELATION(plan_follow, FOLLOW, true)
+RELATION(plan_unfollow, FOLLOW, false)
+RELATION(plan_block, BLOCK, true)
+RELATION(plan_unblock, BLOCK, false)
+RELATION(plan_mute, MUTE, true)
+RELATION(plan_unmute, MUTE, false)
+
+/* Lists, newest first: the packed list is oldest first. */
+struct relations {
+    char tag;
+    unsigned limit;
+    uint64_t from; /* items already shown */
+};
+static void query_relations(struct query *q) {
+    const struct request *r = q->request;
+    const struct relations *l = r->args;
+    if (!user_known(q->cells, r->who.app, r->params[0])) {
+        user_missing(q->answer, r->params[0]);
         return;
     }
-    struct json_out o = {&a->body, false};
-    jo_open_obj(&o);
-    jo_key(&o, "token");
-    jo_str(&o, buf_view(&token));
-    jo_key(&o, "expires_at");
-    jo_time(&o, expires_ms);
-    jo_close_obj(&o);
-    buf_done(&token);
+    struct unpack u = unpack_of(view_of(cell2(q->cells, l->tag, r->who.app, r->params[0])));
+    struct bytes *ids = arena_alloc(r->arena, ((size_t)(u.end - u.p) / 2 + 1) * sizeof *ids);
+    size_t n = 0;
+    while (unpack_more(&u)) ids[n++] = unpack_bytes(&u);
+    struct json_out o = {&q->answer->body, false};
+    answer_ok(q->answer, 200);
+    buf_str(o.b, "{\"items\":[");
+    size_t i = (size_t)l->from;
+    for (; i < n && i < l->from + l->limit; i++) {
+        jo_open_obj(&o);
+        jo_key(&o, "id");
+        jo_str(&o, ids[n - 1 - i]);
+        jo_close_obj(&o);
+    }
+    buf_str(o.b, "],\"next\":");
+    if (i < n) {
+        buf_char(o.b, '"');
+        cursor_format(o.b, r->epoch, i);
+        buf_str(o.b, "\"}");
+    } else {
+        buf_str(o.b, "null}");
+    }
+}
+static enum err relations_plan(const struct request *r, struct plan *p, struct answer *a, char tag) {
+    struct relations *l = arena_zero(r->arena, sizeof *l);
+    l->tag = tag;
+    if (!request_limit(r, a, &l->limit)) return REFUSED;
+    if (cursor_parse(request_query(r, "cursor"), r->epoch, &l->from) != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"), REFUSED;
+    ((struct request *)(uintptr_t)r)->args = l;
+    user_plan(r, p, 0);
+    p->query = query_relations;
+    return OK;
+}
+#define RELATIONS(name, tag) static enum err name(const struct request *r, struct plan *p, struct answer *a) { return relations_plan(r, p, a, tag); }
+RELATIONS(plan_follows, 'f')
+RELATIONS(plan_followers, 'F')
+RELATIONS(plan_blocks, 'b')
+RELATIONS(plan_mutes, 'z')
+
+/* ---- erasing ---- */
+static void erase_relays(struct step *s, struct bytes user) {
+    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'h', s->app, user))));
+    while (unpack_more(&u)) {
+        struct bytes conv = unpack_bytes(&u);
+        struct buf b = {0};
+        pack_bytes(&b, conv);
+        pack_bytes(&b, user);
+        step_relay(s, partition_of_conversation(s->app, conv, s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
+        buf_done(&b);
+    }
+    u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
+    while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);
 }
 
-/* ---- the tables ---- */
+static void apply_user_erase(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u);
+    answer_ok(s->answer, 204);
+    if (!user_known(s->cells, s->app, user)) return;
+    erase_relays(s, user);
+    devices_erase(s, user);
+    mailbox_erase(s, user);
+    for (const char *tag = "fFh"; *tag; tag++) cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
+    struct profile gone = {.erased_ms = s->time_ms};
+    profile_set(s, user, &gone);
+    struct delivery d = {.kind = DELIVER_REVOKE, .user = user};
+    step_deliver(s, &d);
+}
+static enum err plan_user_erase(const struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    user_plan(r, p, KIND_USER_ERASE);
+    return OK;
+}
+
 static const struct record_rule RULES[] = {{KIND_USER_PUT, apply_user_put}, {KIND_USER_ERASE, apply_user_erase}, {KIND_USER_ENSURE, apply_user_ensure},
     {KIND_RELATION, apply_relation}, {KIND_FOLLOWED, apply_followed}, {KIND_DEVICE_PUT, apply_device_put}, {KIND_DEVICE_DELETE, apply_device_delete},
     {KIND_KEYS_PUT, apply_keys_put}, {KIND_KEYS_CLAIM, apply_keys_claim}};
 
 #define U "/v1/users/{id}"
-#define ROUTE(method, path, scope, token, plan) {method, path, scope, token, SPECIAL_NONE, plan, NULL}
+#define R SCOPE_READ
+#define W SCOPE_WRITE
 static const struct route ROUTES[] = {
-    ROUTE("PUT", U, SCOPE_WRITE, TOKEN_SELF, plan_user_put),
-    ROUTE("GET", U, SCOPE_READ, TOKEN_ANY, plan_user_get),
-    ROUTE("DELETE", U, SCOPE_WRITE, TOKEN_NEVER, plan_user_erase),
-    ROUTE("GET", U "/export", SCOPE_READ, TOKEN_NEVER, plan_export),
-    ROUTE("PUT", U "/follows/{other}", SCOPE_WRITE, TOKEN_SELF, plan_follow),
-    ROUTE("DELETE", U "/follows/{other}", SCOPE_WRITE, TOKEN_SELF, plan_unfollow),
-    ROUTE("PUT", U "/blocks/{other}", SCOPE_WRITE, TOKEN_SELF, plan_block),
-    ROUTE("DELETE", U "/blocks/{other}", SCOPE_WRITE, TOKEN_SELF, plan_unblock),
-    ROUTE("PUT", U "/mutes/{other}", SCOPE_WRITE, TOKEN_SELF, plan_mute),
-    ROUTE("DELETE", U "/mutes/{other}", SCOPE_WRITE, TOKEN_SELF, plan_unmute),
-    ROUTE("GET", U "/follows", SCOPE_READ, TOKEN_SELF, plan_follows),
-    ROUTE("GET", U "/followers", SCOPE_READ, TOKEN_SELF, plan_followers),
-    ROUTE("GET", U "/blocks", SCOPE_READ, TOKEN_SELF, plan_blocks),
-    ROUTE("GET", U "/mutes", SCOPE_READ, TOKEN_SELF, plan_mutes),
+    {"PUT", U, W, TOKEN_SELF, SPECIAL_NONE, plan_user_put, NULL}, {"GET", U, R, TOKEN_ANY, SPECIAL_NONE, plan_user_get, NULL},
+    {"DELETE", U, W, TOKEN_NEVER, SPECIAL_NONE, plan_user_erase, NULL}, {"GET", U "/export", R, TOKEN_NEVER, SPECIAL_NONE, plan_export, NULL},
+    {"PUT", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_follow, NULL}, {"DELETE", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unfollow, NULL},
+    {"PUT", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_block, NULL}, {"DELETE", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unblock, NULL},
+    {"PUT", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_mute, NULL}, {"DELETE", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unmute, NULL},
+    {"GET", U "/follows", R, TOKEN_SELF, SPECIAL_NONE, plan_follows, NULL}, {"GET", U "/followers", R, TOKEN_SELF, SPECIAL_NONE, plan_followers, NULL},
+    {"GET", U "/blocks", R, TOKEN_SELF, SPECIAL_NONE, plan_blocks, NULL}, {"GET", U "/mutes", R, TOKEN_SELF, SPECIAL_NONE, plan_mutes, NULL},
     {"POST", U "/tokens", SCOPE_TOKENS, TOKEN_NEVER, SPECIAL_NONE, plan_token, finish_token},
-    ROUTE("GET", U "/devices", SCOPE_READ, TOKEN_SELF, plan_devices),
-    ROUTE("PUT", U "/devices/{device}", SCOPE_WRITE, TOKEN_SELF, plan_device_put),
-    ROUTE("DELETE", U "/devices/{device}", SCOPE_WRITE, TOKEN_SELF, plan_device_delete),
-    ROUTE("POST", U "/keys/claim", SCOPE_WRITE, TOKEN_ANY, plan_keys_claim), /* anyone who may write to them needs their keys */
-    ROUTE("PUT", U "/keys/{device}", SCOPE_WRITE, TOKEN_SELF, plan_keys_put),
+    {"PUT", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_put, NULL}, {"DELETE", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_delete, NULL},
+    {"GET", U "/devices", R, TOKEN_SELF, SPECIAL_NONE, plan_devices, NULL}, {"PUT", U "/keys/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_keys_put, NULL},
+    {"POST", U "/keys/claim", W, TOKEN_ANY, SPECIAL_NONE, plan_keys_claim, NULL},
 };
 const struct surface users_surface = {"users", RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};
