@@ -125,7 +125,7 @@ static int dev_welcome(struct server *s) {
            (int)key.n, (char *)key.p, http);
     printf("   curl http://127.0.0.1:%u/v1/conversations/ann-bob/messages -H \"Authorization: Bearer $KITH_KEY\" -d '{\"from\":\"ann\",\"body\":\"hello\"}'\n\n", http);
     printf("2. Bob's phone listens:\n   mosquitto_sub -p %u -q 1 -c -i bobs-phone -u bob -P %.*s -t 'users/bob/#'\n\n", mqtt, (int)token.n, (char *)token.p);
-    printf("3. Play a trace of 25 people:\n   build/kith replay docs/guide/example.trace --http 127.0.0.1:%u --mqtt 127.0.0.1:%u\n\n", http, mqtt);
+    printf("3. Measure it:\n   build/kith bench one-to-one --http 127.0.0.1:%u --mqtt 127.0.0.1:%u\n\n", http, mqtt);
     fflush(stdout);
     buf_done(&key);
     buf_done(&token);
