@@ -8,7 +8,7 @@ enum { CHUNK_HEAD = 14 };
 
 void lane_init(struct lane *l) { pthread_mutex_init(&l->lock, NULL); }
 
-static void chunk_free(struct chunk *c) {
+void chunk_free(struct chunk *c) {
     while (c) {
         struct chunk *next = c->next;
         buf_done(&c->b);
@@ -57,10 +57,11 @@ void lane_append(struct lane *l, uint16_t partition, uint64_t position, struct b
     pthread_mutex_unlock(&l->lock);
 }
 
-struct chunk *lane_take_queue(struct lane *l) {
+struct chunk *lane_take_queue(struct lane *l, _Atomic uint64_t *taken) {
     pthread_mutex_lock(&l->lock);
     struct chunk *c = l->queue;
     l->queue = NULL;
+    if (taken) *taken += l->queued_bytes;
     l->queued_bytes = 0;
     pthread_mutex_unlock(&l->lock);
     return c;
@@ -154,7 +155,7 @@ static bool memory_commit(struct log *log) {
     struct memory_log *m = (struct memory_log *)log;
     bool any = false;
     for (unsigned i = 0; i < m->o.lanes; i++) {
-        struct chunk *c = lane_take_queue(&m->lanes[i]);
+        struct chunk *c = lane_take_queue(&m->lanes[i], NULL);
         if (!c) continue;
         struct log_record r;
         size_t at = 0;

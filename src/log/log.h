@@ -4,7 +4,8 @@
  *
  * Invariants: poll gives each partition's records in position order, without gaps, each once, and only what is durable. Positions start at 1.
  * What poll gave once is never lost by a crash. Append is not a promise: what was never polled may be gone after a crash.
- * A failed fsync is never retried: the driver ends the process through `fatal` (fsync's error state is forgotten by the kernel).
+ * A failed fsync is never retried: the driver ends the process through `fatal` (fsync's error state is forgotten by the kernel). The next opening writes
+ * again whatever is not proven durable, because what reads back after a failed fsync may not be on the disk.
  * A lane is one shard: append and poll of a lane are called by one thread only; lanes run side by side; every partition belongs to one lane.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_LOG_H
@@ -49,6 +50,9 @@ struct log {
     const struct log_calls *calls;
 };
 
+/* Planted bugs, for the simulator to find; numbers apart from those of other rooms. */
+enum log_bug { BUG_TORN_TAIL_ACCEPTED = 64, BUG_FSYNC_ERROR_IGNORED, BUG_ACK_BEFORE_SYNC };
+
 struct log_options {
     const char *dir;
     struct disk *disk;          /* borrowed for the life of the log */
@@ -59,15 +63,17 @@ struct log_options {
     const uint64_t *from;       /* [partitions] first position that poll must give; copied */
     uint64_t segment_bytes;     /* 0: 64 MiB */
     uint64_t queue_bytes;       /* 0: 16 MiB a lane */
-    uint64_t reserve_bytes;     /* 0: 8 MiB kept back for `must` records */
+    uint64_t reserve_bytes;     /* 0: 8 MiB, or an eighth of a segment if that is less: kept back for `must` records */
     int64_t retention_ms;       /* segments younger than this stay; 0: trim at once */
     bool thread;                /* run a log thread; else commit() by hand */
     void (*wake)(void *arg, unsigned lane); /* called by the log thread when a lane has something to poll */
-    void (*fatal)(void *arg, const char *what); /* never returns in production; in simulation it marks the node dead */
+    void (*fatal)(void *arg, const char *what); /* never returns in production; in simulation it marks the node dead, and the log does nothing more */
     void *arg;
     int64_t (*now_ms)(void *arg);
+    unsigned planted;           /* enum log_bug; 0: none */
 };
-/* CORRUPT with words in *why when a checksum fails before the end of what was durable; a torn tail is cut off silently (it was never acknowledged). */
+/* CORRUPT with words in *why when a checksum fails before the end of what was durable, or `from` lies behind the end; a torn tail is cut off silently
+ * (it was never acknowledged). What poll gives afterwards is durable already. */
 enum err log_open_file(const struct log_options *, struct log **out, struct buf *why) must_use;
 /* All in memory; `commit` moves appended to durable; survives log_memory_crash, which drops what was not committed. */
 enum err log_open_memory(const struct log_options *, struct log **out) must_use;

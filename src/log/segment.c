@@ -30,61 +30,115 @@ enum err segment_header_read(struct disk *d, int fd, struct segment_header *h) {
 
 size_t record_bytes(size_t length) { return (RECORD_HEADER + length + 7) & ~(size_t)7; }
 
-static uint32_t record_crc(const struct record_header *h, struct bytes data) {
-    return crc32c(crc32c(0, bytes_of((const uint8_t *)h + 4, RECORD_HEADER - 4)), data);
+static uint32_t record_crc(uint32_t seed, const struct record_header *h, struct bytes data) {
+    return crc32c(crc32c(seed, bytes_of((const uint8_t *)h + 4, RECORD_HEADER - 4)), data);
 }
 
-void record_put(uint8_t *at, const struct record_header *h, struct bytes data) {
+void record_put(uint8_t *at, uint32_t seed, const struct record_header *h, struct bytes data) {
     struct record_header copy = *h;
     copy.length = (uint32_t)data.n;
-    copy.crc = record_crc(&copy, data);
+    copy.crc = record_crc(seed, &copy, data);
     memcpy(at, &copy, RECORD_HEADER);
-    memcpy(at + RECORD_HEADER, data.p, data.n);
+    if (data.n) memcpy(at + RECORD_HEADER, data.p, data.n);
     memset(at + RECORD_HEADER + data.n, 0, record_bytes(data.n) - RECORD_HEADER - data.n);
 }
 
-static bool record_good(const uint8_t *p, size_t left, struct record_header *h) {
-    if (left < RECORD_HEADER) return false;
-    memcpy(h, p, RECORD_HEADER);
-    if (!h->sequence || h->length > RECORD_MAX || record_bytes(h->length) > left) return false;
-    return h->crc == record_crc(h, bytes_of(p + RECORD_HEADER, h->length));
+/* ---- a window on the file: what a scan needs of it, read in steps ---- */
+enum { READ_STEP = 512 * 1024 };
+struct window {
+    struct disk *d;
+    int fd;
+    uint64_t size, base; /* of the file; where p begins in it */
+    uint8_t *p;
+    size_t n, cap;
+    enum err err;
+};
+
+/* n bytes at `at`, valid until the next call; NULL when the file ends before or cannot be read. */
+static const uint8_t *window_at(struct window *w, uint64_t at, size_t n) {
+    if (w->err != OK || at + n > w->size) return NULL;
+    if (at >= w->base && at + n <= w->base + w->n) return w->p + (at - w->base);
+    size_t keep = at >= w->base && at < w->base + w->n ? (size_t)(w->base + w->n - at) : 0, got;
+    size_t more = n - keep > READ_STEP ? n - keep : READ_STEP;
+    if (more > w->size - at - keep) more = (size_t)(w->size - at - keep);
+    if (keep) memmove(w->p, w->p + w->n - keep, keep);
+    if (keep + more > w->cap) {
+        w->cap = keep + more;
+        w->p = must_realloc(w->p, w->cap);
+    }
+    w->err = w->d->pread(w->d, w->fd, w->p + keep, more, at + keep, &got);
+    if (w->err == OK && got != more) w->err = IO;
+    w->base = at;
+    w->n = w->err == OK ? keep + more : 0;
+    return w->err == OK ? w->p : NULL;
 }
 
-/* Is there proof behind the first bad record that it had been durable? */
-static bool proof_behind(const uint8_t *p, size_t n, size_t at, uint64_t sequence) {
+/* The data of a good record at `at`, and its header. */
+static const uint8_t *record_at(struct window *w, uint64_t at, uint32_t seed, bool trusting, struct record_header *h) {
+    const uint8_t *p = window_at(w, at, RECORD_HEADER);
+    if (!p) return NULL;
+    memcpy(h, p, RECORD_HEADER);
+    if (!h->sequence || h->length > RECORD_MAX || !(p = window_at(w, at, record_bytes(h->length)))) return NULL;
+    p += RECORD_HEADER;
+    return trusting || h->crc == record_crc(seed, h, bytes_of(p, h->length)) ? p : NULL;
+}
+
+/* A run begins with its opening record: nothing that an earlier run left behind the end is taken for the present one's. */
+static bool follows(const struct scan *s, const struct record_header *h) {
+    return h->sequence == s->sequence && (h->flags & RECORD_OPENED ? h->run > s->run : h->run == s->run);
+}
+
+/* Is there proof behind the first bad record that it had been durable? Looks at every word to the end of the file. */
+static bool proof_behind(struct window *w, struct scan *s) {
     struct record_header h;
-    for (size_t i = at + 8; i + RECORD_HEADER <= n; i += 8) {
-        memcpy(&h, p + i, RECORD_HEADER);
-        if (h.sequence <= sequence || h.sequence > sequence + (1u << 24) || h.synced < sequence || h.synced >= h.sequence) continue;
-        if (record_good(p + i, n - i, &h)) return true;
+    bool proof = false;
+    for (uint64_t i = s->end; i + RECORD_HEADER <= w->size;) {
+        if (i < w->base || i + 8 > w->base + w->n) {
+            if (!window_at(w, i, RECORD_HEADER)) break;
+        }
+        const uint8_t *p = w->p + (i - w->base);
+        size_t n = (size_t)(w->base + w->n - i) & ~(size_t)7, k = 0;
+        for (uint64_t word = 0; k < n && (memcpy(&word, p + k, 8), !word); k += 8) {
+        }
+        i += k;
+        if (k == n) continue;
+        s->used = i + 8;
+        if (!proof && (p = window_at(w, i, RECORD_HEADER))) {
+            memcpy(&h, p, RECORD_HEADER);
+            proof = h.sequence > s->sequence && h.synced >= s->sequence && h.synced < h.sequence && record_at(w, i, s->seed, false, &h);
+        }
+        i += 8;
     }
-    return false;
+    return proof;
+}
+
+static void scan_records(struct window *w, struct scan *s, bool (*fn)(void *, const struct record_header *, struct bytes), void *arg) {
+    struct record_header h;
+    const uint8_t *data;
+    s->end = s->proven = SEGMENT_HEADER;
+    while (!s->stopped && (data = record_at(w, s->end, s->seed, s->trusting, &h)) && follows(s, &h)) {
+        s->sequence = h.sequence + 1;
+        s->run = h.run;
+        s->records += !(h.flags & RECORD_OPENED);
+        if (h.synced + 1 == h.sequence) s->proven = s->end; /* the first of its commit: all before it were durable */
+        if (fn && !fn(arg, &h, bytes_of(data, h.length))) s->stopped = true;
+        s->end += record_bytes(h.length);
+    }
+    s->used = s->end;
 }
 
 enum err segment_scan(struct disk *d, int fd, struct scan *s, bool (*fn)(void *, const struct record_header *, struct bytes), void *arg, struct buf *why) {
-    uint64_t size;
-    size_t n;
-    enum err e = d->size(d, fd, &size);
+    struct window w = {.d = d, .fd = fd};
+    enum err e = d->size(d, fd, &w.size);
     if (e != OK) return e;
-    uint8_t *p = must_alloc(size);
-    e = d->pread(d, fd, p, size, 0, &n);
-    size_t at = SEGMENT_HEADER;
-    struct record_header h;
-    while (e == OK && at < n && record_good(p + at, n - at, &h)) {
-        if (s->sequence && h.sequence != s->sequence) break;
-        s->sequence = h.sequence + 1;
-        s->records++;
-        if (fn && !fn(arg, &h, bytes_of(p + at + RECORD_HEADER, h.length))) fn = NULL;
-        at += record_bytes(h.length);
+    scan_records(&w, s, fn, arg);
+    bool bad = s->until ? !s->stopped && s->sequence != s->until : !s->stopped && proof_behind(&w, s);
+    if (w.err == OK && bad) {
+        buf_fmt(why, "log: a record that was stored is damaged: sequence %llu at byte %llu", (unsigned long long)s->sequence, (unsigned long long)s->end);
+        w.err = CORRUPT;
     }
-    if (e == OK && s->sequence && proof_behind(p, n, at, s->sequence)) {
-        buf_fmt(why, "log: a record that was stored is damaged: sequence %llu at byte %zu", (unsigned long long)s->sequence, at);
-        e = CORRUPT;
-    }
-    s->end = at;
-    s->end_bytes = size;
-    free(p);
-    return e;
+    free(w.p);
+    return w.err;
 }
 
 struct names {
@@ -112,6 +166,7 @@ enum err segments_list(struct disk *d, const char *dir, uint64_t **out, size_t *
 
 /* ---- check ---- */
 struct checking {
+    const char *path;
     uint64_t *last;
     uint16_t partitions;
     struct buf *why;
@@ -121,38 +176,51 @@ struct checking {
 static bool check_record(void *arg, const struct record_header *h, struct bytes data) {
     (void)data;
     struct checking *c = arg;
-    if (h->partition >= c->partitions || (c->last[h->partition] && h->position != c->last[h->partition] + 1)) {
-        buf_fmt(c->why, "log: partition %u: position %llu follows %llu\n", h->partition, (unsigned long long)h->position,
-                (unsigned long long)(h->partition < c->partitions ? c->last[h->partition] : 0));
-        c->bad = true;
+    if (h->flags & RECORD_OPENED) return true;
+    if (h->partition < c->partitions && h->position == c->last[h->partition] + 1) {
+        c->last[h->partition]++;
+        return true;
     }
-    if (h->partition < c->partitions) c->last[h->partition] = h->position;
-    return true;
+    buf_fmt(c->why, "log: %s: partition %u: position %llu follows %llu\n", c->path, h->partition, (unsigned long long)h->position,
+            (unsigned long long)(h->partition < c->partitions ? c->last[h->partition] : 0));
+    c->bad = true;
+    return false;
+}
+
+static enum err check_segment(struct checking *c, struct disk *d, struct scan *s, uint64_t until, bool first) {
+    struct segment_header h;
+    int fd;
+    enum err e = d->open(d, c->path, false, &fd);
+    if (e != OK) return e;
+    if ((e = segment_header_read(d, fd, &h)) != OK || h.partitions != c->partitions) {
+        buf_fmt(c->why, "log: %s: the header is damaged, or of another kind of data\n", c->path);
+        e = CORRUPT;
+    } else {
+        if (first) memcpy(c->last, h.before, c->partitions * sizeof *c->last);
+        c->bad = memcmp(c->last, h.before, c->partitions * sizeof *c->last) != 0;
+        if (c->bad) buf_fmt(c->why, "log: %s: its header does not follow the segment before\n", c->path);
+        *s = (struct scan){.seed = h.crc, .run = h.run, .sequence = h.first_sequence, .until = until, .records = s->records};
+        if (!c->bad) e = segment_scan(d, fd, s, check_record, c, c->why);
+    }
+    d->close(d, fd);
+    return e == OK && c->bad ? CORRUPT : e;
 }
 
 enum err log_check(const char *dir, struct disk *d, uint16_t partitions, struct buf *why, uint64_t *out_records) {
     uint64_t *list;
     size_t n;
     enum err e = segments_list(d, dir, &list, &n);
-    struct checking c = {must_alloc(partitions * sizeof(uint64_t)), partitions, why, false};
+    struct checking c = {.last = must_alloc(partitions * sizeof(uint64_t)), .partitions = partitions, .why = why};
     struct scan s = {0};
+    check(partitions <= SEGMENT_PARTITIONS_MAX);
     for (size_t i = 0; i < n && e == OK; i++) {
         char path[512];
-        int fd;
         segment_path(path, sizeof path, dir, list[i]);
-        struct segment_header h;
-        if ((e = d->open(d, path, false, &fd)) != OK) break;
-        if ((e = segment_header_read(d, fd, &h)) != OK) buf_fmt(why, "log: %s: the header is damaged\n", path);
-        if (e == OK && s.sequence && h.first_sequence != s.sequence) {
-            buf_fmt(why, "log: %s begins at sequence %llu, expected %llu\n", path, (unsigned long long)h.first_sequence, (unsigned long long)s.sequence);
-            e = CORRUPT;
-        }
-        s.sequence = h.first_sequence;
-        if (e == OK) e = segment_scan(d, fd, &s, check_record, &c, why);
-        d->close(d, fd);
+        c.path = path;
+        e = check_segment(&c, d, &s, i + 1 < n ? list[i + 1] : 0, i == 0);
     }
     *out_records = s.records;
     free(c.last);
     free(list);
-    return e == OK && c.bad ? CORRUPT : e;
+    return e;
 }
