@@ -176,10 +176,10 @@ static void flush_write(struct file_log *f) {
         die(f, "the log cannot be written and synced");
         return;
     }
-    f->end += f->write.n;
     f->synced = f->sequence - 1;
-    buf_reset(&f->write);
     pthread_mutex_lock(&f->lock);
+    f->end += f->write.n; /* the spare's thread reads it */
+    buf_reset(&f->write);
     memcpy(f->durable, f->written, f->o.partitions * sizeof *f->durable);
     room_update(f);
     pthread_mutex_unlock(&f->lock);
@@ -606,6 +606,7 @@ enum err log_open_file(const struct log_options *o, struct log **out, struct buf
     for (uint16_t p = 0; p < o->partitions; p++) f->next[p] = f->written[p] + 1;
     memcpy(f->durable, f->written, o->partitions * sizeof *f->durable);
     room_update(f);
+    if (!o->thread) (void)spare_by_hand(f);
     f->o.thread = o->thread;
     if (o->thread) {
         check(pthread_create(&f->thread, NULL, log_main, f) == 0);
