@@ -150,11 +150,12 @@ void apply_message(struct step *s) {
     sending_read(s, &p);
     bool there = conv_get(s->cells, s->app, p.conv, &v);
     if (!may_send(s, &p, &v, there) || sent_before(s, &p, &v)) return;
-    p.m.seq = v.seq + 1;
+    p.m.seq = v.seq + 1; /* as it will be, for the thread */
     p.m.created_ms = s->time_ms;
     if (v.disappear_ms) p.m.expires_ms = s->time_ms + v.disappear_ms;
     if (!thread_note(s, &p, &v)) return;
-    v.seq++;
+    v.seq += s->planted == BUG_SEQ_GAP && v.seq == 3 ? 2 : 1;
+    p.m.seq = v.seq;
     struct buf id = {0};
     if (p.m.id.n) {
         idindex_add(s, p.conv, &v, p.m.id, v.seq);

@@ -15,6 +15,7 @@ static size_t slot(const struct deliver *d, struct bytes app, struct bytes user)
 struct deliver *deliver_create(const struct deliver_options *o) {
     struct deliver *d = must_alloc(sizeof *d);
     d->o = *o;
+    if (!d->o.mark_ahead) d->o.mark_ahead = MARK_AHEAD;
     d->next_id = 1;
     d->table_size = 1024;
     d->table = must_alloc(sizeof *d->table * d->table_size);
@@ -137,9 +138,9 @@ static void ack_store(struct deliver *d, struct session *s, bool tighten) {
     pack_bytes(b, s->user);
     pack_bytes(b, s->device);
     pack_u8(b, s->kept);
-    pack_var(b, d->o.planted == BUG_CURSOR_BACK && s->acked > 2 ? s->acked + 3 : s->acked);
+    pack_var(b, s->acked);
     pack_u8(b, tighten);
-    pack_var(b, s->sent > s->dup_to || !s->flight_count ? s->sent : s->dup_to);
+    pack_var(b, s->sent > s->dup_to ? s->sent : s->dup_to); /* an earlier connection may have been sent more than this one has been yet */
     pack_var(b, s->mark_count);
     for (size_t i = 0; i < s->mark_count; i++) {
         pack_bytes(b, bytes_str(s->marks[i].conversation));
@@ -245,7 +246,7 @@ static void open_record(struct deliver *d, struct session *s, uint8_t kind, bool
     if (kind == KIND_SESSION_OPEN) {
         pack_var(&d->body, s->expiry_s);
         pack_u8(&d->body, fresh);
-        pack_var(&d->body, 2u * MARK_AHEAD);
+        pack_var(&d->body, 2u * d->o.mark_ahead);
     }
     enum err e = d->o.append(d->o.arg, s->partition, kind, s->app, buf_view(&d->body), s->id, PURPOSE_OPEN, 0);
     if (e != OK) d->o.opened(d->o.arg, s->conn, false, e);

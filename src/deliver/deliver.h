@@ -41,9 +41,10 @@ struct deliver_options {
     void (*opened)(void *arg, void *conn, bool present, enum err err);      /* the session is usable: CONNACK may go out */
     void (*subscribed)(void *arg, void *conn, uint32_t cookie, enum err err); /* filters are durable: SUBACK or UNSUBACK may go out */
     int64_t (*now_ms)(void *arg);
+    uint32_t mark_ahead; /* positions of a partition that one stored send-ahead mark covers; 0: 65536 */
     unsigned planted; /* bugs on purpose, for the simulator */
 };
-enum deliver_bug { BUG_DUP_MISSING = 32, BUG_CURSOR_BACK, BUG_SESSION_LOST };
+enum deliver_bug { BUG_DUP_MISSING = 32, BUG_SESSION_LOST };
 
 struct deliver *deliver_create(const struct deliver_options *);
 void deliver_free(struct deliver **);

@@ -4,7 +4,7 @@
 
 #include "deliver/deliver.h"
 
-#define MARK_AHEAD 65536u /* positions of a partition that one stored send-ahead mark covers */
+#define MARK_AHEAD 65536u
 #define MARKS_MAX 32
 
 struct flight {

@@ -44,7 +44,7 @@ void session_want_mark(struct deliver *d, struct session *s) {
     buf_reset(b);
     pack_bytes(b, s->user);
     pack_bytes(b, s->device);
-    pack_var(b, engine_applied(d->o.engine, s->partition) + 2u * MARK_AHEAD);
+    pack_var(b, engine_applied(d->o.engine, s->partition) + 2u * d->o.mark_ahead);
     s->held = d->o.append(d->o.arg, s->partition, KIND_SESSION_MARK, s->app, buf_view(b), s->id, PURPOSE_MARK, 0) == OK;
 }
 
@@ -149,7 +149,7 @@ bool session_send(struct deliver *d, struct session *s, const struct entry *e) {
     uint64_t floor = session_floor(s, e->type, &qos, &subscription);
     if (e->position > floor && floor != UINT64_MAX) {
         if (s->kept && qos) {
-            if (e->position + MARK_AHEAD / 2 > s->mark) session_want_mark(d, s);
+            if (e->position + d->o.mark_ahead / 2 > s->mark) session_want_mark(d, s);
             if (e->position > s->mark) return false;
         }
         if (payload_make(d, s, e)) mqtt_write(d, s, e, qos, subscription);

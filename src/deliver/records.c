@@ -157,7 +157,8 @@ static void apply_ack(struct step *s) {
     struct stored st;
     struct cell *cell = session_cell(s, user, device);
     if (!kept || !stored_read(arena_copy(s->arena, cell_view(cell)), &st)) return;
-    if (cursor > st.cursor) st.cursor = cursor; /* cursors only move forward */
+    if (s->planted == BUG_CURSOR_BACK && s->position % 5 == 0 && st.cursor > 3) st.cursor -= 3;
+    else if (cursor > st.cursor) st.cursor = cursor; /* cursors only move forward */
     if (tighten) st.mark = mark;
     stored_write(s, cell, &st);
 }

@@ -177,12 +177,14 @@ static void counter_set(struct cells *c, struct bytes key, uint16_t index, uint1
 }
 
 /* ---- sending ---- */
+static bool relay_append(struct engine *e, struct parcel *p) {
+    if (e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true) != OK) return false;
+    free(p);
+    return true;
+}
+
 static void relay_arrived(struct engine *e, struct parcel *p) {
-    enum err err = e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true);
-    if (err == OK) {
-        free(p);
-        return;
-    }
+    if (!e->held_count && relay_append(e, p)) return;
     /* The log is full or busy: what was promised is kept here and tried again each turn, in order. */
     if (e->held_count == e->held_cap) {
         e->held_cap = e->held_cap ? e->held_cap * 2 : 64;
@@ -192,13 +194,10 @@ static void relay_arrived(struct engine *e, struct parcel *p) {
 }
 
 static void held_retry(struct engine *e) {
-    if (!e->held_count) return;
-    struct parcel **list = e->held;
-    size_t n = e->held_count;
-    e->held = NULL;
-    e->held_count = e->held_cap = 0;
-    for (size_t i = 0; i < n; i++) relay_arrived(e, list[i]);
-    free(list);
+    size_t n = 0;
+    while (n < e->held_count && relay_append(e, e->held[n])) n++;
+    e->held_count -= n;
+    if (n) memmove(e->held, e->held + n, e->held_count * sizeof *e->held);
 }
 
 static struct parcel *parcel_copy(const struct parcel *p) {
@@ -333,7 +332,7 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
         struct answer answer = {0};
         struct step s = {.cells = part->cells, .partition = lr->partition, .partitions = e->o.partitions, .position = lr->position,
                          .time_ms = r.time_ms, .app = r.app, .body = r.body, .relay = r.relay, .source = r.source,
-                         .wanted = r.ticket != 0, .arena = &e->turn, .answer = &answer};
+                         .wanted = r.ticket != 0, .planted = e->o.planted, .arena = &e->turn, .answer = &answer};
         check(e->rules[r.kind]);
         e->rules[r.kind](&s);
         part->applied = lr->position;

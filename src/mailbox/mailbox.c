@@ -78,6 +78,7 @@ static void blockers_count(struct step *s, struct bytes other, bool more) {
 }
 
 void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on) {
+    if (s->planted == BUG_BLOCK_IGNORED) return;
     if (ids_set(s, 'b', user, other, on)) blockers_count(s, other, on);
 }
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on) { ids_set(s, 'z', user, other, on); }

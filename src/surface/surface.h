@@ -90,6 +90,7 @@ struct delivery {
     struct bytes device;   /* REVOKE: one device, or empty for all */
     struct entry entry;
 };
+enum apply_bug { BUG_SEQ_GAP = 16, BUG_BLOCK_IGNORED, BUG_CURSOR_BACK };
 struct step {
     struct cells *cells;
     uint16_t partition, partitions;
@@ -99,6 +100,7 @@ struct step {
     bool relay;
     uint16_t source;             /* relays */
     bool wanted;                 /* someone waits: the answer's body is worth making. Its status must be set always */
+    unsigned planted;            /* a bug on purpose, for the simulator: enum apply_bug; 0 in production */
     struct arena *arena;         /* until the turn ends */
     struct answer *answer;
     struct relay *relays;        /* growing arrays in the arena */
