@@ -48,14 +48,18 @@ static void delivered(void *arg, uint16_t partition, struct bytes app, const str
     if (s->recovered) deliver_entry(s->deliver[partition % s->lanes], partition, app, v);
 }
 
-static void mail_add(struct sim *s, unsigned lane, struct parcel *p) {
+static void mail_put(struct sim *s, struct mail m) {
     if (s->mail_count == s->mail_cap) {
         s->mail_cap = s->mail_cap ? s->mail_cap * 2 : 64;
         s->mail = must_realloc(s->mail, s->mail_cap * sizeof *s->mail);
     }
+    s->mail[s->mail_count++] = m;
+}
+
+static void mail_add(struct sim *s, unsigned lane, struct parcel *p) {
     bool late = s->faults && chance(s, 10);
     s->counts[COUNT_PARCEL_LATE] += late;
-    s->mail[s->mail_count++] = (struct mail){lane, s->step + (late ? below(s, 40) : 0), p};
+    mail_put(s, (struct mail){lane, s->step + (late ? below(s, 40) : 0), p});
 }
 
 static bool send_parcel(void *arg, unsigned lane, struct parcel *p) {
@@ -80,15 +84,19 @@ static bool send_parcel(void *arg, unsigned lane, struct parcel *p) {
 }
 
 static void mail_carry(struct sim *s) {
-    for (size_t i = 0; i < s->mail_count;) {
-        struct mail m = s->mail[i];
-        if (m.due > s->step) {
-            i++;
+    struct mail *list = s->mail; /* what it causes to be sent goes to a new list */
+    size_t n = s->mail_count;
+    s->mail = NULL;
+    s->mail_count = s->mail_cap = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].due <= s->step) {
+            engine_receive(s->engine[list[i].lane], list[i].parcel);
             continue;
         }
-        memmove(&s->mail[i], &s->mail[i + 1], (--s->mail_count - i) * sizeof *s->mail);
-        engine_receive(s->engine[m.lane], m.parcel);
+        struct mail m = list[i];
+        mail_put(s, m);
     }
+    free(list);
 }
 
 enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app, struct bytes body, const struct ticket *t) {
