@@ -20,6 +20,12 @@ for t in $(sh tool/sources tests); do
     [ $status = 0 ] || tail -40 $san/"$name".out
     count "$name" $status
 done
+# The simulator: seeds and planted bugs (test/sim/main.c).
+$san/sim --seeds "${SIM_SEEDS:-500}" --jobs "$(nproc)" >$san/sim.out 2>&1
+status=$?
+tail -1 $san/sim.out
+[ $status = 0 ] || tail -60 $san/sim.out
+count "simulator: seeds and planted bugs" $status
 for t in test/scenario/*_test.py; do
     KITH=$san/kith timeout 240 python3 "$t" >$san/scenario.out 2>&1
     status=$?
