@@ -355,8 +355,7 @@ static void filter_set(struct session *s, const struct session_filter *f, uint64
         if (bytes_eq(bytes_str(s->filters[i].text), f->filter)) {
             s->filters[i].options = f->options;
             s->filters[i].subscription_id = f->subscription_id;
-            s->filters[i].start = start;
-            return;
+            return; /* it began before: replacing a subscription loses nothing */
         }
     s->filters = must_realloc(s->filters, (s->filter_count + 1) * sizeof *s->filters);
     struct kept_filter *k = &s->filters[s->filter_count++];

@@ -84,20 +84,25 @@ static void apply_open(struct step *s) {
     answer_ok(s->answer, 200);
 }
 
-static void filter_remove(struct buf *b, struct stored *st, struct bytes filter) {
+/* Gives where the filter began, or `start` when it is new: replacing a subscription loses nothing (MQTT 5, 3.8.4). */
+static uint64_t filter_remove(struct buf *b, struct stored *st, struct bytes filter, uint64_t start) {
     struct unpack u = unpack_of(st->rest);
     uint64_t kept = 0;
     for (uint64_t i = 0; i < st->filters; i++) {
         const uint8_t *at = u.p;
         struct bytes f = unpack_bytes(&u);
         unpack_u8(&u);
+        uint64_t began = unpack_var(&u);
         unpack_var(&u);
-        unpack_var(&u);
-        if (bytes_eq(f, filter)) continue;
+        if (bytes_eq(f, filter)) {
+            start = began;
+            continue;
+        }
         buf_add(b, at, (size_t)(u.p - at));
         kept++;
     }
     st->filters = kept;
+    return start;
 }
 
 static void apply_filters(struct step *s) {
@@ -116,11 +121,11 @@ static void apply_filters(struct step *s) {
         uint8_t options = unpack_u8(&u);
         uint64_t id = unpack_var(&u);
         struct buf b = {0};
-        filter_remove(&b, &st, filter);
+        uint64_t start = filter_remove(&b, &st, filter, s->position);
         if (add) {
             pack_bytes(&b, filter);
             pack_u8(&b, options);
-            pack_var(&b, s->position);
+            pack_var(&b, start);
             pack_var(&b, id);
             st.filters++;
         }

@@ -222,7 +222,6 @@ void node_free(struct sim *s) {
     s->counts[COUNT_SYNC_FAILED] += c->syncs_failed;
     s->counts[COUNT_WRITE_FAILED] += c->writes_failed;
     s->counts[COUNT_DIED_IN_CALL] += c->deaths;
-    s->counts[COUNT_DISK_FULL] += c->full;
     s->store->calls->close(s->store);
     disk_twin_free(&s->disk);
     for (size_t i = 0; i < s->mail_count; i++) parcel_free(s->mail[i].parcel);
@@ -322,6 +321,7 @@ void node_fault(struct sim *s) {
     else if (what < 72) disk_twin_fail_write(s->disk);
     else if (what < 86) {
         s->full = !s->full;
+        s->counts[COUNT_DISK_FULL] += s->full;
         disk_twin_capacity(s->disk, s->full ? 0 : UINT64_MAX);
     } else {
         s->counts[COUNT_STORE_FULL]++;
