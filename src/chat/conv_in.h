@@ -62,16 +62,16 @@ void apply_receipt(struct step *s);
 void apply_mark(struct step *s);
 void apply_conv_block(struct step *s);
 void apply_member_erase(struct step *s);
-enum err plan_message_post(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_message_list(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_message_get(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_message_patch(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_message_delete(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_replies(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_reaction_put(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_reaction_delete(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_receipt_post(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_receipt_list(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_post(struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_list(struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_get(struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_patch(struct request *r, struct plan *p, struct answer *a);
+enum err plan_message_delete(struct request *r, struct plan *p, struct answer *a);
+enum err plan_replies(struct request *r, struct plan *p, struct answer *a);
+enum err plan_reaction_put(struct request *r, struct plan *p, struct answer *a);
+enum err plan_reaction_delete(struct request *r, struct plan *p, struct answer *a);
+enum err plan_receipt_post(struct request *r, struct plan *p, struct answer *a);
+enum err plan_receipt_list(struct request *r, struct plan *p, struct answer *a);
 uint16_t conv_partition(const struct request *r);
 
 #endif

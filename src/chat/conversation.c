@@ -427,7 +427,7 @@ static bool put_options(const struct json_value *f, struct conv_put *p, struct a
     return true;
 }
 
-static enum err plan_conv_put(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_conv_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[] = {{"type", JSON_STRING, false, false, 16}, {"members", JSON_ARRAY, false, false, 0},
                                                {"name", JSON_STRING, false, true, NAME_MAX}, {"metadata", JSON_OBJECT, false, true, METADATA_MAX},
                                                {"disappear_after", JSON_STRING, false, true, 16}, {"history", JSON_STRING, false, false, 16}};
@@ -466,7 +466,7 @@ static void query_conv(struct query *q) {
     answer_ok(q->answer, 200);
     conv_json(q->cells, q->request->who.app, q->request->params[0], &v, &q->answer->body);
 }
-static enum err plan_conv_get(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_conv_get(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     p->partition = conv_partition(r);
     p->query = query_conv;
@@ -527,14 +527,14 @@ void apply_member_delete(struct step *s) {
     }
 }
 
-static void member_plan(const struct request *r, struct plan *p, uint8_t kind) {
+static void member_plan(struct request *r, struct plan *p, uint8_t kind) {
     p->partition = conv_partition(r);
     p->kind = kind;
     pack_bytes(&p->body, r->params[0]);
     pack_bytes(&p->body, r->who.user);
     pack_bytes(&p->body, r->params[1]);
 }
-static enum err plan_member_put(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_member_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[] = {{"role", JSON_STRING, false, false, 16}};
     struct json_value f[1] = {{0}};
     uint8_t role = 0;
@@ -546,7 +546,7 @@ static enum err plan_member_put(const struct request *r, struct plan *p, struct 
     pack_u8(&p->body, role);
     return OK;
 }
-static enum err plan_member_delete(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_member_delete(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     member_plan(r, p, KIND_MEMBER_DELETE);
     return OK;
@@ -599,10 +599,10 @@ static void query_members(struct query *q) {
         buf_str(&q->answer->body, "null}");
     }
 }
-static enum err plan_members(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_members(struct request *r, struct plan *p, struct answer *a) {
     unsigned *limit = arena_alloc(r->arena, sizeof *limit);
     if (!request_limit(r, a, limit)) return REFUSED;
-    ((struct request *)(uintptr_t)r)->args = limit; /* the request is the planner's to complete */
+    r->args = limit;
     p->partition = conv_partition(r);
     p->query = query_members;
     return OK;

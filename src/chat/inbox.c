@@ -132,10 +132,10 @@ static bool cursor_bad(enum err e, struct answer *a) {
     return e != OK;
 }
 
-enum err plan_mailbox(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a) {
     struct mailbox_page *page = arena_zero(r->arena, sizeof *page);
     if (!request_limit(r, a, &page->limit) || cursor_bad(cursor_parse(request_query(r, "cursor"), r->epoch, &page->after), a)) return REFUSED;
-    ((struct request *)(uintptr_t)r)->args = page; /* the request is the planner's to complete */
+    r->args = page;
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_mailbox;
     return OK;
@@ -272,18 +272,18 @@ static enum err rows_cursor_parse(struct bytes v, uint64_t epoch, struct row *ou
     return OK;
 }
 
-enum err plan_conversations(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_conversations(struct request *r, struct plan *p, struct answer *a) {
     struct rows_page *page = arena_zero(r->arena, sizeof *page);
     struct bytes cursor = arena_copy(r->arena, request_query(r, "cursor"));
     if (!request_limit(r, a, &page->limit) || cursor_bad(rows_cursor_parse(cursor, r->epoch, &page->after), a)) return REFUSED;
-    ((struct request *)(uintptr_t)r)->args = page;
+    r->args = page;
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_conversations;
     return OK;
 }
 
 /* ---- PUT preferences ---- */
-enum err plan_prefs(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_prefs(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[] = {{"muted_until", JSON_STRING, false, true, 40}, {"archived", JSON_BOOL, false, true, 0}};
     struct json_value f[2];
     int64_t muted = 0;

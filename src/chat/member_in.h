@@ -40,8 +40,8 @@ void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t ty
 /* Others' messages after `read` that are neither deleted, expired nor of a blocked sender. Reads every block after `read`. */
 uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms);
 
-enum err plan_mailbox(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_conversations(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_prefs(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a);
+enum err plan_conversations(struct request *r, struct plan *p, struct answer *a);
+enum err plan_prefs(struct request *r, struct plan *p, struct answer *a);
 
 #endif

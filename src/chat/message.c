@@ -229,7 +229,7 @@ static struct bytes id_of(const struct request *r, const struct json_value *f, s
     return id;
 }
 
-enum err plan_message_post(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_message_post(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[F_COUNT] = {{"id", JSON_ID, false, false, 0}, {"from", JSON_ID, false, false, 0}, {"body", JSON_STRING, false, false, MESSAGE_MAX},
         {"data", JSON_ANY, false, false, MESSAGE_MAX}, {"media", JSON_ARRAY, false, false, MESSAGE_MAX}, {"reply_to", JSON_ID, false, false, 0},
         {"mentions", JSON_ARRAY, false, false, 8192}, {"ciphertexts", JSON_ARRAY, false, false, 0}};
@@ -268,7 +268,7 @@ enum err plan_message_post(const struct request *r, struct plan *p, struct answe
 }
 
 /* ---- editing and deleting ---- */
-static void target_plan(const struct request *r, struct plan *p, uint8_t kind) {
+static void target_plan(struct request *r, struct plan *p, uint8_t kind) {
     p->partition = conv_partition(r);
     p->kind = kind;
     pack_bytes(&p->body, r->params[0]);
@@ -328,7 +328,7 @@ void apply_message_edit(struct step *s) {
     message_answer(s, conv, &m, 200);
 }
 
-enum err plan_message_patch(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_message_patch(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[] = {{"body", JSON_STRING, false, true, MESSAGE_MAX}, {"data", JSON_ANY, false, false, MESSAGE_MAX},
                                                {"media", JSON_ARRAY, false, true, MESSAGE_MAX}};
     struct json_value f[3];
@@ -364,7 +364,7 @@ void apply_message_delete(struct step *s) {
     message_replace(s, conv, &v, &m, EVENT_DELETED);
 }
 
-enum err plan_message_delete(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_message_delete(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     target_plan(r, p, KIND_MESSAGE_DELETE);
     return OK;
@@ -451,14 +451,14 @@ static bool page_cursor(const struct request *r, struct page *p, struct answer *
     return true;
 }
 
-enum err plan_message_list(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_message_list(struct request *r, struct plan *p, struct answer *a) {
     struct page *page = arena_zero(r->arena, sizeof *page);
     bool before, after;
     if (!request_limit(r, a, &page->limit) || !seq_param(r, "before", &page->before, &before, a) || !seq_param(r, "after", &page->after, &after, a)) return REFUSED;
     if (before && after) return answer_problem(a, PROBLEM_INVALID_VALUE, "after", "give either 'before' or 'after'"), REFUSED;
     page->forward = after;
     if (!page_cursor(r, page, a)) return REFUSED;
-    ((struct request *)(uintptr_t)r)->args = page;
+    r->args = page;
     p->partition = conv_partition(r);
     p->query = query_messages;
     return OK;
@@ -482,7 +482,7 @@ static void query_message(struct query *q) {
     struct json_out o = {&q->answer->body, false};
     show(q, &o, &m);
 }
-enum err plan_message_get(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_message_get(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     p->partition = conv_partition(r);
     p->query = query_message;
@@ -509,10 +509,10 @@ static void query_replies(struct query *q) {
     }
     page_end(q, "b", at ? at + 1 : 0);
 }
-enum err plan_replies(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_replies(struct request *r, struct plan *p, struct answer *a) {
     struct page *page = arena_zero(r->arena, sizeof *page);
     if (!request_limit(r, a, &page->limit) || !page_cursor(r, page, a)) return REFUSED;
-    ((struct request *)(uintptr_t)r)->args = page;
+    r->args = page;
     p->partition = conv_partition(r);
     p->query = query_replies;
     return OK;
@@ -585,7 +585,7 @@ void apply_reaction(struct step *s) {
     message_replace(s, conv, &v, &m, EVENT_UPDATED);
 }
 
-static enum err reaction_plan(const struct request *r, struct plan *p, struct answer *a, bool on) {
+static enum err reaction_plan(struct request *r, struct plan *p, struct answer *a, bool on) {
     struct bytes emoji = r->params[2];
     if (!r->who.user.n) return answer_problem(a, PROBLEM_INVALID_VALUE, "user", "a server key names who reacts by ?user="), REFUSED;
     if (!emoji.n || emoji.n > 32 || !utf8_valid(emoji)) return answer_problem(a, PROBLEM_INVALID_VALUE, "emoji", "a reaction has 1 to 32 bytes of UTF-8"), REFUSED;
@@ -595,5 +595,5 @@ static enum err reaction_plan(const struct request *r, struct plan *p, struct an
     pack_u8(&p->body, on);
     return OK;
 }
-enum err plan_reaction_put(const struct request *r, struct plan *p, struct answer *a) { return reaction_plan(r, p, a, true); }
-enum err plan_reaction_delete(const struct request *r, struct plan *p, struct answer *a) { return reaction_plan(r, p, a, false); }
+enum err plan_reaction_put(struct request *r, struct plan *p, struct answer *a) { return reaction_plan(r, p, a, true); }
+enum err plan_reaction_delete(struct request *r, struct plan *p, struct answer *a) { return reaction_plan(r, p, a, false); }

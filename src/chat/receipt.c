@@ -62,7 +62,7 @@ void apply_mark(struct step *s) {
     if (conv_get(s->cells, s->app, conv, &v)) marks_raise(s, conv, &v, user, delivered, read);
 }
 
-enum err plan_receipt_post(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_receipt_post(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field FIELDS[] = {{"delivered", JSON_I64, false, false, 0}, {"read", JSON_I64, false, false, 0}};
     struct json_value f[2];
     if (!request_object(r, FIELDS, 2, f, a)) return REFUSED;
@@ -146,10 +146,10 @@ static void query_receipts(struct query *q) {
     jo_close_obj(&o);
     free(l.list);
 }
-enum err plan_receipt_list(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_receipt_list(struct request *r, struct plan *p, struct answer *a) {
     unsigned *limit = arena_alloc(r->arena, sizeof *limit);
     if (!request_limit(r, a, limit)) return REFUSED;
-    ((struct request *)(uintptr_t)r)->args = limit;
+    r->args = limit;
     p->partition = conv_partition(r);
     p->query = query_receipts;
     return OK;

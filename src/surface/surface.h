@@ -172,7 +172,7 @@ struct route {
     enum token_rule token;
     enum special special;
     /* OK: *p filled. Otherwise *a holds the problem. */
-    enum err (*plan)(const struct request *r, struct plan *p, struct answer *a);
+    enum err (*plan)(struct request *r, struct plan *p, struct answer *a);
     /* After the answer, at the origin, e.g. to sign a token. May be NULL. */
     void (*finish)(const struct request *r, struct admit *admit, struct answer *a);
 };

@@ -85,7 +85,7 @@ struct token_args {
     struct bytes device;
     int64_t ttl_ms;
 };
-enum err plan_token(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_token(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"device", JSON_ID, false, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
     struct json_value f[2];
     struct token_args *t = arena_zero(r->arena, sizeof *t);
@@ -94,7 +94,7 @@ enum err plan_token(const struct request *r, struct plan *p, struct answer *a) {
     if (f[1].present && (duration_parse(json_string(f[1].v), &t->ttl_ms) != OK || !t->ttl_ms || t->ttl_ms > TTL_MAX_MS))
         return answer_problem(a, PROBLEM_INVALID_VALUE, "ttl", "'ttl' must be a duration such as 15m or 24h, at most 365d"), REFUSED;
     if (f[0].present) t->device = arena_copy(r->arena, json_string(f[0].v));
-    ((struct request *)(uintptr_t)r)->args = t;
+    r->args = t;
     user_plan(r, p, KIND_USER_ENSURE);
     pack_bytes(&p->body, t->device);
     return OK;
@@ -171,7 +171,7 @@ void devices_erase(struct step *s, struct bytes user) {
     cells_put(s->cells, list, (struct bytes){0});
 }
 
-enum err plan_device_put(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_device_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"push", JSON_OBJECT, false, true, 4096}};
     static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 4096}, {"apns", JSON_OBJECT, false, false, 4096}, {"fcm", JSON_OBJECT, false, false, 4096}};
     struct json_value f[1] = {{0}}, kinds[3];
@@ -188,7 +188,7 @@ enum err plan_device_put(const struct request *r, struct plan *p, struct answer 
     buf_done(&raw);
     return OK;
 }
-enum err plan_device_delete(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_device_delete(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     user_plan(r, p, KIND_DEVICE_DELETE);
     pack_bytes(&p->body, r->params[1]);
@@ -227,7 +227,7 @@ static void query_devices(struct query *q) {
     jo_null(&o);
     jo_close_obj(&o);
 }
-enum err plan_devices(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_devices(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     user_plan(r, p, 0);
     p->query = query_devices;
@@ -249,7 +249,7 @@ static bool collect(void *arg, struct bytes key, struct json v) {
     return ++c->n < ONE_TIME_KEYS_MAX;
 }
 
-enum err plan_keys_put(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"identity_key", JSON_ANY, true, false, 8192}, {"signed_prekey", JSON_ANY, false, false, 8192},
         {"kem_prekey", JSON_ANY, false, false, 8192}, {"last_resort", JSON_ANY, false, false, 16384}, {"registration_id", JSON_I64, false, false, 0},
         {"one_time_keys", JSON_ARRAY, false, false, 262144}};
@@ -344,7 +344,7 @@ static bool collect_id(void *arg, struct bytes key, struct json v) {
     c->n++;
     return true;
 }
-enum err plan_keys_claim(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"devices", JSON_ARRAY, false, false, 8192}};
     struct json_value f[1] = {{0}};
     if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
@@ -398,7 +398,7 @@ static void query_export(struct query *q) {
     buf_done(&where);
     jo_close_obj(&o);
 }
-enum err plan_export(const struct request *r, struct plan *p, struct answer *a) {
+enum err plan_export(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     user_plan(r, p, 0);
     p->query = query_export;

@@ -115,7 +115,7 @@ static bool email_is(struct bytes v) {
     return at && at > v.p && at + 1 < v.p + v.n && !memchr(v.p, ' ', v.n) && !memchr(at + 1, '@', (size_t)(v.p + v.n - at - 1));
 }
 
-static enum err plan_user_put(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_user_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"name", JSON_STRING, false, true, 256}, {"avatar", JSON_STRING, false, true, 2048}, {"locale", JSON_STRING, false, true, 35},
         {"timezone", JSON_STRING, false, true, 64}, {"email", JSON_STRING, false, true, 254}, {"metadata", JSON_OBJECT, false, true, 16384}};
     struct json_value f[PROFILE_FIELDS];
@@ -141,7 +141,7 @@ static enum err plan_user_put(const struct request *r, struct plan *p, struct an
     return OK;
 }
 
-void user_plan(const struct request *r, struct plan *p, uint8_t kind) {
+void user_plan(struct request *r, struct plan *p, uint8_t kind) {
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->kind = kind;
     if (kind) pack_bytes(&p->body, r->params[0]);
@@ -160,7 +160,7 @@ static void query_user(struct query *q) {
     struct json_out o = {&q->answer->body, false};
     profile_json(&o, user, &p, r->who.server || bytes_eq(r->who.user, user));
 }
-static enum err plan_user_get(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_user_get(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     user_plan(r, p, 0);
     p->query = query_user;
@@ -245,7 +245,7 @@ static void apply_followed(struct step *s) {
     answer_ok(s->answer, 200);
 }
 
-static enum err relation_plan(const struct request *r, struct plan *p, struct answer *a, uint8_t what, bool on) {
+static enum err relation_plan(struct request *r, struct plan *p, struct answer *a, uint8_t what, bool on) {
     if (bytes_eq(r->params[0], r->params[1])) return answer_problem(a, PROBLEM_INVALID_VALUE, "other", "nobody follows, blocks or mutes themselves"), REFUSED;
     user_plan(r, p, KIND_RELATION);
     pack_bytes(&p->body, r->params[1]);
@@ -253,7 +253,7 @@ static enum err relation_plan(const struct request *r, struct plan *p, struct an
     pack_u8(&p->body, on);
     return OK;
 }
-#define RELATION(name, what, on) static enum err name(const struct request *r, struct plan *p, struct answer *a) { return relation_plan(r, p, a, what, on); }
+#define RELATION(name, what, on) static enum err name(struct request *r, struct plan *p, struct answer *a) { return relation_plan(r, p, a, what, on); }
 RELATION(plan_follow, FOLLOW, true)
 RELATION(plan_unfollow, FOLLOW, false)
 RELATION(plan_block, BLOCK, true)
@@ -297,17 +297,17 @@ static void query_relations(struct query *q) {
         buf_str(o.b, "null}");
     }
 }
-static enum err relations_plan(const struct request *r, struct plan *p, struct answer *a, char tag) {
+static enum err relations_plan(struct request *r, struct plan *p, struct answer *a, char tag) {
     struct relations *l = arena_zero(r->arena, sizeof *l);
     l->tag = tag;
     if (!request_limit(r, a, &l->limit)) return REFUSED;
     if (cursor_parse(request_query(r, "cursor"), r->epoch, &l->from) != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"), REFUSED;
-    ((struct request *)(uintptr_t)r)->args = l;
+    r->args = l;
     user_plan(r, p, 0);
     p->query = query_relations;
     return OK;
 }
-#define RELATIONS(name, tag) static enum err name(const struct request *r, struct plan *p, struct answer *a) { return relations_plan(r, p, a, tag); }
+#define RELATIONS(name, tag) static enum err name(struct request *r, struct plan *p, struct answer *a) { return relations_plan(r, p, a, tag); }
 RELATIONS(plan_follows, 'f')
 RELATIONS(plan_followers, 'F')
 RELATIONS(plan_blocks, 'b')
@@ -342,7 +342,7 @@ static void apply_user_erase(struct step *s) {
     struct delivery d = {.kind = DELIVER_REVOKE, .user = user};
     step_deliver(s, &d);
 }
-static enum err plan_user_erase(const struct request *r, struct plan *p, struct answer *a) {
+static enum err plan_user_erase(struct request *r, struct plan *p, struct answer *a) {
     (void)a;
     user_plan(r, p, KIND_USER_ERASE);
     return OK;

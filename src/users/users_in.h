@@ -14,7 +14,7 @@ void profile_set(struct step *s, struct bytes user, const struct profile *p);
 void profile_json(struct json_out *o, struct bytes user, const struct profile *p, bool whole);
 bool user_known(struct cells *c, struct bytes app, struct bytes user);
 void user_missing(struct answer *a, struct bytes user);
-void user_plan(const struct request *r, struct plan *p, uint8_t kind); /* kind 0: a query */
+void user_plan(struct request *r, struct plan *p, uint8_t kind); /* kind 0: a query */
 
 void devices_erase(struct step *s, struct bytes user);
 void apply_user_ensure(struct step *s);
@@ -22,13 +22,13 @@ void apply_device_put(struct step *s);
 void apply_device_delete(struct step *s);
 void apply_keys_put(struct step *s);
 void apply_keys_claim(struct step *s);
-enum err plan_token(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_token(struct request *r, struct plan *p, struct answer *a);
 void finish_token(const struct request *r, struct admit *admit, struct answer *a);
-enum err plan_device_put(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_device_delete(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_devices(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_keys_put(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_keys_claim(const struct request *r, struct plan *p, struct answer *a);
-enum err plan_export(const struct request *r, struct plan *p, struct answer *a);
+enum err plan_device_put(struct request *r, struct plan *p, struct answer *a);
+enum err plan_device_delete(struct request *r, struct plan *p, struct answer *a);
+enum err plan_devices(struct request *r, struct plan *p, struct answer *a);
+enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a);
+enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a);
+enum err plan_export(struct request *r, struct plan *p, struct answer *a);
 
 #endif
