@@ -8,6 +8,34 @@
 #include "deliver/deliver_in.h"
 #include "wire/wire.h"
 
+/* ---- ids: slot + 1 below, how often the slot was given above, so that an answer to a session that is gone finds nobody ---- */
+static void slot_give(struct deliver *d, struct session *s) {
+    if (!d->free_slot) {
+        uint32_t old = d->slot_count, now = old ? old * 2 : 64;
+        d->slots = must_realloc(d->slots, now * sizeof *d->slots);
+        for (uint32_t i = old; i < now; i++) d->slots[i] = (struct session_slot){.next_free = i + 1 < now ? i + 2 : 0};
+        d->free_slot = old + 1;
+        d->slot_count = now;
+    }
+    struct session_slot *at = &d->slots[d->free_slot - 1];
+    s->id = (uint64_t)++at->given << 32 | d->free_slot;
+    d->free_slot = at->next_free;
+    at->session = s;
+}
+
+static void slot_back(struct deliver *d, const struct session *s) {
+    uint32_t i = (uint32_t)s->id;
+    d->slots[i - 1].session = NULL;
+    d->slots[i - 1].next_free = d->free_slot;
+    d->free_slot = i;
+}
+
+static struct session *slot_find(const struct deliver *d, uint64_t id) {
+    uint32_t i = (uint32_t)id;
+    struct session *s = i && i <= d->slot_count ? d->slots[i - 1].session : NULL;
+    return s && s->id == id ? s : NULL;
+}
+
 static size_t slot(const struct deliver *d, struct bytes app, struct bytes user) {
     return (size_t)((hash64(app) * 31 + hash64(user)) & (d->table_size - 1));
 }
@@ -16,7 +44,6 @@ struct deliver *deliver_create(const struct deliver_options *o) {
     struct deliver *d = must_alloc(sizeof *d);
     d->o = *o;
     if (!d->o.mark_ahead) d->o.mark_ahead = MARK_AHEAD;
-    d->next_id = 1;
     d->table_size = 1024;
     d->table = must_alloc(sizeof *d->table * d->table_size);
     return d;
@@ -56,6 +83,7 @@ void deliver_free(struct deliver **pd) {
     buf_done(&d->payload);
     buf_done(&d->topic);
     buf_done(&d->body);
+    free(d->slots);
     free(d->table);
     free(d);
     *pd = NULL;
@@ -125,6 +153,7 @@ static void unlink_session(struct deliver *d, struct session *s) {
             break;
         }
     list_drop(d, s);
+    slot_back(d, s);
     d->count--;
 }
 
@@ -207,7 +236,7 @@ enum err deliver_acked(struct deliver *d, struct session *s, uint16_t packet_id)
 /* ---- opening ---- */
 static struct session *session_make(struct deliver *d, const struct session_open *o) {
     struct session *s = must_alloc(sizeof *s);
-    s->id = d->next_id++;
+    slot_give(d, s);
     s->names = must_alloc(o->app.n + o->user.n + o->device.n + 3);
     char *p = s->names;
     struct bytes *to[] = {&s->app, &s->user, &s->device};
@@ -432,16 +461,8 @@ static void filters_done(struct deliver *d, struct session *s, uint32_t cookie, 
     d->o.subscribed(d->o.arg, s->conn, cookie, a->problem ? AGAIN : OK);
 }
 
-/* The answer names the session by id alone: find it. Answers are rare next to messages. */
-static struct session *any_by_id(struct deliver *d, uint64_t id) {
-    for (size_t i = 0; i < d->table_size; i++)
-        for (struct session *s = d->table[i]; s; s = s->next)
-            if (s->id == id) return s;
-    return NULL;
-}
-
 void deliver_answered(struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a) {
-    struct session *s = any_by_id(d, session);
+    struct session *s = slot_find(d, session);
     if (!s) return;
     if (purpose == PURPOSE_OPEN) {
         open_done(d, s, a);

@@ -44,11 +44,17 @@ struct session {
     void *conn;
     struct buf *out;
 };
+struct session_slot {
+    struct session *session;
+    uint32_t next_free, given;
+};
 struct deliver {
     struct deliver_options o;
     struct session **table; /* by hash of (app, user) */
     size_t table_size, count;
-    uint64_t next_id, delivered;
+    struct session_slot *slots;
+    uint32_t slot_count, free_slot;      /* free list head + 1; 0: none */
+    uint64_t delivered;
     struct session *ready, *dirty;
     struct buf payload, topic, body;     /* scratch */
     uint64_t cached_position;            /* payload of a shared entry, made once a partition */

@@ -44,6 +44,7 @@ struct engine {
     uint64_t outbox_count;
     struct parcel **held;    /* relays for us that the log could not take yet */
     size_t held_count, held_cap;
+    struct engine_counts counts;
     int64_t now_ms;
 };
 
@@ -140,6 +141,7 @@ struct cells *engine_cells(struct engine *e, uint16_t partition) {
 uint64_t engine_applied(const struct engine *e, uint16_t partition) { return e->parts[partition].applied; }
 bool engine_caught_up(const struct engine *e) { return e->o.log->calls->caught_up(e->o.log, e->o.lane); }
 uint64_t engine_outbox_count(const struct engine *e) { return e->outbox_count; }
+const struct engine_counts *engine_counts(const struct engine *e) { return &e->counts; }
 uint64_t engine_hash(struct engine *e, uint16_t partition) { return cells_state_hash(e->parts[partition].cells); }
 
 uint64_t engine_dirty_bytes(const struct engine *e) {
@@ -155,6 +157,7 @@ enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struc
     struct record r = {.kind = kind, .time_ms = time_ms, .ticket = ticket, .app = app, .body = body};
     buf_reset(&e->scratch);
     record_encode(&e->scratch, &r);
+    e->counts.records_appended++;
     return e->o.log->calls->append(e->o.log, e->o.lane, partition, buf_view(&e->scratch), must);
 }
 
@@ -180,6 +183,7 @@ static void counter_set(struct cells *c, struct bytes key, uint16_t index, uint1
 static bool relay_append(struct engine *e, struct parcel *p) {
     if (e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true) != OK) return false;
     free(p);
+    e->counts.records_appended++;
     return true;
 }
 
@@ -248,6 +252,7 @@ static void relay_post(struct engine *e, uint16_t from, const struct step *s, co
     b->tail = w;
     if (!b->unsent) b->unsent = w;
     e->outbox_count++;
+    e->counts.relays_sent++;
     if (e->o.planted == BUG_RELAY_DROPPED && counter % 7 == 3) b->unsent = NULL;
     box_send(e, r->to, b);
 }
@@ -294,11 +299,13 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
     uint64_t seen = counter_get(part->cells, KEY_IN, r->source);
     if (r->counter <= seen && e->o.planted != BUG_RELAY_TWICE) {
         part->ack_due[r->source] = seen; /* the sender may have missed it */
+        e->counts.relays_duplicate++;
         return false;
     }
     if (r->counter > seen + 1) {
         if (part->asked[r->source] != seen + 1) {
             part->asked[r->source] = seen + 1;
+            e->counts.relays_gap++;
             struct parcel *ask = must_alloc(sizeof *ask);
             *ask = (struct parcel){.kind = PARCEL_ASK, .from = r->source, .to = to, .counter = seen + 1};
             if (!parcel_send(e, r->source, ask)) {
@@ -311,6 +318,7 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
     if (r->counter == seen + 1) {
         counter_set(part->cells, KEY_IN, r->source, e->o.partitions, r->counter);
         part->ack_due[r->source] = r->counter;
+        e->counts.relays_received++;
     }
     return true;
 }
@@ -325,6 +333,7 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
     struct partition *part = &e->parts[lr->partition];
     if (lr->position <= part->applied) return;
     check(lr->position == part->applied + 1);
+    e->counts.records_applied++;
     struct record r;
     check(record_decode(lr->data, &r) == OK);
     if (e->o.planted == BUG_APPS_MIXED && r.app.n) r.app = bytes_of("demo", 4);
@@ -427,6 +436,7 @@ struct table_batch *engine_batch_ready(struct engine *e) {
 void engine_batch_written(struct engine *e) {
     check(e->batch_out);
     e->batch_out = false;
+    e->counts.flushes++;
     for (uint16_t p = 0; p < e->o.partitions; p++) {
         struct partition *part = &e->parts[p];
         if (!part->cells) continue;

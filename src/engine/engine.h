@@ -61,6 +61,11 @@ uint64_t engine_applied(const struct engine *, uint16_t partition);
 bool engine_caught_up(const struct engine *);                   /* recovery is over */
 uint64_t engine_outbox_count(const struct engine *);
 uint64_t engine_dirty_bytes(const struct engine *);
+/* Since the engine was made. */
+struct engine_counts {
+    uint64_t records_appended, records_applied, relays_sent, relays_received, relays_duplicate, relays_gap, flushes;
+};
+const struct engine_counts *engine_counts(const struct engine *);
 uint64_t engine_hash(struct engine *, uint16_t partition);      /* state hash, order-free; slow */
 
 /* Freezes what is dirty (false: nothing, or one is out already). When engine_batch_ready says so (every relay it depends on is acknowledged), the caller writes

@@ -116,6 +116,8 @@ struct measure {
 };
 
 static inline void measure_add(struct measure *m, enum measure_counter c, uint64_t by) { measure_bump(&m->counters[c], by); }
+/* For what another room counts already. */
+static inline void measure_set(struct measure *m, enum measure_counter c, uint64_t value) { __atomic_store_n(&m->counters[c], value, __ATOMIC_RELAXED); }
 static inline void measure_time(struct measure *m, enum measure_stage s, uint64_t duration_ns) { hist_record(&m->stages[s], duration_ns); }
 void measure_span(struct measure *m, const struct span *s); /* times the stage, and leaves the span in the ring */
 

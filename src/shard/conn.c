@@ -42,7 +42,7 @@ void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
         char peer[64] = "";
         if (sock_accept(listen_fd, &fd, peer, sizeof peer) != OK) return;
         if (s->conn_open >= s->server->o.connections_max / s->server->shards && protocol != PROTO_CONTROL) {
-            s->measure.counters[COUNTER_limit_connection]++;
+            measure_add(&s->measure, COUNTER_limit_connection, 1);
             close(fd);
             continue;
         }
@@ -52,7 +52,7 @@ void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
         c->since_ms = c->last_in_ms = s->mono_ms;
         memcpy(c->peer, peer, sizeof c->peer);
         slot_set(s, c);
-        s->measure.counters[COUNTER_connections_opened]++;
+        measure_add(&s->measure, COUNTER_connections_opened, 1);
         if (loop_add(s->loop, fd, LOOP_READ, c) != OK) conn_close(s, c);
     }
 }
@@ -122,7 +122,7 @@ void conn_close(struct shard *s, struct conn *c) {
     buf_done(&c->out);
     arena_done(&c->who_arena);
     free(c);
-    s->measure.counters[COUNTER_connections_closed]++;
+    measure_add(&s->measure, COUNTER_connections_closed, 1);
 }
 
 void conn_touch(struct shard *s, struct conn *c) {
@@ -162,7 +162,7 @@ static bool write_out(struct shard *s, struct conn *c) {
             return false;
         }
         c->out_at += n;
-        s->measure.counters[COUNTER_bytes_out] += n;
+        measure_add(&s->measure, COUNTER_bytes_out, n);
     }
     if (c->out_at == c->out.n) {
         c->out_at = 0;
@@ -218,7 +218,7 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
         return;
     }
     c->last_in_ms = s->mono_ms;
-    s->measure.counters[COUNTER_bytes_in] += n;
+    measure_add(&s->measure, COUNTER_bytes_in, n);
     buf_add(&c->in, s->read_buffer, n);
     input(s, c);
 }

@@ -16,7 +16,7 @@ static void write_body(struct shard *s, struct conn *c, int status, const char *
              s->server->o.cors_origin ? s->server->o.cors_origin : "", s->server->o.cors_origin ? "\r\n" : "");
     http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n, extra);
     buf_bytes(&c->out, body);
-    s->measure.counters[COUNTER_http_requests]++;
+    measure_add(&s->measure, COUNTER_http_requests, 1);
     if (!c->keep_alive) conn_finish(s, c);
     conn_touch(s, c);
 }
@@ -24,7 +24,7 @@ static void write_body(struct shard *s, struct conn *c, int status, const char *
 void http_problem(struct shard *s, struct conn *c, const struct answer *a) {
     struct buf b = {0};
     answer_problem_json(a, &b);
-    s->measure.counters[COUNTER_http_errors]++;
+    measure_add(&s->measure, COUNTER_http_errors, 1);
     write_body(s, c, a->status, PROBLEM_TYPE, buf_view(&b), a->retry_after_s);
     buf_done(&b);
 }
@@ -198,7 +198,7 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     if (s->rates) {
         struct bytes who = r->who.user.n ? r->who.user : r->who.app;
         if (!admit_rate_take(s->rates, hash64(who), s->mono_ms * 1000000, &j->answer.retry_after_s)) {
-            s->measure.counters[COUNTER_limit_rate]++;
+            measure_add(&s->measure, COUNTER_limit_rate, 1);
             return answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "", "too many requests of this caller"), false;
         }
     }

@@ -133,6 +133,7 @@ void engine_answered(void *arg, uint64_t ticket, struct answer *a) {
     struct shard *s = arg;
     struct job *j = ticket_take(s, ticket);
     if (!j) return; /* of a run before this one */
+    measure_time(&s->measure, TIMED_durable, (uint64_t)(clock_mono_ns() - j->began_ns));
     j->answer = *a;
     a->body = (struct buf){0};
     job_answer(s, j);
@@ -154,6 +155,7 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
         j->purpose = purpose;
         j->cookie = cookie;
         ticket = ticket_make(s, j);
+        j->began_ns = clock_mono_ns();
     }
     bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END;
     enum err e = engine_append(s->engine, partition, kind, app, s->now_ms, ticket, body, must);
@@ -179,15 +181,16 @@ static void run(struct shard *s, struct job *j) {
         return;
     }
     uint64_t ticket = ticket_make(s, j);
+    j->began_ns = clock_mono_ns();
     enum err e = engine_append(s->engine, p->partition, p->kind, j->request.who.app, j->request.now_ms, ticket, buf_view(&p->body), false);
     if (e == OK) return;
     ticket_take(s, ticket);
     if (e == LIMIT) {
-        s->measure.counters[COUNTER_limit_disk_full]++;
+        measure_add(&s->measure, COUNTER_limit_disk_full, 1);
         answer_problem(&j->answer, PROBLEM_DISK_FULL, "", "nothing was stored; free space on the data folder's disk and try again");
         j->answer.retry_after_s = 5;
     } else {
-        s->measure.counters[COUNTER_limit_log_queue]++;
+        measure_add(&s->measure, COUNTER_limit_log_queue, 1);
         answer_problem(&j->answer, PROBLEM_OVERLOADED, "", "the log's queue is full; nothing was stored; try again");
         j->answer.retry_after_s = 1;
     }
@@ -225,7 +228,13 @@ void job_start(struct shard *s, struct job *j) {
     else job_take(s, j);
 }
 
+void job_count(struct shard *s, const struct job *j) {
+    if (j->route != s->server->message_route) return;
+    measure_add(&s->measure, j->answer.problem ? COUNTER_messages_refused : COUNTER_messages_accepted, 1);
+}
+
 static void answered_at_origin(struct shard *s, struct job *j) {
+    job_count(s, j);
     if (j->from == JOB_SESSION) {
         deliver_answered(s->deliver, j->session, j->purpose, j->cookie, &j->answer);
     } else {

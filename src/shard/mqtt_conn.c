@@ -173,8 +173,6 @@ static void error_told(struct shard *s, struct conn *c, const struct answer *a) 
 
 /* MQTT 3.1.1 cannot refuse: a permanent refusal is acknowledged and told apart; a temporary one closes the connection, so that it is sent again. */
 static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const struct answer *a) {
-    if (a->problem) s->measure.counters[COUNTER_messages_refused]++;
-    else s->measure.counters[COUNTER_messages_accepted]++;
     if (a->problem && c->version != 5 && !problem_permanent(a->problem)) {
         mqtt_end(s, c, R_BUSY, NULL);
         return;
@@ -221,6 +219,7 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
         job_start(s, j);
         return;
     }
+    job_count(s, j);
     publish_done(s, c, j->slot, &j->answer);
     job_free(s, j);
 }
@@ -372,7 +371,7 @@ void mqtt_input(struct shard *s, struct conn *c) {
             break;
         }
         at += used;
-        s->measure.counters[COUNTER_mqtt_packets_in]++;
+        measure_add(&s->measure, COUNTER_mqtt_packets_in, 1);
         if (!c->connected) {
             struct buf rest = {0}; /* the connection may leave for another shard in there */
             buf_add(&rest, c->in.p + at, c->in.n - at);

@@ -1,6 +1,6 @@
 /* shard: one core's turn, read aloud: wait, read, take from the others, apply what is durable, deliver, write, wake the log.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
+#include <string.h>
 
 #include "chat/chat.h"
 #include "shard/shard_in.h"
@@ -30,22 +30,18 @@ static void events_take(struct shard *s, int wait_ms) {
     }
 }
 
+/* conn_detach blanks a connection's places in the list. */
 static void leftovers_take(struct shard *s) {
-    struct conn **list = s->read_again;
     size_t n = s->read_again_count;
-    s->read_again = NULL;
-    s->read_again_count = s->read_again_cap = 0;
     for (size_t i = 0; i < n; i++) {
-        struct conn *c = list[i];
+        struct conn *c = s->read_again[i];
+        s->read_again[i] = NULL;
         if (!c || c->closing) continue;
-        /* A connection closed by an earlier one of this list is no longer in its slot. */
-        bool alive = false;
-        for (uint32_t k = 0; k < s->conn_count && !alive; k++) alive = s->conns[k] == c;
-        if (!alive) continue;
         if (c->protocol == PROTO_HTTP) http_input(s, c);
         else mqtt_input(s, c);
     }
-    free(list);
+    s->read_again_count -= n;
+    if (n) memmove(s->read_again, s->read_again + n, s->read_again_count * sizeof *s->read_again);
 }
 
 static void housekeeping(struct shard *s) {
@@ -60,6 +56,20 @@ static void housekeeping(struct shard *s) {
     tables_hand(s);
 }
 
+static void counts_take(struct shard *s) {
+    const struct engine_counts *e = engine_counts(s->engine);
+    uint64_t delivered;
+    deliver_count(s->deliver, &delivered);
+    measure_set(&s->measure, COUNTER_relays_sent, e->relays_sent);
+    measure_set(&s->measure, COUNTER_relays_received, e->relays_received);
+    measure_set(&s->measure, COUNTER_relays_dropped_duplicate, e->relays_duplicate);
+    measure_set(&s->measure, COUNTER_relays_gap, e->relays_gap);
+    measure_set(&s->measure, COUNTER_records_appended, e->records_appended);
+    measure_set(&s->measure, COUNTER_records_applied, e->records_applied);
+    measure_set(&s->measure, COUNTER_table_flushes, e->flushes);
+    measure_set(&s->measure, COUNTER_messages_delivered, delivered);
+}
+
 static void listen_begin(struct shard *s) {
     struct server *v = s->server;
     s->recovered = true;
@@ -72,15 +82,32 @@ static void listen_begin(struct shard *s) {
     check(loop_add(v->shard[0].loop, v->control_fd, LOOP_READ, &v->control_fd) == OK);
 }
 
+static bool apply(struct shard *s) {
+    uint64_t before = engine_counts(s->engine)->records_applied;
+    int64_t began = clock_mono_ns();
+    bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
+    uint64_t n = engine_counts(s->engine)->records_applied - before;
+    if (n) measure_time(&s->measure, TIMED_apply, (uint64_t)(clock_mono_ns() - began) / n);
+    return more;
+}
+
+static void write_all(struct shard *s) {
+    if (!s->dirty) return;
+    int64_t began = clock_mono_ns();
+    conn_write_all(s);
+    measure_time(&s->measure, TIMED_write, (uint64_t)(clock_mono_ns() - began));
+}
+
 /* true: something is left to do at once. */
 static bool shard_turn(struct shard *s, int wait_ms) {
     events_take(s, wait_ms);
     leftovers_take(s);
     jobs_from_rings(s);
-    bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
+    bool more = apply(s);
     deliver_turn(s->deliver);
+    counts_take(s);
     housekeeping(s);
-    conn_write_all(s);
+    write_all(s);
     more |= job_flush_overflow(s);
     s->server->log->calls->kick(s->server->log, s->index);
     return more || s->read_again_count;
