@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admit/admit.h"
+#include "config/config.h"
 #include "drive/drive.h"
 #include "io/io.h"
 #include "shard/shard.h"
@@ -15,7 +16,7 @@ enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 static struct server *serving; /* for the signal handler */
 
-/* ---- options: --name VALUE, or the environment's KITH_NAME ---- */
+/* ---- options: --name VALUE, or the environment's KITH_NAME, or the configuration file's name ---- */
 struct option {
     const char *name, *value; /* value: what help calls it; NULL: a switch */
     const char *help;
@@ -24,7 +25,8 @@ struct args {
     int argc;
     char **argv;
     const struct option *options;
-    const char *values[16];
+    const char *values[32];
+    struct config config; /* of serve: what the file says, by the options' order */
     const char *words[8];
     int word_count;
 };
@@ -41,7 +43,20 @@ static const char *value_of(const struct args *a, const char *name) {
     int i = option_find(a, name);
     if (i >= 0 && a->values[i]) return a->values[i];
     for (const char *p = name; *p && n < sizeof env - 1; p++) env[n++] = (char)(*p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
-    return getenv(env);
+    const char *v = getenv(env);
+    return v || i < 0 ? v : a->config.values[i];
+}
+
+/* The file named by --config or KITH_CONFIG gives what neither the command line nor the environment says. */
+static bool config_take(struct args *a) {
+    const char *path = value_of(a, "config"), *names[CONFIG_NAMES_MAX];
+    size_t n = 0;
+    struct buf why = {0};
+    for (; a->options[n].name; n++) names[n] = a->options[n].name;
+    if (!path || config_read(path, names, n, &a->config, &why) == OK) return true;
+    fprintf(stderr, "kith: %.*s\n", (int)why.n, (char *)why.p);
+    buf_done(&why);
+    return false;
 }
 
 static bool args_read(struct args *a) {
@@ -89,10 +104,14 @@ static const char *data_of(const struct args *a) {
 
 /* ---- serve ---- */
 static const struct option SERVE[] = {
-    {"data", "DIR", "data folder (default ./kith-data)"}, {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
+    {"config", "FILE", "YAML: 'name: value' for any option below; the environment (KITH_NAME) and the command line go before it"},
+    {"data", "DIR", "data folder (default ./kith-data)"}, {"log", "file:DIR", "where the log lies (default file: data folder/log)"}, {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
     {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"}, {"shards", "N", "threads that serve (default: one less than the cores, at least one)"},
     {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"}, {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
     {"memory", "MIB", "memory for state in MiB (default 256)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
+    {"rate", "N", "requests a second of one user, and of all server keys of an app together (default: no limit)"}, {"rate-burst", "N", "how many of them at once (default: the rate)"},
+    {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"}, {"http-body-timeout", "DURATION", "then its body (default 30s)"},
+    {"http-idle-timeout", "DURATION", "between requests (default 60s)"}, {"mqtt-keepalive-max", "SECONDS", "longest keep-alive that a device may have (default: as it wishes)"},
     {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"}, {"hosts", "LIST", "comma list of Host names that are served"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
@@ -133,22 +152,67 @@ static int dev_welcome(struct server *s) {
     return EXIT_DONE;
 }
 
+static bool duration_of(const struct args *a, const char *name, int64_t *out_ms) {
+    const char *v = value_of(a, name);
+    if (!v || duration_parse(bytes_str(v), out_ms) == OK) return true;
+    fprintf(stderr, "kith: --%s must be a duration such as 30s, 15m or 72h, not '%s'\n", name, v);
+    return false;
+}
+
+static bool switch_of(const struct args *a, const char *name, bool *out) {
+    const char *v = value_of(a, name);
+    *out = v && (strcmp(v, "1") == 0 || strcmp(v, "true") == 0);
+    if (!v || *out || strcmp(v, "0") == 0 || strcmp(v, "false") == 0) return true;
+    fprintf(stderr, "kith: --%s is true or false, not '%s'\n", name, v);
+    return false;
+}
+
+static bool log_of(const struct args *a, char *room, size_t n, const char **out) {
+    const char *v = value_of(a, "log");
+    *out = NULL;
+    if (!v) return true;
+    if (strncmp(v, "file:", 5) != 0 || !v[5]) {
+        fprintf(stderr, "kith: --log must be file:DIR, not '%s'%s\n", v, strncmp(v, "kafka:", 6) == 0 ? "; a log on Kafka is not offered yet" : "");
+        return false;
+    }
+    char *here = v[5] == '/' ? NULL : realpath(".", NULL);
+    snprintf(room, n, "%s%s%s", here ? here : "", here ? "/" : "", v + 5);
+    free(here);
+    *out = room;
+    return true;
+}
+
+static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
+    unsigned long shards, partitions, memory, connections, rate, burst, keepalive;
+    const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
+    *o = (struct server_options){.data_dir = data_of(a), .http = http ? http : "127.0.0.1:8080", .mqtt = mqtt ? mqtt : "127.0.0.1:1883", .retention_ms = 72ll * 3600000,
+                                 .cors_origin = value_of(a, "cors-origin"), .hosts = value_of(a, "hosts")};
+    if (!number_of(a, "shards", 64, &shards) || !number_of(a, "partitions", 480, &partitions) || !number_of(a, "memory", 1 << 20, &memory) ||
+        !number_of(a, "connections-max", 1 << 24, &connections) || !number_of(a, "rate", 1 << 30, &rate) || !number_of(a, "rate-burst", 1 << 30, &burst) ||
+        !number_of(a, "mqtt-keepalive-max", 65535, &keepalive) || !duration_of(a, "retention", &o->retention_ms) ||
+        !duration_of(a, "http-header-timeout", &o->http_header_timeout_ms) || !duration_of(a, "http-body-timeout", &o->http_body_timeout_ms) ||
+        !duration_of(a, "http-idle-timeout", &o->http_idle_timeout_ms) || !switch_of(a, "dev", &o->dev) || !log_of(a, room, n, &o->log_dir))
+        return false;
+    o->shards = (unsigned)shards;
+    o->partitions = (uint16_t)partitions;
+    o->memory_bytes = (uint64_t)memory << 20;
+    o->connections_max = connections;
+    o->rate_per_second = (double)rate;
+    o->rate_burst = (double)(burst ? burst : rate);
+    o->mqtt_keepalive_max_s = (uint16_t)keepalive;
+    if (!o->dev || (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt))) return true;
+    fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses such as 127.0.0.1:8080\n");
+    return false;
+}
+
 static int cmd_serve(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = SERVE};
     struct buf why = {0};
-    unsigned long shards, partitions, memory, connections;
+    struct server_options o;
+    char log_dir[4096];
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
     if (a.values[option_find(&a, "help")]) return help_print("serve [options]", SERVE), EXIT_DONE;
-    if (!number_of(&a, "shards", 64, &shards) || !number_of(&a, "partitions", 480, &partitions) || !number_of(&a, "memory", 1 << 20, &memory) ||
-        !number_of(&a, "connections-max", 1 << 24, &connections))
-        return EXIT_USAGE;
-    const char *http = value_of(&a, "http"), *mqtt = value_of(&a, "mqtt"), *retention = value_of(&a, "retention");
-    struct server_options o = {.data_dir = data_of(&a), .http = http ? http : "127.0.0.1:8080", .mqtt = mqtt ? mqtt : "127.0.0.1:1883", .shards = (unsigned)shards,
-                               .partitions = (uint16_t)partitions, .memory_bytes = (uint64_t)memory << 20, .connections_max = connections,
-                               .retention_ms = 72ll * 3600000, .dev = value_of(&a, "dev") != NULL, .cors_origin = value_of(&a, "cors-origin"), .hosts = value_of(&a, "hosts")};
-    if (retention && duration_parse(bytes_str(retention), &o.retention_ms) != OK) return fprintf(stderr, "kith: --retention must be a duration such as 72h\n"), EXIT_USAGE;
-    if (o.dev && (!addr_is_loopback(o.http) || !addr_is_loopback(o.mqtt)))
-        return fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses such as 127.0.0.1:8080\n"), EXIT_USAGE;
+    if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o)) return EXIT_USAGE;
     if (server_open(&o, &serving, &why) != OK) return fail(&why);
     struct sigaction sa = {.sa_handler = on_signal};
     sigaction(SIGTERM, &sa, NULL);
@@ -158,6 +222,7 @@ static int cmd_serve(int argc, char **argv) {
     fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(serving), server_mqtt_port(serving), o.data_dir);
     int status = server_run(serving);
     server_close(&serving);
+    config_done(&a.config);
     fprintf(stderr, "{\"level\":\"info\",\"message\":\"stopped\"}\n");
     return status;
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building (and with --test, testing) kith needs and lacks, with apt. Does nothing when all is there.
 set -eu
-packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcmocka-dev"
+packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libcmocka-dev"
 case "${1:-}" in
 "") ;;
 --test) packages="$packages mosquitto-clients python3 curl" ;;

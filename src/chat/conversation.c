@@ -78,37 +78,51 @@ static void partition_count(struct step *s, struct bytes conv, struct bytes user
     memcpy(at, &count, 4);
 }
 
+/* The two of a direct conversation, or the one that is left. */
 struct direct {
     struct step *s;
-    uint16_t partition;
-    struct buf list;
-    uint64_t n;
+    struct bytes user[2];
+    uint16_t home[2];
+    unsigned n;
 };
 static bool direct_of(void *arg, struct bytes user) {
     struct direct *d = arg;
-    if (partition_of_user(d->s->app, user, d->s->partitions) != d->partition) return true;
-    pack_bytes(&d->list, user);
-    d->n++;
+    check(d->n < 2);
+    d->home[d->n] = partition_of_user(d->s->app, user, d->s->partitions);
+    d->user[d->n++] = user;
     return true;
 }
 
+static void direct_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body, bool named) {
+    struct direct d = {.s = s};
+    struct buf whole = {0};
+    members_each(s->cells, s->app, conv, v, direct_of, &d);
+    bool together = d.n == 2 && d.home[0] == d.home[1];
+    for (unsigned i = 0; i < d.n && !(i == 1 && together); i++) {
+        buf_reset(&whole);
+        buf_bytes(&whole, body);
+        if (named) pack_var(&whole, together ? 2 : 1);
+        if (named) pack_bytes(&whole, d.user[i]);
+        if (named && together) pack_bytes(&whole, d.user[1]);
+        step_relay(s, d.home[i], kind, buf_view(&whole));
+    }
+    buf_done(&whole);
+}
+
 void conv_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body) {
+    bool named = kind == KIND_COPY_MESSAGE || kind == KIND_COPY_UPDATE || kind == KIND_COPY_RECEIPT;
+    if (v->type == CONV_DIRECT) {
+        direct_broadcast(s, conv, v, kind, body, named);
+        return;
+    }
     struct cell *cell = cell2(s->cells, 'Q', s->app, conv);
     struct buf whole = {0};
+    buf_bytes(&whole, body);
+    if (named) pack_var(&whole, 0);
     for (uint16_t p = 0; p < s->partitions && cell->size; p++) {
         uint32_t count;
         memcpy(&count, cell->data + 4u * p, 4);
-        if (!count) continue;
-        buf_reset(&whole);
-        buf_bytes(&whole, body);
-        if (kind == KIND_COPY_MESSAGE || kind == KIND_COPY_UPDATE || kind == KIND_COPY_RECEIPT) {
-            struct direct d = {.s = s, .partition = p};
-            if (v->type == CONV_DIRECT) members_each(s->cells, s->app, conv, v, direct_of, &d);
-            pack_var(&whole, d.n);
-            buf_bytes(&whole, buf_view(&d.list));
-            buf_done(&d.list);
-        }
-        step_relay(s, p, kind, buf_view(&whole));
+        if (count) step_relay(s, p, kind, buf_view(&whole));
     }
     buf_done(&whole);
 }

@@ -81,22 +81,48 @@ static bool is_it(struct cells *c, struct bytes app, struct bytes conv, uint64_t
     return message_get(c, app, conv, seq, &m) && bytes_eq(m.id, id);
 }
 
-static uint64_t run_find(struct cells *c, struct bytes app, struct bytes conv, const struct cell *run, uint32_t fp, struct bytes id) {
-    size_t lo = 0, hi = run->size / 8;
+static uint64_t run_at(const struct cell *run, size_t i) {
+    uint64_t v;
+    memcpy(&v, run->data + i * 8, 8);
+    return v;
+}
+
+/* First of the run whose fingerprint is not below. Fingerprints are evenly spread: where it should be is a few steps from where it is, where halving
+ * would touch ten cache lines. */
+static size_t run_lower(const struct cell *run, uint32_t fp) {
+    size_t n = run->size / 8, lo, hi, step = 8;
+    size_t guess = (size_t)(((uint64_t)fp * n) >> 32);
+    if (run_at(run, guess) >> 32 < fp) {
+        for (lo = guess; (hi = lo + step) < n && run_at(run, hi) >> 32 < fp; step *= 2) lo = hi;
+        if (hi > n) hi = n;
+        lo++;
+    } else {
+        for (hi = guess; hi > step && run_at(run, hi - step) >> 32 >= fp; step *= 2) hi -= step;
+        lo = hi > step ? hi - step : 0;
+    }
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        uint64_t v;
-        memcpy(&v, run->data + mid * 8, 8);
-        if (v >> 32 < fp) lo = mid + 1;
+        if (run_at(run, mid) >> 32 < fp) lo = mid + 1;
         else hi = mid;
     }
-    for (; lo < run->size / 8; lo++) {
-        uint64_t v;
-        memcpy(&v, run->data + lo * 8, 8);
+    return lo;
+}
+
+static uint64_t run_find(struct cells *c, struct bytes app, struct bytes conv, const struct cell *run, uint32_t fp, struct bytes id) {
+    if (!run->size) return 0;
+    for (size_t i = run_lower(run, fp); i < run->size / 8; i++) {
+        uint64_t v = run_at(run, i);
         if (v >> 32 != fp) return 0;
         if (is_it(c, app, conv, v & UINT32_MAX, id)) return v & UINT32_MAX;
     }
     return 0;
+}
+
+/* Sixteen at a time, without a branch among them, so that the compiler uses wide registers. */
+static bool sixteen_have(const uint32_t *list, uint32_t fp) {
+    uint32_t hit = 0;
+    for (int k = 0; k < 16; k++) hit |= list[k] == fp;
+    return hit;
 }
 
 uint64_t idindex_find(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id) {
@@ -105,7 +131,8 @@ uint64_t idindex_find(struct cells *c, struct bytes app, struct bytes conv, cons
         struct cell *fps = tail_cell(c, 'i', app, conv);
         const uint32_t *list = (const uint32_t *)(const void *)fps->data; /* malloc'ed: aligned */
         for (uint32_t i = 0; i < v->id_tail; i++) {
-            if (list[i] != fp) continue;
+            while (i + 16 <= v->id_tail && !sixteen_have(list + i, fp)) i += 16;
+            if (i == v->id_tail || list[i] != fp) continue;
             memcpy(&seq, tail_cell(c, 'j', app, conv)->data + i * 4, 4);
             if (is_it(c, app, conv, seq, id)) return seq;
         }

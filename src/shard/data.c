@@ -53,6 +53,20 @@ enum err meta_load(const char *dir, struct meta *m, struct buf *why) {
     return OK;
 }
 
+enum err log_link(const char *dir, const char *log_dir, struct buf *why) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/log", dir);
+    if (mkdir(log_dir, 0700) != 0 && errno != EEXIST) return buf_fmt(why, "the log folder %s cannot be made: %s", log_dir, strerror(errno)), IO;
+    if (symlink(log_dir, path) == 0) return OK;
+    if (errno != EEXIST) return buf_fmt(why, "%s cannot be made a link: %s", path, strerror(errno)), IO;
+    char *now = realpath(path, NULL), *want = realpath(log_dir, NULL);
+    bool same = now && want && strcmp(now, want) == 0;
+    if (!same) buf_fmt(why, "the log of %s lies in %s, not in %s; move it there and link it, or leave --log away", dir, now ? now : "nowhere", log_dir);
+    free(now);
+    free(want);
+    return same ? OK : EXISTS;
+}
+
 static enum err file_write(const char *path, const void *p, size_t n, struct buf *why) {
     char tmp[600];
     snprintf(tmp, sizeof tmp, "%s.tmp", path);

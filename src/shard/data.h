@@ -8,6 +8,8 @@ struct meta { /* DIR/meta, text: "kith-data 1", "partitions N", "epoch N" */
     uint16_t partitions;
     uint64_t epoch;
 };
+/* DIR/log becomes a link to log_dir when the data is new; else it must be one already. */
+enum err log_link(const char *dir, const char *log_dir, struct buf *why) must_use;
 enum err meta_load(const char *dir, struct meta *m, struct buf *why) must_use; /* MISSING: no data there yet */
 enum err meta_save(const char *dir, const struct meta *m, struct buf *why) must_use;
 uint64_t epoch_new(void);

@@ -195,14 +195,7 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         j->answer.retry_after_s = 2;
         return false;
     }
-    if (s->rates) {
-        struct bytes who = r->who.user.n ? r->who.user : r->who.app;
-        if (!admit_rate_take(s->rates, hash64(who), s->mono_ms * 1000000, &j->answer.retry_after_s)) {
-            measure_add(&s->measure, COUNTER_limit_rate, 1);
-            return answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "", "too many requests of this caller"), false;
-        }
-    }
-    if (!body_parse(s, j)) return false;
+    if (!job_rate(s, j) || !body_parse(s, j)) return false;
     if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE || j->route->special == SPECIAL_STREAM) {
         if (!live_plan(s, j)) return false;
     } else if (j->route->special) {

@@ -228,6 +228,17 @@ void job_start(struct shard *s, struct job *j) {
     else job_take(s, j);
 }
 
+bool job_rate(struct shard *s, struct job *j) {
+    const struct principal *who = &j->request.who;
+    uint8_t room[300];
+    if (!s->rates || !who->app.n) return true;
+    /* A device token is its user's; a server key shares its app's. Each shard counts for itself: the connections of one caller are spread at random. */
+    if (admit_rate_take(s->rates, hash64(key2(room, 'r', who->app, who->server ? (struct bytes){0} : who->user)), s->mono_ms * 1000000, &j->answer.retry_after_s)) return true;
+    measure_add(&s->measure, COUNTER_limit_rate, 1);
+    answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "", "too many requests of this caller; wait %d s", j->answer.retry_after_s);
+    return false;
+}
+
 void job_count(struct shard *s, const struct job *j) {
     if (j->route != s->server->message_route) return;
     measure_add(&s->measure, j->answer.problem ? COUNTER_messages_refused : COUNTER_messages_accepted, 1);

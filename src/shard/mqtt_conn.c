@@ -215,7 +215,7 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
     r->has_json = json_parse(s->json, p->payload, &r->json) == OK;
     if (!r->has_json) answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259)");
     else if (s->draining) answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; this server is shutting down");
-    else if (route->plan(r, &j->plan, &j->answer) == OK) {
+    else if (job_rate(s, j) && route->plan(r, &j->plan, &j->answer) == OK) {
         job_start(s, j);
         return;
     }

@@ -16,6 +16,7 @@
 #define MEMORY_DEFAULT (256ull << 20)
 #define RING_SLOTS 4096
 #define DESCRIPTORS_KEPT 600 /* for tables, log and control */
+#define RATE_KEYS_MAX 65536 /* callers whose rate a shard remembers */
 #define READ_BUFFER (64u << 10)
 
 static void log_wake(void *arg, unsigned lane) {
@@ -57,6 +58,11 @@ static enum err data_open(struct server *v, struct buf *why) {
         m = (struct meta){v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new()};
         e = meta_save(v->dir, &m, why);
     }
+    if (e == OK && v->o.partitions && v->o.partitions != m.partitions) {
+        buf_fmt(why, "%s was made with %u partitions, which cannot change; leave --partitions away", v->dir, m.partitions);
+        e = EXISTS;
+    }
+    if (e == OK && v->o.log_dir) e = log_link(v->dir, v->o.log_dir, why);
     v->partitions = m.partitions;
     v->epoch = m.epoch;
     return e == OK ? admit_open(v->dir, &v->admit, why) : e;
@@ -85,6 +91,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->server = v;
     s->index = i;
     s->json = json_reader_create();
+    if (v->o.rate_per_second > 0) s->rates = admit_rates_create(v->o.rate_per_second, v->o.rate_burst, RATE_KEYS_MAX);
     s->read_buffer = must_alloc(READ_BUFFER);
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
@@ -171,6 +178,7 @@ static void shard_close(struct server *v, struct shard *s) {
     deliver_free(&s->deliver);
     engine_free(&s->engine);
     json_reader_free(&s->json);
+    admit_rates_free(&s->rates);
     for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);
     while (s->job_pool) {
         struct job *j = s->job_pool;

@@ -11,6 +11,7 @@
 struct server;
 struct server_options {
     const char *data_dir;
+    const char *log_dir;           /* absolute; NULL: data_dir/log. Where data is there already it must be the same */
     const char *http, *mqtt;       /* "127.0.0.1:8080"; NULL: not served */
     unsigned shards;               /* 0: by the number of cores */
     uint16_t partitions;           /* when the data is made; 0: 64 */

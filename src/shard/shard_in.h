@@ -190,6 +190,8 @@ void mqtt_subscribed(void *arg, void *conn, uint32_t cookie, enum err err);
 struct job *job_make(struct shard *s, uint8_t from);
 void job_free(struct shard *s, struct job *j);
 void job_count(struct shard *s, const struct job *j); /* answered: counts it */
+/* May this caller make one more request now? false: j->answer says when. */
+bool job_rate(struct shard *s, struct job *j);
 void job_start(struct shard *s, struct job *j);      /* planned: sends it on its way */
 void job_take(struct shard *s, struct job *j);       /* arrives from another shard */
 void jobs_from_rings(struct shard *s);

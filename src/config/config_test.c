@@ -1,0 +1,66 @@
+/* config: a file gives values; a wrong one gives words that name key and line. SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "config/config.h"
+
+static const char *const NAMES[] = {"http", "shards", "dev"};
+
+static enum err read_text(const char *text, struct config *c, struct buf *why) {
+    char path[] = "/tmp/kith-config-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    enum err e = config_read(path, NAMES, 3, c, why);
+    unlink(path);
+    buf_char(why, 0);
+    return e;
+}
+
+static void gives_values(void **state) {
+    (void)state;
+    struct config c;
+    struct buf why = {0};
+    assert_int_equal(read_text("# ours\nhttp: 127.0.0.1:9000\ndev: true\n", &c, &why), OK);
+    assert_string_equal(c.values[0], "127.0.0.1:9000");
+    assert_null(c.values[1]);
+    assert_string_equal(c.values[2], "true");
+    config_done(&c);
+    assert_null(c.values[0]);
+    buf_done(&why);
+}
+
+static void names_what_is_wrong(void **state) {
+    (void)state;
+    static const char *const BAD[][2] = {{"http: a\nhtpp: b\n", "htpp"}, {"shards:\n  - 1\n", "shards"}, {"http: [\n", "http"}, {"- http\n", "not right"}};
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        struct config c;
+        struct buf why = {0};
+        assert_int_equal(read_text(BAD[i][0], &c, &why), MALFORMED);
+        if (!strstr((char *)why.p, BAD[i][1])) fail_msg("'%s' does not name '%s'", (char *)why.p, BAD[i][1]);
+        for (size_t k = 0; k < 3; k++) assert_null(c.values[k]);
+        config_done(&c);
+        buf_done(&why);
+    }
+}
+
+static void a_file_that_is_not_there(void **state) {
+    (void)state;
+    struct config c;
+    struct buf why = {0};
+    assert_int_equal(config_read("/nonexistent/kith.yaml", NAMES, 3, &c, &why), MISSING);
+    buf_done(&why);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_values), cmocka_unit_test(names_what_is_wrong), cmocka_unit_test(a_file_that_is_not_there)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
