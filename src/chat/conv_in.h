@@ -74,4 +74,11 @@ enum err plan_receipt_post(struct request *r, struct plan *p, struct answer *a);
 enum err plan_receipt_list(struct request *r, struct plan *p, struct answer *a);
 uint16_t conv_partition(const struct request *r);
 
+/* A page of a list that is counted through: the request's args, once read. false: answer has the problem. */
+struct offset_page {
+    uint64_t from;
+    unsigned limit;
+};
+bool offset_page_read(struct request *r, struct answer *a);
+
 #endif

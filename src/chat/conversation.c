@@ -566,6 +566,12 @@ static enum err plan_member_delete(struct request *r, struct plan *p, struct ans
     return OK;
 }
 
+bool offset_page_read(struct request *r, struct answer *a) {
+    struct offset_page *page = arena_zero(r->arena, sizeof *page);
+    r->args = page;
+    return request_limit(r, a, &page->limit) && request_cursor(r, a, &page->from);
+}
+
 struct listing {
     struct query *q;
     struct json_out o;
@@ -592,15 +598,13 @@ static bool list_member(void *arg, struct bytes user) {
 
 static void query_members(struct query *q) {
     const struct request *r = q->request;
+    const struct offset_page *page = r->args;
     struct conv v;
     struct member m;
     struct listing l = {.q = q, .o = {&q->answer->body, false}};
     if (!viewer_in(q, r->params[0], &m, &v)) return;
-    l.limit = *(unsigned *)r->args;
-    if (cursor_parse(request_query(r, "cursor"), r->epoch, &l.from) != OK) {
-        answer_problem(q->answer, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
-        return;
-    }
+    l.from = page->from;
+    l.limit = page->limit;
     answer_ok(q->answer, 200);
     buf_str(&q->answer->body, "{\"items\":[");
     members_each(q->cells, r->who.app, r->params[0], &v, list_member, &l);
@@ -614,9 +618,7 @@ static void query_members(struct query *q) {
     }
 }
 static enum err plan_members(struct request *r, struct plan *p, struct answer *a) {
-    unsigned *limit = arena_alloc(r->arena, sizeof *limit);
-    if (!request_limit(r, a, limit)) return REFUSED;
-    r->args = limit;
+    if (!offset_page_read(r, a)) return REFUSED;
     p->partition = conv_partition(r);
     p->query = query_members;
     return OK;

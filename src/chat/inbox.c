@@ -126,15 +126,9 @@ static void query_mailbox(struct query *q) {
     }
 }
 
-static bool cursor_bad(enum err e, struct answer *a) {
-    if (e == STALE) answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor");
-    else if (e != OK) answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
-    return e != OK;
-}
-
 enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a) {
     struct mailbox_page *page = arena_zero(r->arena, sizeof *page);
-    if (!request_limit(r, a, &page->limit) || cursor_bad(cursor_parse(request_query(r, "cursor"), r->epoch, &page->after), a)) return REFUSED;
+    if (!request_limit(r, a, &page->limit) || !request_cursor(r, a, &page->after)) return REFUSED;
     r->args = page;
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_mailbox;
@@ -275,7 +269,7 @@ static enum err rows_cursor_parse(struct bytes v, uint64_t epoch, struct row *ou
 enum err plan_conversations(struct request *r, struct plan *p, struct answer *a) {
     struct rows_page *page = arena_zero(r->arena, sizeof *page);
     struct bytes cursor = arena_copy(r->arena, request_query(r, "cursor"));
-    if (!request_limit(r, a, &page->limit) || cursor_bad(rows_cursor_parse(cursor, r->epoch, &page->after), a)) return REFUSED;
+    if (!request_limit(r, a, &page->limit) || !cursor_good(rows_cursor_parse(cursor, r->epoch, &page->after), a)) return REFUSED;
     r->args = page;
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_conversations;

@@ -323,6 +323,10 @@ void apply_message_edit(struct step *s) {
         answer_problem(s->answer, PROBLEM_INVALID_VALUE, "body", "nothing would be left of the message; delete it instead");
         return;
     }
+    if (m.body.n + m.data.n + m.media.n + m.ciphertexts.n > MESSAGE_MAX) {
+        answer_problem(s->answer, PROBLEM_TOO_LARGE, "", "a message has at most 64 KiB");
+        return;
+    }
     m.edited_ms = s->time_ms;
     message_replace(s, conv, &v, &m, EVENT_UPDATED);
     message_answer(s, conv, &m, 200);
@@ -443,8 +447,7 @@ static bool page_cursor(const struct request *r, struct page *p, struct answer *
     if (!c.n) return true;
     uint64_t at = 0;
     enum err e = c.p[0] == 'a' || c.p[0] == 'b' ? cursor_parse(bytes_of(c.p + 1, c.n - 1), r->epoch, &at) : MALFORMED;
-    if (e == STALE) return answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin again"), false;
-    if (e != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"), false;
+    if (!cursor_good(e, a)) return false;
     p->forward = c.p[0] == 'a';
     if (p->forward) p->after = at;
     else p->before = at;
@@ -546,6 +549,20 @@ static void reactions_count(struct step *s, const struct cell *cell, struct mess
     buf_done(&b);
 }
 
+static void reaction_answer(struct step *s, struct bytes message, struct bytes user, struct bytes emoji, bool on, bool was) {
+    answer_ok(s->answer, !on ? 204 : was ? 200 : 201);
+    if (!on || !s->wanted) return;
+    struct json_out o = {&s->answer->body, false};
+    jo_open_obj(&o);
+    jo_key(&o, "message");
+    jo_str(&o, message);
+    jo_key(&o, "user");
+    jo_str(&o, user);
+    jo_key(&o, "emoji");
+    jo_str(&o, emoji);
+    jo_close_obj(&o);
+}
+
 void apply_reaction(struct step *s) {
     enum { REACTIONS_MAX = 256 * 1024 };
     struct unpack u = unpack_of(s->body);
@@ -560,7 +577,6 @@ void apply_reaction(struct step *s) {
         answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is nothing to react to here for '%.*s'", (int)user.n, (const char *)user.p);
         return;
     }
-    answer_ok(s->answer, 204);
     uint8_t room[300];
     struct cell *cell = cells_get(s->cells, key2n(room, 'R', s->app, conv, m.seq));
     struct unpack list = unpack_of(bytes_of(cell->data, cell->size));
@@ -572,6 +588,7 @@ void apply_reaction(struct step *s) {
         at = (uint32_t)(from - cell->data);
         size = (uint32_t)(list.p - from);
     }
+    reaction_answer(s, m.id, user, emoji, on, size != 0);
     if ((size != 0) == on) return;
     struct buf b = {0};
     pack_bytes(&b, user);

@@ -105,15 +105,10 @@ static int mark_cmp(const void *a, const void *b) {
 
 static void query_receipts(struct query *q) {
     const struct request *r = q->request;
-    unsigned limit = *(unsigned *)r->args;
+    const struct offset_page *page = r->args;
     struct conv v;
     struct member me;
-    uint64_t from;
     if (!viewer_in(q, r->params[0], &me, &v)) return;
-    if (cursor_parse(request_query(r, "cursor"), r->epoch, &from) != OK) {
-        answer_problem(q->answer, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
-        return;
-    }
     struct marks l = {q, must_alloc((v.member_count + 1u) * sizeof(struct mark)), 0};
     members_each(q->cells, r->who.app, r->params[0], &v, mark_take, &l);
     qsort(l.list, l.n, sizeof *l.list, mark_cmp);
@@ -122,8 +117,8 @@ static void query_receipts(struct query *q) {
     jo_open_obj(&o);
     jo_key(&o, "items");
     jo_open_arr(&o);
-    size_t i = (size_t)from;
-    for (; i < l.n && i < from + limit; i++) {
+    size_t i = (size_t)page->from;
+    for (; i < l.n && i - page->from < page->limit; i++) {
         jo_open_obj(&o);
         jo_key(&o, "user");
         jo_str(&o, l.list[i].user);
@@ -147,9 +142,7 @@ static void query_receipts(struct query *q) {
     free(l.list);
 }
 enum err plan_receipt_list(struct request *r, struct plan *p, struct answer *a) {
-    unsigned *limit = arena_alloc(r->arena, sizeof *limit);
-    if (!request_limit(r, a, limit)) return REFUSED;
-    r->args = limit;
+    if (!offset_page_read(r, a)) return REFUSED;
     p->partition = conv_partition(r);
     p->query = query_receipts;
     return OK;

@@ -26,17 +26,22 @@ void answer_ok(struct answer *a, int status) {
     a->problem = PROBLEM_NONE;
 }
 
+/* A cut must not leave half a character. */
+static void whole_text(char *text) {
+    size_t n = strlen(text);
+    while (n && !utf8_valid(bytes_of(text, n))) text[--n] = 0;
+}
+
 void answer_problem(struct answer *a, enum problem p, const char *field, const char *fmt, ...) {
     a->problem = p;
     a->status = TABLE[p].status;
     snprintf(a->field, sizeof a->field, "%s", field ? field : "");
+    whole_text(a->field);
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(a->detail, sizeof a->detail, fmt, ap);
     va_end(ap);
-    /* A cut must not leave half a character. */
-    size_t n = strlen(a->detail);
-    while (n && !utf8_valid(bytes_of(a->detail, n))) a->detail[--n] = 0;
+    whole_text(a->detail);
     buf_reset(&a->body);
 }
 
@@ -112,13 +117,23 @@ bool request_limit(const struct request *r, struct answer *a, unsigned *out) {
     return false;
 }
 
+bool cursor_good(enum err e, struct answer *a) {
+    if (e == STALE) answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor");
+    else if (e != OK) answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
+    return e == OK;
+}
+
+bool request_cursor(const struct request *r, struct answer *a, uint64_t *out) { return cursor_good(cursor_parse(request_query(r, "cursor"), r->epoch, out), a); }
+
 bool request_object(const struct request *r, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a) {
+    if (r->has_json) return request_part(r->json, fields, n, out, a);
+    answer_problem(a, PROBLEM_MALFORMED, "", "a JSON object is needed as the body");
+    return false;
+}
+
+bool request_part(struct json object, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a) {
     struct json_fault f;
-    if (!r->has_json) {
-        answer_problem(a, PROBLEM_MALFORMED, "", "a JSON object is needed as the body");
-        return false;
-    }
-    enum err e = json_read_object(r->json, fields, n, out, &f);
+    enum err e = json_read_object(object, fields, n, out, &f);
     if (e == OK) return true;
     enum problem p = f.kind == FAULT_UNKNOWN || f.kind == FAULT_DUPLICATE ? PROBLEM_UNKNOWN_FIELD : f.kind == FAULT_TYPE ? PROBLEM_WRONG_TYPE
                      : f.kind == FAULT_LONG                               ? PROBLEM_TOO_LARGE

@@ -146,8 +146,14 @@ struct request {
 struct bytes request_query(const struct request *r, const char *name); /* empty when absent */
 /* ?limit= 1..200 default 50. false: answer has the problem. */
 bool request_limit(const struct request *r, struct answer *a, unsigned *out);
+/* ?cursor= of a list whose cursors are cursor_format's; 0 when absent. false: answer has the problem: 400, or 410 after a restore. */
+bool request_cursor(const struct request *r, struct answer *a, uint64_t *out);
+/* What cursor_parse said of a cursor; true when it is good. */
+bool cursor_good(enum err e, struct answer *a);
 /* The body as an object against a schema; false: answer has the problem (400/422 with the field). */
 bool request_object(const struct request *r, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a);
+/* The same for an object inside of it. */
+bool request_part(struct json object, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a);
 
 struct query {
     struct cells *cells;
