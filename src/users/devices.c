@@ -86,14 +86,14 @@ struct token_args {
     int64_t ttl_ms;
 };
 enum err plan_token(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field F[] = {{"device", JSON_ID, false, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
+    static const struct json_field F[] = {{"device", JSON_ID, true, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
     struct json_value f[2];
     struct token_args *t = arena_zero(r->arena, sizeof *t);
     if (!request_object(r, F, 2, f, a)) return REFUSED;
     t->ttl_ms = TTL_DEFAULT_MS;
     if (f[1].present && (duration_parse(json_string(f[1].v), &t->ttl_ms) != OK || !t->ttl_ms || t->ttl_ms > TTL_MAX_MS))
         return answer_problem(a, PROBLEM_INVALID_VALUE, "ttl", "'ttl' must be a duration such as 15m or 24h, at most 365d"), REFUSED;
-    if (f[0].present) t->device = arena_copy(r->arena, json_string(f[0].v));
+    t->device = arena_copy(r->arena, json_string(f[0].v));
     r->args = t;
     user_plan(r, p, KIND_USER_ENSURE);
     pack_bytes(&p->body, t->device);
@@ -171,14 +171,24 @@ void devices_erase(struct step *s, struct bytes user) {
     cells_put(s->cells, list, (struct bytes){0});
 }
 
+static bool push_read(struct json push, struct answer *a) {
+    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 0}, {"apns", JSON_OBJECT, false, false, 0}, {"fcm", JSON_OBJECT, false, false, 0}};
+    static const struct json_field WEBPUSH[] = {{"endpoint", JSON_STRING, true, false, 2048}, {"keys", JSON_OBJECT, true, false, 0}};
+    static const struct json_field KEYS[] = {{"p256dh", JSON_STRING, true, false, 256}, {"auth", JSON_STRING, true, false, 256}};
+    static const struct json_field TOKEN[] = {{"token", JSON_STRING, true, false, 2048}};
+    struct json_value kinds[3], one[2], keys[2];
+    if (!request_part(push, KINDS, 3, kinds, a)) return false;
+    if (json_count(push) != 1)
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "push", "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}"), false;
+    if (!kinds[0].present) return request_part(kinds[1].present ? kinds[1].v : kinds[2].v, TOKEN, 1, one, a);
+    return request_part(kinds[0].v, WEBPUSH, 2, one, a) && request_part(one[1].v, KEYS, 2, keys, a);
+}
+
 enum err plan_device_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"push", JSON_OBJECT, false, true, 4096}};
-    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 4096}, {"apns", JSON_OBJECT, false, false, 4096}, {"fcm", JSON_OBJECT, false, false, 4096}};
-    struct json_value f[1] = {{0}}, kinds[3];
-    struct json_fault fault;
+    struct json_value f[1] = {{0}};
     if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
-    if (f[0].present && !f[0].is_null && (json_read_object(f[0].v, KINDS, 3, kinds, &fault) != OK || json_count(f[0].v) != 1))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "push", "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}"), REFUSED;
+    if (f[0].present && !f[0].is_null && !push_read(f[0].v, a)) return REFUSED;
     user_plan(r, p, KIND_DEVICE_PUT);
     pack_bytes(&p->body, r->params[1]);
     pack_u8(&p->body, f[0].present);
@@ -195,12 +205,17 @@ enum err plan_device_delete(struct request *r, struct plan *p, struct answer *a)
     return OK;
 }
 
-static void devices_json(struct cells *c, struct bytes app, struct bytes user, struct json_out *o) {
+/* Devices from .. from + limit - 1, oldest first; true when there are more. */
+static bool devices_json(struct cells *c, struct bytes app, struct bytes user, uint64_t from, uint64_t limit, struct json_out *o) {
     struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    bool more = false;
     jo_open_arr(o);
-    while (unpack_more(&u)) {
+    for (uint64_t i = 0; unpack_more(&u) && !more; i++) {
         struct device d;
         struct bytes id = unpack_bytes(&u);
+        if (i < from) continue;
+        more = i - from == limit;
+        if (more) break;
         device_get(c, app, user, id, &d);
         jo_open_obj(o);
         jo_key(o, "id");
@@ -210,10 +225,17 @@ static void devices_json(struct cells *c, struct bytes app, struct bytes user, s
         jo_close_obj(o);
     }
     jo_close_arr(o);
+    return more;
 }
+
+struct devices_page {
+    uint64_t from;
+    unsigned limit;
+};
 
 static void query_devices(struct query *q) {
     const struct request *r = q->request;
+    const struct devices_page *page = r->args;
     struct json_out o = {&q->answer->body, false};
     if (!user_known(q->cells, r->who.app, r->params[0])) {
         user_missing(q->answer, r->params[0]);
@@ -222,13 +244,21 @@ static void query_devices(struct query *q) {
     answer_ok(q->answer, 200);
     jo_open_obj(&o);
     jo_key(&o, "items");
-    devices_json(q->cells, r->who.app, r->params[0], &o);
+    bool more = devices_json(q->cells, r->who.app, r->params[0], page->from, page->limit, &o);
     jo_key(&o, "next");
-    jo_null(&o);
+    if (more) {
+        buf_char(o.b, '"');
+        cursor_format(o.b, r->epoch, page->from + page->limit);
+        buf_char(o.b, '"');
+    } else {
+        jo_null(&o);
+    }
     jo_close_obj(&o);
 }
 enum err plan_devices(struct request *r, struct plan *p, struct answer *a) {
-    (void)a;
+    struct devices_page *page = arena_zero(r->arena, sizeof *page);
+    if (!request_limit(r, a, &page->limit) || !request_cursor(r, a, &page->from)) return REFUSED;
+    r->args = page;
     user_plan(r, p, 0);
     p->query = query_devices;
     return OK;
@@ -238,6 +268,7 @@ enum err plan_devices(struct request *r, struct plan *p, struct answer *a) {
 struct collecting {
     struct buf *b;
     uint64_t n;
+    bool bad;
 };
 static bool collect(void *arg, struct bytes key, struct json v) {
     (void)key;
@@ -246,7 +277,8 @@ static bool collect(void *arg, struct bytes key, struct json v) {
     json_raw(v, &raw);
     pack_bytes(c->b, buf_view(&raw));
     buf_done(&raw);
-    return ++c->n < ONE_TIME_KEYS_MAX;
+    c->n++;
+    return true;
 }
 
 enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a) {
@@ -255,11 +287,13 @@ enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a) {
         {"one_time_keys", JSON_ARRAY, false, false, 262144}};
     struct json_value f[6];
     if (!request_object(r, F, 6, f, a)) return REFUSED;
+    if (f[5].present && json_count(f[5].v) > ONE_TIME_KEYS_MAX)
+        return answer_problem(a, PROBLEM_LIMIT_REACHED, "one_time_keys", "a device has at most %d one-time keys in store", ONE_TIME_KEYS_MAX), REFUSED;
     user_plan(r, p, KIND_KEYS_PUT);
     pack_bytes(&p->body, r->params[1]);
     struct buf bundle = {0}, keys = {0};
     struct json_out o = {&bundle, false};
-    struct collecting c = {&keys, 0};
+    struct collecting c = {.b = &keys};
     for (int i = 0; i < 5; i++) {
         if (!f[i].present) continue;
         jo_key(&o, F[i].name);
@@ -339,7 +373,8 @@ void apply_keys_claim(struct step *s) {
 static bool collect_id(void *arg, struct bytes key, struct json v) {
     (void)key;
     struct collecting *c = arg;
-    if (json_kind_of(v) != JSON_STRING || !id_valid(json_string(v))) return true;
+    c->bad = json_kind_of(v) != JSON_STRING || !id_valid(json_string(v));
+    if (c->bad) return false;
     pack_bytes(c->b, json_string(v));
     c->n++;
     return true;
@@ -349,13 +384,14 @@ enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
     struct json_value f[1] = {{0}};
     if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
     struct buf ids = {0};
-    struct collecting c = {&ids, 0};
+    struct collecting c = {.b = &ids};
     if (f[0].present) json_each(f[0].v, collect_id, &c);
     user_plan(r, p, KIND_KEYS_CLAIM);
     pack_var(&p->body, c.n);
     buf_bytes(&p->body, buf_view(&ids));
     buf_done(&ids);
-    return OK;
+    if (c.bad) answer_problem(a, PROBLEM_INVALID_VALUE, "devices", "'devices' must be a list of device ids");
+    return c.bad ? REFUSED : OK;
 }
 
 /* ---- export ---- */
@@ -388,7 +424,7 @@ static void query_export(struct query *q) {
     packed_json(&o, "mutes", mailbox_mute_list(q->cells, app, user));
     packed_json(&o, "conversations", view_of(cells_get(q->cells, key2(room, 'h', app, user))));
     jo_key(&o, "devices");
-    devices_json(q->cells, app, user, &o);
+    devices_json(q->cells, app, user, 0, DEVICES_MAX, &o);
     jo_key(&o, "mailbox");
     char path[96];
     struct buf where = {0};

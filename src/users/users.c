@@ -186,6 +186,13 @@ static bool ids_set(struct step *s, struct cell *cell, struct bytes id, bool on)
     return true;
 }
 
+static bool packed_holds(struct bytes packed, struct bytes id) {
+    struct unpack u = unpack_of(packed);
+    while (unpack_more(&u))
+        if (bytes_eq(unpack_bytes(&u), id)) return true;
+    return false;
+}
+
 static void followed_relay(struct step *s, struct bytes user, struct bytes other, bool on) {
     struct buf b = {0};
     pack_bytes(&b, other);
@@ -225,11 +232,13 @@ static void apply_relation(struct step *s) {
         changed = ids_set(s, cell2(s->cells, 'f', s->app, user), other, on);
         if (changed) followed_relay(s, user, other, on);
     } else if (what == BLOCK) {
+        changed = !mailbox_blocks(s->cells, s->app, user, other);
         mailbox_set_block(s, user, other, on);
         block_relays(s, user, other, on);
         if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false)) followed_relay(s, user, other, false);
         if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) followed_relay(s, user, other, false);
     } else {
+        changed = !packed_holds(mailbox_mute_list(s->cells, s->app, user), other);
         mailbox_set_mute(s, user, other, on);
     }
     answer_ok(s->answer, on ? (changed ? 201 : 200) : 204);
@@ -282,7 +291,7 @@ static void query_relations(struct query *q) {
     answer_ok(q->answer, 200);
     buf_str(o.b, "{\"items\":[");
     size_t i = (size_t)l->from;
-    for (; i < n && i < l->from + l->limit; i++) {
+    for (; i < n && i - l->from < l->limit; i++) {
         jo_open_obj(&o);
         jo_key(&o, "id");
         jo_str(&o, ids[n - 1 - i]);
@@ -300,8 +309,7 @@ static void query_relations(struct query *q) {
 static enum err relations_plan(struct request *r, struct plan *p, struct answer *a, char tag) {
     struct relations *l = arena_zero(r->arena, sizeof *l);
     l->tag = tag;
-    if (!request_limit(r, a, &l->limit)) return REFUSED;
-    if (cursor_parse(request_query(r, "cursor"), r->epoch, &l->from) != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"), REFUSED;
+    if (!request_limit(r, a, &l->limit) || !request_cursor(r, a, &l->from)) return REFUSED;
     r->args = l;
     user_plan(r, p, 0);
     p->query = query_relations;
