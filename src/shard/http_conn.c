@@ -9,10 +9,9 @@
 #define STREAM_TYPE "text/event-stream"
 #define PROBLEM_TYPE "application/problem+json"
 
-static void write_body(struct shard *s, struct conn *c, int status, const char *type, struct bytes body, int retry_after_s) {
-    char extra[256] = "", retry[48] = "";
-    if (retry_after_s) snprintf(retry, sizeof retry, "Retry-After: %d\r\n", retry_after_s);
-    snprintf(extra, sizeof extra, "%s%s%.120s%s", retry, s->server->o.cors_origin ? "Access-Control-Allow-Origin: " : "",
+static void write_body(struct shard *s, struct conn *c, int status, const char *type, struct bytes body, const char *more) {
+    char extra[256] = "";
+    snprintf(extra, sizeof extra, "%s%s%.120s%s", more, s->server->o.cors_origin ? "Access-Control-Allow-Origin: " : "",
              s->server->o.cors_origin ? s->server->o.cors_origin : "", s->server->o.cors_origin ? "\r\n" : "");
     http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n, extra);
     buf_bytes(&c->out, body);
@@ -21,11 +20,15 @@ static void write_body(struct shard *s, struct conn *c, int status, const char *
     conn_touch(s, c);
 }
 
-void http_problem(struct shard *s, struct conn *c, const struct answer *a) {
+void http_problem(struct shard *s, struct conn *c, const struct answer *a, const char *allow) {
     struct buf b = {0};
+    char more[80] = "";
+    if (a->retry_after_s) snprintf(more, sizeof more, "Retry-After: %d\r\n", a->retry_after_s);
+    else if (a->problem == PROBLEM_UNAUTHORIZED) snprintf(more, sizeof more, "WWW-Authenticate: Bearer\r\n");
+    else if (a->problem == PROBLEM_METHOD) snprintf(more, sizeof more, "Allow: %s\r\n", allow);
     answer_problem_json(a, &b);
     measure_add(&s->measure, COUNTER_http_errors, 1);
-    write_body(s, c, a->status, PROBLEM_TYPE, buf_view(&b), a->retry_after_s);
+    write_body(s, c, a->status, PROBLEM_TYPE, buf_view(&b), more);
     buf_done(&b);
 }
 
@@ -41,8 +44,8 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
         stream_begin(s, c, j);
         return;
     }
-    if (j->answer.problem) http_problem(s, c, &j->answer);
-    else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), 0);
+    if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
+    else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
     http_reader_next(c->http);
     c->since_ms = s->mono_ms;
     if (c->in.n && !c->closing) conn_read_again(s, c);
@@ -51,15 +54,8 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
 /* ---- live stream ---- */
 static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
     struct request *r = &j->request;
-    uint64_t after = UINT64_MAX;
-    if (request_query(r, "last-event-id").n && cursor_parse(request_query(r, "last-event-id"), r->epoch, &after) != OK) {
-        answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID", "this event id is not of this server's time; begin without it");
-        http_problem(s, c, &j->answer);
-        http_reader_next(c->http);
-        return;
-    }
     c->streaming = true;
-    c->stream_after = after;
+    c->stream_after = j->stream_after;
     c->who.app = arena_copy(&c->who_arena, r->who.app);
     c->who.user = arena_copy(&c->who_arena, r->params[0]);
     unsigned to = partition_of_user(r->who.app, r->params[0], s->server->partitions) % s->server->shards;
@@ -167,11 +163,23 @@ static bool body_parse(struct shard *s, struct job *j) {
     return r->has_json;
 }
 
+static bool stream_plan(struct job *j) {
+    struct request *r = &j->request;
+    struct bytes last = request_query(r, "last-event-id");
+    enum err e = last.n ? cursor_parse(last, r->epoch, &j->stream_after) : OK;
+    if (!last.n) j->stream_after = UINT64_MAX;
+    if (e == STALE) answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID", "this event is of a time before a restore; begin without it");
+    else if (e != OK) answer_problem(&j->answer, PROBLEM_MALFORMED, "Last-Event-ID", "this is not the id of an event");
+    return e == OK;
+}
+
 static bool live_plan(struct shard *s, struct job *j) {
     static const struct json_field ONLINE[] = {{"online", JSON_BOOL, true, false, 0}};
     struct request *r = &j->request;
     struct json_value f[1];
-    if (j->route->special == SPECIAL_PRESENCE) {
+    if (j->route->special == SPECIAL_STREAM) {
+        if (!stream_plan(j)) return false;
+    } else if (j->route->special == SPECIAL_PRESENCE) {
         if (!request_object(r, ONLINE, 1, f, &j->answer)) return false;
         j->online = json_bool(f[0].v);
     } else if (!r->who.user.n && j->route->special == SPECIAL_TYPING) {
@@ -189,10 +197,11 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     request_fill(s, j, q);
     if (!host_allowed(s, q->host)) return answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this Host is not served here; allow it with --hosts"), false;
     j->route = route_match(s->server, q, r, &j->answer);
+    if (j->answer.problem == PROBLEM_METHOD) route_methods(s->server, q, j->allow, sizeof j->allow);
     if (!j->route || !authenticate(s, c, q, j) || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
         answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
-        j->answer.retry_after_s = 2;
+        j->answer.retry_after_s = DRAIN_RETRY_S;
         return false;
     }
     if (!job_rate(s, j) || !body_parse(s, j)) return false;
@@ -228,7 +237,7 @@ static void framing_problem(struct shard *s, struct conn *c, int status) {
                    status == 413 ? "a request body has at most 1 MiB" : status == 431 || status == 414 ? "the request's head has at most 16 KiB" : "this is not a well-formed HTTP/1.1 request");
     a.status = status;
     c->keep_alive = false;
-    http_problem(s, c, &a);
+    http_problem(s, c, &a, "");
 }
 
 void http_input(struct shard *s, struct conn *c) {

@@ -1,4 +1,5 @@
 /* shard: the table of surfaces and the way from a path to its route. SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "chat/chat.h"
@@ -68,6 +69,20 @@ const struct route *route_match(const struct server *v, const struct http_reques
     if (path_known) answer_problem(a, PROBLEM_METHOD, "", "this path exists, but not with %.*s", (int)q->method.n, (const char *)q->method.p);
     else answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no such path; /openapi.json lists them");
     return NULL;
+}
+
+void route_methods(const struct server *v, const struct http_request *q, char *out, size_t size) {
+    size_t n = 0;
+    out[0] = 0;
+    for (size_t s = 0; s < v->surface_count; s++)
+        for (size_t i = 0; i < v->surfaces[s].route_count; i++) {
+            const struct route *route = &v->surfaces[s].routes[i];
+            const char *names[4] = {0};
+            struct bytes params[4] = {{0}};
+            if (!path_matches(route->path, q, params, names)) continue;
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", route->method);
+            check(n < size);
+        }
 }
 
 const struct route *route_find(const struct server *v, const char *method, const char *path) {

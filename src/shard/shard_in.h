@@ -73,6 +73,8 @@ struct job {
     struct job *next;
     uint8_t from, stage;
     bool online; /* presence */
+    uint64_t stream_after; /* streams: position to go on from; UINT64_MAX: from now */
+    char allow[48]; /* with a 405: the methods that the path takes */
     unsigned origin;
     uint32_t conn, generation, slot;
     const struct route *route;
@@ -176,7 +178,8 @@ void conn_sweep(struct shard *s);                    /* timeouts */
 /* http_conn.c */
 void http_input(struct shard *s, struct conn *c);
 void http_answered(struct shard *s, struct conn *c, struct job *j);
-void http_problem(struct shard *s, struct conn *c, const struct answer *a);
+#define DRAIN_RETRY_S 2
+void http_problem(struct shard *s, struct conn *c, const struct answer *a, const char *allow);
 void http_stream_moved(struct shard *s, struct conn *c);
 void conn_move(struct shard *s, struct conn *c, unsigned to); /* to another shard, which gets it as a job */
 /* mqtt_conn.c */
@@ -206,6 +209,8 @@ bool live_presence(struct shard *s, struct bytes app, struct bytes user, bool on
 /* route.c */
 size_t surfaces_fill(struct surface out[static SURFACES_MAX]);
 const struct route *route_match(const struct server *v, const struct http_request *q, struct request *r, struct answer *a);
+/* The methods that the request's path takes, as in Allow; "" when there is no such path. */
+void route_methods(const struct server *v, const struct http_request *q, char *out, size_t size);
 const struct route *route_find(const struct server *v, const char *method, const char *path);
 /* special.c */
 /* Answers the routes that concern the server itself; typing and presence run in the user's partition. */

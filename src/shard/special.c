@@ -44,18 +44,28 @@ void special_answer(struct shard *s, struct job *j) {
     case SPECIAL_METRICS: metrics(s, &a->body); break;
     case SPECIAL_OPENAPI: buf_add(&a->body, OPENAPI, OPENAPI_SIZE); break;
     case SPECIAL_READY:
-        if (s->draining) answer_problem(a, PROBLEM_DRAINING, "", "this server is shutting down");
-        else buf_str(&a->body, "{\"status\":\"ready\"}");
+        if (s->draining) {
+            answer_problem(a, PROBLEM_DRAINING, "", "this server is shutting down");
+            a->retry_after_s = DRAIN_RETRY_S;
+        } else buf_str(&a->body, "{\"status\":\"ready\"}");
         break;
     default: buf_str(&a->body, "{\"status\":\"ok\"}"); break;
     }
 }
 
+/* The connection becomes the stream when this answer is back, unless what it would begin with is gone. */
+static void stream_check(struct shard *s, struct job *j) {
+    const struct request *r = &j->request;
+    struct cells *c = engine_cells(s->engine, j->plan.partition);
+    if (j->stream_after != UINT64_MAX && j->stream_after && j->stream_after + 1 < mailbox_first_kept(c, r->who.app, r->params[0]))
+        answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID", "what came after this event is past retention; begin without it");
+}
+
 void special_run(struct shard *s, struct job *j) {
     const struct request *r = &j->request;
     answer_ok(&j->answer, 204);
-    if (j->route->special == SPECIAL_STREAM) return; /* the connection becomes the stream when this answer is back */
-    if (j->route->special == SPECIAL_PRESENCE) live_presence(s, r->who.app, r->params[0], j->online);
+    if (j->route->special == SPECIAL_STREAM) stream_check(s, j);
+    else if (j->route->special == SPECIAL_PRESENCE) live_presence(s, r->who.app, r->params[0], j->online);
     else if (!live_typing(s, r->who.app, r->who.user, r->params[0]))
         answer_problem(&j->answer, PROBLEM_NOT_FOUND, "", "there is no such conversation");
 }
