@@ -4,7 +4,7 @@ set -eu
 packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libcmocka-dev"
 case "${1:-}" in
 "") ;;
---test) packages="$packages mosquitto-clients python3 curl" ;;
+--test) packages="$packages mosquitto-clients python3 python3-jsonschema curl" ;;
 *) echo "usage: tool/setup.sh [--test]" >&2; exit 2 ;;
 esac
 fail() {

@@ -1,6 +1,8 @@
 """A kith server of its own in a temporary folder, and clients to it. Every scenario tells a story: act, expect."""
 import json, os, re, shutil, signal, subprocess, tempfile, time, urllib.error, urllib.request
 
+import answers
+
 KITH = os.environ.get("KITH", "build/kith")
 
 
@@ -44,18 +46,21 @@ class Server:
         shutil.rmtree(self.dir)
 
     def call(self, method, path, body=None, key=None, headers=None):
+        """(status, body): JSON decoded, else bytes, None when empty. Each is checked against docs/openapi.json."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", method=method,
                                          data=None if body is None else (body if isinstance(body, bytes) else json.dumps(body).encode()))
         request.add_header("Authorization", "Bearer " + (key or self.key))
         for name, value in (headers or {}).items():
             request.add_header(name, value)
         try:
-            with urllib.request.urlopen(request, timeout=20) as r:
-                text = r.read()
-                return r.status, json.loads(text) if text and "json" in r.headers.get("Content-Type", "") else text
+            answer = urllib.request.urlopen(request, timeout=20)
         except urllib.error.HTTPError as e:
-            text = e.read()
-            return e.code, json.loads(text) if text else None
+            answer = e
+        with answer:
+            text = answer.read()
+            said = json.loads(text) if text and "json" in answer.headers.get("Content-Type", "") else text
+            answers.check(method, path, None if isinstance(body, bytes) else body, answer.status, answer.headers, said)
+            return answer.status, said if text or answer.status < 400 else None
 
     def token(self, user, device):
         status, answer = self.call("POST", f"/v1/users/{user}/tokens", {"device": device})
