@@ -354,7 +354,9 @@ static const struct command {
 } COMMANDS[] = {
     {"serve", "serve an application", cmd_serve}, {"key", "make, list and revoke server keys", cmd_key}, {"token", "make a device token", cmd_token},
     {"check", "check every checksum of a data folder", cmd_check}, {"backup", "copy a data folder, while serving too", cmd_backup},
-    {"restore", "make a data folder from a backup", cmd_restore}, {"bench", "measure a server: the load generator", drive_bench}, {"version", "print the version", cmd_version}};
+    {"restore", "make a data folder from a backup", cmd_restore}, {"bench", "measure a server: the load generator", drive_bench},
+    {"replay", "play a recorded trace against a server", drive_replay},
+    {"version", "print the version", cmd_version}};
 
 int main(int argc, char **argv) {
     for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
