@@ -1,5 +1,6 @@
 /* table: cells: one partition's state in memory over the store. Open addressing over pointers; each cell carries its key.
- * Keeps: a dirty or in-flight cell is never evicted; neither is one touched since the last cells_turn_end. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a dirty or in-flight cell is never evicted, and nothing is evicted but in cells_turn_end; dirty_bytes is the cost of the dirty cells.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,6 @@ struct full_cell {
     struct cell c; /* first: callers hold a pointer to it */
     struct full_cell *next_dirty;
     uint64_t hash, generation; /* of the freeze that has it in flight */
-    uint32_t turn;             /* last touched */
     uint16_t key_size;
     bool dirty, used;          /* used: the clock's second chance */
     uint8_t key[];
@@ -22,7 +22,6 @@ struct cells {
     struct store *store;
     uint16_t partition;
     uint64_t budget, held, dirty_bytes, flushed;
-    uint32_t turn;
     size_t slots, count, hand;
     struct full_cell **table;
     struct full_cell *dirty;
@@ -34,7 +33,6 @@ struct cells *cells_create(struct store *store, uint16_t partition, uint64_t bud
     s->store = store;
     s->partition = partition;
     s->budget = budget_bytes;
-    s->turn = 1;
     return s;
 }
 
@@ -81,6 +79,7 @@ static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
     uint32_t cap = f->c.capacity ? f->c.capacity : 16;
     while (cap < size) cap += cap < 4096 ? cap : cap / 2;
     s->held += cap - f->c.capacity;
+    if (f->dirty) s->dirty_bytes += cap - f->c.capacity;
     f->c.data = must_realloc(f->c.data, cap);
     f->c.capacity = cap;
 }
@@ -114,7 +113,6 @@ struct cell *cells_get(struct cells *s, struct bytes key) {
         f = s->table[i] = load(s, hash, key);
         s->count++;
     }
-    f->turn = s->turn;
     f->used = true;
     return &f->c;
 }
@@ -142,7 +140,6 @@ void cells_append(struct cells *s, struct cell *c, struct bytes more) {
     value_room(s, f, c->size + (uint32_t)more.n);
     if (more.n) memcpy(c->data + c->size, more.p, more.n);
     c->size += (uint32_t)more.n;
-    s->dirty_bytes += more.n;
 }
 
 uint8_t *cells_edit(struct cells *s, struct cell *c) {
@@ -192,7 +189,6 @@ void cells_turn_end(struct cells *s) {
         }
         evict_at(s, s->hand);
     }
-    s->turn++;
 }
 
 /* ---- flushing ---- */

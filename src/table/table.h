@@ -68,12 +68,12 @@ struct cells *cells_create(struct store *, uint16_t partition, uint64_t budget_b
 void cells_free(struct cells **);
 /* Never NULL; size 0 when absent. A store error or corruption ends the process (state cannot be guessed). */
 struct cell *cells_get(struct cells *, struct bytes key);
-/* Edits. All mark the cell dirty. Key at most 1,024 bytes, value at most 16 MiB (check). */
+/* Edits. All mark the cell dirty. Key at most 1,024 bytes, value at most 16 MiB (check). The bytes given are not a view of the cell itself. */
 void cells_put(struct cells *, struct cell *, struct bytes value);           /* replace; empty deletes */
 void cells_append(struct cells *, struct cell *, struct bytes more);
 uint8_t *cells_edit(struct cells *, struct cell *);                          /* in place, same size; marks dirty */
 void cells_splice(struct cells *, struct cell *, uint32_t at, uint32_t remove, struct bytes insert);
-/* Unpins what the turn touched; evicts clean cells above the budget (clock). Call once a turn, not inside apply. */
+/* Evicts clean cells above the budget (clock), a bounded number. Call once a turn, not inside apply: all pointers to cells end here. */
 void cells_turn_end(struct cells *);
 /* Adds every dirty cell to the batch and marks it in flight under `generation` (strictly rising): it cannot be evicted
  * until cells_flushed(generation). Editing it meanwhile is allowed: memory has the newest, the batch has the frozen. */
