@@ -106,7 +106,7 @@ static const char *data_of(const struct args *a) {
 static const struct option SERVE[] = {
     {"config", "FILE", "YAML: 'name: value' for any option below; the environment (KITH_NAME) and the command line go before it"},
     {"data", "DIR", "data folder (default ./kith-data)"}, {"log", "file:DIR", "where the log lies (default file: data folder/log)"}, {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
-    {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"}, {"shards", "N", "threads that serve (default: one less than the cores, at least one)"},
+    {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"}, {"shards", "N", "threads that serve (default: one for each core)"},
     {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"}, {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
     {"memory", "MIB", "memory for state in MiB (default 256)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
     {"rate", "N", "requests a second of one user, and of all server keys of an app together (default: no limit)"}, {"rate-burst", "N", "how many of them at once (default: the rate)"},

@@ -162,22 +162,23 @@ enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struc
 }
 
 /* ---- counters in cells: arrays of u64, one a partition ---- */
-static uint64_t counter_get(struct cells *c, struct bytes key, uint16_t index) {
-    struct cell *cell = cells_get(c, key);
-    uint64_t v = 0;
-    if (cell->size >= (index + 1u) * 8u) memcpy(&v, cell->data + index * 8u, 8);
-    return v;
-}
-
-static void counter_set(struct cells *c, struct bytes key, uint16_t index, uint16_t partitions, uint64_t v) {
+static struct cell *counters_cell(struct cells *c, struct bytes key, uint16_t partitions) {
     struct cell *cell = cells_get(c, key);
     if (cell->size == 0) {
         uint8_t *zeros = must_alloc(partitions * 8u);
         cells_put(c, cell, bytes_of(zeros, partitions * 8u));
         free(zeros);
     }
-    memcpy(cells_edit(c, cell) + index * 8u, &v, 8);
+    return cell;
 }
+
+static uint64_t counter_get(const struct cell *cell, uint16_t index) {
+    uint64_t v;
+    memcpy(&v, cell->data + index * 8u, 8);
+    return v;
+}
+
+static void counter_set(struct cells *c, struct cell *cell, uint16_t index, uint64_t v) { memcpy(cells_edit(c, cell) + index * 8u, &v, 8); }
 
 /* ---- sending ---- */
 static bool relay_append(struct engine *e, struct parcel *p) {
@@ -233,8 +234,9 @@ static void box_send(struct engine *e, uint16_t to, struct outbox *b) {
 
 static void relay_post(struct engine *e, uint16_t from, const struct step *s, const struct relay *r) {
     struct partition *part = &e->parts[from];
-    uint64_t counter = counter_get(part->cells, KEY_OUT, r->to) + 1;
-    counter_set(part->cells, KEY_OUT, r->to, e->o.partitions, counter);
+    struct cell *out = counters_cell(part->cells, KEY_OUT, e->o.partitions);
+    uint64_t counter = counter_get(out, r->to) + 1;
+    counter_set(part->cells, out, r->to, counter);
     struct record rec = {.kind = r->kind, .time_ms = s->time_ms, .app = s->app, .body = r->body, .relay = true,
                          .source = from, .source_position = s->position, .counter = counter};
     buf_reset(&e->scratch);
@@ -296,7 +298,8 @@ void engine_receive(struct engine *e, struct parcel *p) {
 static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r) {
     struct partition *part = &e->parts[to];
     if (r->source >= e->o.partitions) return false;
-    uint64_t seen = counter_get(part->cells, KEY_IN, r->source);
+    struct cell *in = counters_cell(part->cells, KEY_IN, e->o.partitions);
+    uint64_t seen = counter_get(in, r->source);
     if (r->counter <= seen && e->o.planted != BUG_RELAY_TWICE) {
         part->ack_due[r->source] = seen; /* the sender may have missed it */
         e->counts.relays_duplicate++;
@@ -316,7 +319,7 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
         return false;
     }
     if (r->counter == seen + 1) {
-        counter_set(part->cells, KEY_IN, r->source, e->o.partitions, r->counter);
+        counter_set(part->cells, in, r->source, r->counter);
         part->ack_due[r->source] = r->counter;
         e->counts.relays_received++;
     }

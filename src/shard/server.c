@@ -114,7 +114,7 @@ static void defaults(struct server *v) {
     struct rlimit limit;
     if (!o->shards) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        o->shards = cores > 2 ? (unsigned)(cores - 1) : 1; /* the log and tables threads want room too */
+        o->shards = cores > 64 ? 64 : cores > 1 ? (unsigned)cores : 1;
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
