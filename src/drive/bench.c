@@ -8,7 +8,12 @@
 static const struct {
     const char *name, *help;
     int (*run)(int argc, char **argv);
-} SCENARIOS[] = {{"one-to-one", "pairs of devices: rate, latency, CPU", bench_one_to_one}};
+} SCENARIOS[] = {{"one-to-one", "pairs of devices: rate, latency, CPU", bench_one_to_one},
+                 {"group", "one group, all connected: time until all have a message", bench_group},
+                 {"channel", "a channel of many members of whom some are connected", bench_channel},
+                 {"offline", "devices go away, messages are stored, they come back", bench_offline},
+                 {"connect", "many devices: connects/s, memory of each", bench_connect},
+                 {"fill", "stores many messages quickly", bench_fill}};
 
 int drive_bench(int argc, char **argv) {
     bool asked = argc > 1 && strcmp(argv[1], "--help") == 0;

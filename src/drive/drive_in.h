@@ -60,7 +60,7 @@ bool fleet_open(struct fleet *f);
 /* Takes what comes until something came or `until_ns` (monotonic; exact to some microseconds), and writes what is queued. */
 void fleet_turn(struct fleet *f, int64_t until_ns);
 void fleet_flush(struct fleet *f);
-void fleet_part(struct fleet *f);  /* disconnects all and keeps the fleet: fleet_open brings the devices back */
+void fleet_part(struct fleet *f, size_t from, size_t to); /* disconnects these; fleet_open brings them back */
 void fleet_close(struct fleet *f); /* disconnects all and frees; the array of devices stays the caller's */
 void fleet_why(const struct fleet *f, struct buf *out); /* in words, what kept it from opening */
 uint16_t device_publish(struct device *d, struct bytes topic, struct bytes payload);

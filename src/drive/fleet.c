@@ -28,7 +28,7 @@ static void want(struct device *d, bool write) {
 
 static void device_drop(struct device *d, bool for_good) {
     struct fleet *f = d->fleet;
-    if (d->state >= DEVICE_GONE) return;
+    if (d->state >= DEVICE_GONE || d->state == DEVICE_NEW) return;
     if (d->state == DEVICE_READY) {
         f->ready--;
         f->lost_connections++;
@@ -56,7 +56,7 @@ static void device_refused(struct device *d, uint8_t reason, struct bytes words)
 }
 
 static void device_write(struct device *d) {
-    while (d->state < DEVICE_GONE && d->out_at < d->out.n) {
+    while (d->state < DEVICE_GONE && d->fd >= 0 && d->out_at < d->out.n) {
         size_t n;
         enum err e = sock_write(d->fd, d->out.p + d->out_at, d->out.n - d->out_at, &n);
         if (e == AGAIN) break;
@@ -257,32 +257,35 @@ bool fleet_open(struct fleet *f) {
     return f->ready == f->count;
 }
 
-void fleet_part(struct fleet *f) {
-    for (size_t i = 0; i < f->count; i++) {
+void fleet_part(struct fleet *f, size_t from, size_t to) {
+    if (f->loop) fleet_flush(f);
+    for (size_t i = from; i < to; i++) {
         struct device *d = &f->devices[i];
         if (d->state == DEVICE_READY) {
             mqtt_encode_disconnect(&d->out, f->version, 0, NULL);
             device_write(d);
         }
+        if (d->state == DEVICE_READY) f->ready--;
+        else if (d->state == DEVICE_CONNECTING || d->state == DEVICE_SUBSCRIBING) f->opening--;
+        else if (d->state == DEVICE_GONE) f->gone--;
+        else if (d->state == DEVICE_REFUSED) f->refused--;
         if (d->state > DEVICE_NEW && d->state < DEVICE_GONE) {
             loop_remove(f->loop, d->fd);
             close(d->fd);
         }
         d->fd = -1;
         d->state = DEVICE_NEW;
-        d->want_write = d->dirty = false;
+        d->want_write = false;
         d->outstanding = 0;
         d->out_at = 0;
         buf_done(&d->in);
         buf_done(&d->out);
     }
-    f->dirty = NULL;
-    f->ready = f->opening = f->gone = f->refused = f->next = 0;
 }
 
 void fleet_close(struct fleet *f) {
     if (!f->loop) return;
-    fleet_part(f);
+    fleet_part(f, 0, f->count);
     close(f->timer_fd);
     loop_free(&f->loop);
 }

@@ -64,7 +64,7 @@ int options_take(int argc, char **argv, const char *usage, const struct drive_op
 /* ---- results ---- */
 static void key_begin(struct report *r, const char *key, const char *words) {
     if (r->json) buf_fmt(&r->out, "%s\"%s\":", r->out.n ? "," : "{", key);
-    else buf_fmt(&r->out, "%-26s", words);
+    else buf_fmt(&r->out, "%-28s", words);
 }
 static void value_end(struct report *r) {
     if (!r->json) buf_char(&r->out, '\n');
