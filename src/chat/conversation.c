@@ -338,17 +338,39 @@ static void name_store(struct step *s, const struct conv_put *p) {
     buf_done(&b);
 }
 
+/* Ids seen so far, by hash: a request can name a hundred thousand, and each is looked for among those before it. */
+struct seen {
+    uint32_t *slots; /* index into the list + 1; 0: free */
+    uint64_t mask;
+};
+static struct seen seen_make(struct arena *arena, uint64_t ids_max) {
+    uint64_t n = 16;
+    while (n < 2 * ids_max) n *= 2;
+    return (struct seen){arena_zero(arena, n * sizeof(uint32_t)), n - 1};
+}
+/* Adds list[n] unless it is there. */
+static bool seen_add(struct seen *h, const struct bytes *list, uint64_t n) {
+    uint64_t at = hash64(list[n]) & h->mask;
+    for (; h->slots[at]; at = (at + 1) & h->mask)
+        if (bytes_eq(list[h->slots[at] - 1], list[n])) return false;
+    h->slots[at] = (uint32_t)n + 1;
+    return true;
+}
+
 /* How many of the list are not members yet; the list may name one twice. */
 static uint64_t members_new(struct step *s, const struct conv_put *p, struct bytes *fresh, bool made) {
     struct unpack u = p->list;
+    struct seen seen = seen_make(s->arena, p->members + 1);
     uint64_t n = 0;
     struct member m;
-    if (made && p->by.n) fresh[n++] = p->by;
+    if (made && p->by.n) {
+        fresh[0] = p->by;
+        n += seen_add(&seen, fresh, 0);
+    }
     for (uint64_t i = 0; i < p->members; i++) {
-        struct bytes user = unpack_bytes(&u);
-        bool known = !made && member_get(s->cells, s->app, p->conv, user, &m);
-        for (uint64_t k = 0; k < n && !known; k++) known = bytes_eq(fresh[k], user);
-        if (!known) fresh[n++] = user;
+        fresh[n] = unpack_bytes(&u);
+        if (!made && member_get(s->cells, s->app, p->conv, fresh[n], &m)) continue;
+        n += seen_add(&seen, fresh, n);
     }
     return n;
 }
