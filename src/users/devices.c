@@ -1,4 +1,4 @@
-/* users: devices, their tokens, push addresses and prekeys, and the export of a user. SPDX-License-Identifier: Apache-2.0 */
+/* users: devices, their tokens and push addresses, and the export of a user. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "admit/admit.h"
@@ -6,8 +6,6 @@
 
 #define TTL_DEFAULT_MS (24ll * 3600 * 1000)
 #define TTL_MAX_MS (365ll * 24 * 3600 * 1000)
-#define DEVICES_MAX 64
-#define ONE_TIME_KEYS_MAX 200
 
 struct device {
     int64_t revoked_ms; /* tokens issued until then are refused */
@@ -24,6 +22,7 @@ static struct cell *list_cell(struct cells *c, struct bytes app, struct bytes us
     return cells_get(c, key2(room, 'w', app, user));
 }
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
+struct bytes device_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(list_cell(c, app, user)); }
 
 static void device_get(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct device *d) {
     struct cell *cell = device_cell(c, 'v', app, user, device);
@@ -54,8 +53,7 @@ static size_t device_count(struct cells *c, struct bytes app, struct bytes user)
     return n;
 }
 
-/* Makes the device; false when the user has too many. */
-static bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
+bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
     struct device d;
     device_get(s->cells, s->app, user, device, &d);
     if (d.there) return true;
@@ -262,136 +260,6 @@ enum err plan_devices(struct request *r, struct plan *p, struct answer *a) {
     user_plan(r, p, 0);
     p->query = query_devices;
     return OK;
-}
-
-/* ---- prekeys: the bundle's JSON without its one-time keys, and those apart, so that each is handed out once ---- */
-struct collecting {
-    struct buf *b;
-    uint64_t n;
-    bool bad;
-};
-static bool collect(void *arg, struct bytes key, struct json v) {
-    (void)key;
-    struct collecting *c = arg;
-    struct buf raw = {0};
-    json_raw(v, &raw);
-    pack_bytes(c->b, buf_view(&raw));
-    buf_done(&raw);
-    c->n++;
-    return true;
-}
-
-enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field F[] = {{"identity_key", JSON_ANY, true, false, 8192}, {"signed_prekey", JSON_ANY, false, false, 8192},
-        {"kem_prekey", JSON_ANY, false, false, 8192}, {"last_resort", JSON_ANY, false, false, 16384}, {"registration_id", JSON_I64, false, false, 0},
-        {"one_time_keys", JSON_ARRAY, false, false, 262144}};
-    struct json_value f[6];
-    if (!request_object(r, F, 6, f, a)) return REFUSED;
-    if (f[5].present && json_count(f[5].v) > ONE_TIME_KEYS_MAX)
-        return answer_problem(a, PROBLEM_LIMIT_REACHED, "one_time_keys", "a device has at most %d one-time keys in store", ONE_TIME_KEYS_MAX), REFUSED;
-    user_plan(r, p, KIND_KEYS_PUT);
-    pack_bytes(&p->body, r->params[1]);
-    struct buf bundle = {0}, keys = {0};
-    struct json_out o = {&bundle, false};
-    struct collecting c = {.b = &keys};
-    for (int i = 0; i < 5; i++) {
-        if (!f[i].present) continue;
-        jo_key(&o, F[i].name);
-        json_raw(f[i].v, &bundle);
-        o.comma = true;
-    }
-    if (f[5].present) json_each(f[5].v, collect, &c);
-    pack_bytes(&p->body, buf_view(&bundle));
-    pack_var(&p->body, c.n);
-    buf_bytes(&p->body, buf_view(&keys));
-    buf_done(&bundle);
-    buf_done(&keys);
-    return OK;
-}
-
-void apply_keys_put(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
-    mailbox_ensure(s, user);
-    if (!device_ensure(s, user, device)) return;
-    struct cell *cell = device_cell(s->cells, 'k', s->app, user, device);
-    bool was = cell->size != 0;
-    cells_put(s->cells, cell, bytes_of(u.p, (size_t)(u.end - u.p)));
-    answer_ok(s->answer, was ? 200 : 201);
-    unpack_bytes(&u);
-    if (s->wanted) buf_fmt(&s->answer->body, "{\"device\":\"%.*s\",\"one_time_keys\":%llu}", (int)device.n, (const char *)device.p, (unsigned long long)unpack_var(&u));
-}
-
-/* Takes the first one-time key of the device's bundle out of its cell. */
-static void bundle_claim(struct step *s, struct bytes user, struct bytes device, struct json_out *o) {
-    struct cell *cell = device_cell(s->cells, 'k', s->app, user, device);
-    if (!cell->size) return;
-    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell)));
-    struct bytes bundle = unpack_bytes(&u), key = {0};
-    uint64_t n = unpack_var(&u);
-    if (n) {
-        key = unpack_bytes(&u);
-        struct buf rest = {0};
-        pack_bytes(&rest, bundle);
-        pack_var(&rest, n - 1);
-        buf_add(&rest, u.p, (size_t)(u.end - u.p));
-        cells_put(s->cells, cell, buf_view(&rest));
-        buf_done(&rest);
-    }
-    jo_open_obj(o);
-    jo_key(o, "device");
-    jo_str(o, device);
-    buf_char(o->b, ',');
-    buf_bytes(o->b, bundle);
-    if (key.n) {
-        jo_key(o, "one_time_key");
-        jo_raw(o, key);
-    }
-    jo_close_obj(o);
-}
-
-void apply_keys_claim(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u);
-    uint64_t named = unpack_var(&u);
-    struct json_out o = {&s->answer->body, false};
-    if (!mailbox_known(s->cells, s->app, user)) {
-        user_missing(s->answer, user);
-        return;
-    }
-    answer_ok(s->answer, 200);
-    jo_open_obj(&o);
-    jo_key(&o, "items");
-    jo_open_arr(&o);
-    struct unpack all = unpack_of(arena_copy(s->arena, view_of(list_cell(s->cells, s->app, user))));
-    while (!named && unpack_more(&all)) bundle_claim(s, user, unpack_bytes(&all), &o);
-    for (uint64_t i = 0; i < named && !u.bad; i++) bundle_claim(s, user, unpack_bytes(&u), &o);
-    jo_close_arr(&o);
-    jo_close_obj(&o);
-}
-
-static bool collect_id(void *arg, struct bytes key, struct json v) {
-    (void)key;
-    struct collecting *c = arg;
-    c->bad = json_kind_of(v) != JSON_STRING || !id_valid(json_string(v));
-    if (c->bad) return false;
-    pack_bytes(c->b, json_string(v));
-    c->n++;
-    return true;
-}
-enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field F[] = {{"devices", JSON_ARRAY, false, false, 8192}};
-    struct json_value f[1] = {{0}};
-    if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
-    struct buf ids = {0};
-    struct collecting c = {.b = &ids};
-    if (f[0].present) json_each(f[0].v, collect_id, &c);
-    user_plan(r, p, KIND_KEYS_CLAIM);
-    pack_var(&p->body, c.n);
-    buf_bytes(&p->body, buf_view(&ids));
-    buf_done(&ids);
-    if (c.bad) answer_problem(a, PROBLEM_INVALID_VALUE, "devices", "'devices' must be a list of device ids");
-    return c.bad ? REFUSED : OK;
 }
 
 /* ---- export ---- */

@@ -3,7 +3,7 @@
  *   'u' app user          profile: i64 created, i64 erased (0), varbytes name, avatar, locale, timezone, email, metadata
  *   'f' app user / 'F' app user    packed ids: whom they follow / who follows them, oldest first
  *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user   packed device ids
- *   'k' app user device   prekeys: varbytes bundle JSON, var n, n x varbytes one-time key JSON
+ *   'k' app user device   prekeys (prekeys.c)
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "users/users.h"

@@ -1,4 +1,4 @@
-/* users, inside: the profile as stored, and what devices.c gives to the table in users.c. SPDX-License-Identifier: Apache-2.0 */
+/* users, inside: the profile as stored, and what devices.c and prekeys.c give to the table in users.c. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_USERS_IN_H
 #define KITH_USERS_IN_H
 
@@ -16,6 +16,10 @@ bool user_known(struct cells *c, struct bytes app, struct bytes user);
 void user_missing(struct answer *a, struct bytes user);
 void user_plan(struct request *r, struct plan *p, uint8_t kind); /* kind 0: a query */
 
+#define DEVICES_MAX 64 /* of a user */
+/* Makes the device; false: the user has too many, and the answer says so. */
+bool device_ensure(struct step *s, struct bytes user, struct bytes device);
+struct bytes device_list(struct cells *c, struct bytes app, struct bytes user); /* packed ids, oldest first; view until the next edit */
 void devices_erase(struct step *s, struct bytes user);
 void apply_user_ensure(struct step *s);
 void apply_device_put(struct step *s);

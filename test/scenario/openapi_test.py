@@ -200,14 +200,26 @@ expect([d["id"] for d in ok(200, "GET", "/v1/users/ann/devices", key=ann)["items
 one = ok(200, "GET", "/v1/users/ann/devices?limit=1")
 expect([d["id"] for d in ok(200, "GET", f"/v1/users/ann/devices?limit=1&cursor={one['next']}")["items"]], ["tab"])
 refused(404, "not-found", "GET", "/v1/users/nobody/devices")
-KEYS = {"identity_key": "aWQ", "registration_id": 7, "signed_prekey": {"id": 1, "key": "c2s", "signature": "c2ln"}, "one_time_keys": [{"id": 2, "key": "b25l"}]}
-expect(ok(201, "PUT", "/v1/users/ann/keys/tab", KEYS, key=ann), {"device": "tab", "one_time_keys": 1})
-expect(ok(200, "PUT", "/v1/users/ann/keys/tab", KEYS)["one_time_keys"], 1)
-refused(422, "invalid-value", "PUT", "/v1/users/ann/keys/tab", {}, "identity_key")
-refused(422, "limit-reached", "PUT", "/v1/users/ann/keys/tab", {"identity_key": "x", "one_time_keys": list(range(201))}, "one_time_keys")
-expect(ok(200, "POST", "/v1/users/ann/keys/claim", {"devices": ["tab", "other"]}, key=bob)["items"][0]["one_time_key"], {"id": 2, "key": "b25l"})
-expect("one_time_key" in ok(200, "POST", "/v1/users/ann/keys/claim")["items"][0], False, "each is handed out once")
-refused(422, "invalid-value", "POST", "/v1/users/ann/keys/claim", {"devices": ["no id"]}, "devices")
+SINGLE = {"identity_key": "aWQ", "registration_id": 7, "signed_prekey": {"id": 1, "key": "c2s", "signature": "c2ln"}}
+LAST = {"kem_last_resort": {"id": 9}, "key_package_last_resort": "bGFzdA"}
+K = "/v1/users/ann/keys/"
+refused(422, "invalid-value", "PUT", K + "tab", {"one_time_keys": ["x"]}, "identity_key")
+expect(ok(201, "PUT", K + "tab", {**SINGLE, **LAST, "one_time_keys": [{"id": 2}], "kem_one_time_keys": ["k1"], "key_packages": ["p1", "p2"]}, key=ann),
+       {"device": "tab", "one_time_keys": 1, "kem_one_time_keys": 1, "key_packages": 2})
+ok(201, "PUT", K + "ann-1", {"identity_key": "b25l"}, key=ann)
+refused(422, "invalid-value", "PUT", K + "tab", {"identity_key": None}, "identity_key")
+refused(422, "limit-reached", "PUT", K + "tab", {"key_packages": list(range(201))}, "key_packages")
+refused(413, "too-large", "PUT", K + "tab", {"identity_key": "x" * 9000}, "identity_key")
+claim = lambda **more: {b.pop("device"): b for b in ok(200, "POST", K + "claim", key=bob, **more)["items"]}
+expect(claim(body={"devices": ["tab", "tab", "other"]}), {"tab": {**SINGLE, "one_time_key": {"id": 2}, "kem_one_time_key": "k1", "key_package": "p1"}}, "one bundle a device")
+expect(claim(), {"ann-1": {"identity_key": "b25l"}, "tab": {**SINGLE, "kem_last_resort": {"id": 9}, "key_package": "p2"}}, "each is handed out once")
+expect(claim(body={"devices": ["tab"]}), {"tab": {**SINGLE, **LAST}}, "the last resorts stay")
+expect(ok(200, "PUT", K + "tab", {"one_time_keys": ["n1", "n2"], "registration_id": None})["one_time_keys"], 2)
+s.kill()
+s.start()
+expect(ok(200, "PUT", K + "tab", {}), {"device": "tab", "one_time_keys": 2, "kem_one_time_keys": 0, "key_packages": 0}, "absent stays, also after kill -9")
+expect("registration_id" in claim(body={"devices": ["tab"]})["tab"], False, "null clears")
+refused(422, "invalid-value", "POST", K + "claim", {"devices": ["no id"]}, "devices")
 refused(404, "not-found", "POST", "/v1/users/nobody/keys/claim", {})
 ok(204, "DELETE", "/v1/users/ann/devices/tab", key=ann)
 ok(204, "DELETE", "/v1/users/ann/devices/tab")
@@ -476,6 +488,12 @@ ok(204, "DELETE", "/v1/users/ann")
 ok(204, "DELETE", "/v1/users/ann")
 refused(404, "not-found", "GET", "/v1/users/ann")
 refused(401, "unauthorized", "GET", "/v1/users/ann", key=ann)
+
+# a caller that asks too often is told when to come back; the answer's headers are checked with it
+slow = Server("--shards", "1", "--rate", "1", "--rate-burst", "2")
+statuses = [slow.call("GET", "/v1/users/ann")[0] for _ in range(4)]
+expect((statuses[0], statuses[-1]), (404, 429))
+slow.close()
 
 # nothing was left out
 operations = {op["operationId"]: op for item in DOCUMENT["paths"].values() for op in item.values()}

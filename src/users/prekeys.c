@@ -1,0 +1,228 @@
+/* users: prekeys: the public keys with which others begin an encrypted session with a device. They are opaque here; what counts is that each
+ * one-time key is handed out once, and that a last resort takes the place of those that have run out.
+ *
+ *   'k' app user device   SINGLES x varbytes raw JSON (empty: absent) · POOLS x { var n, varbytes of n varbytes raw JSON }
+ *   KEYS_PUT body         varbytes user, device · u8 which singles, u8 which pools are set · as in the cell
+ *   KEYS_CLAIM body       varbytes user · var n · n x varbytes device (none: all)
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "users/users_in.h"
+
+enum { SINGLES = 5, POOLS = 3, IDENTITY = 0, LAST_RESORT = 3 /* pool p, from 1, falls back to single LAST_RESORT + p - 1 */ };
+#define KEYS_MAX 200 /* of one pool: a device that is not opened for a week does not run dry */
+#define KEY_BYTES_MAX 8192u
+#define POOL_BYTES_MAX (256u << 10)
+
+static const struct json_field FIELDS[SINGLES + POOLS] = {{"identity_key", JSON_ANY, false, false, KEY_BYTES_MAX}, {"registration_id", JSON_I64, false, true, 0},
+    {"signed_prekey", JSON_ANY, false, false, KEY_BYTES_MAX}, {"kem_last_resort", JSON_ANY, false, false, KEY_BYTES_MAX},
+    {"key_package_last_resort", JSON_ANY, false, false, KEY_BYTES_MAX}, {"one_time_keys", JSON_ARRAY, false, true, POOL_BYTES_MAX},
+    {"kem_one_time_keys", JSON_ARRAY, false, true, POOL_BYTES_MAX}, {"key_packages", JSON_ARRAY, false, true, POOL_BYTES_MAX}};
+static const char *const HANDED[POOLS] = {"one_time_key", "kem_one_time_key", "key_package"};
+
+struct keys {
+    struct bytes single[SINGLES], pool[POOLS];
+    uint64_t count[POOLS];
+};
+
+static struct cell *keys_cell(struct cells *c, struct bytes app, struct bytes user, struct bytes device) {
+    uint8_t room[300];
+    return cells_get(c, key3(room, 'k', app, user, device));
+}
+
+static void keys_encode(struct buf *b, const struct keys *k) {
+    for (int i = 0; i < SINGLES; i++) pack_bytes(b, k->single[i]);
+    for (int i = 0; i < POOLS; i++) {
+        pack_var(b, k->count[i]);
+        pack_bytes(b, k->pool[i]);
+    }
+}
+
+static void keys_decode(struct unpack *u, struct keys *k) {
+    for (int i = 0; i < SINGLES; i++) k->single[i] = unpack_bytes(u);
+    for (int i = 0; i < POOLS; i++) {
+        k->count[i] = unpack_var(u);
+        k->pool[i] = unpack_bytes(u);
+    }
+    check(!u->bad);
+}
+
+/* A copy, as the cell will be rewritten; false when there is none. */
+static bool keys_get(struct step *s, struct bytes user, struct bytes device, struct keys *out) {
+    const struct cell *cell = keys_cell(s->cells, s->app, user, device);
+    *out = (struct keys){0};
+    if (!cell->size) return false;
+    struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(cell->data, cell->size)));
+    keys_decode(&u, out);
+    return true;
+}
+
+static void keys_set(struct step *s, struct bytes user, struct bytes device, const struct keys *k) {
+    struct buf b = {0};
+    keys_encode(&b, k);
+    cells_put(s->cells, keys_cell(s->cells, s->app, user, device), buf_view(&b));
+    buf_done(&b);
+}
+
+/* ---- PUT ---- */
+static bool pool_take(void *arg, struct bytes key, struct json v) {
+    (void)key;
+    struct buf raw = {0};
+    json_raw(v, &raw);
+    pack_bytes(arg, buf_view(&raw));
+    buf_done(&raw);
+    return true;
+}
+
+enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a) {
+    struct json_value f[SINGLES + POOLS];
+    struct buf values[SINGLES + POOLS] = {{0}};
+    struct keys k = {0};
+    uint8_t singles = 0, pools = 0;
+    if (!request_object(r, FIELDS, SINGLES + POOLS, f, a)) return REFUSED;
+    for (int i = SINGLES; i < SINGLES + POOLS; i++)
+        if (f[i].present && !f[i].is_null && json_count(f[i].v) > KEYS_MAX)
+            return answer_problem(a, PROBLEM_LIMIT_REACHED, FIELDS[i].name, "at most %d keys are kept here", KEYS_MAX), REFUSED;
+    for (int i = 0; i < SINGLES; i++) {
+        if (f[i].present && json_kind_of(f[i].v) != JSON_NULL) json_raw(f[i].v, &values[i]);
+        singles |= (uint8_t)(f[i].present << i);
+        k.single[i] = buf_view(&values[i]);
+    }
+    for (int i = 0; i < POOLS; i++) {
+        const struct json_value *v = &f[SINGLES + i];
+        if (v->present && !v->is_null) {
+            json_each(v->v, pool_take, &values[SINGLES + i]);
+            k.count[i] = json_count(v->v);
+        }
+        pools |= (uint8_t)(v->present << i);
+        k.pool[i] = buf_view(&values[SINGLES + i]);
+    }
+    user_plan(r, p, KIND_KEYS_PUT);
+    pack_bytes(&p->body, r->params[1]);
+    pack_u8(&p->body, singles);
+    pack_u8(&p->body, pools);
+    keys_encode(&p->body, &k);
+    for (int i = 0; i < SINGLES + POOLS; i++) buf_done(&values[i]);
+    return OK;
+}
+
+static void counts_answer(struct step *s, struct bytes device, const struct keys *k) {
+    struct json_out o = {&s->answer->body, false};
+    jo_open_obj(&o);
+    jo_key(&o, "device");
+    jo_str(&o, device);
+    for (int i = 0; i < POOLS; i++) {
+        jo_key(&o, FIELDS[SINGLES + i].name);
+        jo_u64(&o, k->count[i]);
+    }
+    jo_close_obj(&o);
+}
+
+void apply_keys_put(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    uint8_t singles = unpack_u8(&u), pools = unpack_u8(&u);
+    struct keys k, sent;
+    keys_decode(&u, &sent);
+    bool had = keys_get(s, user, device, &k);
+    for (int i = 0; i < SINGLES; i++)
+        if (singles >> i & 1) k.single[i] = sent.single[i];
+    for (int i = 0; i < POOLS; i++) {
+        if (!(pools >> i & 1)) continue;
+        k.pool[i] = sent.pool[i];
+        k.count[i] = sent.count[i];
+    }
+    if (!k.single[IDENTITY].n) {
+        answer_problem(s->answer, PROBLEM_INVALID_VALUE, "identity_key", "'identity_key' is required: no session begins without it");
+        return;
+    }
+    mailbox_ensure(s, user);
+    if (!device_ensure(s, user, device)) return;
+    keys_set(s, user, device, &k);
+    answer_ok(s->answer, had ? 200 : 201);
+    if (s->wanted) counts_answer(s, device, &k);
+}
+
+/* ---- claiming ---- */
+static void raw_field(struct json_out *o, const char *name, struct bytes raw) {
+    if (!raw.n) return;
+    jo_key(o, name);
+    jo_raw(o, raw);
+}
+
+static bool pool_next(struct keys *k, int pool, struct bytes *out) {
+    struct unpack u = unpack_of(k->pool[pool]);
+    if (!k->count[pool]) return false;
+    *out = unpack_bytes(&u);
+    check(!u.bad);
+    k->pool[pool] = bytes_of(u.p, (size_t)(u.end - u.p));
+    k->count[pool]--;
+    return true;
+}
+
+static void bundle_claim(struct step *s, struct bytes user, struct bytes device, struct json_out *o) {
+    struct keys k;
+    struct bytes one[POOLS] = {{0}};
+    bool taken = false;
+    if (!keys_get(s, user, device, &k)) return;
+    jo_open_obj(o);
+    jo_key(o, "device");
+    jo_str(o, device);
+    for (int i = 0; i < LAST_RESORT; i++) raw_field(o, FIELDS[i].name, k.single[i]);
+    for (int i = 0; i < POOLS; i++) {
+        bool there = pool_next(&k, i, &one[i]);
+        taken |= there;
+        if (there) raw_field(o, HANDED[i], one[i]);
+        else if (i) raw_field(o, FIELDS[LAST_RESORT + i - 1].name, k.single[LAST_RESORT + i - 1]);
+    }
+    jo_close_obj(o);
+    if (taken) keys_set(s, user, device, &k);
+}
+
+void apply_keys_claim(struct step *s) {
+    struct unpack u = unpack_of(s->body), all;
+    struct bytes user = unpack_bytes(&u);
+    uint64_t named = unpack_var(&u);
+    struct json_out o = {&s->answer->body, false};
+    if (!mailbox_known(s->cells, s->app, user)) {
+        user_missing(s->answer, user);
+        return;
+    }
+    answer_ok(s->answer, 200);
+    jo_open_obj(&o);
+    jo_key(&o, "items");
+    jo_open_arr(&o);
+    all = unpack_of(arena_copy(s->arena, device_list(s->cells, s->app, user)));
+    while (!named && unpack_more(&all)) bundle_claim(s, user, unpack_bytes(&all), &o);
+    for (uint64_t i = 0; i < named && !u.bad; i++) bundle_claim(s, user, unpack_bytes(&u), &o);
+    jo_close_arr(&o);
+    jo_close_obj(&o);
+}
+
+struct claim {
+    struct bytes ids[DEVICES_MAX];
+    size_t n;
+    bool bad;
+};
+static bool claim_take(void *arg, struct bytes key, struct json v) {
+    (void)key;
+    struct claim *c = arg;
+    struct bytes id = json_string(v);
+    c->bad = json_kind_of(v) != JSON_STRING || !id_valid(id) || c->n == DEVICES_MAX;
+    for (size_t i = 0; i < c->n && !c->bad; i++)
+        if (bytes_eq(c->ids[i], id)) return true; /* one bundle a device */
+    if (!c->bad) c->ids[c->n++] = id;
+    return !c->bad;
+}
+
+enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
+    static const struct json_field F[] = {{"devices", JSON_ARRAY, false, false, 8192}};
+    struct json_value f[1] = {{0}};
+    struct claim c = {.n = 0};
+    if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
+    if (f[0].present) json_each(f[0].v, claim_take, &c);
+    if (c.bad) return answer_problem(a, PROBLEM_INVALID_VALUE, "devices", "'devices' must be a list of at most %d device ids", DEVICES_MAX), REFUSED;
+    user_plan(r, p, KIND_KEYS_CLAIM);
+    pack_var(&p->body, c.n);
+    for (size_t i = 0; i < c.n; i++) pack_bytes(&p->body, c.ids[i]);
+    return OK;
+}
