@@ -23,6 +23,10 @@ bool chat_is_member(struct cells *c, struct bytes app, struct bytes user, struct
 void chat_local_members(struct cells *c, struct bytes app, struct bytes conversation, bool (*fn)(void *arg, struct bytes user), void *arg);
 /* The user's conversations, as this partition knows, for presence. */
 void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *arg, struct bytes conversation), void *arg);
+/* Those that they left. */
+void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *arg, struct bytes conversation), void *arg);
+/* Members of the object that GET /v1/users/{id}/export answers: their conversations, and their mailbox from ?cursor= on. false: the answer says why not. */
+bool chat_export(struct query *q, struct json_out *o);
 /* The body of a KIND_MARK relay (member's partition -> conversation's): a member's marks rose. */
 void chat_mark_body(struct buf *b, struct bytes conversation, struct bytes user, uint64_t delivered, uint64_t read);
 

@@ -39,6 +39,8 @@ bool message_get(struct cells *c, struct bytes app, struct bytes conv, uint64_t 
 void message_replace(struct step *s, struct bytes conv, const struct conv *v, const struct message *m, uint8_t event);
 /* By id: its seq, 0 when there is none. */
 uint64_t message_seq_of(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id);
+/* Takes the user's reactions from the message and tells the members. */
+void reactions_forget(struct step *s, struct bytes conv, const struct conv *v, struct message *m, struct bytes user);
 void message_answer(struct step *s, struct bytes conv, const struct message *m, int status);
 
 void idindex_add(struct step *s, struct bytes conv, struct conv *v, struct bytes id, uint64_t seq);

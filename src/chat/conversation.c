@@ -658,11 +658,15 @@ void apply_conv_block(struct step *s) {
     member_set(s, conv, by, &m);
 }
 
-/* Every message of one sender becomes a stub. */
+/* Every message of one sender becomes a stub, and their reactions to others' go. */
 static void sender_blank(struct step *s, struct bytes conv, const struct conv *v, struct bytes user) {
     for (uint64_t seq = 1; seq <= v->seq; seq++) {
         struct message m;
-        if (!message_get(s->cells, s->app, conv, seq, &m) || !bytes_eq(m.from, user) || m.deleted_ms) continue;
+        if (!message_get(s->cells, s->app, conv, seq, &m) || m.deleted_ms) continue;
+        if (!bytes_eq(m.from, user)) {
+            if (m.reactions.n) reactions_forget(s, conv, v, &m, user);
+            continue;
+        }
         m.deleted_ms = s->time_ms;
         m.body = m.data = m.media = m.mentions = m.reactions = m.ciphertexts = m.reply_to = (struct bytes){0};
         message_replace(s, conv, NULL, &m, EVENT_DELETED);

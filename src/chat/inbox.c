@@ -126,6 +126,59 @@ static void query_mailbox(struct query *q) {
     }
 }
 
+/* ---- export: places and, a page at a time, the mailbox, which holds what they sent too ---- */
+struct exporting {
+    struct query *q;
+    struct json_out *o;
+};
+static bool export_place(void *arg, struct bytes conv) {
+    struct exporting *w = arg;
+    const struct request *r = w->q->request;
+    struct place p;
+    if (!place_get(w->q->cells, r->who.app, r->params[0], conv, &p)) return true;
+    jo_open_obj(w->o);
+    jo_key(w->o, "id");
+    jo_str(w->o, conv);
+    jo_key(w->o, "type");
+    jo_str(w->o, bytes_str(conv_type_name(p.type)));
+    jo_key(w->o, "member");
+    jo_bool(w->o, p.in);
+    jo_key(w->o, "joined_at");
+    jo_time(w->o, p.joined_ms);
+    jo_key(w->o, "read");
+    jo_u64(w->o, p.read);
+    jo_key(w->o, "delivered");
+    jo_u64(w->o, p.delivered);
+    if (p.muted_until_ms) {
+        jo_key(w->o, "muted_until");
+        jo_time(w->o, p.muted_until_ms);
+    }
+    jo_key(w->o, "archived");
+    jo_bool(w->o, p.archived);
+    jo_close_obj(w->o);
+    return true;
+}
+
+bool chat_export(struct query *q, struct json_out *o) {
+    enum { EXPORT_ENTRIES = 200 };
+    struct request *r = (struct request *)q->request;
+    struct exporting w = {q, o};
+    struct mailbox_page *page = arena_zero(r->arena, sizeof *page);
+    page->limit = EXPORT_ENTRIES;
+    r->args = page;
+    if (!request_cursor(r, q->answer, &page->after)) return false;
+    jo_key(o, "conversations");
+    jo_open_arr(o);
+    chat_conversations_of(q->cells, r->who.app, r->params[0], export_place, &w);
+    chat_conversations_left(q->cells, r->who.app, r->params[0], export_place, &w);
+    jo_close_arr(o);
+    jo_key(o, "mailbox");
+    query_mailbox(q);
+    o->comma = true;
+    return !q->answer->problem;
+}
+
+
 enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a) {
     struct mailbox_page *page = arena_zero(r->arena, sizeof *page);
     if (!request_limit(r, a, &page->limit) || !request_cursor(r, a, &page->after)) return REFUSED;
@@ -255,15 +308,10 @@ static void query_conversations(struct query *q) {
 
 static enum err rows_cursor_parse(struct bytes v, uint64_t epoch, struct row *out) {
     uint64_t ms;
-    size_t at = 0, dashes = 0;
-    if (!v.n || bytes_is(v, "0")) return OK;
-    while (at < v.n && dashes < 2) dashes += v.p[at++] == '-';
-    struct bytes conv = bytes_of(v.p + at, v.n - at);
-    if (dashes < 2 || !id_valid(conv)) return MALFORMED;
-    enum err e = cursor_parse(bytes_of(v.p, at - 1), epoch, &ms);
-    if (e != OK) return e;
-    *out = (struct row){conv, (int64_t)ms};
-    return OK;
+    struct bytes conv;
+    enum err e = cursor_parse_after(v, epoch, &ms, &conv);
+    if (e == OK) *out = (struct row){conv, (int64_t)ms};
+    return e;
 }
 
 enum err plan_conversations(struct request *r, struct plan *p, struct answer *a) {

@@ -99,15 +99,17 @@ static void apply_copy_leave(struct step *s) {
         c.member_count = (uint32_t)count;
         copy_set(s, conv, &c);
     }
-    if (!place_get(s->cells, s->app, user, conv, &p) || !p.in) return;
-    p.in = 0;
-    p.left_seq = last;
-    place_list(s, user, conv, p.type, false);
-    if (p.type != CONV_DIRECT) mailbox_leave(s, user, conv);
-    if (!mailbox_known(s->cells, s->app, user)) { /* erased: the place was all that was left of them */
+    if (!mailbox_known(s->cells, s->app, user) || !place_get(s->cells, s->app, user, conv, &p)) { /* erased, perhaps made anew: nothing of them stays */
+        place_list(s, user, conv, CONV_DIRECT, false);
         place_forget(s, user, conv);
         return;
     }
+    if (!p.in) return;
+    p.in = 0;
+    p.left_seq = last;
+    place_list(s, user, conv, p.type, false);
+    place_left(s, user, conv);
+    if (p.type != CONV_DIRECT) mailbox_leave(s, user, conv);
     place_set(s, user, conv, &p);
     conversation_told(s, user, conv, p.type, name, EVENT_DELETED);
 }

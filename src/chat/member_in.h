@@ -37,6 +37,7 @@ void place_set(struct step *s, struct bytes user, struct bytes conv, const struc
 void place_forget(struct step *s, struct bytes user, struct bytes conv);
 /* Into and out of the user's list of conversations and, when direct, the conversation's list of local members. */
 void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t type, bool on);
+void place_left(struct step *s, struct bytes user, struct bytes conv); /* remembered for their export and erasing */
 /* Others' messages after `read` that are neither deleted, expired nor of a blocked sender. Reads every block after `read`. */
 uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms);
 

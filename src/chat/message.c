@@ -563,6 +563,29 @@ static void reaction_answer(struct step *s, struct bytes message, struct bytes u
     jo_close_obj(&o);
 }
 
+static struct cell *reactions_cell(struct step *s, struct bytes conv, uint64_t seq) {
+    uint8_t room[300];
+    return cells_get(s->cells, key2n(room, 'R', s->app, conv, seq));
+}
+
+void reactions_forget(struct step *s, struct bytes conv, const struct conv *v, struct message *m, struct bytes user) {
+    struct cell *cell = reactions_cell(s, conv, m->seq);
+    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
+    struct buf rest = {0};
+    while (unpack_more(&u)) {
+        struct bytes who = unpack_bytes(&u), emoji = unpack_bytes(&u);
+        if (bytes_eq(who, user)) continue;
+        pack_bytes(&rest, who);
+        pack_bytes(&rest, emoji);
+    }
+    bool changed = rest.n != cell->size;
+    if (changed) cells_put(s->cells, cell, buf_view(&rest));
+    buf_done(&rest);
+    if (!changed) return;
+    reactions_count(s, cell, m);
+    message_replace(s, conv, v, m, EVENT_UPDATED);
+}
+
 void apply_reaction(struct step *s) {
     enum { REACTIONS_MAX = 256 * 1024 };
     struct unpack u = unpack_of(s->body);
@@ -577,8 +600,7 @@ void apply_reaction(struct step *s) {
         answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is nothing to react to here for '%.*s'", (int)user.n, (const char *)user.p);
         return;
     }
-    uint8_t room[300];
-    struct cell *cell = cells_get(s->cells, key2n(room, 'R', s->app, conv, m.seq));
+    struct cell *cell = reactions_cell(s, conv, m.seq);
     struct unpack list = unpack_of(bytes_of(cell->data, cell->size));
     uint32_t at = 0, size = 0;
     while (unpack_more(&list)) {

@@ -2,7 +2,7 @@
  *
  *   'H' app user conv   u64 joined_seq, left_seq, delivered, read · u64 muted_until_ms · u8 in, role, archived, history_all, type · 3 reserved ·
  *                       varbytes peer · u64 joined_ms      (48 bytes before the peer: users reads it when somebody is blocked)
- *   'h' app user        varbytes conversations that the user is in
+ *   'h' app user        varbytes conversations that the user is in;   'o' app user   that the user left (what they wrote there is erased with them)
  *   'd' app conv        direct: varbytes members who live here
  *
  * Keeps: a conversation is in 'h' exactly while the place says `in`; read is never below joined_seq, so it alone says what is unread. SPDX-License-Identifier: Apache-2.0 */
@@ -41,6 +41,7 @@ void place_set(struct step *s, struct bytes user, struct bytes conv, const struc
     buf_done(&b);
 }
 
+
 void place_forget(struct step *s, struct bytes user, struct bytes conv) {
     cells_put(s->cells, place_cell(s->cells, s->app, user, conv), (struct bytes){0});
 }
@@ -65,8 +66,11 @@ static void listed(struct step *s, char tag, struct bytes owner, struct bytes id
 
 void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t type, bool on) {
     listed(s, 'h', user, conv, on);
+    if (on) listed(s, 'o', user, conv, false);
     if (type == CONV_DIRECT) listed(s, 'd', conv, user, on);
 }
+
+void place_left(struct step *s, struct bytes user, struct bytes conv) { listed(s, 'o', user, conv, true); }
 
 static void given(struct bytes packed, bool (*fn)(void *, struct bytes), void *arg) {
     struct unpack u = unpack_of(packed);
@@ -89,6 +93,12 @@ void chat_local_members(struct cells *c, struct bytes app, struct bytes conversa
 void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *, struct bytes), void *arg) {
     uint8_t room[300];
     struct cell *cell = cells_get(c, key2(room, 'h', app, user));
+    given(bytes_of(cell->data, cell->size), fn, arg);
+}
+
+void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *, struct bytes), void *arg) {
+    uint8_t room[300];
+    struct cell *cell = cells_get(c, key2(room, 'o', app, user));
     given(bytes_of(cell->data, cell->size), fn, arg);
 }
 

@@ -154,3 +154,19 @@ enum err cursor_parse(struct bytes v, uint64_t epoch, uint64_t *out_position) {
     *out_position = p;
     return OK;
 }
+
+enum err cursor_parse_after(struct bytes v, uint64_t epoch, uint64_t *out_position, struct bytes *out_id) {
+    size_t at = 0, dashes = 0;
+    uint64_t position;
+    *out_position = 0;
+    *out_id = (struct bytes){0};
+    if (!v.n || bytes_is(v, "0")) return OK;
+    while (at < v.n && dashes < 2) dashes += v.p[at++] == '-';
+    struct bytes id = bytes_of(v.p + at, v.n - at);
+    enum err e = cursor_parse(dashes < 2 ? v : bytes_of(v.p, at - 1), epoch, &position);
+    if (e == OK && (dashes < 2 || !id_valid(id))) e = MALFORMED;
+    if (e != OK) return e;
+    *out_position = position;
+    *out_id = id;
+    return OK;
+}

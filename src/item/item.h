@@ -84,6 +84,8 @@ enum err entry_decode(struct bytes v, struct entry *out) must_use;
 void cursor_format(struct buf *b, uint64_t epoch, uint64_t position);
 /* MALFORMED, or STALE when the epoch is not this one. "0" and empty give position 0. */
 enum err cursor_parse(struct bytes v, uint64_t epoch, uint64_t *out_position) must_use;
+/* "<cursor>-<id>": a position and the id that was last shown there; *out_id views v. Empty gives neither. */
+enum err cursor_parse_after(struct bytes v, uint64_t epoch, uint64_t *out_position, struct bytes *out_id) must_use;
 
 /* Builds a cell key: tag byte, then each part followed by 0x00 (ids hold none). `room` must have 300 bytes. */
 struct bytes key2(uint8_t room[static 300], char tag, struct bytes a, struct bytes b);

@@ -205,7 +205,8 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         return false;
     }
     if (!job_rate(s, j) || !body_parse(s, j)) return false;
-    if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE || j->route->special == SPECIAL_STREAM) {
+    if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE || j->route->special == SPECIAL_STREAM ||
+        j->route->special == SPECIAL_EXPORT) {
         if (!live_plan(s, j)) return false;
     } else if (j->route->special) {
         special_answer(s, j);

@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "chat/chat.h"
 #include "shard/shard_in.h"
+#include "users/users.h"
 
 static uint64_t resident_bytes(void) {
     unsigned long long pages = 0, rss = 0;
@@ -61,8 +63,18 @@ static void stream_check(struct shard *s, struct job *j) {
         answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID", "what came after this event is past retention; begin without it");
 }
 
+/* All that is held of a user, as each room tells it. */
+static void export(struct shard *s, struct job *j) {
+    struct query q = {engine_cells(s->engine, j->plan.partition), j->plan.partition, &j->request, &j->answer};
+    struct json_out o = {&j->answer.body, false};
+    answer_ok(&j->answer, 200);
+    jo_open_obj(&o);
+    if (users_export(&q, &o) && chat_export(&q, &o)) jo_close_obj(&o);
+}
+
 void special_run(struct shard *s, struct job *j) {
     const struct request *r = &j->request;
+    if (j->route->special == SPECIAL_EXPORT) return export(s, j);
     answer_ok(&j->answer, 204);
     if (j->route->special == SPECIAL_STREAM) stream_check(s, j);
     else if (j->route->special == SPECIAL_PRESENCE) live_presence(s, r->who.app, r->params[0], j->online);

@@ -169,7 +169,8 @@ struct plan {
 };
 struct admit; /* admit/admit.h */
 /* Routes that the shard itself answers carry `special`; all others a plan. */
-enum special { SPECIAL_NONE, SPECIAL_STREAM, SPECIAL_TYPING, SPECIAL_PRESENCE, SPECIAL_METRICS, SPECIAL_HEALTH, SPECIAL_READY, SPECIAL_OPENAPI, SPECIAL_DOCTOR, SPECIAL_SLOW };
+enum special { SPECIAL_NONE, SPECIAL_STREAM, SPECIAL_TYPING, SPECIAL_PRESENCE, SPECIAL_METRICS, SPECIAL_HEALTH, SPECIAL_READY, SPECIAL_OPENAPI, SPECIAL_DOCTOR, SPECIAL_SLOW,
+               SPECIAL_EXPORT };
 /* Who may call it with a device token. Server keys need `scope`. */
 enum token_rule { TOKEN_NEVER, TOKEN_SELF /* params[0] must be the token's user; else 403 */, TOKEN_ANY /* the surface decides */ };
 struct route {

@@ -159,6 +159,7 @@ void apply_device_delete(struct step *s) {
 }
 
 void devices_erase(struct step *s, struct bytes user) {
+    uint8_t room[300];
     struct cell *list = list_cell(s->cells, s->app, user);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(list)));
     while (unpack_more(&u)) {
@@ -167,6 +168,10 @@ void devices_erase(struct step *s, struct bytes user) {
         cells_put(s->cells, device_cell(s->cells, 'v', s->app, user, device), (struct bytes){0}); /* the profile's erased time refuses its tokens */
     }
     cells_put(s->cells, list, (struct bytes){0});
+    struct cell *sessions = cells_get(s->cells, key2(room, 'e', s->app, user)); /* of deliver: a kept session may be of a device that nobody has named */
+    u = unpack_of(arena_copy(s->arena, view_of(sessions)));
+    while (unpack_more(&u)) cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, unpack_bytes(&u)), (struct bytes){0});
+    cells_put(s->cells, cells_get(s->cells, key2(room, 'e', s->app, user)), (struct bytes){0});
 }
 
 static bool push_read(struct json push, struct answer *a) {
@@ -271,40 +276,55 @@ static void packed_json(struct json_out *o, const char *key, struct bytes packed
     jo_close_arr(o);
 }
 
-static void query_export(struct query *q) {
+static void devices_export(struct cells *c, struct bytes app, struct bytes user, struct json_out *o) {
+    struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    jo_open_arr(o);
+    while (unpack_more(&u)) {
+        struct device d;
+        struct bytes id = unpack_bytes(&u);
+        device_get(c, app, user, id, &d);
+        jo_open_obj(o);
+        jo_key(o, "id");
+        jo_str(o, id);
+        jo_key(o, "push");
+        if (d.push.n) jo_raw(o, d.push);
+        else jo_null(o);
+        struct cell *cell = device_cell(c, 'k', app, user, id);
+        struct unpack k = unpack_of(view_of(cell));
+        if (cell->size) {
+            jo_key(o, "keys");
+            jo_open_obj(o);
+            struct bytes bundle = unpack_bytes(&k);
+            buf_bytes(o->b, bundle);
+            o->comma = bundle.n != 0;
+            jo_key(o, "one_time_keys");
+            jo_open_arr(o);
+            for (uint64_t n = unpack_var(&k); n && !k.bad; n--) jo_raw(o, unpack_bytes(&k));
+            jo_close_arr(o);
+            jo_close_obj(o);
+        }
+        jo_close_obj(o);
+    }
+    jo_close_arr(o);
+}
+
+bool users_export(struct query *q, struct json_out *o) {
     const struct request *r = q->request;
     struct bytes app = r->who.app, user = r->params[0];
     struct profile p;
     uint8_t room[300];
     if (!user_known(q->cells, app, user)) {
         user_missing(q->answer, user);
-        return;
+        return false;
     }
     profile_get(q->cells, app, user, &p);
-    struct json_out o = {&q->answer->body, false};
-    answer_ok(q->answer, 200);
-    jo_open_obj(&o);
-    jo_key(&o, "user");
-    profile_json(&o, user, &p, true);
-    packed_json(&o, "follows", view_of(cells_get(q->cells, key2(room, 'f', app, user))));
-    packed_json(&o, "followers", view_of(cells_get(q->cells, key2(room, 'F', app, user))));
-    packed_json(&o, "blocks", mailbox_block_list(q->cells, app, user));
-    packed_json(&o, "mutes", mailbox_mute_list(q->cells, app, user));
-    packed_json(&o, "conversations", view_of(cells_get(q->cells, key2(room, 'h', app, user))));
-    jo_key(&o, "devices");
-    devices_json(q->cells, app, user, 0, DEVICES_MAX, &o);
-    jo_key(&o, "mailbox");
-    char path[96];
-    struct buf where = {0};
-    buf_fmt(&where, "/v1/users/%.*s/mailbox", (int)user.n, (const char *)user.p);
-    memcpy(path, where.p, where.n);
-    jo_str(&o, bytes_of(path, where.n));
-    buf_done(&where);
-    jo_close_obj(&o);
-}
-enum err plan_export(struct request *r, struct plan *p, struct answer *a) {
-    (void)a;
-    user_plan(r, p, 0);
-    p->query = query_export;
-    return OK;
+    jo_key(o, "user");
+    profile_json(o, user, &p, true);
+    packed_json(o, "follows", view_of(cells_get(q->cells, key2(room, 'f', app, user))));
+    packed_json(o, "followers", view_of(cells_get(q->cells, key2(room, 'F', app, user))));
+    packed_json(o, "blocks", mailbox_block_list(q->cells, app, user));
+    packed_json(o, "mutes", mailbox_mute_list(q->cells, app, user));
+    jo_key(o, "devices");
+    devices_export(q->cells, app, user, o);
+    return true;
 }

@@ -1,6 +1,6 @@
 /* users: profiles, relations, devices, tokens and erasing, in the user's partition.
  *
- *   'u' app user          profile: i64 created, i64 erased (0), varbytes name, avatar, locale, timezone, email, metadata
+ *   'u' app user          profile: i64 created (0: only erased is known), i64 last erased (0: never), varbytes name, avatar, locale, timezone, email, metadata
  *   'f' app user / 'F' app user    packed ids: whom they follow / who follows them, oldest first
  *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user   packed device ids
  *   'k' app user device   prekeys (prekeys.c)
@@ -41,7 +41,7 @@ void profile_set(struct step *s, struct bytes user, const struct profile *p) {
 
 bool user_known(struct cells *c, struct bytes app, struct bytes user) {
     struct profile p;
-    return (profile_get(c, app, user, &p) && !p.erased_ms) || mailbox_known(c, app, user);
+    return (profile_get(c, app, user, &p) && p.created_ms) || mailbox_known(c, app, user);
 }
 
 void user_missing(struct answer *a, struct bytes user) {
@@ -52,12 +52,13 @@ void users_viewer(struct cells *c, const struct principal *who, struct viewer *o
     struct profile p;
     *out = (struct viewer){.known = user_known(c, who->app, who->user)};
     out->blocks = mailbox_block_list(c, who->app, who->user);
-    if (profile_get(c, who->app, who->user, &p) && p.erased_ms >= who->issued_ms) out->revoked = true;
+    if (profile_get(c, who->app, who->user, &p) && p.erased_ms && p.erased_ms >= who->issued_ms) out->revoked = true;
     if (!who->device.n) return;
     uint8_t room[300];
     struct cell *cell = cells_get(c, key3(room, 'v', who->app, who->user, who->device));
     struct unpack u = unpack_of(view_of(cell));
-    if (cell->size && (int64_t)unpack_u64(&u) >= who->issued_ms) out->revoked = true;
+    int64_t revoked_ms = cell->size ? (int64_t)unpack_u64(&u) : 0;
+    if (revoked_ms && revoked_ms >= who->issued_ms) out->revoked = true;
 }
 
 /* ---- profile ---- */
@@ -86,7 +87,7 @@ static void apply_user_put(struct step *s) {
     struct profile p;
     bool known = user_known(s->cells, s->app, user);
     bool had = profile_get(s->cells, s->app, user, &p);
-    if (!had || p.erased_ms) p = (struct profile){.created_ms = s->time_ms};
+    if (!had || !p.created_ms) p = (struct profile){.created_ms = s->time_ms, .erased_ms = p.erased_ms}; /* tokens of before stay refused */
     for (int i = 0; i < PROFILE_FIELDS; i++) p.f[i] = arena_copy(s->arena, p.f[i]);
     uint8_t set = unpack_u8(&u);
     for (int i = 0; i < PROFILE_FIELDS; i++) {
@@ -202,6 +203,17 @@ static void followed_relay(struct step *s, struct bytes user, struct bytes other
     buf_done(&b);
 }
 
+/* Takes `user` from whom the follower follows: who is erased, or blocks them. */
+static void unfollow_relay(struct step *s, struct bytes follower, struct bytes user) {
+    struct buf b = {0};
+    pack_bytes(&b, follower);
+    pack_bytes(&b, user);
+    pack_u8(&b, FOLLOW);
+    pack_u8(&b, false);
+    step_relay(s, partition_of_user(s->app, follower, s->partitions), KIND_RELATION, buf_view(&b));
+    buf_done(&b);
+}
+
 /* The member's conversations, as chat keeps them: 'h' app user, packed ids; 'H' app user conv: a place whose peer follows (docs/format/chat.md). */
 static void block_relays(struct step *s, struct bytes user, struct bytes other, bool on) {
     enum { PLACE_BYTES = 48 };
@@ -227,7 +239,7 @@ static void apply_relation(struct step *s) {
     struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
     uint8_t what = unpack_u8(&u);
     bool on = unpack_u8(&u) != 0, changed = true;
-    mailbox_ensure(s, user);
+    if (on || !s->relay) mailbox_ensure(s, user); /* a relay comes when `other` was erased: it must not make who was erased too */
     if (what == FOLLOW) {
         changed = ids_set(s, cell2(s->cells, 'f', s->app, user), other, on);
         if (changed) followed_relay(s, user, other, on);
@@ -236,7 +248,7 @@ static void apply_relation(struct step *s) {
         mailbox_set_block(s, user, other, on);
         block_relays(s, user, other, on);
         if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false)) followed_relay(s, user, other, false);
-        if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) followed_relay(s, user, other, false);
+        if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) unfollow_relay(s, other, user);
     } else {
         changed = !packed_holds(mailbox_mute_list(s->cells, s->app, user), other);
         mailbox_set_mute(s, user, other, on);
@@ -249,9 +261,13 @@ static void apply_followed(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), by = unpack_bytes(&u);
     bool on = unpack_u8(&u) != 0;
+    answer_ok(s->answer, 200);
+    if (on && mailbox_blocks(s->cells, s->app, user, by)) {
+        unfollow_relay(s, by, user);
+        return;
+    }
     if (on) mailbox_ensure(s, user);
     ids_set(s, cell2(s->cells, 'F', s->app, user), by, on);
-    answer_ok(s->answer, 200);
 }
 
 static enum err relation_plan(struct request *r, struct plan *p, struct answer *a, uint8_t what, bool on) {
@@ -270,12 +286,20 @@ RELATION(plan_unblock, BLOCK, false)
 RELATION(plan_mute, MUTE, true)
 RELATION(plan_unmute, MUTE, false)
 
-/* Lists, newest first: the packed list is oldest first. */
+/* Lists, newest first: the packed list is oldest first. A cursor is "<epoch>-<place>-<id>" of the last one shown: its place counts from the oldest, so what is
+ * added meanwhile repeats nothing; should its own place have moved because older ones went, its id tells. */
 struct relations {
     char tag;
     unsigned limit;
-    uint64_t from; /* items already shown */
+    uint64_t below; /* places below this one are still to be shown; 0: from the newest */
+    struct bytes last;
 };
+static uint64_t relations_left(const struct relations *l, const struct bytes *ids, uint64_t n) {
+    if (!l->last.n) return n;
+    for (uint64_t at = l->below < n ? l->below + 1 : n; at; at--)
+        if (bytes_eq(ids[at - 1], l->last)) return at - 1;
+    return l->below < n ? l->below : n;
+}
 static void query_relations(struct query *q) {
     const struct request *r = q->request;
     const struct relations *l = r->args;
@@ -290,17 +314,19 @@ static void query_relations(struct query *q) {
     struct json_out o = {&q->answer->body, false};
     answer_ok(q->answer, 200);
     buf_str(o.b, "{\"items\":[");
-    size_t i = (size_t)l->from;
-    for (; i < n && i - l->from < l->limit; i++) {
+    uint64_t left = relations_left(l, ids, n), stop = left > l->limit ? left - l->limit : 0;
+    for (; left > stop; left--) {
         jo_open_obj(&o);
         jo_key(&o, "id");
-        jo_str(&o, ids[n - 1 - i]);
+        jo_str(&o, ids[left - 1]);
         jo_close_obj(&o);
     }
     buf_str(o.b, "],\"next\":");
-    if (i < n) {
+    if (left) {
         buf_char(o.b, '"');
-        cursor_format(o.b, r->epoch, i);
+        cursor_format(o.b, r->epoch, left);
+        buf_char(o.b, '-');
+        buf_bytes(o.b, ids[left]);
         buf_str(o.b, "\"}");
     } else {
         buf_str(o.b, "null}");
@@ -309,7 +335,11 @@ static void query_relations(struct query *q) {
 static enum err relations_plan(struct request *r, struct plan *p, struct answer *a, char tag) {
     struct relations *l = arena_zero(r->arena, sizeof *l);
     l->tag = tag;
-    if (!request_limit(r, a, &l->limit) || !request_cursor(r, a, &l->from)) return REFUSED;
+    if (!request_limit(r, a, &l->limit)) return REFUSED;
+    struct bytes cursor = request_query(r, "cursor");
+    enum err e = cursor_parse_after(cursor, r->epoch, &l->below, &l->last);
+    if (e == STALE) return answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor"), REFUSED;
+    if (e != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"), REFUSED;
     r->args = l;
     user_plan(r, p, 0);
     p->query = query_relations;
@@ -322,18 +352,28 @@ RELATIONS(plan_blocks, 'b')
 RELATIONS(plan_mutes, 'z')
 
 /* ---- erasing ---- */
-static void erase_relays(struct step *s, struct bytes user) {
-    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'h', s->app, user))));
+/* Conversations that the user is or was in: 'h', and 'o' for those they left; what they wrote there goes too. Their places ('H') go here and now. */
+static void erase_conversations(struct step *s, struct bytes user, char tag) {
+    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, tag, s->app, user))));
     while (unpack_more(&u)) {
         struct bytes conv = unpack_bytes(&u);
+        uint8_t room[300];
         struct buf b = {0};
         pack_bytes(&b, conv);
         pack_bytes(&b, user);
         step_relay(s, partition_of_conversation(s->app, conv, s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
+        cells_put(s->cells, cells_get(s->cells, key3(room, 'H', s->app, user, conv)), (struct bytes){0});
         buf_done(&b);
     }
-    u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
+}
+
+static void erase_relays(struct step *s, struct bytes user) {
+    erase_conversations(s, user, 'h');
+    erase_conversations(s, user, 'o');
+    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
     while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);
+    u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'F', s->app, user))));
+    while (unpack_more(&u)) unfollow_relay(s, unpack_bytes(&u), user);
 }
 
 static void apply_user_erase(struct step *s) {
@@ -344,7 +384,7 @@ static void apply_user_erase(struct step *s) {
     erase_relays(s, user);
     devices_erase(s, user);
     mailbox_erase(s, user);
-    for (const char *tag = "fFh"; *tag; tag++) cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
+    for (const char *tag = "fFho"; *tag; tag++) cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
     struct profile gone = {.erased_ms = s->time_ms};
     profile_set(s, user, &gone);
     struct delivery d = {.kind = DELIVER_REVOKE, .user = user};
@@ -365,7 +405,7 @@ static const struct record_rule RULES[] = {{KIND_USER_PUT, apply_user_put}, {KIN
 #define W SCOPE_WRITE
 static const struct route ROUTES[] = {
     {"PUT", U, W, TOKEN_SELF, SPECIAL_NONE, plan_user_put, NULL}, {"GET", U, R, TOKEN_ANY, SPECIAL_NONE, plan_user_get, NULL},
-    {"DELETE", U, W, TOKEN_NEVER, SPECIAL_NONE, plan_user_erase, NULL}, {"GET", U "/export", R, TOKEN_NEVER, SPECIAL_NONE, plan_export, NULL},
+    {"DELETE", U, W, TOKEN_NEVER, SPECIAL_NONE, plan_user_erase, NULL}, {"GET", U "/export", R, TOKEN_NEVER, SPECIAL_EXPORT, NULL, NULL},
     {"PUT", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_follow, NULL}, {"DELETE", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unfollow, NULL},
     {"PUT", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_block, NULL}, {"DELETE", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unblock, NULL},
     {"PUT", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_mute, NULL}, {"DELETE", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unmute, NULL},

@@ -33,6 +33,5 @@ enum err plan_device_delete(struct request *r, struct plan *p, struct answer *a)
 enum err plan_devices(struct request *r, struct plan *p, struct answer *a);
 enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a);
 enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a);
-enum err plan_export(struct request *r, struct plan *p, struct answer *a);
 
 #endif
