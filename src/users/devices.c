@@ -289,20 +289,7 @@ static void devices_export(struct cells *c, struct bytes app, struct bytes user,
         jo_key(o, "push");
         if (d.push.n) jo_raw(o, d.push);
         else jo_null(o);
-        struct cell *cell = device_cell(c, 'k', app, user, id);
-        struct unpack k = unpack_of(view_of(cell));
-        if (cell->size) {
-            jo_key(o, "keys");
-            jo_open_obj(o);
-            struct bytes bundle = unpack_bytes(&k);
-            buf_bytes(o->b, bundle);
-            o->comma = bundle.n != 0;
-            jo_key(o, "one_time_keys");
-            jo_open_arr(o);
-            for (uint64_t n = unpack_var(&k); n && !k.bad; n--) jo_raw(o, unpack_bytes(&k));
-            jo_close_arr(o);
-            jo_close_obj(o);
-        }
+        keys_export(c, app, user, id, o);
         jo_close_obj(o);
     }
     jo_close_arr(o);

@@ -142,12 +142,32 @@ void apply_keys_put(struct step *s) {
     if (s->wanted) counts_answer(s, device, &k);
 }
 
-/* ---- claiming ---- */
 static void raw_field(struct json_out *o, const char *name, struct bytes raw) {
     if (!raw.n) return;
     jo_key(o, name);
     jo_raw(o, raw);
 }
+
+void keys_export(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o) {
+    const struct cell *cell = keys_cell(c, app, user, device);
+    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
+    struct keys k;
+    if (!cell->size) return;
+    keys_decode(&u, &k);
+    jo_key(o, "keys");
+    jo_open_obj(o);
+    for (int i = 0; i < SINGLES; i++) raw_field(o, FIELDS[i].name, k.single[i]);
+    for (int i = 0; i < POOLS; i++) {
+        struct unpack pool = unpack_of(k.pool[i]);
+        jo_key(o, FIELDS[SINGLES + i].name);
+        jo_open_arr(o);
+        while (unpack_more(&pool)) jo_raw(o, unpack_bytes(&pool));
+        jo_close_arr(o);
+    }
+    jo_close_obj(o);
+}
+
+/* ---- claiming ---- */
 
 static bool pool_next(struct keys *k, int pool, struct bytes *out) {
     struct unpack u = unpack_of(k->pool[pool]);

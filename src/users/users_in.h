@@ -26,6 +26,8 @@ void apply_device_put(struct step *s);
 void apply_device_delete(struct step *s);
 void apply_keys_put(struct step *s);
 void apply_keys_claim(struct step *s);
+/* The field "keys" of an open object; nothing when the device has none. */
+void keys_export(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o);
 enum err plan_token(struct request *r, struct plan *p, struct answer *a);
 void finish_token(const struct request *r, struct admit *admit, struct answer *a);
 enum err plan_device_put(struct request *r, struct plan *p, struct answer *a);
