@@ -1,5 +1,5 @@
 #!/bin/sh
-# All tests: units and simulation with the address and undefined-behaviour sanitizers, then scenarios against a server built the same way.
+# All tests: the rules of the house (tool/tidy), units and simulation with the address and undefined-behaviour sanitizers, then scenarios against a server built the same way.
 # The last line is "N passed, N failed".
 cd "$(dirname "$0")/.." || exit 1
 san=build-asan
@@ -12,6 +12,14 @@ failed=0
 count() { # name, status
     if [ "$2" = 0 ]; then passed=$((passed + 1)); echo "ok   $1"; else failed=$((failed + 1)); echo "FAIL $1"; fi
 }
+python3 tool/tidy_test.py >$san/tidy.out 2>&1
+status=$?
+[ $status = 0 ] || tail -40 $san/tidy.out
+count "tool/tidy_test.py" $status
+python3 tool/tidy >$san/tidy.out 2>&1
+status=$?
+[ $status = 0 ] || cat $san/tidy.out
+count "tidy" $status
 for t in $(sh tool/sources tests); do
     name=$(echo "${t#src/}" | tr / _)
     name=${name%.c}
