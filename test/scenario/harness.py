@@ -7,10 +7,11 @@ KITH = os.environ.get("KITH", "build/kith")
 
 
 class Server:
-    def __init__(self, *options):
+    def __init__(self, *options, data=None):
         self.dir = tempfile.mkdtemp(prefix="kith-test-")
-        self.data = os.path.join(self.dir, "data")
+        self.data = data or os.path.join(self.dir, "data")
         self.options = options
+        self.starts = 0
         self.start()
         self.key = subprocess.check_output([KITH, "key", "create", "--data", self.data, "--name", "test", "--app", "demo", "--scope", "all"], text=True).strip()
 
@@ -18,11 +19,9 @@ class Server:
         self.log = open(os.path.join(self.dir, "log"), "a+")
         self.process = subprocess.Popen([KITH, "serve", "--data", self.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *self.options],
                                         stdout=subprocess.DEVNULL, stderr=self.log)
-        seen = self.log.tell()
         for _ in range(400):
-            with open(self.log.name) as f:
-                lines = [l for l in f.read()[0:].splitlines() if '"serving"' in l]
-            if len(lines) > getattr(self, "starts", 0):
+            lines = [l for l in self.said().splitlines() if '"serving"' in l]
+            if len(lines) > self.starts:
                 said = json.loads(lines[-1])
                 self.starts = len(lines)
                 self.http, self.mqtt = said["http"], said["mqtt"]
@@ -30,7 +29,29 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.05)
-        raise AssertionError("the server did not start: " + open(self.log.name).read())
+        raise AssertionError("the server did not start: " + self.said()[-4000:])
+
+    def said(self):
+        """All that it wrote on standard error, over all its starts."""
+        with open(self.log.name, errors="replace") as f:
+            return f.read()
+
+    def fails(self, seconds=30):
+        """Starts and ends by itself with a failure: what it said."""
+        done = subprocess.run([KITH, "serve", "--data", self.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *self.options],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=seconds)
+        assert done.returncode == 1, f"exit status {done.returncode}: {done.stderr[-2000:]}"
+        return done.stderr
+
+    def tool(self, *args):
+        """Runs `kith ARGS`: (exit status, what it said)."""
+        done = subprocess.run([KITH, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+        return done.returncode, done.stdout
+
+    def check(self, data=None):
+        """`kith check` must find nothing wrong."""
+        status, said = self.tool("check", "--data", data or self.data)
+        assert status == 0, "kith check: " + said
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
