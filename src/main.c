@@ -261,7 +261,7 @@ static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
     } else {
         return buf_fmt(why, "'kith key %s' is not known; create, list or revoke ID", what), EXIT_USAGE;
     }
-    if (e == OK) fwrite(out.p, 1, out.n, stdout);
+    if (e == OK && out.n) fwrite(out.p, 1, out.n, stdout);
     buf_done(&out);
     return e == OK ? EXIT_DONE : EXIT_FAILED;
 }
