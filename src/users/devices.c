@@ -74,8 +74,15 @@ bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
 void apply_user_ensure(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    struct profile p;
+    struct device d;
     mailbox_ensure(s, user);
-    if (!device.n || device_ensure(s, user, device)) answer_ok(s->answer, 201);
+    if (device.n && !device_ensure(s, user, device)) return;
+    answer_ok(s->answer, 201);
+    int64_t ended_ms = profile_get(s->cells, s->app, user, &p) ? p.erased_ms : 0;
+    device_get(s->cells, s->app, user, device, &d);
+    if (d.revoked_ms > ended_ms) ended_ms = d.revoked_ms;
+    pack_var(&s->answer->body, (uint64_t)ended_ms); /* for finish_token */
 }
 
 /* ---- tokens ---- */
@@ -101,8 +108,11 @@ enum err plan_token(struct request *r, struct plan *p, struct answer *a) {
 void finish_token(const struct request *r, struct admit *admit, struct answer *a) {
     const struct token_args *t = r->args;
     struct buf token = {0};
-    int64_t expires_ms;
-    if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, r->now_ms, &token, &expires_ms) != OK) {
+    struct unpack ended = unpack_of(buf_view(&a->body));
+    int64_t expires_ms, issued_ms = (int64_t)unpack_var(&ended) + 1; /* what ended the tokens of before, in this millisecond too, does not end this one */
+    if (issued_ms < r->now_ms) issued_ms = r->now_ms;
+    buf_reset(&a->body);
+    if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, issued_ms, &token, &expires_ms) != OK) {
         answer_problem(a, PROBLEM_INTERNAL, "", "the signing secret cannot be written to the data folder");
         return;
     }
