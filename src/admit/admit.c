@@ -14,10 +14,10 @@
 #include "io/io.h"
 
 struct admit {
-    pthread_rwlock_t lock;     /* over now and generation */
+    pthread_rwlock_t lock;     /* over now */
     pthread_mutex_t changing;  /* one change at a time in this process; the file's lock keeps others out */
     struct secrets now;
-    uint64_t generation;       /* of `now`; from 1 */
+    _Atomic uint64_t generation; /* of `now`; from 1; changed under the lock */
     struct cache *cache;
     char *dir, *path, *lock_path;
 };
@@ -317,7 +317,7 @@ static enum err key_check(struct admit *a, const uint8_t hash[HASH_BYTES], struc
         const struct server_key *k = &a->now.keys[i];
         if (!secret_equal(hash, k->hash, HASH_BYTES)) continue;
         if (k->revoked_ms) break;
-        *out = (struct principal){.server = true, .scopes = k->scopes, .app = arena_copy(arena, bytes_str(k->app))};
+        *out = (struct principal){.server = true, .scopes = k->scopes, .app = arena_copy(arena, bytes_str(k->app)), .key = arena_copy(arena, bytes_str(k->id))};
         e = OK;
     }
     pthread_rwlock_unlock(&a->lock);
@@ -328,7 +328,6 @@ static enum err key_check(struct admit *a, const uint8_t hash[HASH_BYTES], struc
 enum err admit_check(struct admit *a, struct bytes credential, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) {
     uint8_t hash[HASH_BYTES];
     struct principal who = {0};
-    int64_t until_ms = 0;
     *out = who;
     if (!credential.n || credential.n > TOKEN_MAX) return buf_str(why, "no credentials, or too long to be one"), REFUSED;
     sha256(credential, hash);
@@ -337,10 +336,20 @@ enum err admit_check(struct admit *a, struct bytes credential, int64_t now_ms, s
     uint64_t generation = a->generation;
     enum err e = OK;
     if (!cache_find(a->cache, hash, generation, now_ms, arena, &who)) {
-        e = token_verify(&a->now, credential, now_ms, arena, &who, &until_ms, why);
-        if (e == OK) cache_add(a->cache, hash, generation, until_ms, &who);
+        e = token_verify(&a->now, credential, now_ms, arena, &who, why);
+        if (e == OK) cache_add(a->cache, hash, generation, &who);
     }
     pthread_rwlock_unlock(&a->lock);
     if (e == OK) *out = who;
     return e;
+}
+
+uint64_t admit_generation(struct admit *a) { return a->generation; }
+
+bool admit_key_holds(struct admit *a, const struct principal *who) {
+    bool holds = false;
+    pthread_rwlock_rdlock(&a->lock);
+    for (size_t i = 0; i < a->now.key_count && !holds; i++) holds = bytes_is(who->key, a->now.keys[i].id) && !a->now.keys[i].revoked_ms;
+    pthread_rwlock_unlock(&a->lock);
+    return holds;
 }

@@ -34,6 +34,11 @@ enum err admit_issuers_replace(struct admit *a, const struct admit_issuer *list,
 /* Server key or token -> principal; views live in the arena. UNAUTHORIZED detail in *why (no secret in it). Verified tokens are cached (bounded, by hash, until exp or reload). */
 enum err admit_check(struct admit *, struct bytes credential, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) must_use;
 
+/* Rises whenever keys, secrets or issuers change. */
+uint64_t admit_generation(struct admit *);
+/* Is the server key of this principal still good? Long connections ask again when the generation has risen. */
+bool admit_key_holds(struct admit *, const struct principal *who);
+
 /* Token bucket for rates. One shard's, not shared. */
 struct admit_rates;
 struct admit_rates *admit_rates_create(double per_second, double burst, size_t keys_max);

@@ -72,11 +72,10 @@ struct cache *cache_create(void);
 void cache_free(struct cache **);
 /* `generation` is of the secrets it was verified under: another one does not find it. */
 bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, int64_t now_ms, struct arena *arena, struct principal *out);
-void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, int64_t until_ms, const struct principal *who);
+void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, const struct principal *who);
 
 /* ---- token.c: JWT (RFC 7519, best practice of RFC 8725) ---- */
 void token_write(const struct signer *s, struct bytes user, struct bytes device, int64_t expires_s, int64_t now_ms, struct buf *out);
-enum err token_verify(const struct secrets *s, struct bytes token, int64_t now_ms, struct arena *arena, struct principal *out, int64_t *out_until_ms,
-                      struct buf *why) must_use;
+enum err token_verify(const struct secrets *s, struct bytes token, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) must_use;
 
 #endif

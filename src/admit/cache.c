@@ -52,6 +52,7 @@ bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t genera
         out->user = arena_copy(arena, bytes_of(t + e->app_n, e->user_n));
         out->device = arena_copy(arena, bytes_of(t + e->app_n + e->user_n, e->device_n));
         out->issued_ms = e->issued_ms;
+        out->until_ms = e->until_ms;
         e->used = ++s->uses;
         found = true;
     }
@@ -59,7 +60,7 @@ bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t genera
     return found;
 }
 
-void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, int64_t until_ms, const struct principal *who) {
+void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, const struct principal *who) {
     struct stripe *s = stripe_of(c, hash);
     pthread_mutex_lock(&s->lock);
     struct cached *set = set_of(s, hash), *e = set;
@@ -68,7 +69,7 @@ void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generat
     memcpy(e->hash, hash, HASH_BYTES);
     e->generation = generation;
     e->used = ++s->uses;
-    e->until_ms = until_ms;
+    e->until_ms = who->until_ms;
     e->issued_ms = who->issued_ms;
     e->app_n = (uint8_t)who->app.n;
     e->user_n = (uint8_t)who->user.n;

@@ -201,8 +201,7 @@ static enum err times_good(const struct token *k, int64_t now_ms, struct buf *wh
     return words ? REFUSED : OK;
 }
 
-enum err token_verify(const struct secrets *s, struct bytes t, int64_t now_ms, struct arena *arena, struct principal *out, int64_t *out_until_ms,
-                      struct buf *why) {
+enum err token_verify(const struct secrets *s, struct bytes t, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) {
     struct token k = {0};
     struct json_reader *r = json_reader_create();
     bool ok = t.n <= TOKEN_MAX && token_split(t, arena, &k) && object_read(r, k.head, head_member, &k, arena) && k.alg != ALG_NONE &&
@@ -219,6 +218,6 @@ enum err token_verify(const struct secrets *s, struct bytes t, int64_t now_ms, s
     }
     out->user = k.user;
     out->device = k.device;
-    *out_until_ms = k.exp_ms;
+    out->until_ms = k.exp_ms;
     return times_good(&k, now_ms, why);
 }

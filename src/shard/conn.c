@@ -232,12 +232,30 @@ static bool http_late(const struct shard *s, const struct conn *c) {
     return s->mono_ms - c->since_ms > o->http_header_timeout_ms + o->http_body_timeout_ms || quiet > o->http_header_timeout_ms;
 }
 
+/* Ends what a key or token opened, when it does not hold any more. */
+static void access_end(struct shard *s, struct conn *c, uint8_t reason, const char *words) {
+    if (c->protocol == PROTO_MQTT) mqtt_end(s, c, reason, words);
+    else conn_close(s, c);
+}
+
+void conn_recheck(struct shard *s) {
+    for (uint32_t i = 0; i < s->conn_count; i++) {
+        struct conn *c = s->conns[i];
+        if (!c || !(c->connected || c->streaming) || !c->who.key.n || admit_key_holds(s->server->admit, &c->who)) continue;
+        access_end(s, c, REASON_NOT_AUTHORIZED, "this server key was revoked");
+    }
+}
+
 void conn_sweep(struct shard *s) {
     enum { CONNECT_MS = 10000, PING_STREAM_MS = 15000 };
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
         int64_t quiet = s->mono_ms - c->last_in_ms;
+        if ((c->connected || c->streaming) && c->who.until_ms && s->now_ms >= c->who.until_ms) {
+            access_end(s, c, REASON_CONNECT_TIME, "this token has expired; connect again with a new one");
+            continue;
+        }
         if (c->protocol == PROTO_HTTP) {
             if (http_late(s, c)) conn_close(s, c);
             else if (c->streaming && (s->mono_ms / 1000) % (PING_STREAM_MS / 1000) == i % 15) {
@@ -247,7 +265,7 @@ void conn_sweep(struct shard *s) {
         } else if (!c->connected) {
             if (s->mono_ms - c->since_ms > CONNECT_MS) conn_close(s, c);
         } else if (c->keep_alive_s && quiet > c->keep_alive_s * 1500) {
-            mqtt_end(s, c, 0x8d, "nothing was heard for one and a half keep-alive times");
+            mqtt_end(s, c, REASON_KEEP_ALIVE, "nothing was heard for one and a half keep-alive times");
         }
     }
 }

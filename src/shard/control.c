@@ -49,8 +49,12 @@ void control_input(struct shard *s, struct conn *c) {
     struct bytes line = bytes_of(c->in.p, (size_t)(end - c->in.p));
     struct buf why = {0};
     if (bytes_is(line, "reload")) {
-        if (admit_reload(s->server->admit, &why) == OK) buf_str(&c->out, "ok\n");
-        else buf_fmt(&c->out, "error %.*s\n", (int)why.n, (const char *)why.p);
+        if (admit_reload(s->server->admit, &why) == OK) {
+            buf_str(&c->out, "ok\n");
+            for (unsigned i = 0; i < s->server->shards; i++) loop_wake(s->server->shard[i].loop); /* connections of a revoked key end now */
+        } else {
+            buf_fmt(&c->out, "error %.*s\n", (int)why.n, (const char *)why.p);
+        }
     } else if (bytes_starts(line, "backup ")) {
         backup_begin(s, c, bytes_of(line.p + 7, line.n - 7));
     } else {

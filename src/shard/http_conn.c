@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "shard/shard_in.h"
+#include "users/users.h"
 
 #define STREAM_TYPE "text/event-stream"
 #define PROBLEM_TYPE "application/problem+json"
@@ -56,8 +57,11 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
     struct request *r = &j->request;
     c->streaming = true;
     c->stream_after = j->stream_after;
+    c->who = r->who;
     c->who.app = arena_copy(&c->who_arena, r->who.app);
     c->who.user = arena_copy(&c->who_arena, r->params[0]);
+    c->who.device = arena_copy(&c->who_arena, r->who.device);
+    c->who.key = arena_copy(&c->who_arena, r->who.key);
     unsigned to = partition_of_user(r->who.app, r->params[0], s->server->partitions) % s->server->shards;
     if (to != s->index) conn_move(s, c, to);
     else http_stream_moved(s, c);
@@ -65,9 +69,15 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
 
 /* On the shard where the user's mailbox is. */
 void http_stream_moved(struct shard *s, struct conn *c) {
+    struct viewer v = {0};
+    if (!c->who.server) users_viewer(engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)), &c->who, &v);
+    if (v.revoked || (c->who.key.n && !admit_key_holds(s->server->admit, &c->who))) { /* since the request was checked */
+        conn_close(s, c);
+        return;
+    }
     http_write_head(&c->out, 200, true, STREAM_TYPE, -1, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
     sse_write_comment(&c->out, BYTES("kith"));
-    struct session_open o = {.app = c->who.app, .user = c->who.user, .device = BYTES("stream"), .kind = SESSION_STREAM, .clean = true,
+    struct session_open o = {.app = c->who.app, .user = c->who.user, .device = c->who.device, .kind = SESSION_STREAM, .clean = true,
                              .after = c->stream_after, .conn = c, .out = &c->out};
     c->session = deliver_open(s->deliver, &o);
     conn_touch(s, c);

@@ -208,12 +208,15 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
     r->who = c->who;
     r->who.app = arena_copy(&j->arena, c->who.app);
     r->who.user = arena_copy(&j->arena, c->who.user);
+    r->who.device = arena_copy(&j->arena, c->who.device);
+    r->who.key = (struct bytes){0};
     r->params[0] = arena_copy(&j->arena, conversation);
     r->now_ms = s->now_ms;
     r->epoch = s->server->epoch;
     r->partitions = s->server->partitions;
     r->has_json = json_parse(s->json, p->payload, &r->json) == OK;
-    if (!r->has_json) answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259)");
+    if (r->who.server && !(r->who.scopes & route->scope)) answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this server key lacks the scope for this; make one with it");
+    else if (!r->has_json) answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259)");
     else if (s->draining) answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; this server is shutting down");
     else if (job_rate(s, j) && route->plan(r, &j->plan, &j->answer) == OK) {
         job_start(s, j);

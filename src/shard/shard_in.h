@@ -13,6 +13,7 @@
 #include "shard/shard.h"
 #include "wire/wire.h"
 
+enum { REASON_NOT_AUTHORIZED = 0x87, REASON_KEEP_ALIVE = 0x8d, REASON_CONNECT_TIME = 0xa0 }; /* of MQTT 5 */
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 enum { SURFACES_MAX = 8 };
 enum { ACKS_MAX = 1024 /* PUBLISHes of one connection under way; announced as receive maximum */ };
@@ -120,6 +121,7 @@ struct shard {
     uint32_t conn_free_count;
     struct conn *dirty;
     bool recovered, draining;
+    uint64_t secrets_seen;        /* generation of keys and secrets that the connections were checked against */
     int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms;
     size_t jobs_out;
     struct conn **read_again;     /* had more input than one turn took */
@@ -174,7 +176,8 @@ void conn_attach(struct shard *s, struct conn *c);   /* a moved one arrives */
 void conn_detach(struct shard *s, struct conn *c);   /* leaves this shard without closing the socket */
 void conn_read_again(struct shard *s, struct conn *c);
 struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation);
-void conn_sweep(struct shard *s);                    /* timeouts */
+void conn_sweep(struct shard *s);                    /* timeouts; tokens that have expired */
+void conn_recheck(struct shard *s);                  /* ends those of keys that were revoked */
 /* http_conn.c */
 void http_input(struct shard *s, struct conn *c);
 void http_answered(struct shard *s, struct conn *c, struct job *j);

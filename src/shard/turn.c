@@ -45,6 +45,11 @@ static void leftovers_take(struct shard *s) {
 }
 
 static void housekeeping(struct shard *s) {
+    uint64_t secrets = admit_generation(s->server->admit);
+    if (secrets != s->secrets_seen) {
+        s->secrets_seen = secrets;
+        conn_recheck(s);
+    }
     if (s->mono_ms - s->last_cursors_ms >= CURSORS_MS) {
         s->last_cursors_ms = s->mono_ms;
         deliver_store_cursors(s->deliver, false);

@@ -117,7 +117,8 @@ struct principal {
     bool server;              /* server key; else a device token */
     uint32_t scopes;          /* of the key; a token has none */
     struct bytes app, user, device; /* user: the token's, or ?user= of a server key; empty otherwise */
-    int64_t issued_ms;        /* of the token */
+    int64_t issued_ms, until_ms; /* of the token; a key holds until it is revoked: 0 */
+    struct bytes key;         /* the server key's id */
 };
 /* What the user's partition says of who asks; filled before plan's query or record runs, when principal.user is set. */
 struct viewer {
