@@ -10,6 +10,7 @@
 #include "wire/wire.h"
 
 #define HEADERS_MAX 64
+#define RESPONSE_MAX (1u << 30) /* bytes of a body that a client takes */
 
 struct span {
     uint32_t at, n;
@@ -19,6 +20,7 @@ struct http_reader {
     struct buf head, body; /* head: URL, then header names and values, one after the other */
     struct span url, names[HEADERS_MAX], values[HEADERS_MAX];
     uint32_t header_count;
+    enum { LINES_BEFORE, LINE_INSIDE, LINE_START, LINE_START_CR, LINES_DONE } line; /* where in the head the next byte is */
     bool in_value, started, complete, head_complete, told_continue;
     int status;
     char *decoded;
@@ -68,44 +70,63 @@ static int on_value(http_parser *p, const char *at, size_t n) {
 static struct bytes at_span(const struct http_reader *r, struct span s) { return bytes_of(r->head.p + s.at, s.n); }
 static bool named(struct bytes v, const char *name) { return v.n == strlen(name) && strncasecmp((const char *)v.p, name, v.n) == 0; }
 
-static int header_take(struct http_reader *r, struct bytes name, struct bytes value, unsigned *hosts, unsigned *lengths, bool *chunked) {
+/* What frames the message, counted while the head is read. */
+struct framing {
+    unsigned hosts, lengths, codings;
+    bool v11;
+};
+
+/* Fields that mean something here and may be there once: who looked at the other one would have understood another request. */
+static int single_take(struct http_reader *r, struct bytes name, struct bytes value) {
     struct http_request *q = &r->request;
     struct {
         const char *name;
         struct bytes *to;
     } const TAKEN[] = {{"authorization", &q->authorization}, {"content-type", &q->content_type}, {"idempotency-key", &q->idempotency_key},
-                       {"last-event-id", &q->last_event_id}, {"origin", &q->origin}, {"accept", &q->accept}};
-    for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++)
-        if (named(name, TAKEN[i].name)) *TAKEN[i].to = value;
-    if (named(name, "host")) {
-        q->host = value;
-        ++*hosts;
+                       {"last-event-id", &q->last_event_id}, {"origin", &q->origin}};
+    for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
+        if (!named(name, TAKEN[i].name)) continue;
+        if (TAKEN[i].to->p) return fail(r, 400);
+        *TAKEN[i].to = value;
     }
-    if (named(name, "content-length")) ++*lengths;
-    if (named(name, "expect")) {
+    return 0;
+}
+
+static int header_take(struct http_reader *r, struct bytes name, struct bytes value, struct framing *f) {
+    if (memchr(name.p, ' ', name.n)) return fail(r, 400); /* the parser lets it pass; "Content-Length : 3" is read in two ways (RFC 9112, 5.1) */
+    if (single_take(r, name, value)) return 1;
+    if (named(name, "accept")) r->request.accept = value;
+    if (named(name, "host")) {
+        r->request.host = value;
+        f->hosts++;
+    }
+    if (named(name, "content-length")) f->lengths++;
+    if (named(name, "expect") && f->v11) { /* 1.0 does not know it (RFC 9110, 10.1.1) */
         if (!named(value, "100-continue")) return fail(r, 417);
-        q->expect_continue = true;
+        r->request.expect_continue = true;
     }
     if (named(name, "transfer-encoding")) {
         if (!named(value, "chunked")) return fail(r, 501);
-        *chunked = true;
+        f->codings++;
     }
     return 0;
 }
 
 static int on_head(http_parser *p) {
     struct http_reader *r = p->data;
-    unsigned hosts = 0, lengths = 0;
-    bool chunked = false;
+    struct framing f = {.v11 = p->http_major == 1 && p->http_minor == 1};
     r->head_complete = true;
     for (uint32_t i = 0; i < r->header_count; i++)
-        if (header_take(r, at_span(r, r->names[i]), at_span(r, r->values[i]), &hosts, &lengths, &chunked)) return -1;
-    bool v11 = p->http_major == 1 && p->http_minor == 1;
+        if (header_take(r, at_span(r, r->names[i]), at_span(r, r->values[i]), &f)) return -1;
     if (p->http_major != 1) return fail(r, 505), -1;
-    if ((v11 && hosts != 1) || hosts > 1 || lengths > 1 || (lengths && chunked)) return fail(r, 400), -1;
-    if (lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX) return fail(r, 413), -1;
+    if ((f.v11 && f.hosts != 1) || f.hosts > 1 || f.lengths > 1 || f.codings > 1 || (f.codings && (f.lengths || !f.v11))) return fail(r, 400), -1;
+    if (f.lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX) return fail(r, 413), -1;
     r->request.keep_alive = http_should_keep_alive(p);
     return 0;
+}
+static int on_chunk(http_parser *p) { /* its length is known, and nothing of it is here yet */
+    struct http_reader *r = p->data;
+    return p->content_length > HTTP_BODY_MAX - r->body.n ? fail(r, 413) : 0;
 }
 static int on_body(http_parser *p, const char *at, size_t n) {
     struct http_reader *r = p->data;
@@ -121,7 +142,7 @@ static int on_complete(http_parser *p) {
 }
 
 static const http_parser_settings SETTINGS = {.on_message_begin = on_begin, .on_url = on_url, .on_header_field = on_field,
-                                              .on_header_value = on_value, .on_headers_complete = on_head, .on_body = on_body,
+                                              .on_header_value = on_value, .on_headers_complete = on_head, .on_body = on_body, .on_chunk_header = on_chunk,
                                               .on_message_complete = on_complete};
 
 struct http_reader *http_reader_create(void) {
@@ -201,21 +222,48 @@ static bool target_query(struct http_request *q, const uint8_t *p, const uint8_t
     return true;
 }
 
+/* "http://authority" before a path: the authority is the host, whatever the header says (RFC 9112, 3.2.2). */
+static bool target_authority(struct http_request *q, const uint8_t **p, const uint8_t *end) {
+    size_t n = (size_t)(end - *p), scheme = n > 7 && strncasecmp((const char *)*p, "http://", 7) == 0 ? 7 : n > 8 && strncasecmp((const char *)*p, "https://", 8) == 0 ? 8 : 0;
+    if (!scheme) return true;
+    const uint8_t *from = *p + scheme;
+    for (*p = from; *p < end && **p != '/' && **p != '?' && **p != '#';) ++*p;
+    q->host = bytes_of(from, (size_t)(*p - from));
+    return q->host.n && !memchr(from, '@', q->host.n);
+}
+
 static bool target_read(struct http_reader *r) {
     struct http_request *q = &r->request;
     struct bytes url = at_span(r, r->url);
     const uint8_t *p = url.p, *end = url.p + url.n;
     r->decoded = must_alloc(url.n + 1);
     char *w = r->decoded;
-    if (!target_path(q, &p, end, &w)) return false;
+    if (!target_authority(q, &p, end)) return false;
+    if (p > url.p && (p == end || *p != '/')) q->segments[q->segment_count++] = (struct bytes){0}; /* "http://h" is "http://h/" */
+    else if (!target_path(q, &p, end, &w)) return false;
     const uint8_t *stop = memchr(p, '#', (size_t)(end - p));
     if (p < end && *p == '?') return target_query(q, p + 1, stop ? stop : end, &w);
     return true;
 }
 
+/* How many bytes there are before a folded line of the head; all, when there is none. The parser would join it to the line before (RFC 9112, 5.2). */
+static size_t before_fold(struct http_reader *r, struct bytes in) {
+    for (size_t i = 0; i < in.n && r->line != LINES_DONE; i++) {
+        uint8_t c = in.p[i];
+        bool end = c == '\n', first = r->line == LINE_START;
+        if (first && (c == ' ' || c == '\t')) return i;
+        if (r->line == LINES_BEFORE) r->line = end || c == '\r' ? LINES_BEFORE : LINE_INSIDE;
+        else if (end) r->line = r->line == LINE_INSIDE ? LINE_START : LINES_DONE;
+        else r->line = first && c == '\r' ? LINE_START_CR : LINE_INSIDE;
+    }
+    return in.n;
+}
+
 enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const struct http_request **out, bool *wants_continue) {
     *wants_continue = false;
     *out = &r->request;
+    bool folded = (*used = before_fold(r, in)) < in.n;
+    in.n = *used;
     size_t n = http_parser_execute(&r->parser, &SETTINGS, (const char *)in.p, in.n);
     *used = n;
     enum http_errno e = HTTP_PARSER_ERRNO(&r->parser);
@@ -228,6 +276,7 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const s
         r->request.status = 400;
         return MALFORMED;
     }
+    if (folded) fail(r, 400);
     if (e != HPE_OK || r->status) {
         r->request.status = r->status ? r->status : e == HPE_INVALID_METHOD ? 501 : e == HPE_HEADER_OVERFLOW ? 431 : 400;
         return MALFORMED;
@@ -267,15 +316,24 @@ static bool header_value(struct bytes head, const char *name, struct bytes *out)
     return false;
 }
 
+static bool length_read(struct bytes v, size_t *out) {
+    *out = 0;
+    for (size_t i = 0; i < v.n; i++) {
+        if (v.p[i] < '0' || v.p[i] > '9' || *out > RESPONSE_MAX) return false;
+        *out = *out * 10 + (v.p[i] - '0');
+    }
+    return v.n && *out <= RESPONSE_MAX;
+}
+
 enum err http_read_response(struct bytes in, int *out_status, struct bytes *out_body, size_t *used) {
-    const uint8_t *end = memmem(in.p, in.n, "\r\n\r\n", 4);
+    const uint8_t *end = in.n ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
     if (!end) return in.n > HTTP_HEAD_MAX ? MALFORMED : AGAIN;
-    size_t head = (size_t)(end - in.p) + 4, length = 0;
-    if (!bytes_starts(in, "HTTP/1.1 ") || in.n < 13) return MALFORMED;
-    *out_status = (in.p[9] - '0') * 100 + (in.p[10] - '0') * 10 + (in.p[11] - '0');
+    size_t head = (size_t)(end - in.p) + 4, length = 0, status;
     struct bytes v;
-    if (header_value(bytes_of(in.p, head), "content-length", &v)) length = strtoul((const char *)v.p, NULL, 10);
+    if (!bytes_starts(in, "HTTP/1.1 ") || in.n < 13 || !length_read(bytes_of(in.p + 9, 3), &status)) return MALFORMED;
+    if (header_value(bytes_of(in.p, head), "content-length", &v) && !length_read(v, &length)) return MALFORMED;
     if (in.n < head + length) return AGAIN;
+    *out_status = (int)status;
     *out_body = bytes_of(in.p + head, length);
     *used = head + length;
     return OK;

@@ -10,6 +10,8 @@ static void escape(struct buf *b, uint8_t c) {
     switch (c) {
     case '"': buf_str(b, "\\\""); return;
     case '\\': buf_str(b, "\\\\"); return;
+    case '\b': buf_str(b, "\\b"); return;
+    case '\f': buf_str(b, "\\f"); return;
     case '\n': buf_str(b, "\\n"); return;
     case '\r': buf_str(b, "\\r"); return;
     case '\t': buf_str(b, "\\t"); return;
@@ -98,6 +100,8 @@ void jo_time(struct json_out *o, int64_t ms) {
 }
 
 /* ---- schemas ---- */
+#define FIELD_SHOWN_MAX 60 /* bytes of a name of the client's that a fault shows */
+
 struct reading {
     const struct json_field *fields;
     size_t n;
@@ -114,7 +118,9 @@ static const char *kind_words(uint8_t k) {
 static bool fault_at(struct reading *r, enum err e, int kind, struct bytes field, const char *words) {
     r->err = e;
     r->fault->kind = (unsigned)kind;
-    snprintf(r->fault->field, sizeof r->fault->field, "%.*s", (int)(field.n > 60 ? 60 : field.n), field.n ? (const char *)field.p : "");
+    if (field.n > FIELD_SHOWN_MAX) field.n = FIELD_SHOWN_MAX;
+    while (field.n && !utf8_valid(field)) field.n--; /* no half character */
+    snprintf(r->fault->field, sizeof r->fault->field, "%.*s", (int)field.n, field.n ? (const char *)field.p : "");
     snprintf(r->fault->words, sizeof r->fault->words, "%s", words);
     return false;
 }
@@ -182,30 +188,27 @@ enum err json_read_object(struct json object, const struct json_field *fields, s
 }
 
 /* ---- Server-Sent Events ---- */
-void sse_write_event(struct buf *b, struct bytes id, struct bytes event, struct bytes data) {
-    if (id.n) {
-        buf_str(b, "id: ");
-        buf_bytes(b, id);
-        buf_char(b, '\n');
-    }
-    if (event.n) {
-        buf_str(b, "event: ");
-        buf_bytes(b, event);
-        buf_char(b, '\n');
-    }
+/* `text` as lines that begin with `prefix`; \n, \r and \r\n each end a line for the reader, so each begins a new one here. */
+static void sse_lines(struct buf *b, const char *prefix, struct bytes text) {
     size_t from = 0;
-    for (size_t i = 0; i <= data.n; i++) {
-        if (i < data.n && data.p[i] != '\n') continue;
-        buf_str(b, "data: ");
-        if (i > from) buf_add(b, data.p + from, i - from);
+    for (size_t i = 0; i <= text.n; i++) {
+        if (i < text.n && text.p[i] != '\n' && text.p[i] != '\r') continue;
+        buf_str(b, prefix);
+        if (i > from) buf_add(b, text.p + from, i - from);
         buf_char(b, '\n');
+        if (i + 1 < text.n && text.p[i] == '\r' && text.p[i + 1] == '\n') i++;
         from = i + 1;
     }
+}
+
+void sse_write_event(struct buf *b, struct bytes id, struct bytes event, struct bytes data) {
+    if (id.n) sse_lines(b, "id: ", id);
+    if (event.n) sse_lines(b, "event: ", event);
+    sse_lines(b, "data: ", data);
     buf_char(b, '\n');
 }
 
 void sse_write_comment(struct buf *b, struct bytes text) {
-    buf_str(b, ": ");
-    buf_bytes(b, text);
-    buf_str(b, "\n\n");
+    sse_lines(b, ": ", text);
+    buf_char(b, '\n');
 }

@@ -14,6 +14,8 @@ extern "C" {
 using simdjson::dom::element;
 using simdjson::dom::element_type;
 
+static const size_t REFUSED_DEPTH = 65; /* the library takes what is less deep than it is told */
+
 struct json_reader {
     simdjson::dom::parser parser;
     json_reader() : parser(2u << 20) {}
@@ -46,7 +48,7 @@ extern "C" void json_reader_free(struct json_reader **r) {
 
 extern "C" enum err json_parse(struct json_reader *r, struct bytes text, struct json *o) {
     if (!text.n) return MALFORMED;
-    if (r->parser.max_depth() != 64 && r->parser.allocate(64u << 10, 64)) return NOMEM;
+    if (r->parser.max_depth() != REFUSED_DEPTH && r->parser.allocate(64u << 10, REFUSED_DEPTH)) return NOMEM;
     element e;
     if (r->parser.parse(text.p, text.n, true).get(e)) return MALFORMED;
     *o = out(e);
