@@ -2,7 +2,8 @@
  *
  * conversation -> each member partition
  *   COPY_JOIN     varbytes conv, u8 type, varbytes user, u8 role, varbytes peer (direct: the other; else empty), var joined_seq (last seq before joining),
- *                 u8 history_all, var member_count, varbytes name, varbytes metadata(raw JSON), varbytes by (who added; empty: server)
+ *                 u8 history_all, var member_count, varbytes name, varbytes metadata(raw JSON), varbytes by (who added; empty: server),
+ *                 [varbytes message: the newest, or nothing; when the partition had no member till now]
  *   COPY_LEAVE    varbytes conv, varbytes user, var last_seq, var member_count
  *   COPY_META     varbytes conv, var member_count, varbytes name, varbytes metadata           (once a partition)
  *   COPY_MESSAGE  varbytes conv, u8 type, var member_count, varbytes message, var n, n x varbytes user   (direct: the members living there; shared: n = 0)

@@ -11,6 +11,8 @@ struct conv { /* 'A' app conv; stored as it is */
     uint64_t seq; /* last given */
     int64_t created_ms, disappear_ms;
     uint32_t id_tail, id_flushes; /* idindex.c */
+    uint32_t slots, first_chunk;  /* roster.c: slots ever given; chunks before this one are empty */
+    uint32_t owners, reserved_too;
 };
 struct member { /* 'P' app conv user; stored as it is */
     uint8_t role, blocks; /* blocks: the peer, in direct conversations */
@@ -23,10 +25,16 @@ bool conv_get(struct cells *c, struct bytes app, struct bytes conv, struct conv 
 void conv_set(struct step *s, struct bytes conv, const struct conv *v);
 bool member_get(struct cells *c, struct bytes app, struct bytes conv, struct bytes user, struct member *out);
 void member_set(struct step *s, struct bytes conv, struct bytes user, const struct member *m);
-/* Members in slot order; fn false stops. */
+/* ---- roster.c ---- */
+/* Members, who joined first at first; fn false stops. */
 void members_each(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, bool (*fn)(void *, struct bytes user), void *arg);
+/* Newest first, those whose slot is below (0: all); fn may not edit. */
+void members_newest(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, uint64_t below, bool (*fn)(void *, uint64_t slot, struct bytes user),
+                    void *arg);
+/* These change *v; the caller stores it. The first of a conversation owns it; when its last owner goes, who has been in it for longest does. */
 void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role, struct bytes peer, struct bytes by);
 void member_drop(struct step *s, struct bytes conv, struct conv *v, struct bytes user);
+void member_role_set(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m, uint8_t role);
 /* Sends a relay to each partition that has members; direct ones get the list of theirs appended to the body. */
 void conv_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body);
 void conv_meta_relay(struct step *s, struct bytes conv, const struct conv *v);
@@ -41,6 +49,7 @@ void message_replace(struct step *s, struct bytes conv, const struct conv *v, co
 uint64_t message_seq_of(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id);
 /* Takes the user's reactions from the message and tells the members. */
 void reactions_forget(struct step *s, struct bytes conv, const struct conv *v, struct message *m, struct bytes user);
+void reactions_clear(struct step *s, struct bytes conv, uint64_t seq); /* who reacted to a message that is gone */
 void message_answer(struct step *s, struct bytes conv, const struct message *m, int status);
 
 void idindex_add(struct step *s, struct bytes conv, struct conv *v, struct bytes id, uint64_t seq);

@@ -1,9 +1,8 @@
-/* chat, conversation side: conversations and their members. Apply decides who may; plans only check shapes. SPDX-License-Identifier: Apache-2.0 */
+/* chat, conversation side: conversations, their names and options, and what is told to the partitions of their members (roster.c has the list of them). Apply decides who may; plans only check shapes. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/conv_in.h"
 
-#define CHUNK 256u
 #define NAME_MAX 256u
 #define METADATA_MAX 16384u
 #define META_EACH_JOIN_MAX 1024u /* members up to which every join is told to all partitions */
@@ -35,47 +34,6 @@ void conv_set(struct step *s, struct bytes conv, const struct conv *v) {
     struct cell *cell = cell2(s->cells, 'A', s->app, conv);
     if (cell->size == sizeof *v) memcpy(cells_edit(s->cells, cell), v, sizeof *v);
     else cells_put(s->cells, cell, bytes_of(v, sizeof *v));
-}
-
-static struct cell *member_cell(struct cells *c, struct bytes app, struct bytes conv, struct bytes user) {
-    uint8_t room[300];
-    return cells_get(c, key3(room, 'P', app, conv, user));
-}
-bool member_get(struct cells *c, struct bytes app, struct bytes conv, struct bytes user, struct member *out) {
-    struct cell *cell = member_cell(c, app, conv, user);
-    if (cell->size != sizeof *out) return false;
-    memcpy(out, cell->data, sizeof *out);
-    return true;
-}
-void member_set(struct step *s, struct bytes conv, struct bytes user, const struct member *m) {
-    struct cell *cell = member_cell(s->cells, s->app, conv, user);
-    if (cell->size == sizeof *m) memcpy(cells_edit(s->cells, cell), m, sizeof *m);
-    else cells_put(s->cells, cell, bytes_of(m, sizeof *m));
-}
-
-static struct cell *chunk_cell(struct cells *c, struct bytes app, struct bytes conv, uint64_t chunk) {
-    uint8_t room[300];
-    return cells_get(c, key2n(room, 'p', app, conv, chunk));
-}
-
-void members_each(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, bool (*fn)(void *, struct bytes), void *arg) {
-    for (uint64_t chunk = 0; chunk * CHUNK < v->member_count; chunk++) {
-        struct unpack u = unpack_of(view_of(chunk_cell(c, app, conv, chunk)));
-        while (unpack_more(&u))
-            if (!fn(arg, unpack_bytes(&u))) return;
-    }
-}
-
-/* ---- how many members live where ---- */
-static void partition_count(struct step *s, struct bytes conv, struct bytes user, int by) {
-    struct cell *cell = cell2(s->cells, 'Q', s->app, conv);
-    size_t n = s->partitions * 4u;
-    if (cell->size != n) cells_put(s->cells, cell, bytes_of(arena_zero(s->arena, n), n));
-    uint8_t *at = cells_edit(s->cells, cell) + 4u * partition_of_user(s->app, user, s->partitions);
-    uint32_t count;
-    memcpy(&count, at, 4);
-    count = (uint32_t)((int)count + by);
-    memcpy(at, &count, 4);
 }
 
 /* The two of a direct conversation, or the one that is left. */
@@ -148,102 +106,7 @@ void conv_meta_relay(struct step *s, struct bytes conv, const struct conv *v) {
     buf_done(&b);
 }
 
-/* ---- joining and leaving ---- */
-void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role, struct bytes peer, struct bytes by) {
-    struct member m = {.role = role, .slot = v->member_count, .joined_seq = v->seq, .delivered = v->seq, .read = v->seq, .joined_ms = s->time_ms};
-    member_set(s, conv, user, &m);
-    struct buf b = {0};
-    pack_bytes(&b, user);
-    cells_append(s->cells, chunk_cell(s->cells, s->app, conv, v->member_count / CHUNK), buf_view(&b));
-    v->member_count++;
-    partition_count(s, conv, user, 1);
-    struct bytes metadata, name = conv_name(s->cells, s->app, conv, &metadata);
-    buf_reset(&b);
-    pack_bytes(&b, conv);
-    pack_u8(&b, v->type);
-    pack_bytes(&b, user);
-    pack_u8(&b, role);
-    pack_bytes(&b, peer);
-    pack_var(&b, v->seq);
-    pack_u8(&b, v->history_all);
-    pack_var(&b, v->member_count);
-    pack_bytes(&b, name);
-    pack_bytes(&b, metadata);
-    pack_bytes(&b, by);
-    step_relay(s, partition_of_user(s->app, user, s->partitions), KIND_COPY_JOIN, buf_view(&b));
-    buf_done(&b);
-}
-
-static struct bytes nth_member(const struct cell *chunk, uint32_t n, uint32_t *at, uint32_t *size) {
-    struct unpack u = unpack_of(view_of(chunk));
-    struct bytes id = {0};
-    for (uint32_t i = 0; i <= n; i++) {
-        *at = (uint32_t)(u.p - chunk->data);
-        id = unpack_bytes(&u);
-    }
-    check(!u.bad);
-    *size = (uint32_t)(u.p - chunk->data) - *at;
-    return id;
-}
-
-/* The last member takes the slot of the one who leaves. */
-static void slot_free(struct step *s, struct bytes conv, struct conv *v, uint32_t slot) {
-    uint32_t last = v->member_count - 1, at, size;
-    struct cell *end = chunk_cell(s->cells, s->app, conv, last / CHUNK), *chunk = chunk_cell(s->cells, s->app, conv, slot / CHUNK);
-    struct bytes moved = arena_copy(s->arena, nth_member(end, last % CHUNK, &at, &size));
-    cells_splice(s->cells, end, at, size, (struct bytes){0});
-    v->member_count--;
-    if (slot == last) return;
-    struct buf b = {0};
-    pack_bytes(&b, moved);
-    nth_member(chunk, slot % CHUNK, &at, &size);
-    cells_splice(s->cells, chunk, at, size, buf_view(&b));
-    buf_done(&b);
-    struct member m;
-    check(member_get(s->cells, s->app, conv, moved, &m));
-    m.slot = slot;
-    member_set(s, conv, moved, &m);
-}
-
-struct oldest {
-    struct step *s;
-    struct bytes conv, user;
-    struct member m;
-    bool owner;
-};
-static bool oldest_of(void *arg, struct bytes user) {
-    struct oldest *o = arg;
-    struct member m;
-    if (!member_get(o->s->cells, o->s->app, o->conv, user, &m)) return true;
-    if (m.role == ROLE_OWNER) o->owner = true;
-    if (!o->user.n || m.joined_ms < o->m.joined_ms) {
-        o->user = arena_copy(o->s->arena, user);
-        o->m = m;
-    }
-    return !o->owner;
-}
-
-void member_drop(struct step *s, struct bytes conv, struct conv *v, struct bytes user) {
-    struct member m;
-    if (!member_get(s->cells, s->app, conv, user, &m)) return;
-    cells_put(s->cells, member_cell(s->cells, s->app, conv, user), (struct bytes){0});
-    slot_free(s, conv, v, m.slot);
-    partition_count(s, conv, user, -1);
-    struct buf b = {0};
-    pack_bytes(&b, conv);
-    pack_bytes(&b, user);
-    pack_var(&b, v->seq);
-    pack_var(&b, v->member_count);
-    step_relay(s, partition_of_user(s->app, user, s->partitions), KIND_COPY_LEAVE, buf_view(&b));
-    buf_done(&b);
-    if (m.role != ROLE_OWNER || !v->member_count) return;
-    struct oldest o = {.s = s, .conv = conv};
-    members_each(s->cells, s->app, conv, v, oldest_of, &o);
-    if (o.owner || !o.user.n) return;
-    o.m.role = ROLE_OWNER; /* a conversation is not left without one */
-    member_set(s, conv, o.user, &o.m);
-}
-
+/* ---- who acts, who looks ---- */
 bool actor_in(struct step *s, struct bytes conv, const struct conv *v, struct bytes by, struct member *out) {
     *out = (struct member){.role = ROLE_OWNER};
     if (!v) {
@@ -396,11 +259,10 @@ static bool put_allowed(struct step *s, const struct conv_put *p, const struct c
     return false;
 }
 
-static void members_join(struct step *s, const struct conv_put *p, struct conv *v, const struct bytes *fresh, uint64_t n, bool made) {
+static void members_join(struct step *s, const struct conv_put *p, struct conv *v, const struct bytes *fresh, uint64_t n) {
     for (uint64_t i = 0; i < n; i++) {
         struct bytes peer = v->type == CONV_DIRECT ? fresh[1 - i] : (struct bytes){0};
-        bool owner = made && v->type != CONV_DIRECT && i == 0;
-        member_add(s, p->conv, v, fresh[i], owner ? ROLE_OWNER : ROLE_MEMBER, peer, p->by);
+        member_add(s, p->conv, v, fresh[i], ROLE_MEMBER, peer, p->by);
     }
 }
 
@@ -416,7 +278,7 @@ void apply_conv_put(struct step *s) {
     if (p.set & PUT_DISAPPEAR) v.disappear_ms = p.disappear_ms;
     if (p.set & PUT_HISTORY) v.history_all = p.history_all;
     if (p.set & (PUT_NAME | PUT_METADATA)) name_store(s, &p);
-    members_join(s, &p, &v, fresh, n, made);
+    members_join(s, &p, &v, fresh, n);
     conv_set(s, p.conv, &v);
     bool told = (p.set & (PUT_NAME | PUT_METADATA)) || (n && v.member_count <= META_EACH_JOIN_MAX);
     if (!made && told) conv_meta_relay(s, p.conv, &v);
@@ -525,9 +387,11 @@ void apply_member_put(struct step *s) {
         answer_problem(s->answer, PROBLEM_FORBIDDEN, "", "your role in this conversation does not allow it");
     } else if (!is && v.type == CONV_GROUP && v.member_count >= GROUP_MEMBERS_MAX) {
         answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "a group has at most %d members; make a channel", GROUP_MEMBERS_MAX);
+    } else if (is && m.role == ROLE_OWNER && role && role != ROLE_OWNER && v.owners == 1) {
+        answer_problem(s->answer, PROBLEM_CONFLICT, "role", "'%.*s' is its only owner; make another one first", (int)user.n, (const char *)user.p);
     } else if (is) {
-        if (role) m.role = role;
-        member_set(s, conv, user, &m);
+        if (role) member_role_set(s, conv, &v, user, &m, role);
+        conv_set(s, conv, &v);
         answer_ok(s->answer, 200);
     } else {
         member_add(s, conv, &v, user, role ? role : ROLE_MEMBER, (struct bytes){0}, by);
@@ -545,8 +409,8 @@ void apply_member_delete(struct step *s) {
     struct conv v;
     struct member actor, m;
     bool there = conv_get(s->cells, s->app, conv, &v);
-    if (by.n && there && bytes_eq(by, user) && !member_get(s->cells, s->app, conv, by, &m)) {
-        answer_ok(s->answer, 204); /* left already */
+    if (by.n && bytes_eq(by, user) && !(there && member_get(s->cells, s->app, conv, by, &m))) {
+        answer_ok(s->answer, 204); /* left already, or never in it: whether it exists is not theirs to learn */
         return;
     }
     if (!actor_in(s, conv, there ? &v : NULL, by, &actor)) return;
@@ -597,16 +461,15 @@ bool offset_page_read(struct request *r, struct answer *a) {
 struct listing {
     struct query *q;
     struct json_out o;
-    uint64_t at, from, limit;
+    uint64_t limit, last; /* slot of the last one shown */
     bool more;
 };
-static bool list_member(void *arg, struct bytes user) {
+static bool list_member(void *arg, uint64_t slot, struct bytes user) {
     struct listing *l = arg;
     const struct request *r = l->q->request;
     struct member m;
-    if (l->at++ < l->from) return true;
-    if (l->at > l->from + l->limit) return !(l->more = true);
-    if (!member_get(l->q->cells, r->who.app, r->params[0], user, &m)) return true;
+    check(member_get(l->q->cells, r->who.app, r->params[0], user, &m));
+    if (!l->limit--) return !(l->more = true);
     jo_open_obj(&l->o);
     jo_key(&l->o, "user");
     jo_str(&l->o, user);
@@ -615,25 +478,25 @@ static bool list_member(void *arg, struct bytes user) {
     jo_key(&l->o, "joined_at");
     jo_time(&l->o, m.joined_ms);
     jo_close_obj(&l->o);
+    l->last = slot;
     return true;
 }
 
+/* Newest first. The cursor is the slot behind which to go on, plus one: 0 begins. */
 static void query_members(struct query *q) {
     const struct request *r = q->request;
     const struct offset_page *page = r->args;
     struct conv v;
     struct member m;
-    struct listing l = {.q = q, .o = {&q->answer->body, false}};
+    struct listing l = {.q = q, .o = {&q->answer->body, false}, .limit = page->limit};
     if (!viewer_in(q, r->params[0], &m, &v)) return;
-    l.from = page->from;
-    l.limit = page->limit;
     answer_ok(q->answer, 200);
     buf_str(&q->answer->body, "{\"items\":[");
-    members_each(q->cells, r->who.app, r->params[0], &v, list_member, &l);
+    if (page->from != 1) members_newest(q->cells, r->who.app, r->params[0], &v, page->from ? page->from - 1 : 0, list_member, &l);
     buf_str(&q->answer->body, "],\"next\":");
     if (l.more) {
         buf_char(&q->answer->body, '"');
-        cursor_format(&q->answer->body, r->epoch, l.from + l.limit);
+        cursor_format(&q->answer->body, r->epoch, l.last + 1);
         buf_str(&q->answer->body, "\"}");
     } else {
         buf_str(&q->answer->body, "null}");
@@ -669,6 +532,7 @@ static void sender_blank(struct step *s, struct bytes conv, const struct conv *v
         }
         m.deleted_ms = s->time_ms;
         m.body = m.data = m.media = m.mentions = m.reactions = m.ciphertexts = m.reply_to = (struct bytes){0};
+        reactions_clear(s, conv, seq);
         message_replace(s, conv, NULL, &m, EVENT_DELETED);
     }
 }

@@ -35,7 +35,7 @@ static void block_told(struct step *s, struct bytes conv, struct bytes user, boo
 }
 
 struct join {
-    struct bytes conv, user, name, metadata;
+    struct bytes conv, user, name, metadata, newest;
     struct place place;
     uint64_t member_count;
 };
@@ -51,7 +51,20 @@ static void join_read(struct bytes body, struct join *j) {
     j->member_count = unpack_var(&u);
     j->name = unpack_bytes(&u);
     j->metadata = unpack_bytes(&u);
+    unpack_bytes(&u); /* who added them */
+    if (unpack_more(&u)) j->newest = unpack_bytes(&u);
     check(!u.bad);
+}
+
+/* The message that the conversation stands at: nobody here was in it when it came. */
+static void copy_newest(struct step *s, const struct join *j, struct copy *c) {
+    struct message m, old;
+    check(message_decode(j->newest, &m) == OK);
+    if (copy_message(s->cells, s->app, j->conv, m.seq, &old)) return;
+    copy_append(s, j->conv, m.seq, j->newest);
+    if (m.seq < c->first_seq) c->first_seq = m.seq;
+    c->last_seq = m.seq;
+    c->last_ms = m.created_ms;
 }
 
 static void copy_joined(struct step *s, const struct join *j) {
@@ -60,6 +73,7 @@ static void copy_joined(struct step *s, const struct join *j) {
     if (!copy_get(s->cells, s->app, j->conv, &c))
         c = (struct copy){.type = p->type, .last_seq = p->joined_seq, .first_seq = p->joined_seq + 1, .last_ms = s->time_ms};
     c.member_count = (uint32_t)j->member_count;
+    if (j->newest.n) copy_newest(s, j, &c);
     if (!p->history_all && p->joined_seq > c.newest_join) c.newest_join = p->joined_seq;
     copy_set(s, j->conv, &c);
     copy_name_set(s, j->conv, j->name, j->metadata);

@@ -21,6 +21,15 @@ static struct cell *replies_cell(struct cells *c, struct bytes app, struct bytes
     return cells_get(c, key2n(room, 'T', app, conv, seq));
 }
 
+static struct cell *reactions_cell(struct step *s, struct bytes conv, uint64_t seq) {
+    uint8_t room[300];
+    return cells_get(s->cells, key2n(room, 'R', s->app, conv, seq));
+}
+void reactions_clear(struct step *s, struct bytes conv, uint64_t seq) { cells_put(s->cells, reactions_cell(s, conv, seq), (struct bytes){0}); }
+
+/* First seq that a member sees: a server key (joined_seq 0) and `history: all` see everything. */
+static uint64_t first_seen(const struct conv *v, const struct member *m) { return v->history_all ? 1 : m->joined_seq + 1; }
+
 bool message_get(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out) {
     struct cell *cell = block_cell(c, app, conv, seq);
     uint32_t at, size;
@@ -105,22 +114,27 @@ static bool peer_blocks(void *arg, struct bytes user) {
     return true;
 }
 
-static bool may_send(struct step *s, const struct sending *p, const struct conv *v, bool there) {
-    struct answer *a = s->answer;
-    struct member m;
-    if (!there || !member_get(s->cells, s->app, p->conv, p->m.from, &m)) {
-        if (there && !p->by.n) answer_problem(a, PROBLEM_NOT_A_MEMBER, "from", "'%.*s' is not in this conversation; add them first", (int)p->m.from.n, (const char *)p->m.from.p);
-        else answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)p->conv.n, (const char *)p->conv.p);
+/* In a direct conversation: the other may block this one. Answers then. */
+static bool is_blocked(struct step *s, struct bytes conv, const struct conv *v, struct bytes from) {
+    struct peer w = {s, conv, from, false};
+    if (v->type == CONV_DIRECT) members_each(s->cells, s->app, conv, v, peer_blocks, &w);
+    if (w.blocks) answer_problem(s->answer, PROBLEM_BLOCKED, "", "the recipient does not take messages from '%.*s'", (int)from.n, (const char *)from.p);
+    return w.blocks;
+}
+
+static bool sender_in(struct step *s, const struct sending *p, bool there, struct member *out) {
+    if (there && member_get(s->cells, s->app, p->conv, p->m.from, out)) return true;
+    if (there && !p->by.n) answer_problem(s->answer, PROBLEM_NOT_A_MEMBER, "from", "'%.*s' is not in this conversation; add them first", (int)p->m.from.n, (const char *)p->m.from.p);
+    else answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)p->conv.n, (const char *)p->conv.p);
+    return false;
+}
+
+static bool may_send(struct step *s, const struct sending *p, const struct conv *v, const struct member *sender) {
+    if (v->type == CONV_CHANNEL && p->by.n && sender->role < ROLE_ADMIN) {
+        answer_problem(s->answer, PROBLEM_FORBIDDEN, "", "in a channel its admins and owners write");
         return false;
     }
-    if (v->type == CONV_CHANNEL && p->by.n && m.role < ROLE_ADMIN) {
-        answer_problem(a, PROBLEM_FORBIDDEN, "", "in a channel its admins and owners write");
-        return false;
-    }
-    struct peer w = {s, p->conv, p->m.from, false};
-    if (v->type == CONV_DIRECT) members_each(s->cells, s->app, p->conv, v, peer_blocks, &w);
-    if (w.blocks) answer_problem(a, PROBLEM_BLOCKED, "", "the recipient does not take messages from '%.*s'", (int)p->m.from.n, (const char *)p->m.from.p);
-    return !w.blocks;
+    return !is_blocked(s, p->conv, v, p->m.from);
 }
 
 /* true: it was sent before; the answer is given. */
@@ -133,10 +147,10 @@ static bool sent_before(struct step *s, const struct sending *p, const struct co
     return true;
 }
 
-static bool thread_note(struct step *s, const struct sending *p, const struct conv *v) {
+static bool thread_note(struct step *s, const struct sending *p, const struct conv *v, const struct member *sender) {
     if (!p->m.reply_to.n) return true;
     uint64_t to = message_seq_of(s->cells, s->app, p->conv, v, p->m.reply_to);
-    if (!to) {
+    if (!to || (p->by.n && to < first_seen(v, sender))) {
         answer_problem(s->answer, PROBLEM_INVALID_VALUE, "reply_to", "there is no message '%.*s' here", (int)p->m.reply_to.n, (const char *)p->m.reply_to.p);
         return false;
     }
@@ -147,13 +161,14 @@ static bool thread_note(struct step *s, const struct sending *p, const struct co
 void apply_message(struct step *s) {
     struct sending p = {0};
     struct conv v = {0};
+    struct member sender;
     sending_read(s, &p);
     bool there = conv_get(s->cells, s->app, p.conv, &v);
-    if (!may_send(s, &p, &v, there) || sent_before(s, &p, &v)) return;
+    if (!sender_in(s, &p, there, &sender) || sent_before(s, &p, &v) || !may_send(s, &p, &v, &sender)) return;
     p.m.seq = v.seq + 1; /* as it will be, for the thread */
     p.m.created_ms = s->time_ms;
     if (v.disappear_ms) p.m.expires_ms = s->time_ms + v.disappear_ms;
-    if (!thread_note(s, &p, &v)) return;
+    if (!thread_note(s, &p, &v, &sender)) return;
     v.seq += s->planted == BUG_SEQ_GAP && v.seq == 3 ? 2 : 1;
     p.m.seq = v.seq;
     struct buf id = {0};
@@ -272,7 +287,7 @@ static void target_plan(struct request *r, struct plan *p, uint8_t kind) {
     p->partition = conv_partition(r);
     p->kind = kind;
     pack_bytes(&p->body, r->params[0]);
-    pack_bytes(&p->body, r->who.server ? (struct bytes){0} : r->who.user);
+    pack_bytes(&p->body, r->who.user); /* a server key that acts for a user may what that user may */
     pack_bytes(&p->body, r->params[1]);
 }
 
@@ -284,7 +299,7 @@ static bool target(struct step *s, struct unpack *u, struct bytes *conv, struct 
     bool there = conv_get(s->cells, s->app, *conv, v);
     if (!actor_in(s, *conv, there ? v : NULL, *by, actor)) return false;
     uint64_t seq = message_seq_of(s->cells, s->app, *conv, v, id);
-    if (seq && message_get(s->cells, s->app, *conv, seq, m)) {
+    if (seq >= first_seen(v, actor) && message_get(s->cells, s->app, *conv, seq, m)) {
         struct buf b = {0};
         message_encode(&b, m);
         check(message_decode(arena_copy(s->arena, buf_view(&b)), m) == OK);
@@ -365,6 +380,7 @@ void apply_message_delete(struct step *s) {
     answer_ok(s->answer, 204);
     if (m.deleted_ms) return;
     m = (struct message){.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = s->time_ms};
+    reactions_clear(s, conv, m.seq);
     message_replace(s, conv, &v, &m, EVENT_DELETED);
 }
 
@@ -391,11 +407,6 @@ static void show(struct query *q, struct json_out *o, const struct message *m) {
     o->comma = true;
 }
 
-/* First seq that a member sees: a server key and `history: all` see everything. */
-static uint64_t first_seen(const struct conv *v, const struct member *m, const struct request *r) {
-    return r->who.user.n && !v->history_all ? m->joined_seq + 1 : 1;
-}
-
 static void page_end(struct query *q, const char *param, uint64_t next) {
     struct buf *b = &q->answer->body;
     if (!next) {
@@ -414,7 +425,7 @@ static void query_messages(struct query *q) {
     struct member me;
     struct message m;
     if (!viewer_in(q, r->params[0], &me, &v)) return;
-    uint64_t first = first_seen(&v, &me, r), left = p->limit, seq;
+    uint64_t first = first_seen(&v, &me), left = p->limit, seq;
     answer_ok(q->answer, 200);
     buf_str(&q->answer->body, "{\"items\":[");
     struct json_out o = {&q->answer->body, false};
@@ -459,6 +470,7 @@ enum err plan_message_list(struct request *r, struct plan *p, struct answer *a) 
     bool before, after;
     if (!request_limit(r, a, &page->limit) || !seq_param(r, "before", &page->before, &before, a) || !seq_param(r, "after", &page->after, &after, a)) return REFUSED;
     if (before && after) return answer_problem(a, PROBLEM_INVALID_VALUE, "after", "give either 'before' or 'after'"), REFUSED;
+    if (before && !page->before) page->before = 1; /* nothing is before the first */
     page->forward = after;
     if (!page_cursor(r, page, a)) return REFUSED;
     r->args = page;
@@ -471,7 +483,7 @@ static bool message_shown(struct query *q, struct conv *v, struct member *me, st
     const struct request *r = q->request;
     if (!viewer_in(q, r->params[0], me, v)) return false;
     uint64_t seq = message_seq_of(q->cells, r->who.app, r->params[0], v, r->params[1]);
-    if (seq >= first_seen(v, me, r) && message_get(q->cells, r->who.app, r->params[0], seq, m)) return true;
+    if (seq >= first_seen(v, me) && message_get(q->cells, r->who.app, r->params[0], seq, m)) return true;
     answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no message '%.*s' in this conversation", (int)r->params[1].n, (const char *)r->params[1].p);
     return false;
 }
@@ -506,7 +518,7 @@ static void query_replies(struct query *q) {
     struct json_out o = {&q->answer->body, false};
     for (; at && left; at--) {
         memcpy(&seq, cell->data + (at - 1) * 8, 8);
-        if (seq < first_seen(&v, &me, r) || !message_get(q->cells, r->who.app, r->params[0], seq, &m)) continue;
+        if (seq < first_seen(&v, &me) || !message_get(q->cells, r->who.app, r->params[0], seq, &m)) continue;
         show(q, &o, &m);
         left--;
     }
@@ -522,23 +534,25 @@ enum err plan_replies(struct request *r, struct plan *p, struct answer *a) {
 }
 
 /* ---- reactions: 'R' app conv seq holds repeated { varbytes user, varbytes emoji } ---- */
+enum { REACTION_KINDS_MAX = 64 };
 static void reactions_count(struct step *s, const struct cell *cell, struct message *m) {
     struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
     struct {
         struct bytes emoji;
         uint64_t n;
-    } counts[64];
+    } counts[REACTION_KINDS_MAX];
     size_t kinds = 0;
     while (unpack_more(&u)) {
         unpack_bytes(&u);
         struct bytes emoji = unpack_bytes(&u);
         size_t i = 0;
         while (i < kinds && !bytes_eq(counts[i].emoji, emoji)) i++;
-        if (i == kinds && kinds < 64) {
+        if (i == kinds) {
+            check(kinds < REACTION_KINDS_MAX);
             counts[kinds].emoji = emoji;
             counts[kinds++].n = 0;
         }
-        if (i < 64) counts[i].n++;
+        counts[i].n++;
     }
     struct buf b = {0};
     for (size_t i = 0; i < kinds; i++) {
@@ -563,11 +577,6 @@ static void reaction_answer(struct step *s, struct bytes message, struct bytes u
     jo_close_obj(&o);
 }
 
-static struct cell *reactions_cell(struct step *s, struct bytes conv, uint64_t seq) {
-    uint8_t room[300];
-    return cells_get(s->cells, key2n(room, 'R', s->app, conv, seq));
-}
-
 void reactions_forget(struct step *s, struct bytes conv, const struct conv *v, struct message *m, struct bytes user) {
     struct cell *cell = reactions_cell(s, conv, m->seq);
     struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
@@ -586,8 +595,41 @@ void reactions_forget(struct step *s, struct bytes conv, const struct conv *v, s
     message_replace(s, conv, v, m, EVENT_UPDATED);
 }
 
-void apply_reaction(struct step *s) {
+/* Where one user's reaction stands in the list; size 0: it is not there. */
+static void reaction_find(const struct cell *cell, struct bytes user, struct bytes emoji, uint32_t *out_at, uint32_t *out_size) {
+    struct unpack list = unpack_of(bytes_of(cell->data, cell->size));
+    *out_at = *out_size = 0;
+    while (unpack_more(&list)) {
+        const uint8_t *from = list.p;
+        struct bytes who = unpack_bytes(&list), what = unpack_bytes(&list);
+        if (!bytes_eq(who, user) || !bytes_eq(what, emoji)) continue;
+        *out_at = (uint32_t)(from - cell->data);
+        *out_size = (uint32_t)(list.p - from);
+    }
+}
+
+static bool reaction_fits(const struct message *m, const struct cell *cell, struct bytes emoji, size_t more) {
     enum { REACTIONS_MAX = 256 * 1024 };
+    struct unpack u = unpack_of(m->reactions);
+    unsigned kinds = 0;
+    bool has = false;
+    for (; unpack_more(&u); unpack_var(&u), kinds++) has = bytes_eq(unpack_bytes(&u), emoji) || has;
+    return cell->size + more <= REACTIONS_MAX && (has || kinds < REACTION_KINDS_MAX);
+}
+
+static void reaction_change(struct step *s, struct cell *cell, const struct message *m, struct bytes user, struct bytes emoji, bool on) {
+    struct buf b = {0};
+    uint32_t at, size;
+    pack_bytes(&b, user);
+    pack_bytes(&b, emoji);
+    reaction_find(cell, user, emoji, &at, &size);
+    if (!on) cells_splice(s->cells, cell, at, size, (struct bytes){0});
+    else if (reaction_fits(m, cell, emoji, b.n)) cells_append(s->cells, cell, buf_view(&b));
+    else answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "this message has all the reactions it can hold: %d kinds", REACTION_KINDS_MAX);
+    buf_done(&b);
+}
+
+void apply_reaction(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes conv, by;
     struct conv v;
@@ -596,38 +638,27 @@ void apply_reaction(struct step *s) {
     if (!target(s, &u, &conv, &by, &v, &actor, &m)) return;
     struct bytes user = unpack_bytes(&u), emoji = unpack_bytes(&u);
     bool on = unpack_u8(&u) != 0;
-    if (!member_get(s->cells, s->app, conv, user, &actor) || message_gone(&m, s->time_ms)) {
-        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is nothing to react to here for '%.*s'", (int)user.n, (const char *)user.p);
+    if (on && message_gone(&m, s->time_ms)) {
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "this message was deleted");
         return;
     }
+    if (on && is_blocked(s, conv, &v, user)) return;
     struct cell *cell = reactions_cell(s, conv, m.seq);
-    struct unpack list = unpack_of(bytes_of(cell->data, cell->size));
-    uint32_t at = 0, size = 0;
-    while (unpack_more(&list)) {
-        const uint8_t *from = list.p;
-        struct bytes who = unpack_bytes(&list), what = unpack_bytes(&list);
-        if (!bytes_eq(who, user) || !bytes_eq(what, emoji)) continue;
-        at = (uint32_t)(from - cell->data);
-        size = (uint32_t)(list.p - from);
-    }
+    uint32_t at, size;
+    reaction_find(cell, user, emoji, &at, &size);
     reaction_answer(s, m.id, user, emoji, on, size != 0);
     if ((size != 0) == on) return;
-    struct buf b = {0};
-    pack_bytes(&b, user);
-    pack_bytes(&b, emoji);
-    if (on && cell->size + b.n > REACTIONS_MAX) answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "this message has all the reactions it can hold");
-    else if (on) cells_append(s->cells, cell, buf_view(&b));
-    else cells_splice(s->cells, cell, at, size, (struct bytes){0});
-    buf_done(&b);
+    reaction_change(s, cell, &m, user, emoji, on);
     if (s->answer->problem) return;
     reactions_count(s, cell, &m);
     message_replace(s, conv, &v, &m, EVENT_UPDATED);
 }
 
+enum { EMOJI_BYTES_MAX = 64 }; /* two people with skin tones who kiss are 35 */
 static enum err reaction_plan(struct request *r, struct plan *p, struct answer *a, bool on) {
     struct bytes emoji = r->params[2];
     if (!r->who.user.n) return answer_problem(a, PROBLEM_INVALID_VALUE, "user", "a server key names who reacts by ?user="), REFUSED;
-    if (!emoji.n || emoji.n > 32 || !utf8_valid(emoji)) return answer_problem(a, PROBLEM_INVALID_VALUE, "emoji", "a reaction has 1 to 32 bytes of UTF-8"), REFUSED;
+    if (!emoji.n || emoji.n > EMOJI_BYTES_MAX || !utf8_valid(emoji)) return answer_problem(a, PROBLEM_INVALID_VALUE, "emoji", "a reaction has 1 to %d bytes of UTF-8", EMOJI_BYTES_MAX), REFUSED;
     target_plan(r, p, KIND_REACTION);
     pack_bytes(&p->body, r->who.user);
     pack_bytes(&p->body, emoji);
