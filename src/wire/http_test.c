@@ -110,85 +110,86 @@ static void reads_targets(void **state) {
     }
 }
 
+static const struct {
+    int status;
+    const char *text;
+} FRAMING[] = {
+    {0, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"},
+    {0, "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"},
+    {0, "GET / HTTP/1.0\r\n\r\n"},
+    {0, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\n\r\n"}, /* no Host */
+    {400, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"},
+    {400, "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"},
+    /* lengths */
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x3\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3 3\r\n\r\nabc"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\nabc"},
+    {413, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n"},
+    /* chunks */
+    {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+    {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"},
+    {-1, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+    {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
+    {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"},
+    {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1ffffffffffffffff\r\n"},
+    {413, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"},
+    /* lines */
+    {400, "GET / HTTP/1.1\r\n Host: h\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n"}, /* folded */
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n\tb\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX:\r\n b\r\n\r\n"},
+    {0, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n\n a\n b"}, /* not in the body */
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX Y: x\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01" "b\r\n\r\n"},
+    {400, "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n"},
+    {400, "GET / HTTP/1.1 \r\nHost: h\r\n\r\n"},
+    {400, "GET / http/1.1\r\nHost: h\r\n\r\n"},
+    {505, "GET /\r\n\r\n"}, /* HTTP/0.9 */
+    {505, "GET / HTTP/2.0\r\nHost: h\r\n\r\n"},
+    {501, "FROB / HTTP/1.1\r\nHost: h\r\n\r\n"},
+    {417, "POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n"},
+    /* what names who asks, twice: a proxy in front may have looked at the other one */
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nOrigin: a\r\nOrigin: b\r\n\r\n"},
+    {0, "GET / HTTP/1.1\r\nHost: h\r\nAccept: a\r\nAccept: b\r\n\r\n"},
+};
+
 static void framing_has_one_reading(void **state) {
     (void)state;
-    static const struct {
-        int status;
-        const char *text;
-    } CASES[] = {
-        {0, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"},
-        {0, "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"},
-        {0, "GET / HTTP/1.0\r\n\r\n"},
-        {0, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\n\r\n"}, /* no Host */
-        {400, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"},
-        {400, "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"},
-        /* lengths */
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x3\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3 3\r\n\r\nabc"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\nabc"},
-        {413, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n"},
-        /* chunks */
-        {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
-        {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"},
-        {-1, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-        {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
-        {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"},
-        {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\n0\r\n\r\n"},
-        {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1ffffffffffffffff\r\n"},
-        {413, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n"},
-        /* lines */
-        {400, "GET / HTTP/1.1\r\n Host: h\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n"}, /* folded */
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n\tb\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX:\r\n b\r\n\r\n"},
-        {0, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n\n a\n b"}, /* not in the body */
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX Y: x\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01" "b\r\n\r\n"},
-        {400, "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n"},
-        {400, "GET / HTTP/1.1 \r\nHost: h\r\n\r\n"},
-        {400, "GET / http/1.1\r\nHost: h\r\n\r\n"},
-        {505, "GET /\r\n\r\n"}, /* HTTP/0.9 */
-        {505, "GET / HTTP/2.0\r\nHost: h\r\n\r\n"},
-        {501, "FROB / HTTP/1.1\r\nHost: h\r\n\r\n"},
-        {417, "POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n"},
-        /* what names who asks, twice: a proxy in front may have looked at the other one */
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n"},
-        {400, "GET / HTTP/1.1\r\nHost: h\r\nOrigin: a\r\nOrigin: b\r\n\r\n"},
-        {0, "GET / HTTP/1.1\r\nHost: h\r\nAccept: a\r\nAccept: b\r\n\r\n"},
-    };
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        struct bytes text = bytes_str(CASES[i].text);
+    for (size_t i = 0; i < sizeof FRAMING / sizeof *FRAMING; i++) {
+        struct bytes text = bytes_str(FRAMING[i].text);
         int got = status_of(text);
-        if (got != CASES[i].status) fail_msg("%s\ngave %d, not %d", CASES[i].text, got, CASES[i].status);
+        if (got != FRAMING[i].status) fail_msg("%s\ngave %d, not %d", FRAMING[i].text, got, FRAMING[i].status);
     }
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        struct bytes text = bytes_str(CASES[i].text);
+    for (size_t i = 0; i < sizeof FRAMING / sizeof *FRAMING; i++) {
+        struct bytes text = bytes_str(FRAMING[i].text);
         for (size_t cut = 0; cut <= text.n; cut++) {
             struct reading g = reading_begin();
             feed(&g, bytes_of(text.p, cut));
             feed(&g, bytes_of(text.p + cut, text.n - cut));
             int status = g.status ? g.status : http_reader_is_empty(g.r) ? 0 : -1;
-            if (status != CASES[i].status) fail_msg("cut at %zu: %d\n%s", cut, status, CASES[i].text);
+            if (status != FRAMING[i].status) fail_msg("cut at %zu: %d\n%s", cut, status, FRAMING[i].text);
             reading_end(&g);
         }
     }
