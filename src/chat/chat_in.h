@@ -18,8 +18,8 @@
  * it learns which through chat_memberships() below, by the 'h' cells that the member side keeps.
  *
  * member-side cells: 'h' app user chunk / 'H' app user conv (membership: role, joined_seq, left_seq, read, delivered, muted_until, archived, peer, type),
- *                    'c' app conv (copy head: type, member_count, last_seq, name, metadata), 'B' app conv seq/64 (copy block), 'd' app conv (direct: local members)
- * conversation-side: 'A' app conv (head), 'K' app conv seq/64 (block), 'P' app conv user (member), 'p' app conv chunk (member list), 'Q' app conv (partitions: u32 members each),
+ *                    'c' app conv (copy head: type, member_count, last_seq, name, metadata), 'B' app conv seq/16 (copy block), 'd' app conv (direct: local members)
+ * conversation-side: 'A' app conv (head), 'K' app conv seq/16 (block), 'P' app conv user (member), 'p' app conv chunk (member list), 'Q' app conv (partitions: u32 members each),
  *                    'I' app conv run / 'i' app conv (id index), 'R' app conv seq (reactions: who), 'T' app conv seq (replies)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_CHAT_IN_H

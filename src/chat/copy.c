@@ -2,7 +2,7 @@
  *
  *   'c' app conv         struct copy
  *   'C' app conv         varbytes name · varbytes metadata
- *   'B' app conv seq/64  varbytes message, seq ascending
+ *   'B' app conv seq/16  varbytes message, seq ascending
  *
  * Keeps: a message is in the copy at most once; the copy has every message of the times when somebody here was a member. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>

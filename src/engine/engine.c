@@ -446,7 +446,7 @@ void engine_batch_written(struct engine *e) {
         part->written = part->frozen;
         cells_flushed(part->cells, e->generation);
     }
-    if (e->batch.data.cap > (4u << 20)) buf_done(&e->batch.data);
+    if (e->batch.data.n < e->batch.data.cap / 4) buf_done(&e->batch.data); /* a large one is kept only while load keeps it large: growing it anew costs page faults */
 }
 
 void engine_positions(const struct engine *e, uint64_t *below) {

@@ -1,7 +1,7 @@
-/* mailbox: entries in the order of their positions, 64 to a key: a user's own ('m' head, 'M' blocks) and an audience's ('s', 'S').
+/* mailbox: entries in the order of their positions, 16 to a key: a user's own ('m' head, 'M' blocks) and an audience's ('s', 'S').
  *
  *   head   u64 count · u64 last position · u64 first block kept · u64 newest position trimmed
- *   block  u32 size · entry, for the entries 64 n .. 64 n + 63
+ *   block  u32 size · entry, for the entries 16 n .. 16 n + 15
  *
  * Keeps: positions rise; a block is whole or gone. What is old is asked only when a block begins, so appending stays O(1). SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
