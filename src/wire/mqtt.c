@@ -11,15 +11,16 @@ enum { R_MALFORMED = 0x81, R_PROTOCOL = 0x82, R_VERSION = 0x84, R_TOO_LARGE = 0x
 
 struct cursor {
     const uint8_t *p, *end;
-    bool bad;
+    uint8_t fault; /* the first one's reason code; reads give zeros from then on. 0: none */
 };
 
+static void fault(struct cursor *c, uint8_t reason) {
+    if (!c->fault) c->fault = reason;
+}
 static uint8_t u8(struct cursor *c) {
-    if (c->bad || c->p >= c->end) {
-        c->bad = true;
-        return 0;
-    }
-    return *c->p++;
+    if (!c->fault && c->p < c->end) return *c->p++;
+    fault(c, R_MALFORMED);
+    return 0;
 }
 static uint16_t u16(struct cursor *c) {
     uint16_t hi = u8(c);
@@ -31,17 +32,15 @@ static uint32_t u32(struct cursor *c) {
 }
 static struct bytes binary(struct cursor *c) {
     size_t n = u16(c);
-    if (c->bad || (size_t)(c->end - c->p) < n) {
-        c->bad = true;
-        return (struct bytes){0};
-    }
+    if ((size_t)(c->end - c->p) < n) fault(c, R_MALFORMED);
+    if (c->fault) return (struct bytes){0};
     struct bytes v = bytes_of(c->p, n);
     c->p += n;
     return v;
 }
 static struct bytes string(struct cursor *c) {
     struct bytes v = binary(c);
-    if (!utf8_valid(v) || (v.n && memchr(v.p, 0, v.n))) c->bad = true;
+    if (!utf8_valid(v) || (v.n && memchr(v.p, 0, v.n))) fault(c, R_MALFORMED);
     return v;
 }
 static uint32_t varint(struct cursor *c) {
@@ -49,74 +48,109 @@ static uint32_t varint(struct cursor *c) {
     for (unsigned shift = 0; shift < 28; shift += 7) {
         uint8_t b = u8(c);
         v |= (uint32_t)(b & 0x7f) << shift;
-        if (!(b & 0x80)) {
-            if (b == 0 && shift) c->bad = true; /* not minimal */
-            return v;
-        }
+        if (b & 0x80) continue;
+        if (b == 0 && shift) fault(c, R_MALFORMED); /* not minimal */
+        return v;
     }
-    c->bad = true;
+    fault(c, R_MALFORMED);
     return 0;
 }
 
-/* ---- properties (5.0, 2.2.2) ---- */
-static bool property(struct cursor *c, uint8_t id, struct mqtt_properties *p) {
+/* ---- properties (5.0, 2.2.2): what each is, and the packets that may carry it ---- */
+enum kind { P_NONE, P_BOOL, P_U16, P_U32, P_VARINT, P_STRING, P_BINARY, P_PAIR };
+enum { WILL = 0 }; /* a type of its own here: no packet has the number 0 */
+#define IN(type) (1u << (type))
+#define IN_MESSAGE (IN(MQTT_PUBLISH) | IN(WILL))
+#define IN_OPENING (IN(MQTT_CONNECT) | IN(MQTT_CONNACK))
+#define IN_ANSWER (IN(MQTT_CONNACK) | IN(MQTT_PUBACK) | IN(MQTT_PUBREC) | IN(MQTT_PUBREL) | IN(MQTT_PUBCOMP) | IN(MQTT_SUBACK) | IN(MQTT_UNSUBACK) | \
+                   IN(MQTT_DISCONNECT) | IN(MQTT_AUTH))
+static const struct {
+    uint8_t kind;
+    uint32_t in;
+} PROPERTIES[] = {
+    [0x01] = {P_BOOL, IN_MESSAGE}, [0x02] = {P_U32, IN_MESSAGE}, [0x03] = {P_STRING, IN_MESSAGE}, [0x08] = {P_STRING, IN_MESSAGE}, [0x09] = {P_BINARY, IN_MESSAGE},
+    [0x0b] = {P_VARINT, IN(MQTT_PUBLISH) | IN(MQTT_SUBSCRIBE)}, [0x11] = {P_U32, IN_OPENING | IN(MQTT_DISCONNECT)}, [0x12] = {P_STRING, IN(MQTT_CONNACK)},
+    [0x13] = {P_U16, IN(MQTT_CONNACK)}, [0x15] = {P_STRING, IN_OPENING | IN(MQTT_AUTH)}, [0x16] = {P_BINARY, IN_OPENING | IN(MQTT_AUTH)},
+    [0x17] = {P_BOOL, IN(MQTT_CONNECT)}, [0x18] = {P_U32, IN(WILL)}, [0x19] = {P_BOOL, IN(MQTT_CONNECT)}, [0x1a] = {P_STRING, IN(MQTT_CONNACK)},
+    [0x1c] = {P_STRING, IN(MQTT_CONNACK) | IN(MQTT_DISCONNECT)}, [0x1f] = {P_STRING, IN_ANSWER}, [0x21] = {P_U16, IN_OPENING}, [0x22] = {P_U16, IN_OPENING},
+    [0x23] = {P_U16, IN(MQTT_PUBLISH)}, [0x24] = {P_BOOL, IN(MQTT_CONNACK)}, [0x25] = {P_BOOL, IN(MQTT_CONNACK)}, [0x26] = {P_PAIR, ~0u},
+    [0x27] = {P_U32, IN_OPENING}, [0x28] = {P_BOOL, IN(MQTT_CONNACK)}, [0x29] = {P_BOOL, IN(MQTT_CONNACK)}, [0x2a] = {P_BOOL, IN(MQTT_CONNACK)},
+};
+enum { PROPERTY_COUNT = sizeof PROPERTIES / sizeof *PROPERTIES };
+
+static void property_keep(struct mqtt_properties *p, uint8_t id, uint32_t n, struct bytes v) {
     switch (id) {
-    case 0x01: case 0x19: case 0x24: case 0x25: case 0x28: case 0x29: case 0x2a: u8(c); return true;
-    case 0x17: p->no_problem_info = u8(c) == 0; return true;
-    case 0x02: p->has_message_expiry = true; p->message_expiry_s = u32(c); return true;
-    case 0x03: p->content_type = string(c); return true;
-    case 0x08: p->response_topic = string(c); return true;
-    case 0x09: p->correlation = binary(c); return true;
-    case 0x0b: {
-        uint32_t id_value = varint(c);
-        if (!id_value) c->bad = true;
-        mqtt_properties_add_subscription_id(p, id_value);
-        return true;
+    case 0x02: p->has_message_expiry = true; p->message_expiry_s = n; break;
+    case 0x03: p->content_type = v; break;
+    case 0x08: p->response_topic = v; break;
+    case 0x09: p->correlation = v; break;
+    case 0x0b: mqtt_properties_add_subscription_id(p, n); break;
+    case 0x11: p->has_session_expiry = true; p->session_expiry_s = n; break;
+    case 0x12: p->assigned_client_id = v; break;
+    case 0x13: p->has_server_keep_alive = true; p->server_keep_alive_s = (uint16_t)n; break;
+    case 0x15: p->has_auth_method = true; break;
+    case 0x17: p->no_problem_info = !n; break;
+    case 0x1f: p->reason_string = v; break;
+    case 0x21: p->has_receive_maximum = true; p->receive_maximum = (uint16_t)n; break;
+    case 0x22: p->has_topic_alias_maximum = true; p->topic_alias_maximum = (uint16_t)n; break;
+    case 0x23: p->has_topic_alias = true; p->topic_alias = (uint16_t)n; break;
+    case 0x24: p->has_maximum_qos = true; p->maximum_qos = (uint8_t)n; break;
+    case 0x25: p->no_retain = !n; break;
+    case 0x27: p->has_maximum_packet_size = true; p->maximum_packet_size = n; break;
+    case 0x2a: p->no_shared = !n; break;
+    default: break; /* checked, and of no use here */
     }
-    case 0x11: p->has_session_expiry = true; p->session_expiry_s = u32(c); return true;
-    case 0x12: p->assigned_client_id = string(c); return true;
-    case 0x13: p->has_server_keep_alive = true; p->server_keep_alive_s = u16(c); return true;
-    case 0x15: p->has_auth_method = true; string(c); return true;
-    case 0x16: binary(c); return true;
-    case 0x18: u32(c); return true;
-    case 0x1a: case 0x1c: string(c); return true;
-    case 0x1f: p->reason_string = string(c); return true;
-    case 0x21: p->has_receive_maximum = true; p->receive_maximum = u16(c); if (!p->receive_maximum) c->bad = true; return true;
-    case 0x22: p->has_topic_alias_maximum = true; p->topic_alias_maximum = u16(c); return true;
-    case 0x23: p->has_topic_alias = true; p->topic_alias = u16(c); return true;
-    case 0x26: string(c); string(c); return true;
-    case 0x27: p->has_maximum_packet_size = true; p->maximum_packet_size = u32(c); if (!p->maximum_packet_size) c->bad = true; return true;
-    default: return false;
+}
+
+static void property(struct cursor *c, uint8_t id, struct mqtt_properties *p) {
+    uint32_t n = 0;
+    struct bytes v = {0};
+    switch (PROPERTIES[id].kind) {
+    case P_BOOL: if ((n = u8(c)) > 1) fault(c, R_PROTOCOL); break;
+    case P_U16: n = u16(c); break;
+    case P_U32: n = u32(c); break;
+    case P_VARINT: n = varint(c); break;
+    case P_BINARY: v = binary(c); break;
+    case P_PAIR: string(c); v = string(c); break;
+    default: v = string(c); break;
     }
+    if (!n && (id == 0x0b || id == 0x21 || id == 0x27)) fault(c, R_PROTOCOL); /* these must not be zero */
+    if (!c->fault) property_keep(p, id, n, v);
 }
 
 void mqtt_properties_add_subscription_id(struct mqtt_properties *p, uint32_t id) {
     if (p->subscription_id_count < 4) p->subscription_ids[p->subscription_id_count++] = id;
 }
 
-static void properties(struct cursor *c, struct mqtt_properties *p) {
+static void properties(struct cursor *c, uint8_t type, struct mqtt_properties *p) {
     uint32_t n = varint(c);
-    if (c->bad || (size_t)(c->end - c->p) < n) {
-        c->bad = true;
-        return;
-    }
-    struct cursor in = {c->p, c->p + n, false};
+    if ((size_t)(c->end - c->p) < n) fault(c, R_MALFORMED);
+    if (c->fault) return;
+    struct cursor in = {c->p, c->p + n, 0};
     uint64_t seen = 0;
-    while (in.p < in.end && !in.bad) {
+    while (in.p < in.end && !in.fault) {
         uint8_t id = u8(&in);
-        bool repeats = id == 0x26 || id == 0x0b;
-        if (id > 0x2a || (!repeats && (seen >> id & 1)) || !property(&in, id, p)) in.bad = true;
-        else seen |= 1ull << id;
+        bool repeats = id == 0x26 || (id == 0x0b && type == MQTT_PUBLISH);
+        if (id >= PROPERTY_COUNT || !PROPERTIES[id].kind || !(PROPERTIES[id].in & IN(type))) fault(&in, R_MALFORMED);
+        else if (!repeats && (seen >> id & 1)) fault(&in, R_PROTOCOL);
+        else property(&in, id, p);
+        seen |= id < 64 ? 1ull << id : 0;
     }
+    if ((seen >> 0x16 & 1) && !(seen >> 0x15 & 1)) fault(&in, R_PROTOCOL); /* data for a method that is not named */
     c->p += n;
-    if (in.bad) c->bad = true;
+    if (in.fault) fault(c, in.fault);
 }
 
 /* ---- packets ---- */
+static uint8_t ended(struct cursor *c) {
+    if (c->p != c->end) fault(c, R_MALFORMED);
+    return c->fault;
+}
+
 static uint8_t read_connect(struct cursor *c, struct mqtt_packet *o) {
     struct bytes name = string(c);
     o->version = u8(c);
-    if (c->bad) return R_MALFORMED;
+    if (c->fault) return c->fault;
     if (!bytes_is(name, "MQTT") || (o->version != 4 && o->version != 5)) return R_VERSION;
     uint8_t flags = u8(c);
     if (flags & 1) return R_MALFORMED;
@@ -127,17 +161,18 @@ static uint8_t read_connect(struct cursor *c, struct mqtt_packet *o) {
     uint8_t will_qos = flags >> 3 & 3;
     if (will_qos == 3 || (!o->has_will && (flags & 0x38)) || (o->version == 4 && o->has_password && !o->has_username)) return R_MALFORMED;
     o->keep_alive_s = u16(c);
-    if (o->version == 5) properties(c, &o->properties);
+    if (o->version == 5) properties(c, o->type, &o->properties);
     o->client_id = string(c);
     if (o->has_will) {
         struct mqtt_properties will = {0};
-        if (o->version == 5) properties(c, &will);
+        if (o->version == 5) properties(c, WILL, &will);
         o->will_topic = string(c);
         o->will_payload = binary(c);
+        if (!c->fault && !mqtt_topic_valid(o->will_topic)) return R_TOPIC;
     }
     if (o->has_username) o->username = string(c);
     if (o->has_password) o->password = binary(c);
-    return c->bad || c->p != c->end ? R_MALFORMED : 0;
+    return ended(c);
 }
 
 static uint8_t read_publish(struct cursor *c, uint8_t version, uint8_t flags, struct mqtt_packet *o) {
@@ -148,10 +183,10 @@ static uint8_t read_publish(struct cursor *c, uint8_t version, uint8_t flags, st
     o->topic = string(c);
     if (o->qos) {
         o->packet_id = u16(c);
-        if (!o->packet_id) return R_PROTOCOL;
+        if (!c->fault && !o->packet_id) return R_PROTOCOL;
     }
-    if (version == 5) properties(c, &o->properties);
-    if (c->bad) return R_MALFORMED;
+    if (version == 5) properties(c, o->type, &o->properties);
+    if (c->fault) return c->fault;
     if (!mqtt_topic_valid(o->topic) && !(o->topic.n == 0 && o->properties.has_topic_alias)) return R_TOPIC;
     o->payload = bytes_of(c->p, (size_t)(c->end - c->p));
     return 0;
@@ -160,26 +195,27 @@ static uint8_t read_publish(struct cursor *c, uint8_t version, uint8_t flags, st
 static uint8_t read_ack(struct cursor *c, uint8_t version, struct mqtt_packet *o) {
     o->packet_id = u16(c);
     if (version == 5 && c->p < c->end) o->reason = u8(c);
-    if (version == 5 && c->p < c->end) properties(c, &o->properties);
-    if (c->bad || c->p != c->end) return R_MALFORMED;
-    return o->packet_id ? 0 : R_PROTOCOL;
+    if (version == 5 && c->p < c->end) properties(c, o->type, &o->properties);
+    uint8_t reason = ended(c);
+    return reason || o->packet_id ? reason : R_PROTOCOL;
 }
 
 static uint8_t read_filters(struct cursor *c, uint8_t version, struct mqtt_packet *o) {
     o->packet_id = u16(c);
-    if (version == 5) properties(c, &o->properties);
-    if (!c->bad && !o->packet_id) return R_PROTOCOL;
-    while (c->p < c->end && !c->bad) {
+    if (version == 5) properties(c, o->type, &o->properties);
+    if (!c->fault && !o->packet_id) return R_PROTOCOL;
+    while (c->p < c->end && !c->fault) {
         if (o->filter_count == MQTT_FILTERS_MAX) return R_TOO_LARGE;
         struct mqtt_filter *f = &o->filters[o->filter_count++];
         f->filter = string(c);
         f->options = 0;
         if (o->type == MQTT_SUBSCRIBE) {
             f->options = u8(c);
+            if (c->fault) return c->fault;
             if ((f->options & 3) == 3 || (f->options & (version == 5 ? 0xc0 : 0xfc)) || (f->options & 0x30) == 0x30) return R_PROTOCOL;
         }
     }
-    if (c->bad) return R_MALFORMED;
+    if (c->fault) return c->fault;
     return o->filter_count ? 0 : R_PROTOCOL;
 }
 
@@ -187,22 +223,22 @@ static uint8_t read_connack(struct cursor *c, uint8_t version, struct mqtt_packe
     uint8_t flags = u8(c);
     o->session_present = flags & 1;
     o->reason = u8(c);
-    if (version == 5) properties(c, &o->properties);
-    return c->bad || (flags & 0xfe) ? R_MALFORMED : 0;
+    if (version == 5) properties(c, o->type, &o->properties);
+    return flags & 0xfe ? R_MALFORMED : ended(c);
 }
 
 static uint8_t read_codes(struct cursor *c, uint8_t version, struct mqtt_packet *o) {
     o->packet_id = u16(c);
-    if (version == 5) properties(c, &o->properties);
-    if (c->bad) return R_MALFORMED;
+    if (version == 5) properties(c, o->type, &o->properties);
+    if (c->fault) return c->fault;
     o->codes = bytes_of(c->p, (size_t)(c->end - c->p));
     return 0;
 }
 
 static uint8_t read_disconnect(struct cursor *c, uint8_t version, struct mqtt_packet *o) {
     if (version == 5 && c->p < c->end) o->reason = u8(c);
-    if (version == 5 && c->p < c->end) properties(c, &o->properties);
-    return c->bad || c->p != c->end ? R_MALFORMED : 0;
+    if (version == 5 && c->p < c->end) properties(c, o->type, &o->properties);
+    return ended(c);
 }
 
 static uint8_t read_body(struct cursor *c, uint8_t version, uint8_t flags, struct mqtt_packet *o) {
@@ -216,21 +252,22 @@ static uint8_t read_body(struct cursor *c, uint8_t version, uint8_t flags, struc
     case MQTT_SUBSCRIBE: case MQTT_UNSUBSCRIBE: return read_filters(c, version, o);
     case MQTT_SUBACK: case MQTT_UNSUBACK: return read_codes(c, version, o);
     case MQTT_PINGREQ: case MQTT_PINGRESP: return c->p == c->end ? 0 : R_MALFORMED;
-    case MQTT_DISCONNECT: case MQTT_AUTH: return read_disconnect(c, version, o);
+    case MQTT_AUTH: if (version != 5) return R_MALFORMED; return read_disconnect(c, version, o);
+    case MQTT_DISCONNECT: return read_disconnect(c, version, o);
     default: return R_MALFORMED;
     }
 }
 
 enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct mqtt_packet *out, size_t *used, uint8_t *reason) {
     if (in.n < 2) return AGAIN;
-    struct cursor c = {in.p + 1, in.p + in.n, false};
+    struct cursor c = {in.p + 1, in.p + in.n, 0};
     size_t have = in.n - 1, digits = 0;
     while (digits < have && digits < 4 && (c.p[digits] & 0x80)) digits++;
     *reason = R_MALFORMED;
     if (digits == 4) return MALFORMED;
     if (digits == have) return AGAIN;
     uint32_t n = varint(&c);
-    if (c.bad) return MALFORMED;
+    if (c.fault) return MALFORMED;
     size_t head = (size_t)(c.p - in.p);
     if (head + n > packet_max) {
         *reason = R_TOO_LARGE;
@@ -246,10 +283,8 @@ enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct
         *reason = R_PROTOCOL;
         return MALFORMED;
     }
-    uint8_t fault = read_body(&c, version, in.p[0] & 15, out);
-    if (!fault) return OK;
-    *reason = fault;
-    return MALFORMED;
+    *reason = read_body(&c, version, in.p[0] & 15, out);
+    return *reason ? MALFORMED : OK;
 }
 
 /* ---- topics and filters (4.7) ---- */

@@ -12,6 +12,7 @@ static void u32(struct buf *b, uint32_t v) {
     u16(b, (uint16_t)v);
 }
 static void string(struct buf *b, struct bytes v) {
+    check(v.n <= UINT16_MAX);
     u16(b, (uint16_t)v.n);
     buf_bytes(b, v);
 }
