@@ -14,13 +14,12 @@
  *   MARK          varbytes conv, varbytes user, var delivered, var read
  *   CONV_BLOCK    varbytes conv, varbytes by, u8 on
  *   MEMBER_ERASE  varbytes conv, varbytes user
- * A user erased or blocked elsewhere: users' apply emits CONV_BLOCK for each direct conversation with that peer and MEMBER_ERASE for each conversation;
- * it learns which through chat_memberships() below, by the 'h' cells that the member side keeps.
+ * users -> member (the same partition, so that neither reads the other's cells)
+ *   USER_BLOCKS   varbytes user, other, u8 on    becomes a CONV_BLOCK for each direct conversation of the two
+ *   USER_LEAVES   varbytes user                  becomes a MEMBER_ERASE for each conversation that they are or were in
  *
- * member-side cells: 'h' app user chunk / 'H' app user conv (membership: role, joined_seq, left_seq, read, delivered, muted_until, archived, peer, type),
- *                    'c' app conv (copy head: type, member_count, last_seq, name, metadata), 'B' app conv seq/16 (copy block), 'd' app conv (direct: local members)
- * conversation-side: 'A' app conv (head), 'K' app conv seq/16 (block), 'P' app conv user (member), 'p' app conv chunk (member list), 'Q' app conv (partitions: u32 members each),
- *                    'I' app conv run / 'i' app conv (id index), 'R' app conv seq (reactions: who), 'T' app conv seq (replies)
+ * Cells: member side: place.c ('H' 'h' 'o' 'd'), copy.c ('c' 'C' 'B'). Conversation side: 'A' app conv head, 'a' app conv name and metadata,
+ * roster.c ('P' 'p' 'Q'), message.c ('K' app conv seq / BLOCK_MESSAGES, 'R' app conv seq reactions, 'T' app conv seq replies), idindex.c ('I' 'i' 'j').
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_CHAT_IN_H
 #define KITH_CHAT_IN_H

@@ -57,7 +57,7 @@ bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, co
     switch (e->type) {
     case ENTRY_MESSAGE: return message_members(c, app, v, e, out, shared);
     case ENTRY_RECEIPT:
-        if (bytes_eq(e->from, v->user)) return false;
+        if (bytes_eq(e->from, v->user) || mailbox_blocks(c, app, v->user, e->from)) return false;
         receipt_members(out, e);
         return true;
     case ENTRY_CONVERSATION:
@@ -104,11 +104,21 @@ static bool render_entry(void *arg, const struct entry *e) {
     return true;
 }
 
+/* A token may be the first to name its user: theirs is empty then, and not missing. */
+static bool user_there(struct query *q) {
+    const struct request *r = q->request;
+    struct bytes user = r->params[0];
+    if (!r->who.server || mailbox_known(q->cells, r->who.app, user)) return true;
+    answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
+    return false;
+}
+
 static void query_mailbox(struct query *q) {
     const struct request *r = q->request;
     const struct mailbox_page *p = r->args;
     struct bytes app = r->who.app, user = r->params[0];
     struct rendering w = {.q = q, .b = &q->answer->body};
+    if (!user_there(q)) return;
     if (p->after && p->after + 1 < mailbox_first_kept(q->cells, app, user)) {
         answer_problem(q->answer, PROBLEM_GONE, "cursor", "what came after this cursor is past retention; begin without a cursor");
         return;
@@ -177,7 +187,6 @@ bool chat_export(struct query *q, struct json_out *o) {
     o->comma = true;
     return !q->answer->problem;
 }
-
 
 enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a) {
     struct mailbox_page *page = arena_zero(r->arena, sizeof *page);
@@ -271,7 +280,7 @@ static void row_json(struct query *q, struct json_out *o, struct bytes conv) {
         jo_key(o, "muted_until");
         jo_time(o, p.muted_until_ms);
     }
-    if (p.archived) {
+    if (place_archived(q->cells, r->who.app, r->params[0], conv, &p, r->now_ms)) {
         jo_key(o, "archived");
         jo_bool(o, true);
     }
@@ -286,6 +295,7 @@ static void query_conversations(struct query *q) {
     const struct request *r = q->request;
     const struct rows_page *page = r->args;
     struct rows l = {.q = q};
+    if (!user_there(q)) return;
     chat_conversations_of(q->cells, r->who.app, r->params[0], row_take, &l);
     if (l.n) qsort(l.list, l.n, sizeof *l.list, row_cmp);
     struct json_out o = {&q->answer->body, false};

@@ -92,6 +92,7 @@ static void apply_copy_join(struct step *s) {
     if (place_get(s->cells, s->app, j.user, j.conv, &old)) { /* again: the preferences were kept */
         p->muted_until_ms = old.muted_until_ms;
         p->archived = old.archived;
+        p->archived_seq = old.archived_seq;
     }
     place_set(s, j.user, j.conv, p);
     place_list(s, j.user, j.conv, p->type, true);
@@ -233,6 +234,48 @@ static void apply_copy_erased(struct step *s) {
     if (copy_get(s->cells, s->app, conv, &c)) copy_blank(s, conv, &c, user);
 }
 
+/* ---- what users tells: its record names the user, and this partition has their places ---- */
+struct blocking {
+    struct step *s;
+    struct bytes user, other;
+    bool on;
+};
+static bool block_of(void *arg, struct bytes conv) {
+    struct blocking *w = arg;
+    struct place p;
+    if (place_get(w->s->cells, w->s->app, w->user, conv, &p) && bytes_eq(p.peer, w->other)) block_told(w->s, conv, w->user, w->on);
+    return true;
+}
+static void apply_user_blocks(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
+    struct blocking w = {s, user, other, unpack_u8(&u) != 0};
+    check(!u.bad);
+    answer_ok(s->answer, 200);
+    chat_conversations_of(s->cells, s->app, user, block_of, &w);
+}
+
+/* Whoever is or was in a conversation leaves it with all that they wrote; COPY_LEAVE ends the rest. */
+static bool leave_of(void *arg, struct bytes conv) {
+    struct blocking *w = arg;
+    struct buf b = {0};
+    pack_bytes(&b, conv);
+    pack_bytes(&b, w->user);
+    step_relay(w->s, partition_of_conversation(w->s->app, conv, w->s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
+    buf_done(&b);
+    place_forget(w->s, w->user, conv);
+    return true;
+}
+static void apply_user_leaves(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct blocking w = {.s = s, .user = unpack_bytes(&u)};
+    check(!u.bad);
+    answer_ok(s->answer, 200);
+    chat_conversations_of(s->cells, s->app, w.user, leave_of, &w);
+    chat_conversations_left(s->cells, s->app, w.user, leave_of, &w);
+    place_lists_forget(s, w.user);
+}
+
 /* ---- preferences ---- */
 static void prefs_answer(struct step *s, struct bytes conv, const struct place *p) {
     struct json_out o = {&s->answer->body, false};
@@ -248,6 +291,13 @@ static void prefs_answer(struct step *s, struct bytes conv, const struct place *
     jo_close_obj(&o);
 }
 
+/* What comes after this message brings the conversation back (place_archived). */
+static void archive(struct step *s, struct bytes conv, struct place *p, bool on) {
+    struct copy c;
+    p->archived = on;
+    p->archived_seq = on && copy_get(s->cells, s->app, conv, &c) ? c.last_seq : 0;
+}
+
 static void apply_conv_prefs(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), conv = unpack_bytes(&u);
@@ -261,7 +311,7 @@ static void apply_conv_prefs(struct step *s) {
         return;
     }
     if (set & 1) p.muted_until_ms = muted;
-    if (set & 2) p.archived = archived;
+    if (set & 2) archive(s, conv, &p, archived);
     place_set(s, user, conv, &p);
     answer_ok(s->answer, 200);
     if (s->wanted) prefs_answer(s, conv, &p);
@@ -270,6 +320,7 @@ static void apply_conv_prefs(struct step *s) {
 const struct record_rule chat_member_rules[] = {
     {KIND_COPY_JOIN, apply_copy_join}, {KIND_COPY_LEAVE, apply_copy_leave}, {KIND_COPY_META, apply_copy_meta}, {KIND_COPY_MESSAGE, apply_copy_message},
     {KIND_COPY_UPDATE, apply_copy_update}, {KIND_COPY_RECEIPT, apply_copy_receipt}, {KIND_CONV_PREFS, apply_conv_prefs}, {KIND_COPY_ERASED, apply_copy_erased},
+    {KIND_USER_BLOCKS, apply_user_blocks}, {KIND_USER_LEAVES, apply_user_leaves},
 };
 const size_t chat_member_rule_count = sizeof chat_member_rules / sizeof *chat_member_rules;
 

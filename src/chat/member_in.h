@@ -25,12 +25,13 @@ void copy_blank(struct step *s, struct bytes conv, const struct copy *v, struct 
 bool packed_has(struct bytes packed, struct bytes id); /* packed varbytes */
 
 /* ---- place.c: a member's place ---- */
-struct place { /* 'H' app user conv: up to reserved as it is, then varbytes peer, then joined_ms */
+struct place { /* 'H' app user conv: up to reserved as it is, then varbytes peer, u64 joined_ms, [var archived_seq] */
     uint64_t joined_seq, left_seq, delivered, read;
     int64_t muted_until_ms;
     uint8_t in, role, archived, history_all, type, reserved[3];
     struct bytes peer; /* a view of the cell when read; empty but in direct conversations */
     int64_t joined_ms;
+    uint64_t archived_seq; /* the newest message when it was archived */
 };
 bool place_get(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out);
 void place_set(struct step *s, struct bytes user, struct bytes conv, const struct place *p);
@@ -38,8 +39,11 @@ void place_forget(struct step *s, struct bytes user, struct bytes conv);
 /* Into and out of the user's list of conversations and, when direct, the conversation's list of local members. */
 void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t type, bool on);
 void place_left(struct step *s, struct bytes user, struct bytes conv); /* remembered for their export and erasing */
+void place_lists_forget(struct step *s, struct bytes user);
 /* Others' messages after `read` that are neither deleted, expired nor of a blocked sender. Reads every block after `read`. */
 uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms);
+/* Archived, and nothing of others that they see came since; while muted it stays so whatever comes. */
+bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms);
 
 enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a);
 enum err plan_conversations(struct request *r, struct plan *p, struct answer *a);

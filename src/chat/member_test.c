@@ -689,6 +689,7 @@ static void random_act(struct world *w, struct model *m, struct rng *r) {
 }
 
 static bool model_visible(const struct model *m, unsigned u, const struct model_entry *e) {
+    if (e->type == ENTRY_RECEIPT) return !m->blocks[u][e->from];
     if (e->type != ENTRY_MESSAGE) return true;
     return !m->blocks[u][e->from] && (e->event == EVENT_CREATED || e->seq > m->place[u][e->conv].joined);
 }

@@ -1,7 +1,7 @@
 /* chat, member side: a member's place in a conversation: since when, marks, preferences; and the lists that lead to it.
  *
  *   'H' app user conv   u64 joined_seq, left_seq, delivered, read · u64 muted_until_ms · u8 in, role, archived, history_all, type · 3 reserved ·
- *                       varbytes peer · u64 joined_ms      (48 bytes before the peer: users reads it when somebody is blocked)
+ *                       varbytes peer · u64 joined_ms · [var archived_seq]     
  *   'h' app user        varbytes conversations that the user is in;   'o' app user   that the user left (what they wrote there is erased with them)
  *   'd' app conv        direct: varbytes members who live here
  *
@@ -12,7 +12,7 @@
 #include "chat/member_in.h"
 
 enum { PLACE_FIXED = 48 };
-_Static_assert(offsetof(struct place, peer) == PLACE_FIXED, "what users reads");
+_Static_assert(offsetof(struct place, peer) == PLACE_FIXED, "what is stored as it is");
 
 static struct cell *place_cell(struct cells *c, struct bytes app, struct bytes user, struct bytes conv) {
     uint8_t room[300];
@@ -27,6 +27,7 @@ bool place_get(struct cells *c, struct bytes app, struct bytes user, struct byte
     struct unpack u = unpack_of(bytes_of(cell->data + PLACE_FIXED, cell->size - PLACE_FIXED));
     out->peer = unpack_bytes(&u);
     out->joined_ms = (int64_t)unpack_u64(&u);
+    out->archived_seq = unpack_more(&u) ? unpack_var(&u) : 0;
     check(!u.bad);
     return true;
 }
@@ -37,10 +38,10 @@ void place_set(struct step *s, struct bytes user, struct bytes conv, const struc
     buf_add(&b, p, PLACE_FIXED);
     pack_bytes(&b, p->peer); /* may view this very cell: copied before the cell changes */
     pack_u64(&b, (uint64_t)p->joined_ms);
+    if (p->archived_seq) pack_var(&b, p->archived_seq);
     cells_put(s->cells, cell, buf_view(&b));
     buf_done(&b);
 }
-
 
 void place_forget(struct step *s, struct bytes user, struct bytes conv) {
     cells_put(s->cells, place_cell(s->cells, s->app, user, conv), (struct bytes){0});
@@ -71,6 +72,12 @@ void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t ty
 }
 
 void place_left(struct step *s, struct bytes user, struct bytes conv) { listed(s, 'o', user, conv, true); }
+
+void place_lists_forget(struct step *s, struct bytes user) {
+    uint8_t room[300];
+    cells_put(s->cells, cells_get(s->cells, key2(room, 'h', s->app, user)), (struct bytes){0});
+    cells_put(s->cells, cells_get(s->cells, key2(room, 'o', s->app, user)), (struct bytes){0});
+}
 
 static void given(struct bytes packed, bool (*fn)(void *, struct bytes), void *arg) {
     struct unpack u = unpack_of(packed);
@@ -120,16 +127,23 @@ static uint64_t block_unread(struct bytes block, const struct counting *w) {
     return n;
 }
 
-uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
+static uint64_t news(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, uint64_t after, int64_t now_ms) {
     struct copy head;
-    if (!copy_get(c, app, conv, &head)) return 0;
-    struct counting w = {user, mailbox_block_list(c, app, user), p->read, now_ms};
+    if (!copy_get(c, app, conv, &head) || after >= head.last_seq) return 0;
+    struct counting w = {user, mailbox_block_list(c, app, user), after, now_ms};
     uint64_t n = 0;
-    if (w.after >= head.last_seq) return 0;
-    for (uint64_t block = (w.after + 1) / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES; block++) {
+    for (uint64_t block = (after + 1) / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES; block++) {
         uint8_t room[300];
         struct cell *cell = cells_get(c, key2n(room, 'B', app, conv, block));
         n += block_unread(bytes_of(cell->data, cell->size), &w);
     }
     return n;
+}
+
+uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
+    return news(c, app, user, conv, p->read, now_ms);
+}
+
+bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
+    return p->archived && (p->muted_until_ms > now_ms || !news(c, app, user, conv, p->archived_seq, now_ms));
 }

@@ -282,23 +282,31 @@ void job_take(struct shard *s, struct job *j) {
 struct live_walk {
     struct shard *s;
     struct job *j;
+    struct cells *cells;
 };
 
 static bool live_member(void *arg, struct bytes user) {
     struct live_walk *w = arg;
-    if (!bytes_eq(user, w->j->user)) deliver_live(w->s->deliver, w->j->app, user, w->j->topic, w->j->payload);
+    const struct job *j = w->j;
+    if (bytes_eq(user, j->user) || viewer_blocks(&j->request.viewer, user) || mailbox_blocks(w->cells, j->app, user, j->user)) return true;
+    deliver_live(w->s->deliver, j->app, user, j->topic, j->payload);
     return true;
 }
 
 static void live_local(struct shard *s, struct job *j) {
     uint64_t delivered;
     if (!deliver_count(s->deliver, &delivered)) return;
-    struct live_walk w = {s, j};
-    for (uint16_t p = 0; p < s->server->partitions; p++)
-        if (shard_of(s, p) == s->index) chat_local_members(engine_cells(s->engine, p), j->app, j->conversation, live_member, &w);
+    struct live_walk w = {s, j, NULL};
+    for (uint16_t p = 0; p < s->server->partitions; p++) {
+        if (shard_of(s, p) != s->index) continue;
+        w.cells = engine_cells(s->engine, p);
+        chat_local_members(w.cells, j->app, j->conversation, live_member, &w);
+    }
 }
 
+/* Neither those whom the user blocks nor those who block the user hear of it: the first are known here, the second where they live. */
 static void live_send(struct shard *s, struct bytes app, struct bytes user, struct bytes conversation, struct bytes topic, struct bytes payload) {
+    struct bytes blocks = mailbox_block_list(engine_cells(s->engine, partition_of_user(app, user, s->server->partitions)), app, user);
     for (unsigned to = 0; to < s->server->shards; to++) {
         struct job *j = must_alloc(sizeof *j);
         j->from = JOB_LIVE;
@@ -307,6 +315,7 @@ static void live_send(struct shard *s, struct bytes app, struct bytes user, stru
         j->conversation = arena_copy(&j->arena, conversation);
         j->topic = arena_copy(&j->arena, topic);
         j->payload = arena_copy(&j->arena, payload);
+        j->request.viewer.blocks = arena_copy(&j->arena, blocks);
         if (to == s->index) job_take(s, j);
         else job_send(s, to, j);
     }

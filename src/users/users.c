@@ -214,24 +214,14 @@ static void unfollow_relay(struct step *s, struct bytes follower, struct bytes u
     buf_done(&b);
 }
 
-/* The member's conversations, as chat keeps them: 'h' app user, packed ids; 'H' app user conv: a place whose peer follows (docs/format/chat.md). */
-static void block_relays(struct step *s, struct bytes user, struct bytes other, bool on) {
-    enum { PLACE_BYTES = 48 };
-    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'h', s->app, user))));
-    while (unpack_more(&u)) {
-        struct bytes conv = unpack_bytes(&u);
-        uint8_t room[300];
-        struct cell *place = cells_get(s->cells, key3(room, 'H', s->app, user, conv));
-        if (place->size <= PLACE_BYTES) continue;
-        struct unpack tail = unpack_of(bytes_of(place->data + PLACE_BYTES, place->size - PLACE_BYTES));
-        if (!bytes_eq(unpack_bytes(&tail), other)) continue;
-        struct buf b = {0};
-        pack_bytes(&b, conv);
-        pack_bytes(&b, user);
-        pack_u8(&b, on);
-        step_relay(s, partition_of_conversation(s->app, conv, s->partitions), KIND_CONV_BLOCK, buf_view(&b));
-        buf_done(&b);
-    }
+/* To this very partition: what a block means for conversations is for who keeps those to say. */
+static void block_relay(struct step *s, struct bytes user, struct bytes other, bool on) {
+    struct buf b = {0};
+    pack_bytes(&b, user);
+    pack_bytes(&b, other);
+    pack_u8(&b, on);
+    step_relay(s, s->partition, KIND_USER_BLOCKS, buf_view(&b));
+    buf_done(&b);
 }
 
 static void apply_relation(struct step *s) {
@@ -246,7 +236,7 @@ static void apply_relation(struct step *s) {
     } else if (what == BLOCK) {
         changed = !mailbox_blocks(s->cells, s->app, user, other);
         mailbox_set_block(s, user, other, on);
-        block_relays(s, user, other, on);
+        block_relay(s, user, other, on);
         if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false)) followed_relay(s, user, other, false);
         if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) unfollow_relay(s, other, user);
     } else {
@@ -352,24 +342,11 @@ RELATIONS(plan_blocks, 'b')
 RELATIONS(plan_mutes, 'z')
 
 /* ---- erasing ---- */
-/* Conversations that the user is or was in: 'h', and 'o' for those they left; what they wrote there goes too. Their places ('H') go here and now. */
-static void erase_conversations(struct step *s, struct bytes user, char tag) {
-    struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, tag, s->app, user))));
-    while (unpack_more(&u)) {
-        struct bytes conv = unpack_bytes(&u);
-        uint8_t room[300];
-        struct buf b = {0};
-        pack_bytes(&b, conv);
-        pack_bytes(&b, user);
-        step_relay(s, partition_of_conversation(s->app, conv, s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
-        cells_put(s->cells, cells_get(s->cells, key3(room, 'H', s->app, user, conv)), (struct bytes){0});
-        buf_done(&b);
-    }
-}
-
 static void erase_relays(struct step *s, struct bytes user) {
-    erase_conversations(s, user, 'h');
-    erase_conversations(s, user, 'o');
+    struct buf b = {0};
+    pack_bytes(&b, user);
+    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b)); /* their conversations, and what they wrote there */
+    buf_done(&b);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
     while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);
     u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'F', s->app, user))));
@@ -384,7 +361,7 @@ static void apply_user_erase(struct step *s) {
     erase_relays(s, user);
     devices_erase(s, user);
     mailbox_erase(s, user);
-    for (const char *tag = "fFho"; *tag; tag++) cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
+    for (const char *tag = "fF"; *tag; tag++) cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
     struct profile gone = {.erased_ms = s->time_ms};
     profile_set(s, user, &gone);
     struct delivery d = {.kind = DELIVER_REVOKE, .user = user};
