@@ -532,6 +532,7 @@ static void sender_blank(struct step *s, struct bytes conv, const struct conv *v
         }
         m.deleted_ms = s->time_ms;
         m.body = m.data = m.media = m.mentions = m.reactions = m.ciphertexts = m.reply_to = (struct bytes){0};
+        m.first = 0;
         reactions_clear(s, conv, seq);
         message_replace(s, conv, NULL, &m, EVENT_DELETED);
     }

@@ -95,9 +95,21 @@ static void sending_read(struct step *s, struct sending *p) {
     check(!u.bad);
 }
 
+static uint64_t content_hash(const struct message *m) {
+    const struct bytes parts[] = {m->body, m->data, m->media, m->reply_to, m->mentions, m->ciphertexts};
+    struct buf b = {0};
+    pack_u8(&b, m->has_body);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) pack_bytes(&b, parts[i]);
+    uint64_t hash = hash64(buf_view(&b));
+    buf_done(&b);
+    return hash ? hash : 1;
+}
+static uint64_t first_hash(const struct message *m) { return m->first || m->deleted_ms ? m->first : content_hash(m); }
+
+/* b is what is sent now. Of an erased sender nothing is kept. */
 static bool same_content(const struct message *a, const struct message *b) {
     if (!bytes_eq(a->from, b->from)) return false;
-    if (a->deleted_ms || a->edited_ms) return true; /* what it first said is not kept; the sender is the same */
+    if (a->deleted_ms || a->edited_ms) return !a->first || a->first == content_hash(b);
     return a->has_body == b->has_body && bytes_eq(a->body, b->body) && bytes_eq(a->data, b->data) && bytes_eq(a->media, b->media) &&
            bytes_eq(a->reply_to, b->reply_to) && bytes_eq(a->mentions, b->mentions) && bytes_eq(a->ciphertexts, b->ciphertexts);
 }
@@ -325,6 +337,7 @@ void apply_message_edit(struct step *s) {
         answer_problem(s->answer, PROBLEM_FORBIDDEN, "", "only its sender may edit a message");
         return;
     }
+    m.first = first_hash(&m);
     uint8_t which = unpack_u8(&u);
     bool has_body = unpack_u8(&u) != 0;
     struct bytes body = unpack_bytes(&u), data = unpack_bytes(&u), media = unpack_bytes(&u);
@@ -379,7 +392,7 @@ void apply_message_delete(struct step *s) {
     }
     answer_ok(s->answer, 204);
     if (m.deleted_ms) return;
-    m = (struct message){.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = s->time_ms};
+    m = (struct message){.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = s->time_ms, .first = first_hash(&m)};
     reactions_clear(s, conv, m.seq);
     message_replace(s, conv, &v, &m, EVENT_DELETED);
 }

@@ -40,8 +40,9 @@ struct message {
     struct bytes mentions;    /* raw minified JSON array of user ids or empty */
     struct bytes reactions;   /* packed: repeated { varbytes emoji, varint count } */
     struct bytes ciphertexts; /* packed: repeated { varbytes user, varbytes device, varbytes data } */
+    uint64_t first;           /* hash of what it said first, once edited or deleted, so that a send can still be known as the same; 0: not kept */
 };
-/* Self-delimiting when packed with pack_bytes. A deleted message keeps seq, id, from, created, deleted only. */
+/* Self-delimiting when packed with pack_bytes. A deleted message keeps seq, id, from, created, deleted, first only. */
 void message_encode(struct buf *b, const struct message *m);
 enum err message_decode(struct bytes v, struct message *out) must_use;
 /* Who looks, and when: decides stubs and which ciphertext is shown. */

@@ -1,7 +1,7 @@
 /* item: messages: their stored bytes, blocks of them, ids and the JSON that people see.
  *
  *   var seq · var present bits · varbytes id · varbytes from · var created · then the fields whose bit is set, in bit order:
- *   0 body · 1 data · 2 media · 3 reply_to · 4 mentions · 5 reactions · 6 ciphertexts (varbytes) · 7 edited · 8 deleted · 9 expires (var)
+ *   0 body · 1 data · 2 media · 3 reply_to · 4 mentions · 5 reactions · 6 ciphertexts (varbytes) · 7 edited · 8 deleted · 9 expires (var) · 10 first (u64)
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "item/item.h"
 #include "wire/wire.h"
 
-enum { FIELDS = 7 };
+enum { FIELDS = 7, BIT_FIRST = 1 << 10 };
 
 static void fields_of(const struct message *m, const struct bytes **f) {
     f[0] = &m->body;
@@ -31,6 +31,7 @@ void message_encode(struct buf *b, const struct message *m) {
     if (m->deleted_ms) bits = 0;
     for (int i = 0; i < 3; i++)
         if (times[i]) bits |= 1ull << (FIELDS + i);
+    if (m->first) bits |= BIT_FIRST;
     pack_var(b, m->seq);
     pack_var(b, bits);
     pack_bytes(b, m->id);
@@ -40,6 +41,7 @@ void message_encode(struct buf *b, const struct message *m) {
         if (bits >> i & 1) pack_bytes(b, *f[i]);
     for (int i = 0; i < 3; i++)
         if (times[i]) pack_var(b, (uint64_t)times[i]);
+    if (m->first) pack_u64(b, m->first);
 }
 
 enum err message_decode(struct bytes v, struct message *m) {
@@ -57,6 +59,7 @@ enum err message_decode(struct bytes v, struct message *m) {
         if (bits >> i & 1) *f[i] = unpack_bytes(&u);
     for (int i = 0; i < 3; i++)
         if (bits >> (FIELDS + i) & 1) *times[i] = (int64_t)unpack_var(&u);
+    if (bits & BIT_FIRST) m->first = unpack_u64(&u);
     return u.bad ? CORRUPT : OK;
 }
 
