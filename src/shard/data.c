@@ -1,4 +1,4 @@
-/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control}. A backup is {meta, secrets, log/, tables/}: tables as of a sync, and the log
+/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control, reserve}. A backup is {meta, secrets, log/, tables/}: tables as of a sync, and the log
  * from before it on, so that what was under way between partitions is there too. SPDX-License-Identifier: Apache-2.0 */
 #include "shard/data.h"
 
@@ -86,6 +86,30 @@ enum err meta_save(const char *dir, const struct meta *m, struct buf *why) {
     return e == OK ? disk_real()->sync_dir(disk_real(), dir) : e;
 }
 
+/* ---- the reserve ---- */
+enum { RESERVE_MOST = 16 << 20, RESERVE_LEAST = 1 << 20 };
+
+bool reserve_keep(const char *dir) {
+    char path[512], tmp[600];
+    snprintf(path, sizeof path, "%s/reserve", dir);
+    snprintf(tmp, sizeof tmp, "%s.tmp", path);
+    if (access(path, F_OK) == 0) return true;
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), e = ENOSPC;
+    if (fd < 0) return false;
+    /* After a start that used it up, what is left of it: a little less each time. */
+    for (off_t n = RESERVE_MOST; n >= RESERVE_LEAST && e == ENOSPC; n -= RESERVE_LEAST) e = posix_fallocate(fd, 0, n);
+    close(fd);
+    if (e == 0 && rename(tmp, path) == 0) return true;
+    unlink(tmp);
+    return false;
+}
+
+bool reserve_drop(const char *dir) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/reserve", dir);
+    return unlink(path) == 0;
+}
+
 /* ---- copying ---- */
 static enum err file_copy(const char *from, const char *to, struct buf *why) {
     int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -153,7 +177,7 @@ enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
     char tables[700];
     enum err e = target_make(to, why);
     if (e != OK) return e;
-    tables_sync_all(v);
+    if ((e = tables_sync_all(v)) != OK) return buf_str(why, "the tables cannot be synced: the disk is full"), e;
     snprintf(tables, sizeof tables, "%s/tables", to);
     e = v->store->calls->checkpoint(v->store, tables);
     if (e != OK) buf_fmt(why, "the tables cannot be copied to %s: %s", tables, err_name(e));

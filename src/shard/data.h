@@ -13,6 +13,9 @@ enum err log_link(const char *dir, const char *log_dir, struct buf *why) must_us
 enum err meta_load(const char *dir, struct meta *m, struct buf *why) must_use; /* MISSING: no data there yet */
 enum err meta_save(const char *dir, const struct meta *m, struct buf *why) must_use;
 uint64_t epoch_new(void);
+/* DIR/reserve: room kept for the tables to open on a full disk. keep: it is there, or was made; false: the disk is full. */
+bool reserve_keep(const char *dir);
+bool reserve_drop(const char *dir); /* false: there was none */
 /* A copy from which the state at this moment, or a later one, can be restored. Not on a shard's thread. */
 enum err data_backup_live(struct server *s, const char *to, struct buf *why) must_use;
 

@@ -45,6 +45,7 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
         stream_begin(s, c, j);
         return;
     }
+    if (s->draining) c->keep_alive = false;
     if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
     else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
     http_reader_next(c->http);

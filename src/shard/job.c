@@ -157,7 +157,8 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
         ticket = ticket_make(s, j);
         j->began_ns = clock_mono_ns();
     }
-    bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END;
+    /* Opening too: on a full disk devices still come for what is stored. A filter is a new promise. */
+    bool must = kind != KIND_SESSION_FILTERS;
     enum err e = engine_append(s->engine, partition, kind, app, s->now_ms, ticket, body, must);
     if (e != OK && j) {
         ticket_take(s, ticket);

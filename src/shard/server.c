@@ -74,7 +74,12 @@ static enum err stores_open(struct server *v, struct buf *why) {
     snprintf(log, sizeof log, "%s/log", v->dir);
     struct store_options so = {.dir = tables};
     enum err e = store_open_rocksdb(&so, &v->store, why);
+    if (e == LIMIT && reserve_drop(v->dir)) {
+        buf_reset(why);
+        e = store_open_rocksdb(&so, &v->store, why);
+    }
     if (e != OK) return e;
+    (void)reserve_keep(v->dir);
     uint64_t *from = must_alloc(v->partitions * sizeof *from);
     e = engine_start_positions(v->store, v->partitions, from);
     v->written = must_alloc(v->partitions * sizeof *v->written);
@@ -160,7 +165,7 @@ int server_run(struct server *v) {
     for (unsigned i = 1; i < v->shards; i++) check(pthread_create(&v->shard[i].thread, NULL, shard_main, &v->shard[i]) == 0);
     shard_main(&v->shard[0]);
     for (unsigned i = 1; i < v->shards; i++) pthread_join(v->shard[i].thread, NULL);
-    tables_sync_all(v);
+    (void)!tables_sync_all(v); /* on a full disk the log holds the rest */
     return 0;
 }
 

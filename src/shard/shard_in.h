@@ -139,6 +139,7 @@ struct tables {
     int64_t last_sync_ms;
     bool stop, sync_now;
     uint64_t sync_count;
+    enum err sync_err;            /* of the last one that was asked for */
     _Atomic bool disk_full;
 };
 struct server {
@@ -225,7 +226,8 @@ extern const size_t OPENAPI_SIZE;
 enum err tables_start(struct server *v);
 void tables_stop(struct server *v);
 void tables_hand(struct shard *s);                   /* freeze, hand over, take back: once a turn */
-void tables_sync_all(struct server *v);
+/* Every written batch is synced when this gives OK; LIMIT: the disk is full. Not on the tables thread. */
+enum err tables_sync_all(struct server *v) must_use;
 /* turn.c */
 void *shard_main(void *arg);
 /* control.c */

@@ -1,17 +1,18 @@
 /* shard: the tables thread. Shards hand it frozen batches; it writes them, syncs now and then, and lets the log be trimmed to what is synced.
  * Keeps: positions count as held only after a sync that began after their batch was written. SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "shard/data.h"
 #include "shard/shard_in.h"
 
 #define SYNC_BYTES (48u << 20) /* of batches: keeps the replayed tail short */
 #define SYNC_MS 15000
 #define FREEZE_BYTES (40u << 20)
 #define FREEZE_MS 3000
-#define RETRY_MS 1000
+#define RETRY_S 1
+#define IDLE_S 2
 
 enum { IDLE, DUE, WRITTEN };
 
@@ -20,41 +21,33 @@ static void positions_take(struct server *v, uint64_t *below) {
 }
 
 /* A full disk is waited out: state stays in memory and in the log. Anything else ends the process. */
-static void wait_out(struct server *v, enum err e, const char *what) {
-    if (e != LIMIT) {
-        fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"tables: %s failed: %s\"}\n", what, err_name(e));
-        abort();
-    }
-    atomic_store(&v->tables.disk_full, true);
-    struct timespec t = {.tv_sec = RETRY_MS / 1000};
-    nanosleep(&t, NULL);
+static enum err full_or_die(enum err e, const char *what) {
+    if (e == OK || e == LIMIT) return e;
+    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"tables: %s failed: %s\"}\n", what, err_name(e));
+    abort();
 }
 
-static void sync_store(struct server *v) {
+static enum err sync_store(struct server *v) {
     uint64_t *below = must_alloc(sizeof *below * v->partitions);
     positions_take(v, below);
-    enum err e;
-    while ((e = v->store->calls->sync(v->store)) != OK) {
-        wait_out(v, e, "sync");
-        if (v->tables.stop && e == LIMIT) {
-            free(below);
-            return; /* stopping with a full disk: the log holds what the tables do not */
-        }
+    enum err e = full_or_die(v->store->calls->sync(v->store), "sync");
+    if (e == OK) {
+        v->log->calls->trim(v->log, below);
+        v->tables.unsynced_bytes = 0;
+        v->tables.last_sync_ms = clock_mono_ns() / 1000000;
     }
-    atomic_store(&v->tables.disk_full, false);
-    v->log->calls->trim(v->log, below);
     free(below);
-    v->tables.unsynced_bytes = 0;
-    v->tables.last_sync_ms = clock_mono_ns() / 1000000;
+    return e;
 }
 
-static void batch_write(struct server *v, unsigned lane) {
+static enum err batch_write(struct server *v, unsigned lane) {
     struct table_batch *b = v->tables.due[lane];
-    enum err e;
-    while ((e = v->store->calls->write(v->store, b)) != OK) wait_out(v, e, "write");
+    enum err e = full_or_die(v->store->calls->write(v->store, b), "write");
+    if (e != OK) return e; /* it stays due */
     v->tables.unsynced_bytes += b->data.n;
     atomic_store(&v->tables.state[lane], WRITTEN);
     loop_wake(v->shard[lane].loop);
+    return OK;
 }
 
 static int due_lane(struct server *v) {
@@ -63,35 +56,43 @@ static int due_lane(struct server *v) {
     return -1;
 }
 
+static void rest(struct tables *t, int seconds) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
+    pthread_cond_timedwait(&t->wake, &t->lock, &until);
+}
+
+static bool sync_due(const struct tables *t) {
+    return t->unsynced_bytes > SYNC_BYTES || (t->unsynced_bytes && clock_mono_ns() / 1000000 - t->last_sync_ms > SYNC_MS);
+}
+
+/* Who asks for a sync hears of a full disk. A stop does not wait for space: the log holds what the tables do not. */
 static void *tables_main(void *arg) {
     struct server *v = arg;
     struct tables *t = &v->tables;
+    bool full = false;
     pthread_mutex_lock(&t->lock);
     for (;;) {
-        int lane = due_lane(v);
-        bool sync = t->sync_now;
-        if (lane < 0 && !sync) {
+        if (full || (due_lane(v) < 0 && !t->sync_now)) {
             if (t->stop) break;
-            struct timespec until;
-            clock_gettime(CLOCK_REALTIME, &until);
-            until.tv_sec += 2;
-            pthread_cond_timedwait(&t->wake, &t->lock, &until);
+            rest(t, full ? RETRY_S : IDLE_S);
         }
+        int lane = due_lane(v);
+        bool asked = t->sync_now && lane < 0;
         pthread_mutex_unlock(&t->lock);
-        if (lane >= 0) batch_write(v, (unsigned)lane);
-        int64_t now = clock_mono_ns() / 1000000;
-        bool old = t->unsynced_bytes && now - t->last_sync_ms > SYNC_MS;
-        if ((sync && lane < 0) || t->unsynced_bytes > SYNC_BYTES || old) {
-            sync_store(v);
-            pthread_mutex_lock(&t->lock);
-            if (sync && lane < 0) {
-                t->sync_now = false;
-                t->sync_count++;
-                pthread_cond_broadcast(&t->wake);
-            }
-            pthread_mutex_unlock(&t->lock);
-        }
+        enum err e = reserve_keep(v->dir) ? OK : LIMIT; /* goes before all else that would take the room: without it the next start could fail */
+        if (e == OK && lane >= 0) e = batch_write(v, (unsigned)lane);
+        if (e == OK && (asked || sync_due(t))) e = sync_store(v);
+        full = e != OK;
+        atomic_store(&t->disk_full, full);
         pthread_mutex_lock(&t->lock);
+        if (asked || (full && t->sync_now)) {
+            t->sync_now = false;
+            t->sync_err = e;
+            t->sync_count++;
+            pthread_cond_broadcast(&t->wake);
+        }
     }
     pthread_mutex_unlock(&t->lock);
     return NULL;
@@ -118,15 +119,16 @@ void tables_stop(struct server *v) {
     free((void *)t->state);
 }
 
-/* Every written batch is synced when this returns. Not on the tables thread. */
-void tables_sync_all(struct server *v) {
+enum err tables_sync_all(struct server *v) {
     struct tables *t = &v->tables;
     pthread_mutex_lock(&t->lock);
     uint64_t want = t->sync_count + 1;
     t->sync_now = true;
     pthread_cond_broadcast(&t->wake);
     while (t->sync_count < want) pthread_cond_wait(&t->wake, &t->lock);
+    enum err e = t->sync_err;
     pthread_mutex_unlock(&t->lock);
+    return e;
 }
 
 void tables_hand(struct shard *s) {

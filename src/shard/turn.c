@@ -123,11 +123,18 @@ static void drain_begin(struct shard *s) {
     s->draining = true;
     if (v->http_fd >= 0) loop_remove(s->loop, v->http_fd);
     if (v->mqtt_fd >= 0) loop_remove(s->loop, v->mqtt_fd);
+}
+
+/* Each device as soon as nothing of its own is under way: a PUBLISH that came before gets its PUBACK first. */
+static void drain_tell(struct shard *s) {
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
-        if (c && c->protocol == PROTO_MQTT && !c->ack_count) mqtt_end(s, c, 0x8b, "this server is shutting down");
+        if (c && c->protocol == PROTO_MQTT && !c->closing && !c->ack_count) mqtt_end(s, c, 0x8b, "this server is shutting down");
     }
 }
+
+/* On a full disk nothing is waited for: the next start applies the log again. */
+static bool batch_waits(struct shard *s) { return !atomic_load(&s->server->tables.disk_full) && engine_batch_ready(s->engine); }
 
 /* Everything promised is kept: acknowledged records applied, relays settled, cursors stored, tables written. */
 static void drain(struct shard *s) {
@@ -137,14 +144,15 @@ static void drain(struct shard *s) {
     deliver_store_cursors(s->deliver, true);
     unsigned quiet = 0;
     while (quiet < 20 && s->mono_ms < until) {
-        bool busy = shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || engine_batch_ready(s->engine);
+        drain_tell(s);
+        bool busy = shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || batch_waits(s);
         quiet = busy ? 0 : quiet + 1;
     }
     atomic_fetch_add(&s->server->drained, 1);
     while (atomic_load(&s->server->drained) < s->server->shards && s->mono_ms < until) shard_turn(s, 5);
     for (int i = 0; i < 200; i++) { /* the last batch */
         shard_turn(s, 5);
-        if (!engine_batch_ready(s->engine) && !engine_dirty_bytes(s->engine)) break;
+        if (!batch_waits(s) && (!engine_dirty_bytes(s->engine) || atomic_load(&s->server->tables.disk_full))) break;
     }
 }
 
