@@ -206,7 +206,9 @@ bool session_load(struct deliver *d, struct session *s) {
     struct stored st;
     if (!stored_read(cell_view(cell), &st)) return false;
     s->stored_cursor = s->acked = s->sent = st.cursor;
-    s->mark = s->dup_to = st.mark;
+    uint64_t applied = engine_applied(d->o.engine, s->partition);
+    s->mark = st.mark;
+    s->dup_to = st.mark < applied ? st.mark : applied; /* the mark runs ahead; what comes from here on was never sent */
     session_filters_clear(s);
     struct unpack u = unpack_of(st.rest);
     s->filters = must_alloc(sizeof *s->filters * (st.filters + 1));
