@@ -51,7 +51,7 @@ static const char *value_of(const struct args *a, const char *name) {
 static bool config_take(struct args *a) {
     const char *path = value_of(a, "config"), *names[CONFIG_NAMES_MAX];
     size_t n = 0;
-    struct buf why = {0};
+    static struct buf why; /* of a command that ends the process */
     for (; a->options[n].name; n++) names[n] = a->options[n].name;
     if (!path || config_read(path, names, n, &a->config, &why) == OK) return true;
     fprintf(stderr, "kith: %.*s\n", (int)why.n, (char *)why.p);
@@ -132,7 +132,7 @@ static bool number_of(const struct args *a, const char *name, unsigned long most
 }
 
 static int dev_welcome(struct server *s) {
-    struct buf key = {0}, why = {0}, token = {0};
+    static struct buf key, why, token; /* of a command that ends the process */
     int64_t expires;
     uint32_t all;
     if (admit_scopes_parse("all", &all) != OK || admit_key_create(server_admit(s), BYTES("dev"), BYTES("demo"), all, &key, &why) != OK ||
@@ -207,7 +207,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
 
 static int cmd_serve(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = SERVE};
-    struct buf why = {0};
+    static struct buf why; /* of a command that ends the process */
     struct server_options o;
     char log_dir[4096];
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
@@ -238,7 +238,7 @@ static enum err secrets_open(const char *dir, struct admit **out, struct buf *wh
 }
 
 static void server_told(const char *dir) {
-    struct buf out = {0};
+    static struct buf out; /* of a command that ends the process */
     if (control_ask(dir, "reload", &out) == OK && !bytes_starts(buf_view(&out), "ok"))
         fprintf(stderr, "kith: the running server did not take the change: %.*s", (int)out.n, (char *)out.p);
     buf_done(&out);
@@ -246,7 +246,7 @@ static void server_told(const char *dir) {
 
 static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
     const char *what = a->words[0], *name = value_of(a, "name"), *app = value_of(a, "app"), *scope = value_of(a, "scope");
-    struct buf out = {0};
+    static struct buf out; /* of a command that ends the process */
     uint32_t scopes;
     enum err e = OK;
     if (strcmp(what, "list") == 0) {
@@ -269,7 +269,7 @@ static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
 static int cmd_key(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = KEY};
     struct admit *admit = NULL;
-    struct buf why = {0};
+    static struct buf why; /* of a command that ends the process */
     if (!args_read(&a)) return EXIT_USAGE;
     if (a.values[option_find(&a, "help")] || !a.word_count) return help_print("key create|list|revoke [ID] [options]", KEY), a.word_count ? EXIT_DONE : EXIT_USAGE;
     if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
@@ -286,7 +286,7 @@ static const struct option TOKEN[] = {{"data", "DIR", "data folder"}, {"user", "
 static int cmd_token(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = TOKEN};
     struct admit *admit = NULL;
-    struct buf why = {0}, token = {0};
+    static struct buf why, token; /* of a command that ends the process */
     int64_t ttl = 86400000, expires;
     if (!args_read(&a)) return EXIT_USAGE;
     if (a.values[option_find(&a, "help")]) return help_print("token --user ID [options]", TOKEN), EXIT_DONE;
@@ -307,7 +307,7 @@ static const struct option DATA[] = {{"data", "DIR", "data folder"}, {"help", NU
 
 static int cmd_check(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
-    struct buf why = {0};
+    static struct buf why; /* of a command that ends the process */
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
     if (a.values[1]) return help_print("check --data DIR", DATA), EXIT_DONE;
     enum err e = data_check(data_of(&a), &why);
@@ -317,7 +317,7 @@ static int cmd_check(int argc, char **argv) {
 
 static int cmd_backup(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
-    struct buf out = {0}, line = {0};
+    static struct buf out, line; /* of a command that ends the process */
     if (!args_read(&a) || a.word_count != 1) return help_print("backup --data DIR TO", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
     char *to = realpath(".", NULL);
     buf_fmt(&line, a.words[0][0] == '/' ? "backup %s%s" : "backup %s/%s", a.words[0][0] == '/' ? "" : to, a.words[0]);
@@ -334,7 +334,7 @@ static int cmd_backup(int argc, char **argv) {
 
 static int cmd_restore(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
-    struct buf why = {0};
+    static struct buf why; /* of a command that ends the process */
     if (!args_read(&a) || a.word_count != 1) return help_print("restore FROM --data DIR", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
     if (data_restore(a.words[0], data_of(&a), &why) != OK) return fail(&why);
     printf("ok restored into %s\n", data_of(&a));

@@ -3,7 +3,7 @@
 # The last line is "N passed, N failed".
 cd "$(dirname "$0")/.." || exit 1
 san=build-asan
-export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 [ -f $san/build.ninja ] || meson setup $san -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized >/dev/null || exit 1
 sh tool/sources.changed $san || meson setup --reconfigure $san >/dev/null || exit 1
 ninja -C $san --quiet || { echo "the build failed"; echo "0 passed, 1 failed"; exit 1; }
