@@ -2,7 +2,7 @@
 BUILD ?= build
 SAN = build-asan
 
-.PHONY: run build test clean
+.PHONY: run build test bench clean
 
 run: build
 	@$(BUILD)/kith serve --dev
@@ -16,6 +16,11 @@ build:
 test:
 	@sh tool/setup.sh --test
 	@sh tool/test.sh
+
+# Kith, and mosquitto beside it; bench/run.py says what ONLY= and ROUNDS= do.
+bench: build
+	@sh tool/setup.sh --bench
+	@python3 bench/run.py
 
 clean:
 	rm -rf $(BUILD) $(SAN)

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs what building (and with --test, testing) kith needs and lacks, with apt. Does nothing when all is there.
+# Installs what building (and with --test testing, with --bench measuring) kith needs and lacks, with apt. Does nothing when all is there.
 set -eu
 packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libcmocka-dev"
 case "${1:-}" in
 "") ;;
 --test) packages="$packages mosquitto-clients python3 python3-jsonschema curl" ;;
-*) echo "usage: tool/setup.sh [--test]" >&2; exit 2 ;;
+--bench) packages="$packages mosquitto python3" ;;
+*) echo "usage: tool/setup.sh [--test | --bench]" >&2; exit 2 ;;
 esac
 fail() {
     echo "setup: $1" >&2

@@ -22,7 +22,7 @@ struct bench {
     struct hist delivery, ack, lateness;
     struct tally tally;
     uint64_t delivered, refused, others;
-    bool measuring;
+    bool measuring, kept;
 };
 
 static struct bench *bench_of(struct device *d) { return (struct bench *)(void *)((char *)d->fleet - offsetof(struct bench, crowd.fleet)); }
@@ -70,6 +70,7 @@ static bool set_up(struct bench *b) {
         snprintf(topic, sizeof topic, "%s.%zu", b->crowd.run, i);
         crowd_subscribe(&b->crowd, 2 * i + 1, topic);
     }
+    b->crowd.fleet.clean = !b->kept;
     b->crowd.fleet.published = on_published;
     b->crowd.fleet.acked = on_acked;
     return crowd_open(&b->crowd);
@@ -164,6 +165,7 @@ int bench_one_to_one(int argc, char **argv) {
                                      {"rate", OPTION_NUMBER, &b->rate, "R", "messages a second in all, open loop (default: closed loop)"},
                                      {"duration", OPTION_NUMBER, &b->seconds, "S", "seconds (default 10)"},
                                      {"warmup", OPTION_NUMBER, &b->warmup, "S", "seconds before them (default 2)"},
+                                     {"kept", OPTION_SWITCH, &b->kept, NULL, "kept sessions (default: clean ones)"},
                                      {NULL, 0, NULL, NULL, NULL}};
     int status = options_take(argc, argv, "bench one-to-one [options]", O, NULL);
     if (status < 0 && (!b->pairs || !b->inflight || b->inflight > PACKETS / 2)) {

@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+"""The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
+
+    make bench                      all, about 20 minutes
+    make bench ONLY=one,paced       some: one paced group channel offline connect idle long
+    make bench ROUNDS=3
+
+Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
+result: it is said and left out. Writes every run to build/bench/runs.json and the table to build/bench/table.md. SPDX-License-Identifier: Apache-2.0
+"""
+import contextlib, datetime, json, os, platform, shutil, signal, socket, statistics, subprocess, sys, tempfile, time, urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
+OUT = os.path.join(ROOT, "build", "bench")
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = os.environ.get("SECONDS_EACH", "8")
+FILL = int(os.environ.get("FILL", "10000000"))
+PARTS = ["one", "paced", "group", "channel", "offline", "connect", "idle", "long"]
+RUNS = []
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+# Nagle's algorithm off, no limit on what waits, as fast as it goes: nothing on the disk.
+LIVE = "persistence false\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+# The only setting in which what it acknowledged is there after kill -9: it writes its whole database at each change.
+KEPT = LIVE.replace("persistence false", "persistence true\npersistence_location {dir}/\nautosave_on_changes true\nautosave_interval 1")
+
+
+def port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until(ready, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if ready():
+                return
+        time.sleep(0.005)
+    raise SystemExit("bench: the server did not become ready")
+
+
+class Kith:
+    name = "kith"
+
+    def __init__(self, folder=None):
+        self.dir = folder or tempfile.mkdtemp(prefix="kith-bench-")
+        self.http, self.mqtt = port(), port()
+        self.start()
+        self.key = subprocess.check_output([KITH, "key", "create", "--data", self.dir + "/data", "--name", "bench", "--app", "demo", "--scope", "all"],
+                                           text=True).strip()
+
+    def start(self):
+        begun = time.monotonic()
+        self.process = subprocess.Popen([KITH, "serve", "--data", self.dir + "/data", "--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.mqtt}"],
+                                        stdout=subprocess.DEVNULL, stderr=open(self.dir + "/log", "a"))
+        until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=5).status == 200)
+        return time.monotonic() - begun
+
+    def command(self, scenario, *options):
+        return [KITH, "bench", scenario, "--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.mqtt}", "--key", self.key,
+                "--pid", str(self.process.pid), "--json", *options]
+
+    def run(self, scenario, *options):
+        said = subprocess.run(self.command(scenario, *options), capture_output=True, text=True)
+        if said.returncode not in (0, 1) or not said.stdout.startswith("{"):
+            raise SystemExit(f"bench: {scenario}: {said.stderr[-500:]}")
+        return json.loads(said.stdout)
+
+    def metric(self, name):
+        ask = urllib.request.Request(f"http://127.0.0.1:{self.http}/metrics", headers={"Authorization": "Bearer " + self.key})
+        for line in urllib.request.urlopen(ask, timeout=10).read().decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+        return 0.0
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Mosquitto:
+    def __init__(self, kept=False):
+        self.name = "mosquitto, autosave on each change" if kept else "mosquitto, no persistence"
+        self.dir = tempfile.mkdtemp(prefix="kith-bench-")
+        self.mqtt = port()
+        with open(self.dir + "/conf", "w") as f:
+            f.write((KEPT if kept else LIVE).format(dir=self.dir) + f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest none\n")
+        self.process = subprocess.Popen([MOSQUITTO, "-c", self.dir + "/conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: socket.create_connection(("127.0.0.1", self.mqtt)).close() is None)
+
+    def run(self, scenario, *options):
+        said = subprocess.run([KITH, "bench", scenario, "--broker", "mqtt", "--mqtt", f"127.0.0.1:{self.mqtt}", "--pid", str(self.process.pid), "--json", *options],
+                              capture_output=True, text=True)
+        if not said.stdout.startswith("{"):
+            raise SystemExit(f"bench: {scenario} of {self.name}: {said.stderr[-500:]}")
+        return json.loads(said.stdout)
+
+    end = Kith.end
+
+
+def peers(kept=False):
+    """Who is measured in a round, in turn."""
+    return [Kith] + ([Mosquitto] if MOSQUITTO else []) + ([lambda: Mosquitto(kept=True)] if MOSQUITTO and kept else [])
+
+
+def rounds(part, scenario, *options, kept=False, n=None, only_kith=False):
+    """Runs the scenario alternating; returns {server name: valid results}."""
+    got = {}
+    for i in range(n or ROUNDS):
+        for make in [Kith] if only_kith else peers(kept):
+            server = make()
+            try:
+                records = server.metric("kith_records_appended_total") if server.name == "kith" else 0
+                result = server.run(scenario, *options)
+                if server.name == "kith":
+                    result["records"] = server.metric("kith_records_appended_total") - records
+            finally:
+                server.end()
+            RUNS.append({"part": part, "server": server.name, "round": i + 1, "options": list(options), **result})
+            if result["valid"]:
+                got.setdefault(server.name, []).append(result)
+            else:
+                print(f"bench: {server.name}, {part} {' '.join(options)}, round {i + 1}: not valid, left out: lost {result.get('lost')}, repeated "
+                      f"{result.get('repeated')}, reordered {result.get('reordered')}, refused {result.get('refused')}", file=sys.stderr)
+    return got
+
+
+def mid(results, *path):
+    def at(r):
+        for p in path:
+            r = r[p]
+        return r
+    return statistics.median(at(r) for r in results)
+
+
+ROWS = []
+
+
+def row(*cells):
+    ROWS.append(cells)
+    print("  ".join(str(c) for c in cells), flush=True)
+
+
+def table(title, *heads):
+    ROWS.append(None)
+    ROWS.append(title)
+    ROWS.append(heads)
+    print(f"\n{title}", flush=True)
+
+
+def ms(us):
+    return f"{us / 1000:.2f}" if us < 100000 else f"{us / 1000:.0f}"
+
+
+def one():
+    table("One-to-one: 100 pairs, QoS 1 both ways, 100-byte bodies", "server", "in flight each", "delivered/s", "server CPU us", "delivery p50 / p99 ms")
+    for inflight in ("1", "8", "32"):
+        for name, r in rounds("one", "one-to-one", "--inflight", inflight, "--duration", SECONDS).items():
+            row(name, inflight, f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{ms(mid(r, 'delivery_us', 'p50'))} / {ms(mid(r, 'delivery_us', 'p99'))}")
+    if not MOSQUITTO:
+        return
+    table("The same with kept sessions, each such that all that was acknowledged is there after kill -9", "server", "in flight each", "delivered/s", "server CPU us",
+          "delivery p50 / p99 ms")
+    for name, r in rounds("one", "one-to-one", "--kept", "--inflight", "8", "--duration", SECONDS, kept=True, n=min(ROUNDS, 3)).items():
+        if name != "mosquitto, no persistence":
+            row(name, 8, f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{ms(mid(r, 'delivery_us', 'p50'))} / {ms(mid(r, 'delivery_us', 'p99'))}")
+
+
+def paced():
+    table("The same, paced (open loop, timed from when each was due)", "server", "messages/s", "server CPU us", "delivery p50 / p90 / p99 / max ms")
+    for rate in ("1000", "10000", "40000"):
+        for name, r in rounds("paced", "one-to-one", "--rate", rate, "--duration", SECONDS).items():
+            row(name, rate, f"{mid(r, 'server_cpu_us'):.1f}", " / ".join(ms(mid(r, "delivery_us", p)) for p in ("p50", "p90", "p99", "max")))
+
+
+def group():
+    table("A group of 1,000, all connected: until the last has the message", "server", "delivered/s", "server CPU us a delivery", "last p50 / p99 ms")
+    for name, r in rounds("group", "group", "--messages", "300").items():
+        row(name, f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{ms(mid(r, 'last_us', 'p50'))} / {ms(mid(r, 'last_us', 'p99'))}")
+
+
+def channel():
+    table("A channel of 100,000 members, 1,000 of them connected", "server", "made in s", "relays a message", "partitions", "last p50 / p99 ms")
+    for name, r in rounds("channel", "channel", "--messages", "50", "--qos", "0", n=min(ROUNDS, 3), only_kith=True).items():
+        row(name, f"{mid(r, 'made_s'):.1f}", f"{mid(r, 'relays_per_message'):.0f}", 256, f"{ms(mid(r, 'last_us', 'p50'))} / {ms(mid(r, 'last_us', 'p99'))}")
+
+
+def offline():
+    table("1,000 devices away, 100 messages to each, then all come back at once", "server", "stored/s", "CPU us", "caught up/s", "CPU us", "caught up p50 / p99 ms")
+    for name, r in rounds("offline", "offline").items():
+        row(name, f"{mid(r, 'stored_per_s'):,.0f}", f"{mid(r, 'stored_cpu_us'):.1f}", f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}",
+            f"{ms(mid(r, 'caught_up_us', 'p50'))} / {ms(mid(r, 'caught_up_us', 'p99'))}")
+
+
+    table("100 devices away, 500 messages to each, 50 senders with one in flight each, kept over kill -9", "server", "stored/s", "server CPU us")
+    for name, r in rounds("offline", "offline", "--devices", "100", "--messages", "500", "--inflight", "1", kept=True, n=min(ROUNDS, 3)).items():
+        if name != "mosquitto, no persistence":
+            row(name, f"{mid(r, 'stored_per_s'):,.0f}", f"{mid(r, 'stored_cpu_us'):.1f}")
+
+
+def connect():
+    table("10,000 devices connect and subscribe, QoS 1", "server", "connects/s", "server CPU us", "resident bytes each")
+    for name, r in rounds("connect", "connect", "--devices", "10000").items():
+        row(name, f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}")
+
+
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
+
+
+def idle():
+    table("Idle and empty", "server", "resident MB", "CPU % of a core over 20 s")
+    for make in peers():
+        server = make()
+        time.sleep(2)
+        before = cpu_s(server.process.pid)
+        time.sleep(20)
+        used, memory = cpu_s(server.process.pid) - before, rss(server.process.pid)
+        RUNS.append({"part": "idle", "server": server.name, "rss_bytes": memory, "cpu_s": used})
+        row(server.name, f"{memory / 1e6:.1f}", f"{used / 20 * 100:.2f}")
+        server.end()
+
+
+def folder_bytes(path):
+    return sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(path) for f in files)
+
+
+def long():
+    """What is stored must not make a message dearer, nor a restart slow."""
+    table(f"With {FILL:,} messages stored (10,000 conversations)", "what", "at 10,000", f"at {FILL:,}", "ratio")
+    server = Kith()
+
+    def cost(label):
+        pairs = [server.run("one-to-one", "--inflight", "8", "--duration", "3", "--warmup", "1") for _ in range(3)]
+        wide = [server.run("fill", "--messages", "200000") for _ in range(3)]
+        RUNS.append({"part": "long", "at": label, "pairs": pairs, "wide": wide})
+        return mid(pairs, "server_cpu_us"), mid(wide, "server_cpu_us"), rss(server.process.pid)
+
+    server.run("fill", "--messages", "10000")
+    few = cost("few")
+    filled = server.run("fill", "--messages", str(FILL))
+    RUNS.append({"part": "long", "at": "fill", **filled})
+    many = cost("many")
+    row("server CPU us a delivered message, 100 pairs", f"{few[0]:.1f}", f"{many[0]:.1f}", f"{many[0] / few[0]:.2f}")
+    row("server CPU us a stored message, 10,000 conversations", f"{few[1]:.1f}", f"{many[1]:.1f}", f"{many[1] / few[1]:.2f}")
+    row("resident MB", f"{few[2] / 1e6:.0f}", f"{many[2] / 1e6:.0f}", "")
+    row("stored/s while filling", "", f"{filled['stored_per_s']:,.0f}", "")
+    times = []
+    for _ in range(3):
+        load = subprocess.Popen(server.command("one-to-one", "--inflight", "32", "--duration", "60"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(8)
+        server.process.kill()
+        server.process.wait()
+        load.kill()
+        load.wait()
+        times.append(server.start())
+        RUNS.append({"part": "long", "at": "restart", "ready_s": times[-1], "log_bytes": folder_bytes(server.dir + "/data/log"),
+                     "tables_bytes": folder_bytes(server.dir + "/data/tables")})
+    last = RUNS[-1]
+    row("restart after kill -9 at full load: ready after s", "", f"{statistics.median(times):.2f}", "")
+    row("log, tables: GiB", "", f"{last['log_bytes'] / 2**30:.1f}, {last['tables_bytes'] / 2**30:.1f}", "")
+    server.end()
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
+    version = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True).stdout.split("\n")[0] if MOSQUITTO else "no mosquitto: kith alone"
+    return f"{datetime.date.today()}, {os.cpu_count()} cores of {model}, Linux {platform.release()}, generator on the same cores; {version}; medians of {ROUNDS} rounds"
+
+
+def write_out():
+    os.makedirs(OUT, exist_ok=True)
+    with open(OUT + "/runs.json", "w") as f:
+        json.dump(RUNS, f, indent=1)
+    with open(OUT + "/table.md", "w") as f:
+        f.write(machine() + "\n")
+        heads = False
+        for r in ROWS:
+            if r is None:
+                f.write("\n")
+            elif isinstance(r, str):
+                f.write(f"### {r}\n\n")
+                heads = True
+            else:
+                f.write("| " + " | ".join(str(c) for c in r) + " |\n")
+                if heads:
+                    f.write("|" + "---|" * len(r) + "\n")
+                heads = False
+
+
+def main():
+    only = [p for p in os.environ.get("ONLY", "").split(",") if p] or PARTS
+    unknown = [p for p in only if p not in PARTS]
+    if unknown:
+        raise SystemExit(f"bench: there is no part {', '.join(unknown)}; parts: {' '.join(PARTS)}")
+    if os.getloadavg()[0] > 0.5:
+        print(f"bench: other work uses this machine (load {os.getloadavg()[0]:.1f}): read the ratios, not the figures", file=sys.stderr)
+    print(machine())
+    for p in only:
+        globals()[p]()
+        write_out()
+    print(f"\nwritten: {os.path.relpath(OUT, ROOT)}/table.md, runs.json")
+
+
+if __name__ == "__main__":
+    main()
