@@ -185,7 +185,7 @@ def group():
 def channel():
     table("A channel of 100,000 members, 1,000 of them connected", "server", "made in s", "relays a message", "partitions", "last p50 / p99 ms")
     for name, r in rounds("channel", "channel", "--messages", "50", "--qos", "0", n=min(ROUNDS, 3), only_kith=True).items():
-        row(name, f"{mid(r, 'made_s'):.1f}", f"{mid(r, 'relays_per_message'):.0f}", 256, f"{ms(mid(r, 'last_us', 'p50'))} / {ms(mid(r, 'last_us', 'p99'))}")
+        row(name, f"{mid(r, 'made_s'):.1f}", f"{mid(r, 'relays_per_message'):.0f}", 64, f"{ms(mid(r, 'last_us', 'p50'))} / {ms(mid(r, 'last_us', 'p99'))}")
 
 
 def offline():
