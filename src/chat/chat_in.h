@@ -12,10 +12,9 @@
  *   COPY_ERASED   varbytes conv, varbytes user   (blank this sender's messages in the copy)
  * member -> conversation
  *   MARK          varbytes conv, varbytes user, var delivered, var read
- *   CONV_BLOCK    varbytes conv, varbytes by, u8 on
+ *   CONV_BLOCK    varbytes conv, varbytes by, u8 on         (mailbox sends it)
  *   MEMBER_ERASE  varbytes conv, varbytes user
  * users -> member (the same partition, so that neither reads the other's cells)
- *   USER_BLOCKS   varbytes user, other, u8 on    becomes a CONV_BLOCK for each direct conversation of the two
  *   USER_LEAVES   varbytes user                  becomes a MEMBER_ERASE for each conversation that they are or were in
  *
  * Cells: member side: place.c ('H' 'h' 'o' 'd'), copy.c ('c' 'C' 'B'). Conversation side: 'A' app conv head, 'a' app conv name and metadata,

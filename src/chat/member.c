@@ -25,15 +25,6 @@ static void conversation_told(struct step *s, struct bytes user, struct bytes co
     buf_done(&b);
 }
 
-static void block_told(struct step *s, struct bytes conv, struct bytes user, bool on) {
-    struct buf b = {0};
-    pack_bytes(&b, conv);
-    pack_bytes(&b, user);
-    pack_u8(&b, on);
-    step_relay(s, partition_of_conversation(s->app, conv, s->partitions), KIND_CONV_BLOCK, buf_view(&b));
-    buf_done(&b);
-}
-
 struct join {
     struct bytes conv, user, name, metadata, newest;
     struct place place;
@@ -97,7 +88,7 @@ static void apply_copy_join(struct step *s) {
     place_set(s, j.user, j.conv, p);
     place_list(s, j.user, j.conv, p->type, true);
     if (p->type != CONV_DIRECT) mailbox_join(s, j.user, j.conv);
-    else if (mailbox_blocks(s->cells, s->app, j.user, p->peer)) block_told(s, j.conv, j.user, true);
+    else mailbox_set_direct(s, j.user, p->peer, j.conv, true);
     conversation_told(s, j.user, j.conv, p->type, j.name, EVENT_CREATED);
 }
 
@@ -235,29 +226,13 @@ static void apply_copy_erased(struct step *s) {
 }
 
 /* ---- what users tells: its record names the user, and this partition has their places ---- */
-struct blocking {
+struct leaving {
     struct step *s;
-    struct bytes user, other;
-    bool on;
+    struct bytes user;
 };
-static bool block_of(void *arg, struct bytes conv) {
-    struct blocking *w = arg;
-    struct place p;
-    if (place_get(w->s->cells, w->s->app, w->user, conv, &p) && bytes_eq(p.peer, w->other)) block_told(w->s, conv, w->user, w->on);
-    return true;
-}
-static void apply_user_blocks(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
-    struct blocking w = {s, user, other, unpack_u8(&u) != 0};
-    check(!u.bad);
-    answer_ok(s->answer, 200);
-    chat_conversations_of(s->cells, s->app, user, block_of, &w);
-}
-
 /* Whoever is or was in a conversation leaves it with all that they wrote; COPY_LEAVE ends the rest. */
 static bool leave_of(void *arg, struct bytes conv) {
-    struct blocking *w = arg;
+    struct leaving *w = arg;
     struct buf b = {0};
     pack_bytes(&b, conv);
     pack_bytes(&b, w->user);
@@ -268,7 +243,7 @@ static bool leave_of(void *arg, struct bytes conv) {
 }
 static void apply_user_leaves(struct step *s) {
     struct unpack u = unpack_of(s->body);
-    struct blocking w = {.s = s, .user = unpack_bytes(&u)};
+    struct leaving w = {s, unpack_bytes(&u)};
     check(!u.bad);
     answer_ok(s->answer, 200);
     chat_conversations_of(s->cells, s->app, w.user, leave_of, &w);
@@ -320,7 +295,7 @@ static void apply_conv_prefs(struct step *s) {
 const struct record_rule chat_member_rules[] = {
     {KIND_COPY_JOIN, apply_copy_join}, {KIND_COPY_LEAVE, apply_copy_leave}, {KIND_COPY_META, apply_copy_meta}, {KIND_COPY_MESSAGE, apply_copy_message},
     {KIND_COPY_UPDATE, apply_copy_update}, {KIND_COPY_RECEIPT, apply_copy_receipt}, {KIND_CONV_PREFS, apply_conv_prefs}, {KIND_COPY_ERASED, apply_copy_erased},
-    {KIND_USER_BLOCKS, apply_user_blocks}, {KIND_USER_LEAVES, apply_user_leaves},
+    {KIND_USER_LEAVES, apply_user_leaves},
 };
 const size_t chat_member_rule_count = sizeof chat_member_rules / sizeof *chat_member_rules;
 

@@ -77,9 +77,44 @@ static void blockers_count(struct step *s, struct bytes other, bool more) {
     cells_put(s->cells, c, bytes_of(&n, n ? sizeof n : 0));
 }
 
+/* The surface that owns conversations reads this: varbytes conversation, varbytes who blocks the other in it, u8 on. */
+static void block_relay(struct step *s, struct bytes user, struct bytes conversation, bool on) {
+    struct buf b = {0};
+    pack_bytes(&b, conversation);
+    pack_bytes(&b, user);
+    pack_u8(&b, on);
+    step_relay(s, partition_of_conversation(s->app, conversation, s->partitions), KIND_CONV_BLOCK, buf_view(&b));
+    buf_done(&b);
+}
+
 void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on) {
-    if (s->planted == BUG_BLOCK_IGNORED) return;
-    if (ids_set(s, 'b', user, other, on)) blockers_count(s, other, on);
+    if (s->planted == BUG_BLOCK_IGNORED || !ids_set(s, 'b', user, other, on)) return;
+    blockers_count(s, other, on);
+    struct unpack u = unpack_of(view_of(cell_of(s->cells, 'x', s->app, user)));
+    while (unpack_more(&u)) {
+        struct bytes who = unpack_bytes(&u), conversation = unpack_bytes(&u);
+        if (bytes_eq(who, other)) block_relay(s, user, conversation, on);
+    }
+}
+
+void mailbox_set_direct(struct step *s, struct bytes user, struct bytes other, struct bytes conversation, bool on) {
+    struct cell *c = cell_of(s->cells, 'x', s->app, user);
+    struct unpack u = unpack_of(view_of(c));
+    struct buf b = {0};
+    pack_bytes(&b, other);
+    pack_bytes(&b, conversation);
+    uint32_t at = 0, size = 0;
+    while (unpack_more(&u) && !size) {
+        const uint8_t *from = u.p;
+        struct bytes who = unpack_bytes(&u), which = unpack_bytes(&u);
+        if (!bytes_eq(who, other) || !bytes_eq(which, conversation)) continue;
+        at = (uint32_t)(from - c->data);
+        size = (uint32_t)(u.p - from);
+    }
+    if (on && !size) cells_append(s->cells, c, buf_view(&b));
+    else if (!on && size) cells_splice(s->cells, c, at, size, (struct bytes){0});
+    buf_done(&b);
+    if (on && mailbox_blocks(s->cells, s->app, user, other)) block_relay(s, user, conversation, true);
 }
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on) { ids_set(s, 'z', user, other, on); }
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(cell_of(c, 'b', app, user)); }
@@ -97,4 +132,5 @@ void mailbox_erase(struct step *s, struct bytes user) {
     list_clear(s->cells, 'm', s->app, user);
     cells_put(s->cells, cell_of(s->cells, 'b', s->app, user), (struct bytes){0});
     cells_put(s->cells, cell_of(s->cells, 'z', s->app, user), (struct bytes){0});
+    cells_put(s->cells, cell_of(s->cells, 'x', s->app, user), (struct bytes){0});
 }

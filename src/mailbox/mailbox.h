@@ -10,6 +10,7 @@
  *   'r' app user audience   u32 slot among the members, u32 slot among the memberships, while in
  *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32: how many here block this user
  *   'z' app user            packed varbytes of the ids that the user mutes
+ *   'x' app user            packed { varbytes other, varbytes conversation }: the user's direct conversations, which must know of a block
  *
  * Invariants: positions rise; at most one entry a user and position; an entry is seen through an audience only for from < position <= to.
  * Calls with a step edit cells and add deliveries; calls with cells only read. SPDX-License-Identifier: Apache-2.0 */
@@ -44,7 +45,10 @@ size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);  /* newest position of any entry they see; 0: none */
 uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user); /* cursors before it - 1 are past retention; 1 when nothing was trimmed */
 
+/* Each direct conversation of the two learns of it by a CONV_BLOCK relay, sent with this step: what is appended later comes after it. */
 void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on);
+/* The user is in a direct conversation with the other, or no more. It learns at once when the user blocks the other already. Idempotent. */
+void mailbox_set_direct(struct step *s, struct bytes user, struct bytes other, struct bytes conversation, bool on);
 bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other);
 bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other); /* by anyone in this partition */
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user); /* packed varbytes; view until the next edit */

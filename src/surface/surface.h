@@ -27,7 +27,7 @@ enum record_kind {
     /* chat, applied in a member's partition (relays from the conversation) */
     KIND_COPY_JOIN = 70, KIND_COPY_LEAVE, KIND_COPY_META, KIND_COPY_MESSAGE, KIND_COPY_UPDATE, KIND_COPY_RECEIPT,
     KIND_CONV_PREFS /* PUT /v1/users/{id}/conversations/{c} */, KIND_COPY_ERASED,
-    KIND_USER_BLOCKS /* relay from users, as the next: varbytes user, other, u8 on */, KIND_USER_LEAVES /* erased: varbytes user */,
+    KIND_USER_LEAVES /* relay from users: erased; varbytes user */,
     /* deliver, applied in the user's partition */
     KIND_SESSION_OPEN = 100, KIND_SESSION_FILTERS, KIND_SESSION_ACK, KIND_SESSION_MARK, KIND_SESSION_END,
 };

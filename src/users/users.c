@@ -214,16 +214,6 @@ static void unfollow_relay(struct step *s, struct bytes follower, struct bytes u
     buf_done(&b);
 }
 
-/* To this very partition: what a block means for conversations is for who keeps those to say. */
-static void block_relay(struct step *s, struct bytes user, struct bytes other, bool on) {
-    struct buf b = {0};
-    pack_bytes(&b, user);
-    pack_bytes(&b, other);
-    pack_u8(&b, on);
-    step_relay(s, s->partition, KIND_USER_BLOCKS, buf_view(&b));
-    buf_done(&b);
-}
-
 static void apply_relation(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
@@ -236,7 +226,6 @@ static void apply_relation(struct step *s) {
     } else if (what == BLOCK) {
         changed = !mailbox_blocks(s->cells, s->app, user, other);
         mailbox_set_block(s, user, other, on);
-        block_relay(s, user, other, on);
         if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false)) followed_relay(s, user, other, false);
         if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) unfollow_relay(s, other, user);
     } else {
@@ -345,7 +334,7 @@ RELATIONS(plan_mutes, 'z')
 static void erase_relays(struct step *s, struct bytes user) {
     struct buf b = {0};
     pack_bytes(&b, user);
-    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b)); /* their conversations, and what they wrote there */
+    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b)); /* what this means for conversations is for who keeps those to say */
     buf_done(&b);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
     while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);
