@@ -1,5 +1,6 @@
 /* kith: the front door: arguments, start, signals. What a word of the command line means stands in one table.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,25 +132,44 @@ static bool number_of(const struct args *a, const char *name, unsigned long most
     return false;
 }
 
-static int dev_welcome(struct server *s) {
+/* ---- --dev: an application's key, some people, and what to try ---- */
+struct dev {
+    struct server *server;
+    char http[160], mqtt[160]; /* ADDR:PORT */
+};
+
+static void dev_hints(const struct dev *d, const char *key, const char *token) {
+    const char *mqtt_port = strrchr(d->mqtt, ':');
+    printf("kith " VERSION " serves: HTTP http://%s  MQTT %s\n\n  key (app demo): %s\n\nTry, in another terminal:\n\n", d->http, d->mqtt, key);
+    printf("1. Bob's phone listens:\n   mosquitto_sub -h %.*s -p %s -q 1 -c -i bobs-phone -u bob -P %s -t 'users/bob/#'\n\n", (int)(mqtt_port - d->mqtt), d->mqtt,
+           mqtt_port + 1, token);
+    printf("2. Ann writes to him, from a third (the conversation ann-bob is made already; so are Cid and the group friends):\n   export KITH_KEY=%s\n", key);
+    printf("   curl http://%s/v1/conversations/ann-bob/messages -H \"Authorization: Bearer $KITH_KEY\" -d '{\"from\":\"ann\",\"body\":\"hello\"}'\n\n", d->http);
+    printf("3. Play a trace of 20 people, each message checked to arrive once and in order; then measure:\n");
+    printf("   build/kith replay docs/guide/example.trace --http %s --mqtt %s\n   build/kith bench one-to-one --http %s --mqtt %s\n\n", d->http, d->mqtt, d->http, d->mqtt);
+    fflush(stdout);
+}
+
+/* "ADDR:PORT" as asked for, with the port that was given. */
+static void address_of(const char *asked, unsigned port, char *out, size_t n) {
+    const char *colon = strrchr(asked, ':');
+    snprintf(out, n, "%.*s:%u", (int)(colon - asked), asked, port);
+}
+
+/* Beside the server, as it is a client of it. */
+static void *dev_main(void *arg) {
     static struct buf key, why, token; /* of a command that ends the process */
+    struct dev *d = arg;
+    struct server *s = d->server;
     int64_t expires;
     uint32_t all;
-    if (admit_scopes_parse("all", &all) != OK || admit_key_create(server_admit(s), BYTES("dev"), BYTES("demo"), all, &key, &why) != OK ||
-        admit_token_create(server_admit(s), BYTES("demo"), BYTES("bob"), BYTES("bobs-phone"), 86400000, clock_wall_ms(), &token, &expires) != OK)
-        return fail(&why);
-    unsigned http = server_http_port(s), mqtt = server_mqtt_port(s);
-    printf("kith " VERSION " serves: HTTP http://127.0.0.1:%u  MQTT 127.0.0.1:%u\n\n  key (app demo): %.*s\n\nTry, in another terminal:\n\n", http, mqtt, (int)key.n, (char *)key.p);
-    printf("1. Ann and Bob talk:\n   export KITH_KEY=%.*s\n   curl -X PUT http://127.0.0.1:%u/v1/conversations/ann-bob -H \"Authorization: Bearer $KITH_KEY\" -d '{\"type\":\"direct\",\"members\":[\"ann\",\"bob\"]}'\n",
-           (int)key.n, (char *)key.p, http);
-    printf("   curl http://127.0.0.1:%u/v1/conversations/ann-bob/messages -H \"Authorization: Bearer $KITH_KEY\" -d '{\"from\":\"ann\",\"body\":\"hello\"}'\n\n", http);
-    printf("2. Bob's phone listens:\n   mosquitto_sub -p %u -q 1 -c -i bobs-phone -u bob -P %.*s -t 'users/bob/#'\n\n", mqtt, (int)token.n, (char *)token.p);
-    printf("3. Measure it:\n   build/kith bench one-to-one --http 127.0.0.1:%u --mqtt 127.0.0.1:%u\n\n", http, mqtt);
-    fflush(stdout);
-    buf_done(&key);
-    buf_done(&token);
-    buf_done(&why);
-    return EXIT_DONE;
+    bool ok = admit_scopes_parse("all", &all) == OK && admit_key_create(server_admit(s), BYTES("dev"), BYTES("demo"), all, &key, &why) == OK &&
+              admit_token_create(server_admit(s), BYTES("demo"), BYTES("bob"), BYTES("bobs-phone"), 86400000, clock_wall_ms(), &token, &expires) == OK;
+    buf_char(&key, 0);
+    buf_char(&token, 0);
+    if (ok && drive_demo(d->http, (char *)key.p, &why)) dev_hints(d, (char *)key.p, (char *)token.p);
+    else fprintf(stderr, "kith: --dev could not make its people: %.*s\n", (int)why.n, (char *)why.p);
+    return NULL;
 }
 
 static bool duration_of(const struct args *a, const char *name, int64_t *out_ms) {
@@ -218,9 +238,15 @@ static int cmd_serve(int argc, char **argv) {
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (o.dev && dev_welcome(serving) != EXIT_DONE) return EXIT_FAILED;
+    pthread_t dev;
+    static struct dev people;
+    people.server = serving;
+    address_of(o.http, server_http_port(serving), people.http, sizeof people.http);
+    address_of(o.mqtt, server_mqtt_port(serving), people.mqtt, sizeof people.mqtt);
+    bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
     fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(serving), server_mqtt_port(serving), o.data_dir);
     int status = server_run(serving);
+    if (dev_runs) pthread_join(dev, NULL);
     server_close(&serving);
     config_done(&a.config);
     fprintf(stderr, "{\"level\":\"info\",\"message\":\"stopped\"}\n");

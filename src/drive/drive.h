@@ -4,7 +4,11 @@
 #ifndef KITH_DRIVE_H
 #define KITH_DRIVE_H
 
+#include "base/base.h"
+
 int drive_bench(int argc, char **argv);
 int drive_replay(int argc, char **argv);
+/* Makes the people and conversations of --dev at "ADDR:PORT". false: words in *why. */
+bool drive_demo(const char *http, const char *key, struct buf *why);
 
 #endif

@@ -1,0 +1,52 @@
+"""kith serve --dev, as make run starts it: the key, the people and the three things to try that it prints, each tried as printed."""
+import json, os, re, shutil, subprocess, sys, tempfile, time
+import harness
+from harness import expect
+
+dir = tempfile.mkdtemp(prefix="kith-dev-")
+root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def serve():
+    p = subprocess.Popen([os.path.abspath(harness.KITH), "serve", "--dev", "--data", dir + "/data", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"],
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    said = ""
+    while "bench one-to-one" not in said:
+        line = p.stdout.readline()
+        assert line, f"it ended: {said}"
+        said += line
+    return p, said
+
+
+def hint(said, word):
+    """The command as printed, with the binary under test for build/kith."""
+    line = next(line.strip() for line in said.splitlines() if line.strip().startswith(word))
+    return line.replace("build/kith", os.path.abspath(harness.KITH))
+
+
+try:
+    for again in range(2):  # the second start finds its people there
+        p, said = serve()
+        key = re.search(r"export KITH_KEY=(\S+)", said).group(1)
+        assert f"key (app demo): {key}" in said, said
+        env = {**os.environ, "KITH_KEY": key}
+        curl = hint(said, "curl")
+        if shutil.which("mosquitto_sub") and shutil.which("curl"):
+            bob = subprocess.Popen(hint(said, "mosquitto_sub") + " -C 1 -W 20", shell=True, stdout=subprocess.PIPE, text=True)
+            time.sleep(1)
+            answer = json.loads(subprocess.check_output(curl, shell=True, env=env, text=True, stderr=subprocess.DEVNULL))
+            expect((answer["from"], answer["body"], answer["conversation"]), ("ann", "hello", "ann-bob"))
+            expect(json.loads(bob.communicate()[0])["id"], answer["id"], "Bob's phone has what Ann wrote")
+        else:
+            print("skipped: curl or mosquitto_sub is not installed")
+        expect(subprocess.run(hint(said, "build/kith replay"), shell=True, env=env, cwd=root, capture_output=True).returncode, 0, "the trace")
+        expect(subprocess.run(hint(said, "build/kith bench") + " --duration 0.5 --warmup 0.1 --pairs 4", shell=True, env=env, capture_output=True).returncode, 0, "the measurement")
+        p.terminate()
+        expect(p.wait(), 0)
+    refused = subprocess.run([harness.KITH, "serve", "--dev", "--data", dir + "/other", "--http", "0.0.0.0:0"], capture_output=True, text=True)
+    expect(refused.returncode, 2, "--dev is for loopback addresses only")
+    assert "loopback" in refused.stderr and not os.path.exists(dir + "/other"), refused.stderr
+finally:
+    if p.poll() is None:
+        p.kill()
+    shutil.rmtree(dir)
