@@ -3,7 +3,7 @@
 # The last line is "N passed, N failed".
 cd "$(dirname "$0")/.." || exit 1
 san=build-asan
-export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
 [ -f $san/build.ninja ] || meson setup $san -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized >/dev/null || exit 1
 sh tool/sources.changed $san || meson setup --reconfigure $san >/dev/null || exit 1
 ninja -C $san --quiet || { echo "the build failed"; echo "0 passed, 1 failed"; exit 1; }
@@ -27,6 +27,14 @@ for t in $(sh tool/sources tests); do
     status=$?
     [ $status = 0 ] || tail -40 $san/"$name".out
     count "$name" $status
+done
+# Fuzzers: what is kept, then mutations of it from a fixed seed.
+for f in $(sh tool/sources fuzzers); do
+    name=$(basename "$f" .c)
+    $san/"fuzz_$name" --seconds "${FUZZ_SECONDS:-2}" --seed 1 test/fuzz/corpus/"$name" >$san/fuzz.out 2>&1
+    status=$?
+    [ $status = 0 ] || tail -40 $san/fuzz.out
+    count "fuzz_$name" $status
 done
 # The simulator: seeds and planted bugs (test/sim/main.c).
 $san/sim --seeds "${SIM_SEEDS:-500}" --jobs "$(nproc)" >$san/sim.out 2>&1

@@ -72,7 +72,7 @@ struct log_options {
     int64_t (*now_ms)(void *arg);
     unsigned planted;           /* enum log_bug; 0: none */
 };
-/* CORRUPT with words in *why when a checksum fails before the end of what was durable, or `from` lies behind the end; a torn tail is cut off silently
+/* CORRUPT with words in *why when a checksum fails before the end of what was durable, or `from` lies before the first record kept or behind the end; a torn tail is cut off silently
  * (it was never acknowledged). What poll gives afterwards is durable already. */
 enum err log_open_file(const struct log_options *, struct log **out, struct buf *why) must_use;
 /* All in memory; `commit` moves appended to durable; survives log_memory_crash, which drops what was not committed. */

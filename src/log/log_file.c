@@ -531,6 +531,12 @@ static enum err tail_load(struct file_log *f, struct buf *why) {
     size_t i = start_segment(f);
     enum err e = OK;
     if (f->segment_count) memcpy(f->written, f->segments[i].before, f->o.partitions * sizeof *f->written);
+    for (uint16_t p = 0; p < f->o.partitions && e == OK; p++)
+        if (f->written[p] + 1 > f->o.from[p]) {
+            buf_fmt(why, "log: partition %u begins at %llu, behind what the tables hold (%llu)", p, (unsigned long long)f->written[p] + 1,
+                    (unsigned long long)f->o.from[p] - 1);
+            e = CORRUPT;
+        }
     for (; i < f->segment_count && e == OK; i++) e = segment_load(f, i, &l);
     for (unsigned k = 0; k < f->o.lanes; k++)
         if (l.chunks[k]) {

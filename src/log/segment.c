@@ -167,6 +167,7 @@ enum err segments_list(struct disk *d, const char *dir, uint64_t **out, size_t *
 /* ---- check ---- */
 struct checking {
     const char *path;
+    uint64_t first_sequence; /* as the file's name says */
     uint64_t *last;
     uint16_t partitions;
     struct buf *why;
@@ -192,7 +193,7 @@ static enum err check_segment(struct checking *c, struct disk *d, struct scan *s
     int fd;
     enum err e = d->open(d, c->path, false, &fd);
     if (e != OK) return e;
-    if ((e = segment_header_read(d, fd, &h)) != OK || h.partitions != c->partitions) {
+    if ((e = segment_header_read(d, fd, &h)) != OK || h.partitions != c->partitions || h.first_sequence != c->first_sequence) {
         buf_fmt(c->why, "log: %s: the header is damaged, or of another kind of data\n", c->path);
         e = CORRUPT;
     } else {
@@ -217,6 +218,7 @@ enum err log_check(const char *dir, struct disk *d, uint16_t partitions, struct 
         char path[512];
         segment_path(path, sizeof path, dir, list[i]);
         c.path = path;
+        c.first_sequence = list[i];
         e = check_segment(&c, d, &s, i + 1 < n ? list[i + 1] : 0, i == 0);
     }
     *out_records = s.records;

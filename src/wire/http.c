@@ -276,7 +276,7 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const s
         r->request.status = 400;
         return MALFORMED;
     }
-    if (folded) fail(r, 400);
+    if (folded && e == HPE_OK) fail(r, 400);
     if (e != HPE_OK || r->status) {
         r->request.status = r->status ? r->status : e == HPE_INVALID_METHOD ? 501 : e == HPE_HEADER_OVERFLOW ? 431 : 400;
         return MALFORMED;

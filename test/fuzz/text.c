@@ -1,10 +1,14 @@
-/* base: a fuzzer of what is read here from strangers: UTF-8, times, durations, base64url, packed fields. What is taken must come back.
+/* fuzz: what base reads of strangers: UTF-8, times, durations, base64url, packed fields. What is taken must come back.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "fuzz.h"
+
 #include <string.h>
 
-#include "base/base.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
+    static const char *const TEXTS[] = {"2026-01-02T03:04:05.678Z", "1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z", "2024-02-29T00:00:00.000Z", "30s", "15m", "3650d",
+                                        "a.b:c-d_9", "AbCd-_8", "AAA=", "+/+/", "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x03" "abc\x02xy"};
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     struct bytes v = bytes_of(p, n);
