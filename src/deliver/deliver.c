@@ -158,23 +158,24 @@ static void unlink_session(struct deliver *d, struct session *s) {
 }
 
 /* ---- cursors into the log ---- */
-static void ack_store(struct deliver *d, struct session *s, bool tighten) {
+static void ack_store(struct deliver *d, struct session *s, uint8_t says) {
     if (s->kind == SESSION_STREAM) return;
     bool moved = s->kept && s->acked > s->stored_cursor;
-    if (!moved && !s->mark_count && !(tighten && s->kept)) return;
+    if (!moved && !s->mark_count && !(says && s->kept)) return;
     struct buf *b = &d->body;
     buf_reset(b);
     pack_bytes(b, s->user);
     pack_bytes(b, s->device);
     pack_u8(b, s->kept);
     pack_var(b, s->acked);
-    pack_u8(b, tighten);
+    pack_u8(b, says);
     pack_var(b, s->sent > s->dup_to ? s->sent : s->dup_to); /* an earlier connection may have been sent more than this one has been yet */
     pack_var(b, s->mark_count);
     for (size_t i = 0; i < s->mark_count; i++) {
         pack_bytes(b, bytes_str(s->marks[i].conversation));
         pack_var(b, s->marks[i].seq);
     }
+    if (says & ACK_LEFT) pack_var(b, s->expiry_s);
     if (d->o.append(d->o.arg, s->partition, KIND_SESSION_ACK, s->app, buf_view(b), s->id, 0, 0) != OK) {
         dirty_add(d, s);
         return;
@@ -190,11 +191,11 @@ void deliver_store_cursors(struct deliver *d, bool all) {
         struct session *s = list;
         list = s->next_dirty;
         s->dirty = false;
-        ack_store(d, s, all);
+        ack_store(d, s, all ? ACK_TIGHTEN : 0);
     }
     if (!all) return;
     for (size_t i = 0; i < d->table_size; i++)
-        for (struct session *s = d->table[i]; s; s = s->next) ack_store(d, s, true);
+        for (struct session *s = d->table[i]; s; s = s->next) ack_store(d, s, ACK_TIGHTEN);
 }
 
 static void mark_note(struct deliver *d, struct session *s, const char *conversation, uint64_t seq) {
@@ -203,7 +204,7 @@ static void mark_note(struct deliver *d, struct session *s, const char *conversa
             if (seq > s->marks[i].seq) s->marks[i].seq = seq;
             return;
         }
-    if (s->mark_count == MARKS_MAX) ack_store(d, s, false);
+    if (s->mark_count == MARKS_MAX) ack_store(d, s, 0);
     if (s->mark_count == MARKS_MAX) return; /* the log refuses: the next acknowledgement of this conversation says more */
     if (!s->marks) s->marks = must_alloc(sizeof *s->marks * MARKS_MAX);
     struct pending_mark *m = &s->marks[s->mark_count++];
@@ -227,7 +228,10 @@ enum err deliver_acked(struct deliver *d, struct session *s, uint16_t packet_id)
         s->flight_head = (uint16_t)((s->flight_head + 1) % s->window_cap);
         s->flight_count--;
     }
-    if (!s->flight_count) s->acked = s->sent;
+    if (!s->flight_count) {
+        s->acked = s->sent;
+        s->shifted = false;
+    }
     dirty_add(d, s);
     if (!s->caught_up) ready_add(d, s);
     return OK;
@@ -252,7 +256,7 @@ static struct session *session_make(struct deliver *d, const struct session_open
     s->kept = o->kind == SESSION_MQTT && o->expiry_s > 0;
     s->partition = partition_of_user(o->app, o->user, d->o.partitions);
     s->window_max = o->receive_maximum && o->receive_maximum < DELIVER_WINDOW_MAX ? o->receive_maximum : DELIVER_WINDOW_MAX;
-    s->next_packet = 1;
+    s->packet_max = o->packet_max;
     s->conn = o->conn;
     s->out = o->out;
     if (d->count >= d->table_size) table_grow(d);
@@ -325,7 +329,7 @@ struct session *deliver_open(struct deliver *d, const struct session_open *o) {
 
 static void open_done(struct deliver *d, struct session *s, const struct answer *a) {
     if (a->problem) {
-        d->o.opened(d->o.arg, s->conn, false, AGAIN);
+        d->o.opened(d->o.arg, s->conn, false, a->problem == PROBLEM_LIMIT_REACHED ? REFUSED : AGAIN);
         return;
     }
     bool present = s->stored;
@@ -342,13 +346,13 @@ static void open_done(struct deliver *d, struct session *s, const struct answer 
 }
 
 void deliver_close(struct deliver *d, struct session *s) {
-    if (s->kind == SESSION_MQTT && s->open) {
+    if (s->kind == SESSION_MQTT && (s->open || s->kept)) {
         if (s->kept && s->expiry_s == 0) {
-            ack_store(d, s, false);
+            ack_store(d, s, 0);
             record_begin(d, s);
             if (d->o.append(d->o.arg, s->partition, KIND_SESSION_END, s->app, buf_view(&d->body), s->id, 0, 0) != OK) s->expiry_s = 1;
         } else {
-            ack_store(d, s, !s->held);
+            ack_store(d, s, s->open && !s->held ? ACK_TIGHTEN | ACK_LEFT : ACK_LEFT);
         }
     }
     unlink_session(d, s);
@@ -537,7 +541,9 @@ void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct
         if (!is_of(s, app, user) || !s->open || s->kind != SESSION_MQTT || s->out->n >= DELIVER_OUTPUT_MAX) continue;
         for (size_t i = 0; i < s->filter_count; i++) {
             if (!mqtt_filter_matches(bytes_str(s->filters[i].text), topic)) continue;
+            size_t before = s->out->n;
             mqtt_encode_publish(s->out, s->version, topic, payload, 0, false, false, 0, NULL);
+            if (s->packet_max && s->out->n - before > s->packet_max) s->out->n = before;
             d->o.output(d->o.arg, s->conn);
             break;
         }

@@ -6,7 +6,8 @@
  * Invariants: nothing is queued for a device: what waits lies in the mailbox. sent and acked only rise. An entry is written only at positions <= the durable
  * send-ahead mark, so that after a crash everything that may have been sent bears DUP. At most `window` QoS 1 entries are unacknowledged, and nothing is
  * rendered while the connection's output is above its bound.
- * Cells: 'D' app user device  {u8 1, var cursor, var mark, var expiry_s, var n, n x {varbytes filter, u8 options, var start, var subscription id}}
+ * A session that was left expires expiry_s later; one that a crash left, only when it is used again and left.
+ * Cells: 'D' app user device  {u8 2, var cursor, var mark, var expiry_s, var left_ms (0: in use), var n, n x {varbytes filter, u8 options, var start, var subscription id}}
  *        'e' app user         packed varbytes of devices with a kept session
  * Bytes go to the connection's buffer; sockets are not here. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_DELIVER_H
@@ -19,6 +20,7 @@
 #define DELIVER_OUTPUT_MAX (64u << 10) /* bytes of unwritten output above which nothing more is rendered */
 #define SESSION_EXPIRY_NEVER 0xffffffffu
 #define DELIVER_FILTERS_MAX 64
+#define DELIVER_KEPT_MAX 256 /* kept sessions of one user */
 
 extern const struct surface deliver_surface; /* the session records; no routes */
 
@@ -55,11 +57,13 @@ struct session_open {
     bool clean;
     uint32_t expiry_s;              /* 0: ends with the connection */
     uint16_t receive_maximum;
+    uint32_t packet_max;            /* bytes; 0: unlimited. What is longer is not sent, and counts as sent (MQTT 5, 3.1.2.11.4) */
     uint64_t after;                 /* streams: position to go on from; UINT64_MAX: from now */
     void *conn;
     struct buf *out;                /* the connection's output; borrowed until deliver_close */
 };
-/* Takes over an open session of the same device (end is called for the old connection with 0x8e). `opened` follows, at once or after the record is durable. */
+/* Takes over an open session of the same device (end is called for the old connection with 0x8e). `opened` follows, at once or after the record is durable;
+ * its err is REFUSED when the user has too many kept sessions. */
 struct session *deliver_open(struct deliver *d, const struct session_open *o);
 /* The connection is gone. The cursor is stored; a session without expiry ends. */
 void deliver_close(struct deliver *d, struct session *s);

@@ -31,12 +31,12 @@ struct session {
     char *names;
     uint16_t partition;
     uint8_t kind, version;
-    bool kept, stored, caught_up, held, ready, dirty, open;
-    uint32_t expiry_s;
+    bool kept, stored, caught_up, held, ready, dirty, open, shifted; /* shifted: a packet id in the window is not its position's */
+    uint32_t expiry_s, packet_max;
     uint64_t sent, acked, stored_cursor; /* positions */
     uint64_t dup_to, mark;               /* DUP up to here; may send up to here */
     struct flight *window;               /* ring of window_cap */
-    uint16_t window_cap, window_max, flight_head, flight_count, next_packet;
+    uint16_t window_cap, window_max, flight_head, flight_count;
     struct kept_filter *filters;
     size_t filter_count;
     struct pending_mark *marks;
@@ -61,8 +61,9 @@ struct deliver {
     uint16_t cached_partition;
     struct bytes none;
 };
-/* 'D' cells */
+/* 'D' cells. false: nothing is kept, or it has expired. */
 bool session_load(struct deliver *d, struct session *s);
+enum { ACK_TIGHTEN = 1, ACK_LEFT = 2 }; /* what a SESSION_ACK record says besides the cursor */
 uint64_t session_floor(const struct session *s, uint8_t type, uint8_t *out_qos, uint32_t *out_subscription);
 void session_pump(struct deliver *d, struct session *s);
 void session_filters_clear(struct session *s);

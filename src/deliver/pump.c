@@ -108,15 +108,26 @@ static void stream_write(struct deliver *d, struct session *s, const struct entr
     d->o.output(d->o.arg, s->conn);
 }
 
-static void mqtt_write(struct deliver *d, struct session *s, const struct entry *e, uint8_t qos, uint32_t subscription) {
-    uint16_t packet = 0;
-    if (qos) {
-        packet = s->next_packet++;
-        if (s->next_packet == 0) s->next_packet = 1;
-        flight_add(s, e, packet);
-    } else if (!s->flight_count) {
-        s->acked = e->position; /* QoS 0 counts as acknowledged when sent */
+static bool packet_taken(const struct session *s, uint16_t packet) {
+    for (uint16_t i = 0; i < s->flight_count; i++)
+        if (s->window[(s->flight_head + i) % s->window_cap].packet == packet) return true;
+    return false;
+}
+
+/* Made of the position, so that what is sent again on another connection has the same (MQTT 4.4); the next one when the window is so wide that it is taken. */
+static uint16_t packet_of(struct session *s, uint64_t position) {
+    uint16_t packet = (uint16_t)(position % 65535 + 1);
+    if (!s->flight_count || (!s->shifted && position - s->window[s->flight_head].position < 65535)) return packet;
+    while (packet_taken(s, packet)) {
+        packet = packet == 65535 ? 1 : (uint16_t)(packet + 1);
+        s->shifted = true;
     }
+    return packet;
+}
+
+static void mqtt_write(struct deliver *d, struct session *s, const struct entry *e, uint8_t qos, uint32_t subscription) {
+    uint16_t packet = qos ? packet_of(s, e->position) : 0;
+    size_t before = s->out->n;
     struct buf *t = &d->topic;
     buf_reset(t);
     buf_str(t, "users/");
@@ -131,6 +142,11 @@ static void mqtt_write(struct deliver *d, struct session *s, const struct entry 
         props = &p;
     }
     mqtt_encode_publish(s->out, s->version, buf_view(t), buf_view(&d->payload), qos, dup, false, packet, props);
+    if (s->packet_max && s->out->n - before > s->packet_max) { /* too long for it: dropped, as if it had been sent */
+        s->out->n = before;
+        return;
+    }
+    if (qos) flight_add(s, e, packet);
     d->delivered++;
     d->o.output(d->o.arg, s->conn);
 }

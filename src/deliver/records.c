@@ -2,7 +2,8 @@
  *
  * Bodies: OPEN   varbytes user, varbytes device, var expiry_s, u8 fresh (drop what was kept), var send-ahead (positions past this record)
  *         FILTERS varbytes user, varbytes device, u8 add, var n, n x { varbytes filter, u8 options, var subscription id }
- *         ACK    varbytes user, varbytes device, u8 kept, var cursor, u8 tighten, var mark, var n, n x { varbytes conversation, var seq }
+ *         ACK    varbytes user, varbytes device, u8 kept, var cursor, u8 says (1 the mark is lower now, 2 the connection is gone), var mark,
+ *                var n, n x { varbytes conversation, var seq }, when it is gone: var expiry_s
  *         MARK   varbytes user, varbytes device, var mark
  *         END    varbytes user, varbytes device
  * SPDX-License-Identifier: Apache-2.0 */
@@ -11,17 +12,18 @@
 #include "deliver/deliver_in.h"
 
 struct stored {
-    uint64_t cursor, mark, expiry_s, filters;
+    uint64_t cursor, mark, expiry_s, left_ms, filters;
     struct bytes rest; /* the filters' bytes */
 };
 
 static bool stored_read(struct bytes v, struct stored *out) {
     if (!v.n) return false;
     struct unpack u = unpack_of(v);
-    check(unpack_u8(&u) == 1);
+    check(unpack_u8(&u) == 2);
     out->cursor = unpack_var(&u);
     out->mark = unpack_var(&u);
     out->expiry_s = unpack_var(&u);
+    out->left_ms = unpack_var(&u);
     out->filters = unpack_var(&u);
     check(!u.bad);
     out->rest = bytes_of(u.p, (size_t)(u.end - u.p));
@@ -30,10 +32,11 @@ static bool stored_read(struct bytes v, struct stored *out) {
 
 static void stored_write(struct step *s, struct cell *cell, const struct stored *st) {
     struct buf b = {0};
-    pack_u8(&b, 1);
+    pack_u8(&b, 2);
     pack_var(&b, st->cursor);
     pack_var(&b, st->mark);
     pack_var(&b, st->expiry_s);
+    pack_var(&b, st->left_ms);
     pack_var(&b, st->filters);
     buf_bytes(&b, st->rest);
     cells_put(s->cells, cell, buf_view(&b));
@@ -46,6 +49,10 @@ static struct cell *session_cell(struct step *s, struct bytes user, struct bytes
 }
 
 static struct bytes cell_view(const struct cell *c) { return bytes_of(c->data, c->size); }
+
+static bool is_expired(const struct stored *st, int64_t now_ms) {
+    return st->left_ms && st->expiry_s != SESSION_EXPIRY_NEVER && now_ms >= (int64_t)(st->left_ms + st->expiry_s * 1000);
+}
 
 static void device_listed(struct step *s, struct bytes user, struct bytes device, bool on) {
     uint8_t room[300];
@@ -65,6 +72,28 @@ static void device_listed(struct step *s, struct bytes user, struct bytes device
     buf_done(&b);
 }
 
+/* Drops the user's sessions that have expired; how many are left besides this device's. */
+static size_t others_kept(struct step *s, struct bytes user, struct bytes device) {
+    uint8_t room[300];
+    size_t n = 0;
+    struct cell *list = cells_get(s->cells, key2(room, 'e', s->app, user));
+    struct unpack u = unpack_of(arena_copy(s->arena, cell_view(list)));
+    while (unpack_more(&u)) {
+        struct bytes other = unpack_bytes(&u);
+        struct stored st;
+        if (bytes_eq(other, device)) continue;
+        struct cell *cell = session_cell(s, user, other);
+        bool there = stored_read(cell_view(cell), &st);
+        if (there && !is_expired(&st, s->time_ms)) {
+            n++;
+            continue;
+        }
+        if (there) cells_put(s->cells, cell, (struct bytes){0});
+        device_listed(s, user, other, false);
+    }
+    return n;
+}
+
 static void apply_open(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
@@ -73,11 +102,16 @@ static void apply_open(struct step *s) {
     uint64_t ahead = unpack_var(&u);
     check(!u.bad);
     mailbox_ensure(s, user);
+    if (others_kept(s, user, device) >= DELIVER_KEPT_MAX) {
+        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "a user has at most %d kept sessions", DELIVER_KEPT_MAX);
+        return;
+    }
     struct cell *cell = session_cell(s, user, device);
     struct stored st = {0};
     struct arena *a = s->arena;
     if (!stored_read(arena_copy(a, cell_view(cell)), &st) || fresh) st = (struct stored){.cursor = s->position};
     st.expiry_s = expiry_s;
+    st.left_ms = 0;
     if (st.mark < s->position + ahead) st.mark = s->position + ahead;
     stored_write(s, cell, &st);
     device_listed(s, user, device, true);
@@ -152,7 +186,7 @@ static void apply_ack(struct step *s) {
     struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
     bool kept = unpack_u8(&u) != 0;
     uint64_t cursor = unpack_var(&u);
-    bool tighten = unpack_u8(&u) != 0;
+    uint8_t says = unpack_u8(&u);
     uint64_t mark = unpack_var(&u), n = unpack_var(&u);
     for (uint64_t i = 0; i < n && !u.bad; i++) {
         struct bytes conversation = unpack_bytes(&u);
@@ -164,7 +198,11 @@ static void apply_ack(struct step *s) {
     if (!kept || !stored_read(arena_copy(s->arena, cell_view(cell)), &st)) return;
     if (s->planted == BUG_CURSOR_BACK && s->position % 5 == 0 && st.cursor > 3) st.cursor -= 3;
     else if (cursor > st.cursor) st.cursor = cursor; /* cursors only move forward */
-    if (tighten) st.mark = mark;
+    if (says & ACK_TIGHTEN) st.mark = mark;
+    if (says & ACK_LEFT) {
+        st.expiry_s = unpack_var(&u);
+        st.left_ms = (uint64_t)s->time_ms;
+    }
     stored_write(s, cell, &st);
 }
 
@@ -204,7 +242,7 @@ bool session_load(struct deliver *d, struct session *s) {
     struct cells *c = engine_cells(d->o.engine, s->partition);
     struct cell *cell = cells_get(c, key3(room, 'D', s->app, s->user, s->device));
     struct stored st;
-    if (!stored_read(cell_view(cell), &st)) return false;
+    if (!stored_read(cell_view(cell), &st) || is_expired(&st, d->o.now_ms(d->o.arg))) return false;
     s->stored_cursor = s->acked = s->sent = st.cursor;
     uint64_t applied = engine_applied(d->o.engine, s->partition);
     s->mark = st.mark;
