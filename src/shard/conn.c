@@ -3,12 +3,15 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shard/shard_in.h"
 
 #define READ_CHUNK (64u << 10)
 #define OUTPUT_PAUSE (1u << 20) /* unwritten bytes at which the connection is no longer read */
+#define INPUT_PAUSE (MQTT_PACKET_MAX + READ_CHUNK) /* unparsed bytes, likewise: more than any packet */
+#define CLOSING_MS 5000         /* how long an ending connection may take to read its last words */
 #define IDLE_KEEP 4096u         /* buffers above this are given back when empty */
 #define ACCEPT_BURST 64
 
@@ -93,7 +96,7 @@ void conn_move(struct shard *s, struct conn *c, unsigned to) {
 
 void conn_attach(struct shard *s, struct conn *c) {
     slot_set(s, c);
-    c->want_write = false;
+    c->want_write = c->read_paused = false;
     if (loop_add(s->loop, c->fd, LOOP_READ, c) != OK) conn_close(s, c);
 }
 
@@ -133,6 +136,7 @@ void conn_touch(struct shard *s, struct conn *c) {
 }
 
 void conn_finish(struct shard *s, struct conn *c) {
+    if (!c->closing) c->closing_ms = s->mono_ms;
     c->closing = true;
     conn_touch(s, c);
 }
@@ -145,10 +149,25 @@ void conn_read_again(struct shard *s, struct conn *c) {
     s->read_again[s->read_again_count++] = c;
 }
 
-static void interest(struct shard *s, struct conn *c, bool write) {
-    if (c->want_write == write) return;
+/* Who does not take what is written is not read, nor who sends faster than it is answered. */
+static bool must_pause(const struct conn *c) { return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) || c->half_closed; }
+
+static void interest(struct shard *s, struct conn *c) {
+    bool write = c->out.n > c->out_at, pause = must_pause(c);
+    if (write && !c->want_write) c->wrote_ms = s->mono_ms;
+    if (c->want_write == write && c->read_paused == pause) return;
     c->want_write = write;
-    loop_change(s->loop, c->fd, (c->read_paused ? 0u : LOOP_READ) | (write ? LOOP_WRITE : 0u), c);
+    c->read_paused = pause;
+    loop_change(s->loop, c->fd, (pause ? 0u : LOOP_READ) | (write ? LOOP_WRITE : 0u), c);
+}
+
+/* All is written to an ending connection: closed at once, its last words could be lost with what it has sent and nobody has read. */
+static bool closed_softly(struct shard *s, struct conn *c) {
+    if (c->protocol == PROTO_CONTROL || c->half_closed || shutdown(c->fd, SHUT_WR) != 0) {
+        conn_close(s, c);
+        return true;
+    }
+    return false;
 }
 
 /* false: the connection is gone. */
@@ -162,28 +181,20 @@ static bool write_out(struct shard *s, struct conn *c) {
             return false;
         }
         c->out_at += n;
+        c->wrote_ms = s->mono_ms;
         measure_add(&s->measure, COUNTER_bytes_out, n);
     }
     if (c->out_at == c->out.n) {
         c->out_at = 0;
         if (c->out.cap > IDLE_KEEP) buf_done(&c->out);
         else buf_reset(&c->out);
-        if (c->closing) {
-            conn_close(s, c);
-            return false;
-        }
+        if (c->closing && closed_softly(s, c)) return false;
         if (c->session) deliver_written(s->deliver, c->session);
     } else if (c->out_at > READ_CHUNK) {
         buf_cut(&c->out, c->out_at);
         c->out_at = 0;
     }
-    bool left = c->out.n > c->out_at;
-    bool pause = c->out.n - c->out_at > OUTPUT_PAUSE;
-    if (pause != c->read_paused) {
-        c->read_paused = pause;
-        c->want_write = !left; /* forces the change below */
-    }
-    interest(s, c, left);
+    interest(s, c);
     return true;
 }
 
@@ -204,32 +215,58 @@ static void input(struct shard *s, struct conn *c) {
     else control_input(s, c);
 }
 
+/* The peer sends no more. HTTP: what it asked for is still answered. */
+static void input_ended(struct shard *s, struct conn *c) {
+    bool waits = c->busy || c->in.n || c->out.n > c->out_at;
+    if (c->protocol != PROTO_HTTP || c->streaming || !waits) {
+        conn_close(s, c);
+        return;
+    }
+    c->half_closed = true;
+    if (!c->busy) conn_finish(s, c);
+    conn_touch(s, c);
+}
+
 void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     if ((what & LOOP_WRITE) && !write_out(s, c)) return;
-    if (!(what & (LOOP_READ | LOOP_HANGUP)) || c->closing) {
-        if (what & LOOP_HANGUP) conn_close(s, c);
+    if (!(what & (LOOP_READ | LOOP_HANGUP))) return;
+    if (c->half_closed || (c->read_paused && !(what & LOOP_READ))) { /* it hung up altogether */
+        conn_close(s, c);
         return;
     }
     size_t n;
     enum err e = sock_read(c->fd, s->read_buffer, READ_CHUNK, &n);
     if (e == AGAIN) return;
+    if (e == STALE && !c->closing) return input_ended(s, c);
     if (e != OK) {
         conn_close(s, c);
         return;
     }
     c->last_in_ms = s->mono_ms;
     measure_add(&s->measure, COUNTER_bytes_in, n);
+    if (c->closing) return; /* nobody asks any more */
     buf_add(&c->in, s->read_buffer, n);
+    uint32_t index = c->index, generation = c->generation;
     input(s, c);
+    if (conn_find(s, index, generation) && must_pause(c) != c->read_paused) conn_touch(s, c);
 }
 
 /* ---- timeouts: looked at once a second ---- */
-static bool http_late(const struct shard *s, const struct conn *c) {
+static void http_sweep(struct shard *s, struct conn *c) {
+    enum { PING_STREAM_MS = 15000 };
     const struct server_options *o = &s->server->o;
-    if (c->busy || c->streaming) return false;
-    int64_t quiet = s->mono_ms - c->last_in_ms;
-    if (!c->in.n) return quiet > o->http_idle_timeout_ms;
-    return s->mono_ms - c->since_ms > o->http_header_timeout_ms + o->http_body_timeout_ms || quiet > o->http_header_timeout_ms;
+    int64_t age = s->mono_ms - c->since_ms;
+    if (c->streaming) {
+        if (age < PING_STREAM_MS) return;
+        c->since_ms = s->mono_ms;
+        if (c->want_write) return; /* it does not read */
+        sse_write_comment(&c->out, BYTES("ping"));
+        conn_touch(s, c);
+    } else if (!c->busy && (!c->http || http_reader_is_empty(c->http))) {
+        if (age > o->http_idle_timeout_ms) conn_close(s, c);
+    } else if (!c->busy && age > o->http_header_timeout_ms + (http_reader_has_head(c->http) ? o->http_body_timeout_ms : 0)) {
+        http_late(s, c);
+    }
 }
 
 /* Ends what a key or token opened, when it does not hold any more. */
@@ -246,25 +283,27 @@ void conn_recheck(struct shard *s) {
     }
 }
 
+static bool is_stuck(const struct shard *s, const struct conn *c) {
+    if (c->closing) return s->mono_ms - c->closing_ms > CLOSING_MS;
+    return c->want_write && s->mono_ms - c->wrote_ms > s->server->o.http_idle_timeout_ms;
+}
+
 void conn_sweep(struct shard *s) {
-    enum { CONNECT_MS = 10000, PING_STREAM_MS = 15000 };
+    enum { CONNECT_MS = 10000 };
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
-        int64_t quiet = s->mono_ms - c->last_in_ms;
-        if ((c->connected || c->streaming) && c->who.until_ms && s->now_ms >= c->who.until_ms) {
-            access_end(s, c, REASON_CONNECT_TIME, "this token has expired; connect again with a new one");
+        if (is_stuck(s, c)) {
+            conn_close(s, c);
+        } else if (c->closing) {
             continue;
-        }
-        if (c->protocol == PROTO_HTTP) {
-            if (http_late(s, c)) conn_close(s, c);
-            else if (c->streaming && (s->mono_ms / 1000) % (PING_STREAM_MS / 1000) == i % 15) {
-                sse_write_comment(&c->out, BYTES("ping"));
-                conn_touch(s, c);
-            }
+        } else if ((c->connected || c->streaming) && c->who.until_ms && s->now_ms >= c->who.until_ms) {
+            access_end(s, c, REASON_CONNECT_TIME, "this token has expired; connect again with a new one");
+        } else if (c->protocol == PROTO_HTTP) {
+            http_sweep(s, c);
         } else if (!c->connected) {
             if (s->mono_ms - c->since_ms > CONNECT_MS) conn_close(s, c);
-        } else if (c->keep_alive_s && quiet > c->keep_alive_s * 1500) {
+        } else if (c->keep_alive_s && s->mono_ms - c->last_in_ms > c->keep_alive_s * 1500) {
             mqtt_end(s, c, REASON_KEEP_ALIVE, "nothing was heard for one and a half keep-alive times");
         }
     }

@@ -10,12 +10,18 @@
 #define STREAM_TYPE "text/event-stream"
 #define PROBLEM_TYPE "application/problem+json"
 
+enum { EXTRA_MAX = 640 };
+/* Header lines beyond the usual: `more`, and the origin that may read the answer, if one is configured. */
+static const char *extra_lines(const struct shard *s, const char *more, char out[static EXTRA_MAX]) {
+    const char *origin = s->server->o.cors_origin;
+    snprintf(out, EXTRA_MAX, "%s%s%.120s%s", more, origin ? "Access-Control-Allow-Origin: " : "", origin ? origin : "", origin ? "\r\n" : "");
+    return out;
+}
+
 static void write_body(struct shard *s, struct conn *c, int status, const char *type, struct bytes body, const char *more) {
-    char extra[256] = "";
-    snprintf(extra, sizeof extra, "%s%s%.120s%s", more, s->server->o.cors_origin ? "Access-Control-Allow-Origin: " : "",
-             s->server->o.cors_origin ? s->server->o.cors_origin : "", s->server->o.cors_origin ? "\r\n" : "");
-    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n, extra);
-    buf_bytes(&c->out, body);
+    char extra[EXTRA_MAX];
+    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n, extra_lines(s, more, extra));
+    if (!c->head_only) buf_bytes(&c->out, body);
     measure_add(&s->measure, COUNTER_http_requests, 1);
     if (!c->keep_alive) conn_finish(s, c);
     conn_touch(s, c);
@@ -37,16 +43,26 @@ static const char *type_of(const struct job *j) {
     return j->route && j->route->special == SPECIAL_METRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "application/json";
 }
 
+/* A browser asks before it lets a page of another origin in (Fetch standard, 3.2). */
+static void preflight_answer(struct shard *s, struct conn *c, const char *methods) {
+    char more[400];
+    snprintf(more, sizeof more, "Allow: %s\r\nAccess-Control-Allow-Methods: %s\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID\r\n"
+             "Access-Control-Max-Age: 600\r\n", methods, methods);
+    write_body(s, c, 204, NULL, (struct bytes){0}, more);
+}
+
 static void stream_begin(struct shard *s, struct conn *c, struct job *j);
 
 void http_answered(struct shard *s, struct conn *c, struct job *j) {
     c->busy = false;
-    if (j->route && j->route->special == SPECIAL_STREAM && !j->answer.problem) {
+    if (c->half_closed && !c->in.n) c->keep_alive = false;
+    if (j->route && j->route->special == SPECIAL_STREAM && !j->answer.problem && !c->head_only) {
         stream_begin(s, c, j);
         return;
     }
     if (s->draining) c->keep_alive = false;
     if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
+    else if (j->allow[0]) preflight_answer(s, c, j->allow);
     else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
     http_reader_next(c->http);
     c->since_ms = s->mono_ms;
@@ -73,10 +89,15 @@ void http_stream_moved(struct shard *s, struct conn *c) {
     struct viewer v = {0};
     if (!c->who.server) users_viewer(engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)), &c->who, &v);
     if (v.revoked || (c->who.key.n && !admit_key_holds(s->server->admit, &c->who))) { /* since the request was checked */
-        conn_close(s, c);
+        struct answer a = {0};
+        answer_problem(&a, PROBLEM_UNAUTHORIZED, "", "this access was ended just now");
+        c->keep_alive = false;
+        http_problem(s, c, &a, "");
         return;
     }
-    http_write_head(&c->out, 200, true, STREAM_TYPE, -1, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+    char extra[EXTRA_MAX];
+    c->since_ms = s->mono_ms;
+    http_write_head(&c->out, 200, true, STREAM_TYPE, -1, extra_lines(s, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", extra));
     sse_write_comment(&c->out, BYTES("kith"));
     struct session_open o = {.app = c->who.app, .user = c->who.user, .device = c->who.device, .kind = SESSION_STREAM, .clean = true,
                              .after = c->stream_after, .conn = c, .out = &c->out};
@@ -149,7 +170,7 @@ static bool host_allowed(const struct shard *s, struct bytes host) {
 /* What queries and stages need of the request outlives the reader's buffer. */
 static void request_fill(struct shard *s, struct job *j, const struct http_request *q) {
     struct request *r = &j->request;
-    r->method = arena_copy(&j->arena, q->method);
+    r->method = bytes_is(q->method, "HEAD") ? BYTES("GET") : arena_copy(&j->arena, q->method);
     for (size_t i = 0; i < q->query_count; i++) {
         r->query_names[i] = arena_copy(&j->arena, q->query_names[i]);
         r->query_values[i] = arena_copy(&j->arena, q->query_values[i]);
@@ -209,6 +230,7 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     if (!host_allowed(s, q->host)) return answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this Host is not served here; allow it with --hosts"), false;
     j->route = route_match(s->server, q, r, &j->answer);
     if (j->answer.problem == PROBLEM_METHOD) route_methods(s->server, q, j->allow, sizeof j->allow);
+    if (j->answer.problem == PROBLEM_METHOD && s->server->o.cors_origin && bytes_is(q->method, "OPTIONS")) return answer_ok(&j->answer, 204), false;
     if (!j->route || !authenticate(s, c, q, j) || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
         answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
@@ -234,6 +256,7 @@ static void request_begin(struct shard *s, struct conn *c, const struct http_req
     j->conn = c->index;
     j->generation = c->generation;
     c->keep_alive = q->keep_alive;
+    c->head_only = bytes_is(q->method, "HEAD");
     c->busy = true;
     if (dispatch(s, c, j, q)) {
         job_start(s, j);
@@ -246,11 +269,13 @@ static void request_begin(struct shard *s, struct conn *c, const struct http_req
 static void framing_problem(struct shard *s, struct conn *c, int status) {
     struct answer a = {0};
     answer_problem(&a, status == 413 ? PROBLEM_TOO_LARGE : PROBLEM_MALFORMED, "",
-                   status == 413 ? "a request body has at most 1 MiB" : status == 431 || status == 414 ? "the request's head has at most 16 KiB" : "this is not a well-formed HTTP/1.1 request");
+                   status == 413 ? "a request body has at most 1 MiB" : status == 408 ? "the rest of this request did not come in time" : status == 431 || status == 414 ? "the request's head has at most 16 KiB" : "this is not a well-formed HTTP/1.1 request");
     a.status = status;
-    c->keep_alive = false;
+    c->keep_alive = c->head_only = false;
     http_problem(s, c, &a, "");
 }
+
+void http_late(struct shard *s, struct conn *c) { framing_problem(s, c, 408); }
 
 void http_input(struct shard *s, struct conn *c) {
     if (c->streaming) {
@@ -262,9 +287,10 @@ void http_input(struct shard *s, struct conn *c) {
         const struct http_request *q;
         size_t used;
         bool wants_continue;
-        if (http_reader_is_empty(c->http)) c->since_ms = s->mono_ms;
+        bool was_empty = http_reader_is_empty(c->http);
         enum err e = http_read(c->http, buf_view(&c->in), &used, &q, &wants_continue);
         buf_cut(&c->in, used);
+        if (was_empty && !http_reader_is_empty(c->http)) c->since_ms = s->mono_ms;
         if (wants_continue) {
             buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
             conn_touch(s, c);
@@ -274,4 +300,6 @@ void http_input(struct shard *s, struct conn *c) {
         else break;
     }
     if (!c->in.n && c->in.cap > 4096) buf_done(&c->in);
+    if (c->half_closed && !c->busy && !c->closing) conn_finish(s, c);
+    if (c->read_paused) conn_touch(s, c);
 }

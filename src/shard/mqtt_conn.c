@@ -7,11 +7,12 @@
 #include "shard/shard_in.h"
 #include "users/users.h"
 
-#define RECEIVE_MAXIMUM 512 /* PUBLISHes of one client that may be under way */
+#define RECEIVE_MAXIMUM 512 /* QoS 1 PUBLISHes of one client that may be under way, as CONNACK says */
+#define WORDS_PACKET 400    /* no packet with a reason string is longer: a client that takes less gets none */
 
 enum { R_OK = 0, R_UNSPECIFIED = 0x80, R_MALFORMED = 0x81, R_PROTOCOL = 0x82, R_VERSION = 0x84, R_CLIENT_ID = 0x85, R_BAD_LOGIN = 0x86,
        R_NOT_AUTHORIZED = 0x87, R_TOPIC = 0x90, R_RECEIVE_MAX = 0x93, R_QOS = 0x9b, R_FILTER = 0x8f, R_BUSY = 0x89, R_QUOTA = 0x97,
-       R_BAD_METHOD = 0x8c, R_SHARED = 0x9e, R_DRAINING = 0x8b };
+       R_BAD_METHOD = 0x8c, R_ALIAS = 0x94, R_TOO_LARGE = 0x95, R_RETAIN = 0x9a, R_SHARED = 0x9e, R_DRAINING = 0x8b };
 
 void mqtt_end(struct shard *s, struct conn *c, uint8_t reason, const char *words) {
     if (c->closing) return;
@@ -39,6 +40,7 @@ static void connect_accept(struct shard *s, struct conn *c, bool present) {
     const struct connect_wish *w = c->wish;
     struct mqtt_properties p = {.has_receive_maximum = true, .receive_maximum = RECEIVE_MAXIMUM, .has_maximum_packet_size = true,
                                 .maximum_packet_size = MQTT_PACKET_MAX, .has_maximum_qos = true, .maximum_qos = 1, .no_retain = true, .no_shared = true};
+    if (c->who.server && w->expiry_s && c->version == 5) p.has_session_expiry = true; /* of 0: a backend has no session to keep */
     if (w->assigned) p.assigned_client_id = w->client_id;
     uint16_t most = s->server->o.mqtt_keepalive_max_s;
     c->keep_alive_s = w->keep_alive_s;
@@ -83,7 +85,9 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
     c->problem_info = !p->properties.no_problem_info;
     struct connect_wish *w = c->wish = must_alloc(sizeof *w);
     *w = (struct connect_wish){.clean = p->clean, .expiry_s = expiry_of(p), .keep_alive_s = p->keep_alive_s, .version = p->version,
-                               .receive_maximum = p->properties.has_receive_maximum ? p->properties.receive_maximum : 0};
+                               .receive_maximum = p->properties.has_receive_maximum ? p->properties.receive_maximum : 0,
+                               .packet_max = p->properties.has_maximum_packet_size ? p->properties.maximum_packet_size : 0};
+    if (w->packet_max && w->packet_max < WORDS_PACKET) c->problem_info = false;
     if (s->draining) return connect_refuse(s, c, R_DRAINING, "this server is shutting down; connect again in a moment");
     if (p->properties.has_auth_method) return connect_refuse(s, c, R_BAD_METHOD, "no extended authentication is offered; send the token as password");
     if (!p->has_password || !p->password.n) return connect_refuse(s, c, R_NOT_AUTHORIZED, "send a device token, or a server key, as the password");
@@ -92,7 +96,7 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
     if (e != OK) {
         connect_refuse(s, c, R_BAD_LOGIN, (const char *)why.p);
     } else if (p->has_will) {
-        connect_refuse(s, c, R_UNSPECIFIED, "wills are not offered yet");
+        connect_refuse(s, c, R_NOT_AUTHORIZED, "wills are not offered yet");
     } else if (!client_id_take(c, w, p)) {
         connect_refuse(s, c, R_CLIENT_ID, "the client id must be the token's device: 1 to 64 of A-Z a-z 0-9 _ . : -");
     } else if (c->who.server) {
@@ -113,7 +117,7 @@ void mqtt_moved(struct shard *s, struct conn *c) {
     if (v.revoked) return connect_refuse(s, c, R_NOT_AUTHORIZED, "this token was revoked; ask your application for a new one");
     const struct connect_wish *w = c->wish;
     struct session_open o = {.app = c->who.app, .user = c->who.user, .device = w->client_id, .kind = SESSION_MQTT, .version = w->version, .clean = w->clean,
-                             .expiry_s = w->expiry_s, .receive_maximum = w->receive_maximum, .conn = c, .out = &c->out};
+                             .expiry_s = w->expiry_s, .receive_maximum = w->receive_maximum, .packet_max = w->packet_max, .conn = c, .out = &c->out};
     c->session = deliver_open(s->deliver, &o);
 }
 
@@ -122,20 +126,31 @@ void mqtt_opened(void *arg, void *conn, bool present, enum err err) {
     struct conn *c = conn;
     if (c->protocol == PROTO_HTTP || c->connected) return;
     if (err == OK) connect_accept(s, c, present);
+    else if (err == REFUSED) connect_refuse(s, c, R_QUOTA, "this user has too many kept sessions; delete a device first");
     else connect_refuse(s, c, R_BUSY, "the session could not be stored just now; connect again in a moment");
 }
 
 /* ---- acknowledgements, in the order of the PUBLISHes ---- */
+static bool must_wait(const struct conn *c) { return c->ack_count >= ACKS_MAX || c->suback_count >= SUBACKS_MAX; }
+
+static void input_unblock(struct shard *s, struct conn *c) {
+    if (!c->in_blocked || must_wait(c)) return;
+    c->in_blocked = false;
+    conn_read_again(s, c);
+}
+
 static void acks_flush(struct shard *s, struct conn *c) {
     while (c->ack_count && c->acks[c->ack_head].done) {
         struct ack_slot *a = &c->acks[c->ack_head];
         if (a->qos1) mqtt_encode_ack(&c->out, c->version, MQTT_PUBACK, a->packet, a->reason, c->problem_info ? a->words : NULL);
         free(a->words);
+        if (a->qos1) c->ack_qos1--;
         *a = (struct ack_slot){0};
         c->ack_head = (uint16_t)((c->ack_head + 1) % c->ack_cap);
         c->ack_count--;
         conn_touch(s, c);
     }
+    input_unblock(s, c);
 }
 
 static uint32_t ack_begin(struct conn *c, uint16_t packet, bool qos1) {
@@ -150,6 +165,7 @@ static uint32_t ack_begin(struct conn *c, uint16_t packet, bool qos1) {
     }
     uint16_t at = (uint16_t)((c->ack_head + c->ack_count++) % c->ack_cap);
     c->acks[at] = (struct ack_slot){.packet = packet, .qos1 = qos1};
+    if (qos1) c->ack_qos1++;
     return packet;
 }
 
@@ -171,6 +187,15 @@ static void error_told(struct shard *s, struct conn *c, const struct answer *a) 
     buf_done(&payload);
 }
 
+/* The problem as a reason string, which has no other place for the field to blame. */
+static char *words_of(const struct answer *a) {
+    struct buf b = {0};
+    if (a->field[0] && !strstr(a->detail, a->field)) buf_fmt(&b, "%s: ", a->field);
+    buf_str(&b, a->detail[0] ? a->detail : problem_title(a->problem));
+    buf_char(&b, 0);
+    return (char *)b.p;
+}
+
 /* MQTT 3.1.1 cannot refuse: a permanent refusal is acknowledged and told apart; a temporary one closes the connection, so that it is sent again. */
 static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const struct answer *a) {
     if (a->problem && c->version != 5 && !problem_permanent(a->problem)) {
@@ -182,7 +207,7 @@ static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const
     if (!slot) return;
     slot->done = true;
     slot->reason = c->version == 5 && a->problem ? problem_reason(a->problem) : R_OK;
-    if (a->problem && c->version == 5) slot->words = strdup(a->detail[0] ? a->detail : problem_title(a->problem));
+    if (a->problem && c->version == 5) slot->words = words_of(a);
     acks_flush(s, c);
 }
 
@@ -240,13 +265,21 @@ static void live_publish(struct shard *s, struct conn *c, const struct mqtt_pack
     publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
 }
 
+static void publish_refuse(struct shard *s, struct conn *c, const struct mqtt_packet *p, const char *words) {
+    struct answer a = {0};
+    answer_problem(&a, PROBLEM_FORBIDDEN, "", "%s", words);
+    publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
+}
+
 static void publish_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
     struct bytes id, own = {0};
     if (p->qos > 1) return mqtt_end(s, c, R_QOS, "QoS 0 and 1 are offered");
-    if (p->retain) return mqtt_end(s, c, 0x9a, "retained messages are not offered");
-    if (p->properties.has_topic_alias) return mqtt_end(s, c, 0x94, "topic aliases are not offered");
-    if (c->ack_count >= RECEIVE_MAXIMUM && c->version == 5) return mqtt_end(s, c, R_RECEIVE_MAX, "more PUBLISHes under way than the receive maximum");
-    if (topic_split(p->topic, "conversations/", "/messages", &id)) {
+    if (p->retain && c->version == 5) return mqtt_end(s, c, R_RETAIN, "retained messages are not offered");
+    if (p->properties.has_topic_alias) return mqtt_end(s, c, R_ALIAS, "topic aliases are not offered");
+    if (p->qos && c->ack_qos1 >= RECEIVE_MAXIMUM && c->version == 5) return mqtt_end(s, c, R_RECEIVE_MAX, "more PUBLISHes under way than the receive maximum");
+    if (p->retain) { /* 3.1.1 did not hear that there are none */
+        publish_refuse(s, c, p, "retained messages are not offered");
+    } else if (topic_split(p->topic, "conversations/", "/messages", &id)) {
         request_publish(s, c, p, s->server->message_route, id);
     } else if (topic_split(p->topic, "conversations/", "/receipts", &id) && c->who.user.n) {
         request_publish(s, c, p, s->server->receipt_route, id);
@@ -255,9 +288,7 @@ static void publish_take(struct shard *s, struct conn *c, const struct mqtt_pack
     } else if (topic_split(p->topic, "users/", "/presence", &own) && c->who.user.n && bytes_eq(own, c->who.user)) {
         live_publish(s, c, p, (struct bytes){0});
     } else {
-        struct answer a = {0};
-        answer_problem(&a, PROBLEM_FORBIDDEN, "", "this topic is not open to you; devices publish to conversations/{id}/messages");
-        publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
+        publish_refuse(s, c, p, "this topic is not open to you; devices publish to conversations/{id}/messages");
     }
 }
 
@@ -270,6 +301,7 @@ static struct pending_suback *suback_make(struct conn *c, const struct mqtt_pack
     w->unsubscribe = p->type == MQTT_UNSUBSCRIBE;
     w->next = c->subacks;
     c->subacks = w;
+    c->suback_count++;
     return w;
 }
 
@@ -282,7 +314,9 @@ static void suback_send(struct shard *s, struct conn *c, uint32_t cookie, enum e
         mqtt_encode_suback(&c->out, c->version, w->unsubscribe ? MQTT_UNSUBACK : MQTT_SUBACK, w->packet, w->codes, w->count);
         *at = w->next;
         free(w);
+        c->suback_count--;
         conn_touch(s, c);
+        input_unblock(s, c);
         return;
     }
 }
@@ -329,6 +363,8 @@ static void unsubscribe_take(struct shard *s, struct conn *c, const struct mqtt_
 
 /* ---- packets ---- */
 static void disconnect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
+    if (p->properties.has_session_expiry && p->properties.session_expiry_s && !c->wish->expiry_s) /* 5.0, 3.14.2.2.2 */
+        return mqtt_end(s, c, R_PROTOCOL, "this session was to end with its connection");
     if (c->session && p->properties.has_session_expiry) deliver_set_expiry(s->deliver, c->session, p->properties.session_expiry_s);
     conn_close(s, c);
 }
@@ -352,11 +388,16 @@ static bool packet_take(struct shard *s, struct conn *c, const struct mqtt_packe
     return !c->closing;
 }
 
+static const char *fault_words(uint8_t reason) {
+    return reason == R_TOO_LARGE ? "a packet has at most 256 KiB" : reason == R_TOPIC ? "this is not a topic to publish to" : reason == R_PROTOCOL ? "the protocol does not allow this packet"
+                                                                                                                       : "the packet is malformed";
+}
+
 void mqtt_input(struct shard *s, struct conn *c) {
     static _Thread_local struct mqtt_packet p;
     size_t at = 0;
     bool alive = !c->closing;
-    while (alive && at < c->in.n && (c->connected || !c->wish)) {
+    while (alive && at < c->in.n && (c->connected || !c->wish) && !must_wait(c)) {
         size_t used;
         uint8_t reason;
         enum err e = mqtt_decode(bytes_of(c->in.p + at, c->in.n - at), c->connected ? c->version : 0, c->connected ? MQTT_PACKET_MAX : 8192, &p, &used, &reason);
@@ -366,7 +407,7 @@ void mqtt_input(struct shard *s, struct conn *c) {
                 c->version = 4;
                 connect_refuse(s, c, R_VERSION, NULL);
             } else if (c->connected) {
-                mqtt_end(s, c, reason, "the packet is malformed or too large");
+                mqtt_end(s, c, reason, fault_words(reason));
             } else {
                 conn_close(s, c);
                 return;
@@ -388,5 +429,7 @@ void mqtt_input(struct shard *s, struct conn *c) {
         if (!alive && p.type == MQTT_DISCONNECT) return;
     }
     buf_cut(&c->in, at);
+    c->in_blocked = must_wait(c);
     if (!c->in.n && c->in.cap > 4096) buf_done(&c->in);
+    if (c->read_paused) conn_touch(s, c);
 }

@@ -61,7 +61,7 @@ const struct route *route_match(const struct server *v, const struct http_reques
             struct bytes params[4] = {{0}};
             if (!path_matches(route->path, q, params, names)) continue;
             path_known = true;
-            if (!bytes_is(q->method, route->method)) continue;
+            if (!bytes_is(q->method, route->method) && !(bytes_is(q->method, "HEAD") && strcmp(route->method, "GET") == 0)) continue;
             if (!params_valid(params, names, a)) return NULL;
             for (int k = 0; k < 4; k++) r->params[k] = arena_copy(r->arena, params[k]);
             return route;
@@ -80,7 +80,7 @@ void route_methods(const struct server *v, const struct http_request *q, char *o
             const char *names[4] = {0};
             struct bytes params[4] = {{0}};
             if (!path_matches(route->path, q, params, names)) continue;
-            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", route->method);
+            n += (size_t)snprintf(out + n, size - n, "%s%s%s", n ? ", " : "", route->method, strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
             check(n < size);
         }
 }

@@ -16,7 +16,7 @@
 enum { REASON_NOT_AUTHORIZED = 0x87, REASON_KEEP_ALIVE = 0x8d, REASON_CONNECT_TIME = 0xa0 }; /* of MQTT 5 */
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 enum { SURFACES_MAX = 8 };
-enum { ACKS_MAX = 1024 /* PUBLISHes of one connection under way; announced as receive maximum */ };
+enum { ACKS_MAX = 1024, SUBACKS_MAX = 32 }; /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
 
 /* A PUBLISH that awaits its answer: PUBACKs leave in the order of the PUBLISHes (MQTT 4.6). */
 struct ack_slot {
@@ -29,15 +29,17 @@ struct conn {
     int fd;
     uint32_t index, generation;
     uint8_t protocol;
-    bool dirty, closing, want_write, moved, read_paused;
+    bool dirty, closing, want_write, read_paused;
+    bool half_closed;             /* the peer sends no more; it may still read */
     struct buf in, out;
     size_t out_at;
-    int64_t since_ms, last_in_ms;
+    int64_t since_ms;             /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection */
+    int64_t last_in_ms, wrote_ms, closing_ms; /* wrote: when output last moved, or began to wait */
     char peer[64];
     struct conn *next_dirty;
     /* HTTP */
     struct http_reader *http;
-    bool busy, keep_alive, head_only, streaming;
+    bool busy, keep_alive, head_only, streaming; /* head_only: the request was HEAD */
     uint64_t stream_after;
     /* MQTT */
     uint8_t version;
@@ -47,7 +49,8 @@ struct conn {
     struct principal who;     /* views into `who_arena` */
     struct arena who_arena;
     struct ack_slot *acks;    /* ring */
-    uint16_t ack_head, ack_count, ack_cap;
+    uint16_t ack_head, ack_count, ack_cap, ack_qos1, suback_count;
+    bool in_blocked;          /* input waits until acknowledgements have left */
     struct connect_wish *wish;
     uint32_t subscribe_cookie;
     struct pending_suback *subacks;
@@ -55,7 +58,7 @@ struct conn {
 struct connect_wish { /* what a CONNECT asked for, while the socket moves to its shard */
     struct bytes client_id, credential;
     bool clean;
-    uint32_t expiry_s;
+    uint32_t expiry_s, packet_max;
     uint16_t keep_alive_s, receive_maximum;
     uint8_t version;
     bool assigned;
@@ -182,6 +185,7 @@ void conn_recheck(struct shard *s);                  /* ends those of keys that 
 /* http_conn.c */
 void http_input(struct shard *s, struct conn *c);
 void http_answered(struct shard *s, struct conn *c, struct job *j);
+void http_late(struct shard *s, struct conn *c);     /* the rest of its request did not come in time */
 #define DRAIN_RETRY_S 2
 void http_problem(struct shard *s, struct conn *c, const struct answer *a, const char *allow);
 void http_stream_moved(struct shard *s, struct conn *c);

@@ -171,6 +171,7 @@ void http_reader_next(struct http_reader *r) {
 }
 
 bool http_reader_is_empty(const struct http_reader *r) { return !r->started; }
+bool http_reader_has_head(const struct http_reader *r) { return r->head_complete; }
 
 /* ---- the target ---- */
 static int hex(uint8_t c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }

@@ -259,6 +259,8 @@ static uint8_t read_body(struct cursor *c, uint8_t version, uint8_t flags, struc
 }
 
 enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct mqtt_packet *out, size_t *used, uint8_t *reason) {
+    *reason = R_PROTOCOL;
+    if (in.n && !version && in.p[0] >> 4 != MQTT_CONNECT) return MALFORMED; /* what speaks another protocol is told so before its "length" is awaited */
     if (in.n < 2) return AGAIN;
     struct cursor c = {in.p + 1, in.p + in.n, 0};
     size_t have = in.n - 1, digits = 0;
@@ -279,10 +281,6 @@ enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct
     out->codes = (struct bytes){0};
     out->type = in.p[0] >> 4;
     *used = head + n;
-    if (!version && out->type != MQTT_CONNECT) {
-        *reason = R_PROTOCOL;
-        return MALFORMED;
-    }
     *reason = read_body(&c, version, in.p[0] & 15, out);
     return *reason ? MALFORMED : OK;
 }

@@ -151,6 +151,7 @@ void http_reader_free(struct http_reader **);
 enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const struct http_request **out, bool *wants_continue) must_use;
 void http_reader_next(struct http_reader *r);
 bool http_reader_is_empty(const struct http_reader *r); /* between requests */
+bool http_reader_has_head(const struct http_reader *r); /* the body is awaited */
 /* length < 0: no Content-Length (a stream until close). extra: header lines, each ending in CRLF, or NULL. */
 void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type, int64_t length, const char *extra);
 
