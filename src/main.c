@@ -292,19 +292,64 @@ static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
     return e == OK ? EXIT_DONE : EXIT_FAILED;
 }
 
-static int cmd_key(int argc, char **argv) {
-    struct args a = {.argc = argc, .argv = argv, .options = KEY};
+/* ---- an app's own issuer of tokens ---- */
+static const struct option ISSUER[] = {{"data", "DIR", "data folder"}, {"app", "APP", "the app whose users its tokens name (default: default)"},
+    {"issuer", "NAME", "its name: the claim 'iss' of its tokens"}, {"audience", "NAME", "the claim 'aud' that they must carry"},
+    {"jwks", "FILE", "its public keys (RFC 7517): RS256 or ES256"}, {"hs256", "FILE", "or the secret shared with it, 32 to 1,024 bytes"}, {"help", NULL, "this text"},
+    {NULL, NULL, NULL}};
+
+/* The whole of a small file with a zero byte after it; a line's end at its end is left out. */
+static bool file_take(const char *path, struct buf *out, struct buf *why) {
+    enum { FILE_BYTES_MAX = 1 << 20 };
+    FILE *f = fopen(path, "r");
+    char part[4096];
+    size_t n;
+    if (!f) return buf_fmt(why, "%s cannot be read", path), false;
+    while ((n = fread(part, 1, sizeof part, f)) && out->n <= FILE_BYTES_MAX) buf_add(out, part, n);
+    bool bad = ferror(f) || out->n > FILE_BYTES_MAX || memchr(out->p ? (char *)out->p : "", 0, out->n);
+    fclose(f);
+    if (bad) return buf_fmt(why, "%s is no text of at most 1 MiB", path), false;
+    while (out->n && (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r')) out->n--;
+    buf_char(out, 0);
+    return true;
+}
+
+static int issuer_do(const struct args *a, struct admit *admit, struct buf *why) {
+    const char *what = a->words[0], *app = value_of(a, "app"), *name = value_of(a, "issuer"), *audience = value_of(a, "audience"), *jwks = value_of(a, "jwks"),
+               *hs256 = value_of(a, "hs256");
+    static struct buf out; /* of a command that ends the process */
+    if (strcmp(what, "list") == 0) {
+        admit_issuer_list(admit, &out);
+        if (out.n) fwrite(out.p, 1, out.n, stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(what, "set") != 0 && strcmp(what, "remove") != 0) return buf_fmt(why, "'kith issuer %s' is not known; set, list or remove", what), EXIT_USAGE;
+    if (!name || !audience) return buf_fmt(why, "'kith issuer %s' needs --issuer NAME and --audience NAME", what), EXIT_USAGE;
+    if (strcmp(what, "remove") == 0) return admit_issuer_remove(admit, bytes_str(name), bytes_str(audience), why) == OK ? EXIT_DONE : EXIT_FAILED;
+    if (!jwks == !hs256) return buf_str(why, "'kith issuer set' needs either --jwks FILE or --hs256 FILE"), EXIT_USAGE;
+    if (!file_take(jwks ? jwks : hs256, &out, why)) return EXIT_FAILED;
+    enum err e = admit_issuer_set(admit, bytes_str(app ? app : "default"), bytes_str(name), bytes_str(audience), hs256 ? (char *)out.p : NULL, jwks ? (char *)out.p : NULL, why);
+    return e == OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* A command of words on the secrets: opens them, does it, and tells a running server. */
+static int secrets_command(int argc, char **argv, const struct option *options, const char *usage, int (*run)(const struct args *, struct admit *, struct buf *why)) {
+    struct args a = {.argc = argc, .argv = argv, .options = options};
     struct admit *admit = NULL;
     static struct buf why; /* of a command that ends the process */
     if (!args_read(&a)) return EXIT_USAGE;
-    if (a.values[option_find(&a, "help")] || !a.word_count) return help_print("key create|list|revoke [ID] [options]", KEY), a.word_count ? EXIT_DONE : EXIT_USAGE;
+    bool asked = a.values[option_find(&a, "help")];
+    if (asked || !a.word_count) return help_print(usage, options), asked ? EXIT_DONE : EXIT_USAGE;
     if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
-    int status = key_do(&a, admit, &why);
+    int status = run(&a, admit, &why);
     if (status != EXIT_DONE) fail(&why);
     else if (strcmp(a.words[0], "list") != 0) server_told(data_of(&a));
     admit_close(&admit);
     return status;
 }
+
+static int cmd_key(int argc, char **argv) { return secrets_command(argc, argv, KEY, "key create|list|revoke [ID] [options]", key_do); }
+static int cmd_issuer(int argc, char **argv) { return secrets_command(argc, argv, ISSUER, "issuer set|list|remove [options]", issuer_do); }
 
 static const struct option TOKEN[] = {{"data", "DIR", "data folder"}, {"user", "ID", "whose token"}, {"app", "APP", "the app (default: default)"},
     {"device", "ID", "the device it is for (default: any)"}, {"ttl", "DURATION", "how long it holds (default 24h)"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
@@ -379,6 +424,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } COMMANDS[] = {
     {"serve", "serve an application", cmd_serve}, {"key", "make, list and revoke server keys", cmd_key}, {"token", "make a device token", cmd_token},
+    {"issuer", "let an app's own issuer make device tokens", cmd_issuer},
     {"check", "check every checksum of a data folder", cmd_check}, {"backup", "copy a data folder, while serving too", cmd_backup},
     {"restore", "make a data folder from a backup", cmd_restore}, {"bench", "measure a server: the load generator", drive_bench},
     {"replay", "play a recorded trace against a server", drive_replay},

@@ -266,7 +266,7 @@ static bool issuer_is(const struct issuer *i, struct bytes name, struct bytes au
 }
 
 /* Puts it in the place of the app's issuer of that name and audience. EXISTS: another app has them, and a token could not tell whose it is. */
-static enum err issuer_put(struct secrets *s, const struct admit_issuer *from, struct buf *why) {
+static enum err issuer_put(struct secrets *s, const struct issuer_parts *from, struct buf *why) {
     struct issuer made;
     enum err e = issuer_make(from, &made, why);
     for (size_t i = 0; e == OK && i < s->issuer_count; i++) {
@@ -287,7 +287,7 @@ static enum err issuer_put(struct secrets *s, const struct admit_issuer *from, s
 
 enum err admit_issuer_set(struct admit *a, struct bytes app, struct bytes issuer, struct bytes audience, const char *hs256_secret, const char *jwks_json,
                           struct buf *why) {
-    struct admit_issuer from = {app, issuer, audience, hs256_secret, jwks_json};
+    struct issuer_parts from = {app, issuer, audience, hs256_secret, jwks_json};
     struct change c;
     enum err e = change_begin(a, &c, false, why);
     if (e != OK) return e;
@@ -296,17 +296,33 @@ enum err admit_issuer_set(struct admit *a, struct bytes app, struct bytes issuer
     return e;
 }
 
-enum err admit_issuers_replace(struct admit *a, const struct admit_issuer *list, size_t n, struct buf *why) {
+enum err admit_issuer_remove(struct admit *a, struct bytes issuer, struct bytes audience, struct buf *why) {
     struct change c;
     enum err e = change_begin(a, &c, false, why);
     if (e != OK) return e;
-    if (!n && !c.fresh.issuer_count) return change_done(a, &c), OK; /* nothing to write */
-    for (size_t i = 0; i < c.fresh.issuer_count; i++) issuer_done(&c.fresh.issuers[i]);
-    c.fresh.issuer_count = 0;
-    for (size_t i = 0; e == OK && i < n; i++) e = issuer_put(&c.fresh, &list[i], why);
-    if (e == OK) return change_keep(a, &c, why);
+    for (size_t i = 0; i < c.fresh.issuer_count; i++) {
+        struct issuer *it = &c.fresh.issuers[i];
+        if (!issuer_is(it, issuer, audience)) continue;
+        issuer_done(it);
+        *it = c.fresh.issuers[--c.fresh.issuer_count];
+        return change_keep(a, &c, why);
+    }
     change_done(a, &c);
-    return e;
+    buf_fmt(why, "there is no issuer '%.*s' for the audience '%.*s'", (int)issuer.n, (const char *)issuer.p, (int)audience.n, (const char *)audience.p);
+    return MISSING;
+}
+
+void admit_issuer_list(struct admit *a, struct buf *out) {
+    pthread_rwlock_rdlock(&a->lock);
+    for (size_t i = 0; i < a->now.issuer_count; i++) {
+        const struct issuer *it = &a->now.issuers[i];
+        buf_fmt(out, "%s\t", it->app);
+        buf_bytes(out, buf_view(&it->name));
+        buf_char(out, '\t');
+        buf_bytes(out, buf_view(&it->audience));
+        buf_str(out, it->jwks ? "\tjwks\n" : "\ths256\n");
+    }
+    pthread_rwlock_unlock(&a->lock);
 }
 
 /* ---- who is this ---- */

@@ -22,14 +22,12 @@ enum err admit_scopes_parse(const char *comma_list, uint32_t *out) must_use; /* 
 /* HS256, header {"alg":"HS256","typ":"JWT","kid"}; claims iss=kith, aud=app, sub=user, dev=device (if any), iat, exp. */
 enum err admit_token_create(struct admit *, struct bytes app, struct bytes user, struct bytes device, int64_t ttl_ms, int64_t now_ms,
                             struct buf *out_token, int64_t *out_expires_ms) must_use;
-/* App's own issuer: an HS256 secret or a JWKS document (RS256, ES256), issuer name and audience. Algorithms are pinned to the issuer's kind. */
+/* App's own issuer: an HS256 secret or a JWKS document (RS256, ES256; the other NULL), issuer name ('iss') and audience ('aud'). Algorithms are pinned to the
+ * issuer's kind. Takes the place of one of the same name and audience; EXISTS: another app has that. MALFORMED: words in *why. */
 enum err admit_issuer_set(struct admit *, struct bytes app, struct bytes issuer, struct bytes audience, const char *hs256_secret, const char *jwks_json, struct buf *why) must_use;
-/* Makes the issuers exactly these (of the configuration): the tokens of one that is not named any more are refused. All or none. */
-struct admit_issuer {
-    struct bytes app, issuer, audience;
-    const char *hs256_secret, *jwks_json; /* one of them; the other NULL */
-};
-enum err admit_issuers_replace(struct admit *a, const struct admit_issuer *list, size_t n, struct buf *why) must_use;
+/* Its tokens are refused from then on. MISSING when there is none such. */
+enum err admit_issuer_remove(struct admit *, struct bytes issuer, struct bytes audience, struct buf *why) must_use;
+void admit_issuer_list(struct admit *, struct buf *out); /* a line each: app, issuer, audience, hs256 or jwks */
 
 /* Server key or token -> principal; views live in the arena. UNAUTHORIZED detail in *why (no secret in it). Verified tokens are cached (bounded, by hash, until exp or reload). */
 enum err admit_check(struct admit *, struct bytes credential, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) must_use;

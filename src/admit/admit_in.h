@@ -60,8 +60,12 @@ void secrets_done(struct secrets *s);
 void secrets_add_key(struct secrets *s, const struct server_key *k);
 struct signer *secrets_add_signer(struct secrets *s, struct bytes app, const uint8_t secret[HASH_BYTES]);
 const struct signer *secrets_signer(const struct secrets *s, struct bytes app); /* NULL: none yet */
+struct issuer_parts {
+    struct bytes app, issuer, audience;
+    const char *hs256_secret, *jwks_json; /* one of them; the other NULL */
+};
 /* An issuer from its parts, checked; issuer_done when it is not kept. */
-enum err issuer_make(const struct admit_issuer *from, struct issuer *out, struct buf *why) must_use;
+enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct buf *why) must_use;
 void issuer_done(struct issuer *i);
 void secrets_add_issuer(struct secrets *s, struct issuer *take_issuer);
 void scopes_text(struct buf *b, uint32_t scopes);

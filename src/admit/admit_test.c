@@ -554,23 +554,24 @@ static void issuer_with_public_keys(void **state) {
     place_close(&p);
 }
 
-static void issuers_are_what_the_configuration_says(void **state) {
+static void an_issuer_that_is_removed(void **state) {
     (void)state;
     struct place p;
-    struct buf why = {0}, t = hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES(SECRET));
-    struct admit_issuer list[] = {{APP, BYTES("https://id.example"), BYTES("chat"), SECRET, NULL}, {BYTES("b"), BYTES("https://b.example"), BYTES("b"), SECRET, NULL},
-                                  {BYTES("c"), BYTES("https://b.example"), BYTES("b"), SECRET, NULL}};
+    struct buf why = {0}, list = {0}, t = hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES(SECRET));
     place_open(&p);
-    assert_int_equal(admit_issuers_replace(p.admit, list, 2, &why), OK);
+    assert_int_equal(issuer(&p, APP, SECRET, NULL), OK);
+    assert_int_equal(admit_issuer_set(p.admit, BYTES("b"), BYTES("https://b.example"), BYTES("b"), SECRET, NULL, &why), OK);
+    admit_issuer_list(p.admit, &list);
+    assert_true(bytes_is(buf_view(&list), "app\thttps://id.example\tchat\ths256\nb\thttps://b.example\tb\ths256\n"));
     assert_int_equal(see(&p, &t), OK);
-    assert_int_equal(admit_issuers_replace(p.admit, list + 1, 2, &why), EXISTS); /* one name, two apps */
+    assert_int_equal(admit_issuer_remove(p.admit, BYTES("https://id.example"), BYTES("b"), &why), MISSING);
     assert_int_equal(see(&p, &t), OK);
-    assert_int_equal(admit_issuers_replace(p.admit, list + 1, 1, &why), OK);
+    assert_int_equal(admit_issuer_remove(p.admit, BYTES("https://id.example"), BYTES("chat"), &why), OK);
     assert_int_equal(see(&p, &t), REFUSED); /* though it was in the cache */
-    assert_int_equal(admit_issuers_replace(p.admit, NULL, 0, &why), OK);
-    assert_int_equal(admit_issuers_replace(p.admit, NULL, 0, &why), OK);
+    assert_int_equal(issuer(&p, BYTES("other"), SECRET, NULL), OK); /* its name is free again */
     buf_done(&t);
     buf_done(&why);
+    buf_done(&list);
     place_close(&p);
 }
 
@@ -645,7 +646,7 @@ int main(void) {
         cmocka_unit_test(two_processes_lose_nothing), cmocka_unit_test(file_is_private_and_whole), cmocka_unit_test(failed_write_changes_nothing),
         cmocka_unit_test(token_is_its_user_until_it_expires), cmocka_unit_test(token_tampered_is_refused), cmocka_unit_test(token_of_one_app_is_nothing_in_another),
         cmocka_unit_test(token_shape_is_strict), cmocka_unit_test(token_too_long_is_refused), cmocka_unit_test(issuer_with_a_shared_secret),
-        cmocka_unit_test(issuer_with_public_keys), cmocka_unit_test(issuers_are_what_the_configuration_says), cmocka_unit_test(cache_is_bounded_and_true),
+        cmocka_unit_test(issuer_with_public_keys), cmocka_unit_test(an_issuer_that_is_removed), cmocka_unit_test(cache_is_bounded_and_true),
         cmocka_unit_test(rate_refills_and_says_when), cmocka_unit_test(rate_holds_in_a_crowd)};
     return cmocka_run_group_tests_name("admit", tests, NULL, NULL);
 }

@@ -46,7 +46,7 @@ const struct signer *secrets_signer(const struct secrets *s, struct bytes app) {
     return NULL;
 }
 
-enum err issuer_make(const struct admit_issuer *from, struct issuer *out, struct buf *why) {
+enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct buf *why) {
     size_t secret = from->hs256_secret ? strlen(from->hs256_secret) : 0;
     *out = (struct issuer){0};
     const char *words = !id_valid(from->app)                                                   ? "an issuer's app must be 1 to 64 of A-Z a-z 0-9 _ . : -"
@@ -188,7 +188,7 @@ static bool issuer_line_read(struct secrets *s, char *const *f) {
     bool jwks = strcmp(f[4], "jwks") == 0;
     bool ok = base64_field(f[2], &name) && base64_field(f[3], &audience) && base64_field(f[5], &data) && (jwks || strcmp(f[4], "hs256") == 0);
     buf_char(&data, 0);
-    struct admit_issuer from = {bytes_str(f[1]), buf_view(&name), buf_view(&audience), jwks ? NULL : (const char *)data.p, jwks ? (const char *)data.p : NULL};
+    struct issuer_parts from = {bytes_str(f[1]), buf_view(&name), buf_view(&audience), jwks ? NULL : (const char *)data.p, jwks ? (const char *)data.p : NULL};
     ok = ok && issuer_make(&from, &i, &why) == OK;
     if (ok) secrets_add_issuer(s, &i);
     secret_wipe(data.p, data.n);
