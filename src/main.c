@@ -246,6 +246,8 @@ static int cmd_serve(int argc, char **argv) {
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
     fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(serving), server_mqtt_port(serving), o.data_dir);
     int status = server_run(serving);
+    signal(SIGTERM, SIG_IGN); /* it ends already */
+    signal(SIGINT, SIG_IGN);
     if (dev_runs) pthread_join(dev, NULL);
     server_close(&serving);
     config_done(&a.config);
@@ -399,8 +401,10 @@ static int cmd_backup(int argc, char **argv) {
         printf("ok backup written to %s\n", (char *)line.p + 7);
         return EXIT_DONE;
     }
-    fwrite(out.p, 1, out.n, stdout);
-    return bytes_starts(buf_view(&out), "ok") ? EXIT_DONE : EXIT_FAILED;
+    bool ok = bytes_starts(buf_view(&out), "ok");
+    fwrite(out.p, 1, out.n, ok ? stdout : stderr);
+    if (!out.n) fprintf(stderr, "kith: the server ended before the backup was whole\n");
+    return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int cmd_restore(int argc, char **argv) {

@@ -134,6 +134,15 @@ static void memory_trim(struct log *log, const uint64_t *below) {
     (void)log;
     (void)below;
 }
+static void memory_keep(struct log *log, bool on) {
+    (void)log;
+    (void)on;
+}
+static enum err memory_copy(struct log *log, const char *to, struct buf *why) {
+    (void)log;
+    buf_fmt(why, "a log in memory has nothing to copy to %s", to);
+    return REFUSED;
+}
 static uint64_t memory_room(struct log *log) {
     (void)log;
     return UINT64_MAX;
@@ -181,7 +190,7 @@ static void memory_close(struct log *log) {
     free(m);
 }
 static const struct log_calls MEMORY = {memory_append, memory_kick, memory_poll, memory_caught_up, memory_trim, memory_room,
-                                        memory_range, memory_read, memory_commit, memory_close};
+                                        memory_range, memory_read, memory_keep, memory_copy, memory_commit, memory_close};
 
 enum err log_open_memory(const struct log_options *o, struct log **out) {
     struct memory_log *m = must_alloc(sizeof *m);

@@ -41,6 +41,10 @@ struct log_calls {
     /* Durable records from..to of one partition, from disk, for rebuild, check and backup. STALE when trimmed. */
     enum err (*read)(struct log *, uint16_t partition, uint64_t from, uint64_t to,
                      bool (*fn)(void *arg, const struct log_record *), void *arg);
+    /* Between keep(true) and keep(false) nothing is trimmed. Any thread. */
+    void (*keep)(struct log *, bool);
+    /* Writes what is durable now into the folder `to`, which opens as this log would after a crash. Call it between keep(true) and keep(false); any thread. */
+    enum err (*copy)(struct log *, const char *to, struct buf *why);
     /* One group commit by hand (simulation, or options.thread == false): true if something was made durable. */
     bool (*commit)(struct log *);
     /* Stops the thread after a last commit, closes. */

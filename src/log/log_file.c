@@ -37,6 +37,7 @@ struct file_log {
     bool dead;                      /* fatal came back: a simulated node that is no more */
     struct segment *segments;
     size_t segment_count;
+    unsigned keeping;               /* who copies: nothing is trimmed */
     int fd;
     uint64_t end, size;             /* of the current segment: where the next record goes; its bytes */
     uint64_t sequence, synced;      /* next to give; last durable */
@@ -307,7 +308,7 @@ static bool may_go(const struct file_log *f, const struct segment *next, const u
 static void file_trim(struct log *log, const uint64_t *below) {
     struct file_log *f = (struct file_log *)log;
     pthread_mutex_lock(&f->lock);
-    while (f->segment_count > 1 && may_go(f, &f->segments[1], below, f->o.now_ms(f->o.arg))) {
+    while (!f->keeping && f->segment_count > 1 && may_go(f, &f->segments[1], below, f->o.now_ms(f->o.arg))) {
         char path[512];
         segment_path(path, sizeof path, f->o.dir, f->segments[0].first_sequence);
         if (f->o.disk->remove(f->o.disk, path) != OK) break;
@@ -380,6 +381,35 @@ static enum err file_read(struct log *log, uint16_t partition, uint64_t from, ui
     return e;
 }
 
+static void file_keep(struct log *log, bool on) {
+    struct file_log *f = (struct file_log *)log;
+    pthread_mutex_lock(&f->lock);
+    f->keeping += on ? 1u : -1u;
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* The current segment goes on being written: only what is durable now is copied. Else a commit between two reads would leave a hole before good records. */
+static enum err file_copy(struct log *log, const char *to, struct buf *why) {
+    struct file_log *f = (struct file_log *)log;
+    struct disk *d = f->o.disk;
+    char a[512], b[512];
+    pthread_mutex_lock(&f->lock);
+    size_t n = f->segment_count;
+    uint64_t end = f->end, *list = must_alloc(n * sizeof *list);
+    for (size_t i = 0; i < n; i++) list[i] = f->segments[i].first_sequence;
+    pthread_mutex_unlock(&f->lock);
+    enum err e = d->make_dir(d, to);
+    for (size_t i = 0; i < n && e == OK; i++) {
+        segment_path(a, sizeof a, f->o.dir, list[i]);
+        segment_path(b, sizeof b, to, list[i]);
+        e = segment_copy(d, a, b, i + 1 < n ? UINT64_MAX : end);
+    }
+    if (e == OK) e = d->sync_dir(d, to);
+    if (e != OK) buf_fmt(why, "the log cannot be copied to %s: %s", to, e == LIMIT ? "the disk is full" : err_name(e));
+    free(list);
+    return e;
+}
+
 static void file_close(struct log *log) {
     struct file_log *f = (struct file_log *)log;
     pthread_mutex_lock(&f->lock);
@@ -408,7 +438,7 @@ static void file_close(struct log *log) {
     free(f);
 }
 static const struct log_calls FILES = {file_append, file_kick, file_poll, file_caught_up, file_trim, file_room,
-                                       file_range, file_read, file_commit, file_close};
+                                       file_range, file_read, file_keep, file_copy, file_commit, file_close};
 
 /* ---- opening ---- */
 struct loading {

@@ -84,6 +84,8 @@ size_t record_bytes(size_t length);
 void record_put(uint8_t *at, uint32_t seed, const struct record_header *h, struct bytes data);
 /* Gives every good record from the header on, opening records too. CORRUPT with words when a record that was durable is bad. */
 enum err segment_scan(struct disk *d, int fd, struct scan *s, bool (*fn)(void *arg, const struct record_header *h, struct bytes data), void *arg, struct buf *why);
+/* Up to `until` bytes of it, zeros behind them; a whole segment, synced. */
+enum err segment_copy(struct disk *d, const char *from, const char *to, uint64_t until);
 /* Segments' first sequences, ascending; *out to be freed. */
 enum err segments_list(struct disk *d, const char *dir, uint64_t **out, size_t *out_n);
 

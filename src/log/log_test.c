@@ -465,6 +465,30 @@ static enum err counting_pread(struct disk *d, int fd, void *p, size_t n, uint64
     return under_pread(d, fd, p, n, at, out_n);
 }
 
+static struct world *writing;
+static enum err pread_after_commits(struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *out_n) {
+    for (int i = 0; i < 4; i++) give(writing, 0, 1500);
+    return under_pread(d, fd, p, n, at, out_n);
+}
+
+static void copy_has_no_hole_where_the_log_went_on(void **state) {
+    (void)state;
+    struct world *w = writing = quiet_world(8);
+    struct buf why = {0};
+    uint64_t records;
+    for (int i = 0; i < 7; i++) give(w, 1, 1500);
+    under_pread = w->disk->pread;
+    w->disk->pread = pread_after_commits;
+    w->log->calls->keep(w->log, true);
+    assert_int_equal(w->log->calls->copy(w->log, "copy", &why), OK);
+    w->log->calls->keep(w->log, false);
+    w->disk->pread = under_pread;
+    assert_int_equal(log_check("copy", w->disk, PARTITIONS, &why, &records), OK);
+    assert_int_equal(records, 7);
+    world_end(&w);
+    buf_done(&why);
+}
+
 static void opening_reads_only_what_the_tables_lack(void **state) {
     (void)state;
     struct world *w = quiet_world(7);
@@ -552,6 +576,24 @@ static void folder_remove(const char *dir) {
     assert_int_equal(system(command), 0);
 }
 
+/* A copy of a log that is being written is as sound as the log, and holds what was durable before. */
+static void copy_is_sound(struct log *log, const char *top, int i) {
+    char to[64];
+    uint64_t records, first[PARTITIONS], last[PARTITIONS], kept = 0;
+    struct buf why = {0};
+    snprintf(to, sizeof to, "%s/copy%d", top, i);
+    log->calls->keep(log, true);
+    for (uint16_t p = 0; p < PARTITIONS; p++) {
+        log->calls->range(log, p, &first[p], &last[p]);
+        kept += first[p] ? last[p] - first[p] + 1 : 0;
+    }
+    assert_int_equal(log->calls->copy(log, to, &why), OK);
+    log->calls->keep(log, false);
+    assert_int_equal(log_check(to, disk_real(), PARTITIONS, &why, &records), OK);
+    assert_true(records >= kept);
+    buf_done(&why);
+}
+
 static void lanes_run_side_by_side_on_a_real_disk(void **state) {
     (void)state;
     char top[] = "/tmp/kith-log-XXXXXX", dir[64];
@@ -573,6 +615,7 @@ static void lanes_run_side_by_side_on_a_real_disk(void **state) {
             below[p] = below[p] / 2 + 1;
         }
         if (i % 5 == 4) t.log->calls->trim(t.log, below);
+        if (i % 5 < 2) copy_is_sound(t.log, top, i);
         usleep(2000);
     }
     for (int i = 0; i < LANES; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -629,6 +672,7 @@ int main(void) {
         cmocka_unit_test(queue_bound_says_again),
         cmocka_unit_test(trim_asks_tables_and_retention),
         cmocka_unit_test(tables_ahead_of_the_log_are_refused),
+        cmocka_unit_test(copy_has_no_hole_where_the_log_went_on),
         cmocka_unit_test(opening_reads_only_what_the_tables_lack),
         cmocka_unit_test(lanes_run_side_by_side_on_a_real_disk),
         cmocka_unit_test(memory_driver_forgets_only_what_was_not_committed),

@@ -141,6 +141,36 @@ enum err segment_scan(struct disk *d, int fd, struct scan *s, bool (*fn)(void *,
     return w.err;
 }
 
+static enum err bytes_copy(struct disk *d, int from, int to, uint64_t n) {
+    enum { COPY_STEP = 16 * 1024 };
+    uint8_t *p = must_alloc(COPY_STEP);
+    enum err e = OK;
+    for (uint64_t at = 0; at < n && e == OK; at += COPY_STEP) {
+        size_t want = n - at < COPY_STEP ? (size_t)(n - at) : COPY_STEP, got;
+        e = d->pread(d, from, p, want, at, &got);
+        if (e == OK && got != want) e = IO;
+        if (e == OK) e = d->pwrite(d, to, p, want, at);
+    }
+    free(p);
+    return e;
+}
+
+enum err segment_copy(struct disk *d, const char *from, const char *to, uint64_t until) {
+    int in, out;
+    uint64_t size;
+    enum err e = d->open(d, from, false, &in);
+    if (e != OK) return e;
+    if ((e = d->open(d, to, true, &out)) == OK) {
+        e = d->size(d, in, &size);
+        if (e == OK) e = bytes_copy(d, in, out, until < size ? until : size);
+        if (e == OK && until < size) e = d->zero(d, out, size - 1, size);
+        if (e == OK) e = d->sync(d, out);
+        d->close(d, out);
+    }
+    d->close(d, in);
+    return e;
+}
+
 struct names {
     uint64_t *list;
     size_t n;

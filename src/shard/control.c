@@ -14,7 +14,7 @@
 struct backup {
     struct server *server;
     int fd;
-    char to[400];
+    char to[512];
 };
 
 /* Runs beside the shards: it waits for a sync and copies files. */
@@ -29,17 +29,28 @@ static void *backup_main(void *arg) {
     close(b->fd);
     buf_done(&line);
     buf_done(&why);
+    atomic_fetch_sub(&b->server->backups, 1);
     free(b);
     return NULL;
 }
 
-static void backup_begin(struct shard *s, struct conn *c, struct bytes to) {
+/* false: it was not begun. */
+static bool backup_spawn(struct server *v, int fd, struct bytes to) {
     struct backup *b = must_alloc(sizeof *b);
     pthread_t thread;
-    b->server = s->server;
-    b->fd = dup(c->fd);
+    b->server = v;
+    b->fd = dup(fd);
     snprintf(b->to, sizeof b->to, "%.*s", (int)to.n, (const char *)to.p);
-    if (pthread_create(&thread, NULL, backup_main, b) == 0) pthread_detach(thread);
+    atomic_fetch_add(&v->backups, 1);
+    if (b->fd >= 0 && to.n < sizeof b->to && pthread_create(&thread, NULL, backup_main, b) == 0) return pthread_detach(thread) == 0;
+    atomic_fetch_sub(&v->backups, 1);
+    if (b->fd >= 0) close(b->fd);
+    free(b);
+    return false;
+}
+
+static void backup_begin(struct shard *s, struct conn *c, struct bytes to) {
+    if (!backup_spawn(s->server, c->fd, to)) buf_str(&c->out, "error the backup cannot begin: its path is too long, or the server lacks descriptors\n");
     conn_finish(s, c); /* the thread answers on its own copy; the asker reads until both are closed */
 }
 

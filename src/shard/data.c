@@ -150,47 +150,88 @@ static enum err dir_copy(const char *from, const char *to, struct buf *why) {
     return e;
 }
 
-static enum err parts_copy(const char *from, const char *to, bool tables, struct buf *why) {
+/* One of the folder's parts. */
+static enum err part_copy(const char *from, const char *to, const char *name, enum err (*copy)(const char *, const char *, struct buf *), struct buf *why) {
     char a[700], b[700];
-    enum err e = OK;
-    static const char *const FILES[] = {"meta", "secrets"}, *const DIRS[] = {"log", "tables"};
-    for (int i = 0; i < 2 && e == OK; i++) {
-        snprintf(a, sizeof a, "%s/%s", from, FILES[i]);
-        snprintf(b, sizeof b, "%s/%s", to, FILES[i]);
-        e = file_copy(a, b, why);
-    }
-    for (int i = 0; i < (tables ? 2 : 1) && e == OK; i++) {
-        snprintf(a, sizeof a, "%s/%s", from, DIRS[i]);
-        snprintf(b, sizeof b, "%s/%s", to, DIRS[i]);
-        e = dir_copy(a, b, why);
-    }
-    return e;
+    snprintf(a, sizeof a, "%s/%s", from, name);
+    snprintf(b, sizeof b, "%s/%s", to, name);
+    return copy(a, b, why);
 }
 
+/* Last of all, the meta file: a copy without it is no data folder. */
+static enum err copy_end(const char *to, const struct meta *m, struct buf *why) {
+    struct disk *d = disk_real();
+    char parent[700];
+    snprintf(parent, sizeof parent, "%s", to);
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = 0;
+    enum err e = meta_save(to, m, why);
+    return e == OK ? d->sync_dir(d, slash ? parent : ".") : e;
+}
+
+static enum err folder_copy(const char *from, const char *to, const struct meta *m, struct buf *why) {
+    enum err e = part_copy(from, to, "secrets", file_copy, why);
+    if (e == OK) e = part_copy(from, to, "log", dir_copy, why);
+    if (e == OK) e = part_copy(from, to, "tables", dir_copy, why);
+    return e == OK ? copy_end(to, m, why) : e;
+}
+
+static bool found_any(void *arg, const char *name) {
+    (void)name;
+    return *(bool *)arg = true, false;
+}
+
+/* A folder that is new, or empty. */
 static enum err target_make(const char *to, struct buf *why) {
+    struct disk *d = disk_real();
+    bool any = false;
     if (mkdir(to, 0700) == 0) return OK;
-    buf_fmt(why, "%s: %s; give a path that does not exist yet", to, strerror(errno));
+    if (errno == EEXIST && d->list(d, to, found_any, &any) == OK && !any) return OK;
+    if (errno == EEXIST) buf_fmt(why, "%s exists and is not an empty folder; give another path", to);
+    else buf_fmt(why, "%s cannot be made: %s", to, strerror(errno));
     return EXISTS;
 }
 
+/* Nothing that the tables of the copy lack may leave the log before it is copied too. */
+static enum err live_copy(struct server *v, const char *to, struct buf *why) {
+    char path[700];
+    enum err e = tables_sync_all(v);
+    if (e != OK) return buf_str(why, "the tables cannot be synced: the disk is full"), e;
+    snprintf(path, sizeof path, "%s/tables", to);
+    e = v->store->calls->checkpoint(v->store, path);
+    if (e != OK) return buf_fmt(why, "the tables cannot be copied to %s: %s", path, e == LIMIT ? "the disk is full" : err_name(e)), e;
+    snprintf(path, sizeof path, "%s/log", to);
+    return v->log->calls->copy(v->log, path, why);
+}
+
 enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
-    char tables[700];
+    struct meta m = {v->partitions, v->epoch};
     enum err e = target_make(to, why);
     if (e != OK) return e;
-    if ((e = tables_sync_all(v)) != OK) return buf_str(why, "the tables cannot be synced: the disk is full"), e;
-    snprintf(tables, sizeof tables, "%s/tables", to);
-    e = v->store->calls->checkpoint(v->store, tables);
-    if (e != OK) buf_fmt(why, "the tables cannot be copied to %s: %s", tables, err_name(e));
-    if (e == OK) e = parts_copy(v->dir, to, false, why);
-    return e;
+    v->log->calls->keep(v->log, true);
+    e = live_copy(v, to, why);
+    v->log->calls->keep(v->log, false);
+    if (e == OK) e = part_copy(v->dir, to, "secrets", file_copy, why);
+    return e == OK ? copy_end(to, &m, why) : e;
+}
+
+/* A folder that a running server uses, or none at all, is said in words. */
+static enum err source_take(const char *dir, struct meta *m, int *lock, struct buf *why) {
+    enum err e = meta_load(dir, m, why);
+    if (e != OK) {
+        if (!why->n) buf_fmt(why, "there is no kith data in %s", dir);
+        return e;
+    }
+    return data_lock(dir, lock, why);
 }
 
 enum err data_backup(const char *dir, const char *to, struct buf *why) {
+    struct meta m;
     int lock;
-    enum err e = data_lock(dir, &lock, why);
+    enum err e = source_take(dir, &m, &lock, why);
     if (e != OK) return e;
     e = target_make(to, why);
-    if (e == OK) e = parts_copy(dir, to, true, why);
+    if (e == OK) e = folder_copy(dir, to, &m, why);
     close(lock);
     return e;
 }
@@ -202,10 +243,9 @@ enum err data_restore(const char *from, const char *dir, struct buf *why) {
         if (!why->n) buf_fmt(why, "%s is not a backup: it has no meta file", from);
         return e;
     }
-    e = target_make(dir, why);
-    if (e == OK) e = parts_copy(from, dir, true, why);
     m.epoch = epoch_new(); /* cursors of before the restore must not be taken for ones of after */
-    return e == OK ? meta_save(dir, &m, why) : e;
+    e = target_make(dir, why);
+    return e == OK ? folder_copy(from, dir, &m, why) : e;
 }
 
 enum err data_check(const char *dir, struct buf *why) {

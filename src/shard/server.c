@@ -201,9 +201,16 @@ static void shard_close(struct server *v, struct shard *s) {
     free(s->read_buffer);
 }
 
+/* false: one takes too long; it ends with the process, and without its meta file. */
+static bool backups_end(struct server *v) {
+    enum { WAIT_MS = 10000, STEP_MS = 10 };
+    for (int ms = 0; ms < WAIT_MS && atomic_load(&v->backups); ms += STEP_MS) usleep(STEP_MS * 1000);
+    return !atomic_load(&v->backups);
+}
+
 void server_close(struct server **pv) {
     struct server *v = *pv;
-    if (!v) return;
+    if (!v || !backups_end(v)) return;
     tables_stop(v);
     v->log->calls->close(v->log);
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);

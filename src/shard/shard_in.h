@@ -159,7 +159,7 @@ struct server {
     struct admit *admit;
     struct tables tables;
     _Atomic uint64_t *written;    /* [partitions] positions the store has been given */
-    _Atomic unsigned recovered, drained;
+    _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;
     uint64_t boot;                /* tickets of another run never match */
     int64_t started_ms;
