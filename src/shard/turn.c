@@ -121,8 +121,12 @@ static bool shard_turn(struct shard *s, int wait_ms) {
 static void drain_begin(struct shard *s) {
     struct server *v = s->server;
     s->draining = true;
-    if (v->http_fd >= 0) loop_remove(s->loop, v->http_fd);
-    if (v->mqtt_fd >= 0) loop_remove(s->loop, v->mqtt_fd);
+    struct { int fd; uint8_t protocol; } doors[] = {{v->http_fd, PROTO_HTTP}, {v->mqtt_fd, PROTO_MQTT}};
+    for (int i = 0; i < 2; i++) {
+        if (doors[i].fd < 0) continue;
+        conn_accept(s, doors[i].fd, doors[i].protocol); /* who waits at the door is answered too */
+        loop_remove(s->loop, doors[i].fd);
+    }
 }
 
 /* Each device as soon as nothing of its own is under way: a PUBLISH that came before gets its PUBACK first. */
