@@ -104,21 +104,12 @@ static bool render_entry(void *arg, const struct entry *e) {
     return true;
 }
 
-/* A token may be the first to name its user: theirs is empty then, and not missing. */
-static bool user_there(struct query *q) {
-    const struct request *r = q->request;
-    struct bytes user = r->params[0];
-    if (!r->who.server || mailbox_known(q->cells, r->who.app, user)) return true;
-    answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
-    return false;
-}
-
+/* Of a user whom nobody named it is empty and not missing: who has just been named elsewhere, as a member, is known here only when the relay has come. */
 static void query_mailbox(struct query *q) {
     const struct request *r = q->request;
     const struct mailbox_page *p = r->args;
     struct bytes app = r->who.app, user = r->params[0];
     struct rendering w = {.q = q, .b = &q->answer->body};
-    if (!user_there(q)) return;
     if (p->after && p->after + 1 < mailbox_first_kept(q->cells, app, user)) {
         answer_problem(q->answer, PROBLEM_GONE, "cursor", "what came after this cursor is past retention; begin without a cursor");
         return;
@@ -295,7 +286,6 @@ static void query_conversations(struct query *q) {
     const struct request *r = q->request;
     const struct rows_page *page = r->args;
     struct rows l = {.q = q};
-    if (!user_there(q)) return;
     chat_conversations_of(q->cells, r->who.app, r->params[0], row_take, &l);
     if (l.n) qsort(l.list, l.n, sizeof *l.list, row_cmp);
     struct json_out o = {&q->answer->body, false};

@@ -48,9 +48,13 @@ def bounds(s):
         lead, digits = (epoch[0], epoch[1:]) if epoch[0] in "ab" and len(epoch) > 8 else ("", epoch)
         other = lead + ("%x" % ((int(digits, 16) + 1) % 2**32)) + good[len(epoch):]
         expect((c("GET", f"{path}?cursor={other}")[0], c("GET", f"{path}?cursor={other}")[1].get("type")), (410, "/problems/gone"), f"{path}: of before a restore, {other}")
-    for path in ("/v1/users/nobody/mailbox", "/v1/users/nobody/conversations", "/v1/conversations/nobody/members", "/v1/conversations/p/messages/nobody/replies"):
+    for path in ("/v1/conversations/nobody/members", "/v1/conversations/p/messages/nobody/replies", "/v1/conversations/nobody/receipts"):
         expect(c("GET", path)[0], 404, path)
-    expect(c("GET", "/v1/users/first/mailbox", key=s.token("first", "d"))[1], {"items": [], "next": None}, "of a user whom only a token names")
+    for user in ("nobody", "named"):  # a member that a PUT has just named must never be told missing, so one that nobody named is empty too
+        if user == "named":
+            expect(c("PUT", "/v1/conversations/naming", {"type": "group", "members": [user]})[0], 201)
+        for path in ("mailbox", "conversations"):
+            expect(c("GET", f"/v1/users/{user}/{path}")[0], 200, f"{path} of {user}")
 
 
 def messages(s):
