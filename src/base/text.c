@@ -132,6 +132,7 @@ enum err duration_parse(struct bytes v, int64_t *out_ms) {
 static const char B64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 void base64url_encode(struct buf *b, struct bytes v) {
+    if (!v.n) return;
     check(v.n <= SIZE_MAX / 4);
     buf_reserve(b, (v.n * 4 + 2) / 3);
     char *to = (char *)b->p + b->n;

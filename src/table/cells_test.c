@@ -91,7 +91,7 @@ static void act_edit(struct world *w) {
         struct buf next = {0};
         buf_add(&next, m->p, at);
         buf_bytes(&next, v);
-        buf_add(&next, m->p + at + remove, m->n - at - remove);
+        if (m->n) buf_add(&next, m->p + at + remove, m->n - at - remove);
         buf_done(m);
         *m = next;
         cells_splice(w->cells, c, (uint32_t)at, (uint32_t)remove, v);

@@ -16,8 +16,8 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
     static const char *const TEXTS[] = {
         "ahttp: 127.0.0.1:8080\ndev: true\ndata: \"./x\"\n", "a---\nhttp: >\n  folded\n  text\nmqtt: 'q'\n...\n", "a{http: a, mqtt: b}", "a&x http: *x\n<<: *x\n", "ahttp: [1, 2]\n", "a# nothing\n",
         "aHTTP: !!str 1\n? http\n: |-\n  x\n", "bann bob 1082040961\nbob ann 1082040962.5\n", "bfrom,to,time\nann,bob,1\n# a comment\n% another\n\nbob\tann\t2\textra\n", "bann ann 0\nx y 1e300\n", "bann bob -1\n",
-        "ckith-secrets 1\nsign demo MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\nkey ab12 name demo read,write 1700000000000 0 "
-        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nissuer demo aXNz YXVk hs256 MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\n",
+        ("ckith-secrets 1\nsign demo MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\nkey ab12 name demo read,write 1700000000000 0 "
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nissuer demo aXNz YXVk hs256 MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\n"),
         "ckith-secrets 1\n", "ckith-secrets 2\n"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
 }

@@ -6,7 +6,7 @@
 
 void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
     static const char *const TEXTS[] = {"2026-01-02T03:04:05.678Z", "1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z", "2024-02-29T00:00:00.000Z", "30s", "15m", "3650d",
-                                        "a.b:c-d_9", "AbCd-_8", "AAA=", "+/+/", "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x03" "abc\x02xy"};
+                                        "a.b:c-d_9", "AbCd-_8", "AAA=", "+/+/", "\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", ("\x03" "abc\x02xy")};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
 }
 

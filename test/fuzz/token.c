@@ -17,8 +17,8 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
         "\1{\"alg\":\"none\"}\n{\"iss\":\"kith\",\"aud\":\"demo\",\"sub\":\"ann\"}", "\1{\"alg\":\"HS256\",\"crit\":[\"x\"]}\n{}",
         "\2{\"alg\":\"HS256\"}\n{\"iss\":\"https://id\",\"aud\":[\"x\",\"kith-app\"],\"sub\":\"bob\",\"exp\":1.8e9,\"nbf\":1,\"iat\":5}",
         "\2{\"alg\":\"HS256\",\"b64\":false}\n{\"iss\":\"https://id\",\"aud\":\"kith-app\",\"sub\":\"b b\",\"exp\":1800000000,\"exp\":1}",
-        "\3{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"a\",\"use\":\"sig\",\"alg\":\"ES256\",\"x\":\"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY\",\"y\":\"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU\"},"
-        "{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"},{\"kty\":\"oct\",\"k\":\"AAAA\"}]}"};
+        ("\3{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"a\",\"use\":\"sig\",\"alg\":\"ES256\",\"x\":\"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY\",\"y\":\"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU\"},"
+        "{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"},{\"kty\":\"oct\",\"k\":\"AAAA\"}]}")};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
     struct secrets s = {0};
     struct buf b = {0};

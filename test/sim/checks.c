@@ -7,10 +7,10 @@
 #include "sim.h"
 
 static const struct route *route_find(const struct surface *v, const char *path) {
-    for (size_t i = 0; i < v->route_count; i++)
-        if (!strcmp(v->routes[i].method, "GET") && !strcmp(v->routes[i].path, path)) return &v->routes[i];
-    check(!"route");
-    return NULL;
+    size_t i = 0;
+    while (i < v->route_count && (strcmp(v->routes[i].method, "GET") || strcmp(v->routes[i].path, path))) i++;
+    check(i < v->route_count);
+    return &v->routes[i];
 }
 
 /* GET path with its one parameter, as a server key for nobody or as this user. The body ends in a zero byte; the caller frees it. */
