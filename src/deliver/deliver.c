@@ -339,6 +339,7 @@ static void open_done(struct deliver *d, struct session *s, const struct answer 
         s->dup_to = present ? dup_to : 0;
         if (present) check(s->acked >= cursor);
     }
+    s->missed = present && s->acked + 1 < mailbox_first_kept(engine_cells(d->o.engine, s->partition), s->app, s->user);
     if (d->o.planted == BUG_SESSION_LOST) present = false;
     s->open = true;
     ready_add(d, s);
@@ -536,18 +537,21 @@ void deliver_entry(struct deliver *d, uint16_t partition, struct bytes app, cons
     else mailbox_members(engine_cells(d->o.engine, partition), app, v->audience, spread_user, &w);
 }
 
-void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic, struct bytes payload) {
-    for (struct session *s = session_find(d, app, user); s; s = s->next) {
-        if (!is_of(s, app, user) || !s->open || s->kind != SESSION_MQTT || s->out->n >= DELIVER_OUTPUT_MAX) continue;
-        for (size_t i = 0; i < s->filter_count; i++) {
-            if (!mqtt_filter_matches(bytes_str(s->filters[i].text), topic)) continue;
-            size_t before = s->out->n;
-            mqtt_encode_publish(s->out, s->version, topic, payload, 0, false, false, 0, NULL);
-            if (s->packet_max && s->out->n - before > s->packet_max) s->out->n = before;
-            d->o.output(d->o.arg, s->conn);
-            break;
-        }
+void session_live(struct deliver *d, struct session *s, struct bytes topic, struct bytes payload) {
+    if (!s->open || s->kind != SESSION_MQTT || s->out->n >= DELIVER_OUTPUT_MAX) return;
+    for (size_t i = 0; i < s->filter_count; i++) {
+        if (!mqtt_filter_matches(bytes_str(s->filters[i].text), topic)) continue;
+        size_t before = s->out->n;
+        mqtt_encode_publish(s->out, s->version, topic, payload, 0, false, false, 0, NULL);
+        if (s->packet_max && s->out->n - before > s->packet_max) s->out->n = before;
+        d->o.output(d->o.arg, s->conn);
+        return;
     }
+}
+
+void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic, struct bytes payload) {
+    for (struct session *s = session_find(d, app, user); s; s = s->next)
+        if (is_of(s, app, user)) session_live(d, s, topic, payload);
 }
 
 void deliver_written(struct deliver *d, struct session *s) {

@@ -31,7 +31,8 @@ struct session {
     char *names;
     uint16_t partition;
     uint8_t kind, version;
-    bool kept, stored, caught_up, held, ready, dirty, open, shifted; /* shifted: a packet id in the window is not its position's */
+    bool kept, stored, caught_up, held, ready, dirty, open, shifted;
+    bool missed; /* retention took what it had not been sent: to be told */ /* shifted: a packet id in the window is not its position's */
     uint32_t expiry_s, packet_max;
     uint64_t sent, acked, stored_cursor; /* positions */
     uint64_t dup_to, mark;               /* DUP up to here; may send up to here */
@@ -69,6 +70,7 @@ void session_pump(struct deliver *d, struct session *s);
 void session_filters_clear(struct session *s);
 void session_want_mark(struct deliver *d, struct session *s);
 bool session_send(struct deliver *d, struct session *s, const struct entry *e);
+void session_live(struct deliver *d, struct session *s, struct bytes topic, struct bytes payload);
 struct session *session_find(struct deliver *d, struct bytes app, struct bytes user);
 
 #endif

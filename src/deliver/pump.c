@@ -188,9 +188,25 @@ static bool pump_one(void *arg, const struct entry *e) {
     return false;
 }
 
+/* A gap must not pass for the whole: what retention took is said before what it left. */
+static void missed_told(struct deliver *d, struct session *s) {
+    struct answer a = {0};
+    s->missed = false;
+    answer_problem(&a, PROBLEM_GONE, "", "what this session had not acknowledged is past retention in part; what is kept follows");
+    buf_reset(&d->topic);
+    buf_str(&d->topic, "users/");
+    buf_bytes(&d->topic, s->user);
+    buf_str(&d->topic, "/errors");
+    buf_reset(&d->payload);
+    d->cached_position = 0;
+    answer_problem_json(&a, &d->payload);
+    session_live(d, s, buf_view(&d->topic), buf_view(&d->payload));
+}
+
 void session_pump(struct deliver *d, struct session *s) {
     enum { PUMP_BATCH = 128 };
     if (!s->open || s->caught_up) return;
+    if (s->missed) missed_told(d, s);
     struct cells *c = engine_cells(d->o.engine, s->partition);
     struct walk w = {d, s, false};
     while (room_left(s)) {
