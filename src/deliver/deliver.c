@@ -558,6 +558,8 @@ void deliver_written(struct deliver *d, struct session *s) {
     if (!s->caught_up) ready_add(d, s);
 }
 
+bool deliver_is_ready(const struct deliver *d) { return d->ready != NULL; }
+
 void deliver_turn(struct deliver *d) {
     d->cached_position = 0; /* an edit or a block in a later turn must not meet the old text */
     struct session *list = d->ready;

@@ -92,6 +92,7 @@ void deliver_answered(struct deliver *d, uint64_t session, uint8_t purpose, uint
 void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic, struct bytes payload);
 /* Pumps sessions that have something; call once a turn. */
 void deliver_turn(struct deliver *d);
+bool deliver_is_ready(const struct deliver *d); /* a session has something to send, and room: turn again at once */
 /* Every 250 ms: stores cursors and marks. `all`: at shutdown. */
 void deliver_store_cursors(struct deliver *d, bool all);
 struct bytes session_app(const struct session *s);

@@ -115,7 +115,7 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     write_all(s);
     more |= job_flush_overflow(s);
     s->server->log->calls->kick(s->server->log, s->index);
-    return more || s->read_again_count;
+    return more || s->read_again_count || deliver_is_ready(s->deliver);
 }
 
 static void drain_begin(struct shard *s) {
