@@ -34,7 +34,7 @@ static void secrets_make(struct secrets *s) {
     *s = (struct secrets){0};
     struct issuer made;
     struct buf why = {0};
-    const struct admit_issuer from = {BYTES("other"), BYTES("https://id"), BYTES("kith-app"), SECRET SECRET, NULL};
+    const struct issuer_parts from = {BYTES("other"), BYTES("https://id"), BYTES("kith-app"), SECRET SECRET, NULL};
     secrets_add_signer(s, BYTES("demo"), (const uint8_t *)SECRET);
     check(issuer_make(&from, &made, &why) == OK);
     secrets_add_issuer(s, &made);
