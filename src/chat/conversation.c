@@ -247,7 +247,9 @@ static bool put_allowed(struct step *s, const struct conv_put *p, const struct c
         answer_problem(a, PROBLEM_INVALID_VALUE, "type", "'type' is required to make a conversation: direct, group or channel");
     } else if (!made && (p->set & PUT_TYPE) && p->type != v->type) {
         answer_problem(a, PROBLEM_CONFLICT, "type", "it is a %s conversation; the type cannot change", conv_type_name(v->type));
-    } else if (v->type == CONV_DIRECT && count != 2) {
+    } else if (v->type == CONV_DIRECT && fresh && !made) {
+        answer_problem(a, PROBLEM_INVALID_VALUE, "members", "the two members of a direct conversation do not change, also when one is erased; make another");
+    } else if (v->type == CONV_DIRECT && made && count != 2) {
         answer_problem(a, PROBLEM_INVALID_VALUE, "members", "a direct conversation has exactly two members, this would have %llu", (unsigned long long)count);
     } else if (v->type == CONV_GROUP && count > GROUP_MEMBERS_MAX) {
         answer_problem(a, PROBLEM_LIMIT_REACHED, "members", "a group has at most %d members; make a channel", GROUP_MEMBERS_MAX);

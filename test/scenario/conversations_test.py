@@ -53,6 +53,21 @@ def direct(s):
     eventually(lambda: is_listed(s, "bob", "d", type="direct", member_count=2, unread=0, last=None))
 
 
+def left_alone(s):
+    """Of a direct conversation whose other member was erased nobody can take the place; what was said goes on being there."""
+    c, p = s.call, "/v1/conversations/alone"
+    c("PUT", p, {"type": "direct", "members": ["stay", "goes"], "history": "all"})
+    c("POST", p + "/messages", {"id": "a1", "from": "stay", "body": "mine"})
+    expect(c("DELETE", "/v1/users/goes")[0], 204)
+    eventually(lambda: expect(ids(c("GET", p + "/members")[1]), ["stay"]))
+    for members in (["new"], ["stay", "goes"], ["new", "stay"]):
+        expect(c("PUT", p, {"type": "direct", "members": members})[1]["field"], "members", str(members))
+    expect(c("PUT", p, {"name": "alone", "members": ["stay"]})[0], 200, "it can still be changed")
+    expect(c("POST", p + "/messages", {"from": "stay", "body": "to nobody"})[0], 201)
+    eventually(lambda: is_listed(s, "stay", "alone", name="alone", unread=0))
+    expect(c("GET", "/v1/users/new")[0], 404)
+
+
 def made(s):
     """PUT makes and changes: absent fields stay, null clears, what cannot be changes nothing."""
     c = s.call
@@ -218,7 +233,7 @@ def told(s):
 
 
 def story(s):
-    for part in (direct, made, roles, full_group, coming_and_going, told):
+    for part in (direct, left_alone, made, roles, full_group, coming_and_going, told):
         part(s)
 
 
