@@ -30,6 +30,14 @@ enum { ROLE_MEMBER = 1, ROLE_ADMIN, ROLE_OWNER };
 #define GROUP_MEMBERS_MAX 1024
 #define RECEIPT_PUSH_MEMBERS_MAX 100
 
+/* Of a block of messages, as both sides store them: those of others after a seq that are neither gone nor of a sender in `blocks` (packed ids). */
+struct unread_of {
+    struct bytes user, blocks;
+    uint64_t after;
+    int64_t now_ms;
+};
+uint64_t block_unread(struct bytes block, const struct unread_of *w); /* place.c */
+
 /* conversation side, conversation.c ...; member side, member.c ... : each exports its rules and routes; chat.c joins them */
 extern const struct record_rule chat_conversation_rules[], chat_member_rules[];
 extern const size_t chat_conversation_rule_count, chat_member_rule_count;

@@ -49,6 +49,8 @@ void message_replace(struct step *s, struct bytes conv, const struct conv *v, co
 uint64_t message_seq_of(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id);
 /* Takes the user's reactions from the message and tells the members. */
 void reactions_forget(struct step *s, struct bytes conv, const struct conv *v, struct message *m, struct bytes user);
+/* The newest message that the asking user, or a server key, may see; and of a user what is unread, read and delivered. Members of an open object. */
+void conv_mine_json(struct query *q, struct json_out *o, const struct conv *v, const struct member *m);
 void reactions_clear(struct step *s, struct bytes conv, uint64_t seq); /* who reacted to a message that is gone */
 void message_answer(struct step *s, struct bytes conv, const struct message *m, int status);
 

@@ -127,7 +127,8 @@ bool viewer_in(struct query *q, struct bytes conv, struct member *out, struct co
 }
 
 /* ---- PUT /v1/conversations/{id} ---- */
-static void conv_json(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct buf *b) {
+/* Leaves the object open. */
+static struct json_out conv_json(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct buf *b) {
     struct json_out o = {b, false};
     struct bytes metadata, name = conv_name(c, app, conv, &metadata);
     jo_open_obj(&o);
@@ -164,7 +165,7 @@ static void conv_json(struct cells *c, struct bytes app, struct bytes conv, cons
         jo_key(&o, "metadata");
         jo_raw(&o, metadata);
     }
-    jo_close_obj(&o);
+    return o;
 }
 
 enum { PUT_NAME = 1, PUT_METADATA = 2, PUT_DISAPPEAR = 4, PUT_HISTORY = 8, PUT_TYPE = 16 };
@@ -286,7 +287,9 @@ void apply_conv_put(struct step *s) {
     if (!made && told) conv_meta_relay(s, p.conv, &v);
     else if (made && n > 1 && v.type != CONV_DIRECT) conv_meta_relay(s, p.conv, &v); /* early joiners learn the full count */
     answer_ok(s->answer, made ? 201 : 200);
-    if (s->wanted) conv_json(s->cells, s->app, p.conv, &v, &s->answer->body);
+    if (!s->wanted) return;
+    struct json_out o = conv_json(s->cells, s->app, p.conv, &v, &s->answer->body);
+    jo_close_obj(&o);
 }
 
 struct member_list {
@@ -364,7 +367,9 @@ static void query_conv(struct query *q) {
     struct member m;
     if (!viewer_in(q, q->request->params[0], &m, &v)) return;
     answer_ok(q->answer, 200);
-    conv_json(q->cells, q->request->who.app, q->request->params[0], &v, &q->answer->body);
+    struct json_out o = conv_json(q->cells, q->request->who.app, q->request->params[0], &v, &q->answer->body);
+    conv_mine_json(q, &o, &v, &m);
+    jo_close_obj(&o);
 }
 static enum err plan_conv_get(struct request *r, struct plan *p, struct answer *a) {
     (void)a;

@@ -420,6 +420,35 @@ static void show(struct query *q, struct json_out *o, const struct message *m) {
     o->comma = true;
 }
 
+static uint64_t unread(struct query *q, const struct conv *v, const struct member *m) {
+    const struct request *r = q->request;
+    struct unread_of w = {r->who.user, r->viewer.blocks, m->read, r->now_ms};
+    uint64_t n = 0;
+    for (uint64_t block = (m->read + 1) / BLOCK_MESSAGES; m->read < v->seq && block <= v->seq / BLOCK_MESSAGES; block++) {
+        const struct cell *cell = block_cell(q->cells, r->who.app, r->params[0], block * BLOCK_MESSAGES);
+        n += block_unread(bytes_of(cell->data, cell->size), &w);
+    }
+    return n;
+}
+
+void conv_mine_json(struct query *q, struct json_out *o, const struct conv *v, const struct member *m) {
+    struct message last;
+    jo_key(o, "last");
+    if (v->seq >= first_seen(v, m) && message_get(q->cells, q->request->who.app, q->request->params[0], v->seq, &last)) {
+        o->comma = false;
+        show(q, o, &last);
+    } else {
+        jo_null(o);
+    }
+    if (!q->request->who.user.n) return;
+    jo_key(o, "unread");
+    jo_u64(o, unread(q, v, m));
+    jo_key(o, "read");
+    jo_u64(o, m->read);
+    jo_key(o, "delivered");
+    jo_u64(o, m->delivered);
+}
+
 static void page_end(struct query *q, const char *param, uint64_t next) {
     struct buf *b = &q->answer->body;
     if (!next) {

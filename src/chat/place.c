@@ -110,13 +110,7 @@ void chat_conversations_left(struct cells *c, struct bytes app, struct bytes use
 }
 
 /* ---- unread ---- */
-struct counting {
-    struct bytes user, blocks;
-    uint64_t after;
-    int64_t now_ms;
-};
-
-static uint64_t block_unread(struct bytes block, const struct counting *w) {
+uint64_t block_unread(struct bytes block, const struct unread_of *w) {
     struct unpack u = unpack_of(block);
     uint64_t n = 0;
     while (unpack_more(&u)) {
@@ -130,7 +124,7 @@ static uint64_t block_unread(struct bytes block, const struct counting *w) {
 static uint64_t news(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, uint64_t after, int64_t now_ms) {
     struct copy head;
     if (!copy_get(c, app, conv, &head) || after >= head.last_seq) return 0;
-    struct counting w = {user, mailbox_block_list(c, app, user), after, now_ms};
+    struct unread_of w = {user, mailbox_block_list(c, app, user), after, now_ms};
     uint64_t n = 0;
     for (uint64_t block = (after + 1) / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES; block++) {
         uint8_t room[300];

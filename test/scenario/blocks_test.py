@@ -121,7 +121,8 @@ def group(s):
     expect([m["receipt"]["user"] for m in stream.data("receipt")].count("bob"), 0)
     expect([e["message"]["id"] for e in mailbox(s, "cid", "g") if e["type"] == "message"], ["g3", "g4"], "the mailbox, what came before the block too")
     expect([e["receipt"]["user"] for e in mailbox(s, "cid", "g") if e["type"] == "receipt"].count("bob"), 0)
-    expect(row(s, "cid", "g")["unread"], 2, "unread")
+    expect((row(s, "cid", "g")["unread"], c("GET", "/v1/conversations/g", key=tokens["cid"])[1]["unread"]), (2, 2), "unread")
+    expect(c("GET", "/v1/conversations/g", key=tokens["cid"])[1]["last"], {"id": "g5", "conversation": "g", "seq": 5, "hidden": True})
     expect(row(s, "cid", "g")["last"], {"id": "g5", "conversation": "g", "seq": 5, "hidden": True}, "the newest is a stub")
     items = c("GET", "/v1/conversations/g/messages", key=tokens["cid"])[1]["items"]
     expect([(m["seq"], m.get("body"), m.get("hidden")) for m in items], [(5, None, True), (4, "g4", None), (3, "g3", None), (2, None, None), (1, None, True)], "history")

@@ -11,6 +11,9 @@ def row(s, user, conversation):
 
 def unread(s, user, conversation, count):
     eventually(lambda: expect(row(s, user, conversation)["unread"], count, f"unread of {user} in {conversation}"))
+    one = s.call("GET", f"/v1/conversations/{conversation}?user={user}")[1]
+    same = ("id", "type", "member_count", "last", "unread", "read", "delivered")
+    eventually(lambda: expect({k: one[k] for k in same}, {k: row(s, user, conversation)[k] for k in same}, f"{conversation} alone and as listed for {user}"))
 
 
 def marks(s, user, conversation, delivered, read):
