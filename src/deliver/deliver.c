@@ -537,8 +537,36 @@ void deliver_entry(struct deliver *d, uint16_t partition, struct bytes app, cons
     else mailbox_members(engine_cells(d->o.engine, partition), app, v->audience, spread_user, &w);
 }
 
+/* An event without an id, so that a stream that breaks goes on behind what is stored: its name is the topic's last level, its data what the topic and the
+ * payload say: {"conversation":c,"from":u} of typing, {"user":u,"online":true} of presence. */
+static void stream_live(struct deliver *d, struct session *s, struct bytes topic, struct bytes payload) {
+    struct bytes level[3] = {{0}};
+    size_t n = 0, from = 0;
+    for (size_t i = 0; i <= topic.n && n < 3; i++) {
+        if (i < topic.n && topic.p[i] != '/') continue;
+        level[n++] = bytes_of(topic.p + from, i - from);
+        from = i + 1;
+    }
+    if (n < 3 || payload.n < 2) return;
+    struct buf *b = &d->payload;
+    struct json_out o = {b, false};
+    buf_reset(b);
+    d->cached_position = 0;
+    buf_char(b, '{');
+    jo_key(&o, bytes_is(level[0], "users") ? "user" : "conversation");
+    jo_str(&o, level[1]);
+    buf_char(b, ',');
+    buf_bytes(b, bytes_of(payload.p + 1, payload.n - 1));
+    sse_write_event(s->out, (struct bytes){0}, level[2], buf_view(b));
+    d->o.output(d->o.arg, s->conn);
+}
+
 void session_live(struct deliver *d, struct session *s, struct bytes topic, struct bytes payload) {
-    if (!s->open || s->kind != SESSION_MQTT || s->out->n >= DELIVER_OUTPUT_MAX) return;
+    if (!s->open || s->out->n >= DELIVER_OUTPUT_MAX) return;
+    if (s->kind == SESSION_STREAM) {
+        stream_live(d, s, topic, payload);
+        return;
+    }
     for (size_t i = 0; i < s->filter_count; i++) {
         if (!mqtt_filter_matches(bytes_str(s->filters[i].text), topic)) continue;
         size_t before = s->out->n;

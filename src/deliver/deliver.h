@@ -88,7 +88,7 @@ void deliver_written(struct deliver *d, struct session *s);  /* the output went 
 /* The engine's callbacks. */
 void deliver_entry(struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
 void deliver_answered(struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a);
-/* Live only: typing and presence to every session of the user with a matching filter. */
+/* Live only: typing and presence to every stream of the user, and every session with a matching filter. */
 void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic, struct bytes payload);
 /* Pumps sessions that have something; call once a turn. */
 void deliver_turn(struct deliver *d);

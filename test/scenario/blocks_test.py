@@ -164,6 +164,7 @@ def live_only(s):
         for user in people:
             got[user] += others(user, heard[user].messages(seconds=1, quiet=0.01))
             expect(got[user], [(topic, payload)] if user in want else [], f"{topic} as {user} hears it")
+    stream = {u: Stream(s, u) for u in ("uma", "vic", "out")}
     typing = lambda: expect(c("POST", "/v1/conversations/t/typing", {}, key=tokens["tom"])[0], 204)
     hears(typing, ("uma", "vic"), "conversations/t/typing", {"from": "tom"})
     hears(lambda: heard["tom"].publish("conversations/t/typing", {}, qos=0), ("uma", "vic"), "conversations/t/typing", {"from": "tom"})
@@ -180,6 +181,14 @@ def live_only(s):
     hears(lambda: expect(c("PUT", "/v1/users/uma/presence", {"online": True}, key=tokens["uma"])[0], 204), ("vic",), "users/uma/presence", {"online": True})
     expect(c("DELETE", "/v1/users/uma/blocks/tom", key=tokens["uma"])[0], 204)
     hears(typing, ("uma", "vic"), "conversations/t/typing", {"from": "tom"})
+    streamed = lambda: {u: [x.data("typing"), x.data("presence")] for u, x in stream.items()}
+    by_tom, by_uma, tom_here, uma_here = {"conversation": "t", "from": "tom"}, {"conversation": "t", "from": "uma"}, {"user": "tom", "online": True}, {"user": "uma", "online": True}
+    want = {"uma": [[by_tom, by_tom, {"conversation": "td", "from": "tom"}, by_tom, by_tom], []], "vic": [[by_tom] * 4 + [by_uma, by_tom], [tom_here, uma_here]],
+            "out": [[], []]}
+    eventually(lambda: expect(streamed(), want, "as streams"))
+    expect([e for x in stream.values() for e in x.events if "id" in e and e["event"] in ("typing", "presence")], [], "an id is for what is stored")
+    for x in stream.values():
+        x.connection.close()
     # not stored: who comes later hears nothing, the mailbox has nothing
     heard["uma"].drop()
     typing()
