@@ -1,8 +1,8 @@
 # The few words that people type. The build itself is meson.build.
 BUILD ?= build
-SAN = build-asan
+SAN = build-asan build-tsan build-clang build-cover
 
-.PHONY: run build test bench clean
+.PHONY: run build test check-all bench clean
 
 run: build
 	@$(BUILD)/kith serve --dev
@@ -16,6 +16,11 @@ build:
 test:
 	@sh tool/setup.sh --test
 	@sh tool/test.sh
+
+# Takes about an hour: tool/check-all.sh says what is in it, and how to run a part.
+check-all:
+	@sh tool/setup.sh --all
+	@sh tool/check-all.sh
 
 # Kith, and mosquitto beside it; bench/run.py says what ONLY= and ROUNDS= do.
 bench: build

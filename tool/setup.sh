@@ -2,11 +2,20 @@
 # Installs what building (and with --test testing, with --bench measuring) kith needs and lacks, with apt. Does nothing when all is there.
 set -eu
 packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libcmocka-dev"
+testing="mosquitto-clients python3 python3-jsonschema curl"
+# libFuzzer lies in a package named after clang's version. Nothing, where apt does not know: then our own driver fuzzes.
+libfuzzer() {
+    apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$/libclang-rt-\1-dev/p' | head -1
+}
 case "${1:-}" in
 "") ;;
---test) packages="$packages mosquitto-clients python3 python3-jsonschema curl" ;;
+--test) packages="$packages $testing" ;;
+--all)
+    fuzzer=$(libfuzzer)
+    packages="$packages $testing clang $fuzzer"
+    ;;
 --bench) packages="$packages mosquitto python3" ;;
-*) echo "usage: tool/setup.sh [--test | --bench]" >&2; exit 2 ;;
+*) echo "usage: tool/setup.sh [--test | --all | --bench]" >&2; exit 2 ;;
 esac
 fail() {
     echo "setup: $1" >&2
@@ -36,3 +45,6 @@ echo "setup: installing:$missing"
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || fail "apt-get update failed; these packages are missing:$missing"
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
     fail "apt-get could not install:$missing (its reason is above)"
+# A fresh machine's apt knew nothing of clang before its lists came.
+[ "${1:-}" = --all ] && [ -z "$fuzzer" ] && [ -n "$(libfuzzer)" ] && exec sh "$0" --all
+exit 0
