@@ -188,6 +188,30 @@ def mentions(s):
     d.disconnect()
 
 
+def sealed(s):
+    """Each device is given what was sealed for it, and nothing of what was for others: live, in the mailbox, in history."""
+    c, p = s.call, "/v1/conversations/sealed"
+    c("PUT", p, {"type": "group", "members": ["ann", "bob", "cid"]})
+    tokens = {d: s.token("bob", d) for d in ("bob-s1", "bob-s2", "bob-s3")}
+    eventually(lambda: expect("sealed" in [r["id"] for r in c("GET", "/v1/users/bob/conversations")[1]["items"]], True))
+    live = {d: Client(s.mqtt, d, t) for d, t in tokens.items()}
+    for d in live.values():
+        d.subscribe("users/bob/messages")
+    boxes = [{"user": "bob", "device": "bob-s1", "data": "one"}, {"user": "bob", "device": "bob-s2", "data": "two"}, {"user": "cid", "device": "bob-s3", "data": "cid's"}]
+    expect(c("POST", p + "/messages", {"id": "s1", "from": "ann", "ciphertexts": boxes})[0], 201)
+    for i, (d, token) in enumerate(tokens.items()):
+        want = boxes[i:i + 1] if i < 2 else None
+        expect(live[d].message().json().get("ciphertexts"), want, f"live to {d}")
+        expect(c("GET", p + "/messages/s1", key=token)[1].get("ciphertexts"), want, f"history to {d}")
+        entry = [e["message"] for e in c("GET", "/v1/users/bob/mailbox?limit=200", key=token)[1]["items"] if e["type"] == "message" and e["message"]["id"] == "s1"]
+        expect([m.get("ciphertexts") for m in entry], [want], f"mailbox to {d}")
+        row = next(r for r in c("GET", "/v1/users/bob/conversations", key=token)[1]["items"] if r["id"] == "sealed")
+        expect(row["last"].get("ciphertexts"), want, f"the newest to {d}")
+        live[d].disconnect()
+    expect(c("POST", p + "/messages", {"id": "s1", "from": "ann", "ciphertexts": boxes})[0], 201, "the same again")
+    expect(c("POST", p + "/messages", {"id": "s1", "from": "ann", "ciphertexts": boxes[:2]})[0], 409)
+
+
 def disappearing(s):
     """Asked when reading: nobody sees it afterwards, on any way."""
     c = s.call
@@ -272,7 +296,7 @@ def order(s):
 def story(s):
     s.call("PUT", G, {"type": "group", "members": ["ann", "bob", "cid"]})
     s.call("PUT", "/v1/conversations/h", {"type": "group", "members": ["ann", "bob"]})
-    for part in (once, refused, changes, reactions, threads, mentions, disappearing, order):
+    for part in (once, refused, changes, reactions, threads, mentions, sealed, disappearing, order):
         part(s)
 
 
