@@ -112,7 +112,7 @@ static const struct option SERVE[] = {
     {"memory", "MIB", "memory for state in MiB (default 256)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
     {"rate", "N", "requests a second of one user, and of all server keys of an app together (default: no limit)"}, {"rate-burst", "N", "how many of them at once (default: the rate)"},
     {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"}, {"http-body-timeout", "DURATION", "then its body (default 30s)"},
-    {"http-idle-timeout", "DURATION", "between requests (default 60s)"}, {"mqtt-keepalive-max", "SECONDS", "longest keep-alive that a device may have (default: as it wishes)"},
+    {"http-idle-timeout", "DURATION", "between requests, and for who takes nothing of what is written (default 60s)"}, {"mqtt-keepalive-max", "SECONDS", "longest keep-alive that a device may have (default: as it wishes)"},
     {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"}, {"hosts", "LIST", "comma list of Host names that are served"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
