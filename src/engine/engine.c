@@ -24,12 +24,14 @@ struct outbox {
     struct waiting *head, *tail;
     struct waiting *unsent; /* first that `send` has not taken yet */
     int64_t oldest_since_ms;
+    bool asleep;            /* made by the replay: nothing goes out before the destination said what it has */
 };
 struct partition {
     struct cells *cells;
     uint64_t applied, frozen, written;
     struct outbox *boxes;   /* [partitions] by destination */
     uint64_t *ack_due;      /* [partitions] by source: counter to acknowledge, 0 none */
+    bool *knocked;          /* [partitions] by source: waits for the end of our replay */
     uint64_t *asked;        /* [partitions] by source: the counter asked for last, so that one gap asks once */
 };
 struct engine {
@@ -46,6 +48,7 @@ struct engine {
     size_t held_count, held_cap;
     struct engine_counts counts;
     int64_t now_ms;
+    bool awake;              /* the replay is over */
 };
 
 void parcel_free(struct parcel *p) { free(p); }
@@ -91,6 +94,7 @@ enum err engine_create(const struct engine_options *o, struct engine **out, stru
         part->boxes = must_alloc(sizeof *part->boxes * o->partitions);
         part->ack_due = must_alloc(sizeof *part->ack_due * o->partitions);
         part->asked = must_alloc(sizeof *part->asked * o->partitions);
+        part->knocked = must_alloc(sizeof *part->knocked * o->partitions);
     }
     for (size_t s = 0; s < o->surface_count; s++)
         for (size_t r = 0; r < o->surfaces[s]->record_count; r++) {
@@ -123,6 +127,7 @@ void engine_free(struct engine **pe) {
         free(part->boxes);
         free(part->ack_due);
         free(part->asked);
+        free(part->knocked);
     }
     for (size_t i = 0; i < e->held_count; i++) free(e->held[i]);
     free(e->held);
@@ -252,9 +257,11 @@ static void relay_post(struct engine *e, uint16_t from, const struct step *s, co
     else b->oldest_since_ms = e->now_ms;
     if (!b->head) b->head = w;
     b->tail = w;
-    if (!b->unsent) b->unsent = w;
     e->outbox_count++;
     e->counts.relays_sent++;
+    if (!e->awake) b->asleep = true;
+    if (b->asleep) return;
+    if (!b->unsent) b->unsent = w;
     if (e->o.planted == BUG_RELAY_DROPPED && counter % 7 == 3) b->unsent = NULL;
     box_send(e, r->to, b);
 }
@@ -272,16 +279,47 @@ static void box_acked(struct engine *e, struct outbox *b, uint64_t counter) {
     }
 }
 
+static void box_knock(struct engine *e, uint16_t from, uint16_t to) {
+    struct parcel *p = must_alloc(sizeof *p);
+    *p = (struct parcel){.kind = PARCEL_KNOCK, .from = from, .to = to};
+    if (!parcel_send(e, to, p)) free(p); /* boxes_retry knocks again */
+}
+
+/* What the destination has not said it has goes out. While the replay goes on, more may come that it has. */
+static void box_wake(struct engine *e, uint16_t to, struct outbox *b) {
+    if (!b->asleep || !e->awake) return;
+    b->asleep = false;
+    b->unsent = b->head;
+    box_send(e, to, b);
+}
+
+/* Takes p. An answer of before the end of this lane's own replay would say too little: it waits. */
+static void knock_answer(struct engine *e, struct parcel *p) {
+    check(owns(e, p->to));
+    struct partition *part = &e->parts[p->to];
+    p->kind = PARCEL_ACK;
+    part->knocked[p->from] = !e->awake;
+    if (e->awake) p->counter = counter_get(counters_cell(part->cells, KEY_IN, e->o.partitions), p->from);
+    if (!e->awake || !parcel_send(e, p->from, p)) free(p); /* lost: the other knocks again */
+}
+
 void engine_receive(struct engine *e, struct parcel *p) {
     if (p->kind == PARCEL_RELAY) {
         check(owns(e, p->to));
         relay_arrived(e, p);
         return;
     }
+    if (p->kind == PARCEL_KNOCK) {
+        knock_answer(e, p);
+        return;
+    }
     check(owns(e, p->from));
     struct outbox *b = &e->parts[p->from].boxes[p->to];
     if (p->kind == PARCEL_ACK) {
         box_acked(e, b, p->counter);
+        box_wake(e, p->to, b);
+    } else if (b->asleep) {
+        box_wake(e, p->to, b);
     } else if (e->o.planted != BUG_RELAY_DROPPED) {
         struct waiting *w = b->head;
         while (w && w->counter < p->counter) w = w->next;
@@ -377,6 +415,13 @@ static void boxes_retry(struct engine *e) {
         for (uint16_t d = 0; d < e->o.partitions; d++) {
             struct outbox *b = &part->boxes[d];
             if (!b->head) continue;
+            if (b->asleep) {
+                if (e->awake && e->now_ms - b->oldest_since_ms > RESEND_AFTER_MS) {
+                    b->oldest_since_ms = e->now_ms;
+                    box_knock(e, p, d);
+                }
+                continue;
+            }
             if (e->now_ms - b->oldest_since_ms > RESEND_AFTER_MS && e->o.planted != BUG_RELAY_DROPPED) {
                 b->oldest_since_ms = e->now_ms;
                 b->unsent = b->head;
@@ -384,6 +429,19 @@ static void boxes_retry(struct engine *e) {
             if (b->unsent) box_send(e, d, b);
         }
     }
+}
+
+/* The replay is over: asks each destination of what it made what is there already, and answers who asked meanwhile. */
+static void wake(struct engine *e) {
+    e->awake = true;
+    for (uint16_t p = 0; p < e->o.partitions; p++)
+        for (uint16_t other = 0; e->parts[p].cells && other < e->o.partitions; other++) {
+            if (e->parts[p].boxes[other].head) box_knock(e, p, other);
+            if (!e->parts[p].knocked[other]) continue;
+            struct parcel *k = must_alloc(sizeof *k);
+            *k = (struct parcel){.kind = PARCEL_KNOCK, .from = other, .to = p};
+            knock_answer(e, k);
+        }
 }
 
 bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
@@ -399,7 +457,8 @@ bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
         for (size_t i = 0; i < n; i++) apply_one(e, &records[i]);
         done += n;
     } while (n && done < max);
-    if (done || later) acks_send(e);
+    if (!e->awake && engine_caught_up(e)) wake(e);
+    if (e->awake && (done || later)) acks_send(e);
     for (uint16_t p = 0; p < e->o.partitions; p++)
         if (e->parts[p].cells) cells_turn_end(e->parts[p].cells);
     arena_reset(&e->turn);

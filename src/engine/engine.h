@@ -6,7 +6,8 @@
  *                    └─ freeze ─▶ batch ─▶ (when its relays are durable elsewhere) tables thread ─▶ trim
  *
  * Invariants: apply runs only on durable records, in position order, and sees nothing but cells and the record. Relay (source, destination, counter) takes effect
- * once. No batch is handed out while a relay made at or before its positions is not yet acknowledged. One thread; no clock of its own: the caller says what time it is.
+ * once. After a start a relay that the replay makes again goes out only when its destination, asked (KNOCK), said what it has: most of them are there.
+ * No batch is handed out while a relay made at or before its positions is not yet acknowledged. One thread; no clock of its own: the caller says what time it is.
  * Cells of its own: \x01 out (u64 last counter by destination), \x02 in (u64 last counter by source); \x03 pos (u64, only in the store).
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_ENGINE_H
@@ -19,11 +20,11 @@
 struct engine;
 
 /* What engines of different lanes tell each other. Heap; the receiver frees with parcel_free. May be lost, repeated or late: the protocol mends it. */
-enum parcel_kind { PARCEL_RELAY = 1, PARCEL_ACK, PARCEL_ASK };
+enum parcel_kind { PARCEL_RELAY = 1, PARCEL_ACK, PARCEL_ASK, PARCEL_KNOCK };
 struct parcel {
     uint8_t kind;
-    uint16_t from, to;    /* partitions: relay's source and destination; for ACK and ASK the same pair, unswapped */
-    uint64_t counter;     /* relay's; ACK: all up to it are applied; ASK: send again from it on */
+    uint16_t from, to;    /* partitions: relay's source and destination; for the others the same pair, unswapped */
+    uint64_t counter;     /* relay's; ACK: all up to it are applied; ASK: send again from it on; KNOCK: none, it asks for an ACK */
     uint32_t size;
     uint8_t data[];       /* relay: the whole record */
 };
