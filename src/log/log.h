@@ -82,7 +82,8 @@ enum err log_open_file(const struct log_options *, struct log **out, struct buf 
 /* All in memory; `commit` moves appended to durable; survives log_memory_crash, which drops what was not committed. */
 enum err log_open_memory(const struct log_options *, struct log **out) must_use;
 void log_memory_crash(struct log *, const uint64_t *from); /* polling begins again at from[] */
-/* Reads every segment under dir: checksums, sequence, positions without gaps. Words in *why. Takes no lock. */
-enum err log_check(const char *dir, struct disk *, uint16_t partitions, struct buf *why, uint64_t *out_records) must_use;
+/* Reads every segment under dir: checksums, sequence, positions without gaps; and, where `from` is given, that all from there on is kept: see log_options.
+ * Words in *why. Takes no lock. */
+enum err log_check(const char *dir, struct disk *, uint16_t partitions, const uint64_t *from, struct buf *why, uint64_t *out_records) must_use;
 
 #endif

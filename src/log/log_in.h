@@ -86,6 +86,8 @@ void record_put(uint8_t *at, uint32_t seed, const struct record_header *h, struc
 enum err segment_scan(struct disk *d, int fd, struct scan *s, bool (*fn)(void *arg, const struct record_header *h, struct bytes data), void *arg, struct buf *why);
 /* Up to `until` bytes of it, zeros behind them; a whole segment, synced. */
 enum err segment_copy(struct disk *d, const char *from, const char *to, uint64_t until);
+/* CORRUPT with words when the tables (`from`: what they lack first) and the log (last positions before its first segment, and of all; NULL: not asked) leave a gap. */
+enum err span_check(uint16_t partitions, const uint64_t *from, const uint64_t *before, const uint64_t *last, struct buf *why);
 /* Segments' first sequences, ascending; *out to be freed. */
 enum err segments_list(struct disk *d, const char *dir, uint64_t **out, size_t *out_n);
 

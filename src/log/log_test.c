@@ -227,7 +227,7 @@ static void whole_check(struct world *w) {
         w->log->calls->range(w->log, p, &first, &last);
         all += last ? last + 1 - (first ? first : last + 1) : 0;
     }
-    if (!w->wrong && log_check("log", w->disk, PARTITIONS, &why, &records) != OK) found(w, "the check finds fault");
+    if (!w->wrong && log_check("log", w->disk, PARTITIONS, NULL, &why, &records) != OK) found(w, "the check finds fault");
     else if (!w->wrong && records != all) found(w, "the check counts other records than the ranges");
     buf_done(&why);
 }
@@ -483,7 +483,7 @@ static void copy_has_no_hole_where_the_log_went_on(void **state) {
     assert_int_equal(w->log->calls->copy(w->log, "copy", &why), OK);
     w->log->calls->keep(w->log, false);
     w->disk->pread = under_pread;
-    assert_int_equal(log_check("copy", w->disk, PARTITIONS, &why, &records), OK);
+    assert_int_equal(log_check("copy", w->disk, PARTITIONS, NULL, &why, &records), OK);
     assert_int_equal(records, 7);
     world_end(&w);
     buf_done(&why);
@@ -589,7 +589,7 @@ static void copy_is_sound(struct log *log, const char *top, int i) {
     }
     assert_int_equal(log->calls->copy(log, to, &why), OK);
     log->calls->keep(log, false);
-    assert_int_equal(log_check(to, disk_real(), PARTITIONS, &why, &records), OK);
+    assert_int_equal(log_check(to, disk_real(), PARTITIONS, NULL, &why, &records), OK);
     assert_true(records >= kept);
     buf_done(&why);
 }
@@ -623,7 +623,7 @@ static void lanes_run_side_by_side_on_a_real_disk(void **state) {
     uint8_t room[100] = {0};
     assert_int_equal(t.log->calls->append(t.log, 1, 3, bytes_of(room, sizeof room), false), OK); /* not kicked: closing commits it */
     t.log->calls->close(t.log);
-    assert_int_equal(log_check(dir, disk_real(), PARTITIONS, &why, &records), OK);
+    assert_int_equal(log_check(dir, disk_real(), PARTITIONS, NULL, &why, &records), OK);
     for (int p = 0; p < PARTITIONS; p++) from[p] = THREADED_RECORDS / 2 + 1;
     assert_int_equal(log_open_file(&o, &t.log, &why), OK);
     struct log_record r;

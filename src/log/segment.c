@@ -194,11 +194,22 @@ enum err segments_list(struct disk *d, const char *dir, uint64_t **out, size_t *
     return e;
 }
 
+enum err span_check(uint16_t partitions, const uint64_t *from, const uint64_t *before, const uint64_t *last, struct buf *why) {
+    for (uint16_t p = 0; p < partitions; p++) {
+        unsigned long long held = from[p] - 1, ends = last ? last[p] : UINT64_MAX, begins = before ? before[p] + 1 : 1;
+        if (held > ends) buf_fmt(why, "log: partition %u ends at %llu, before what the tables hold (%llu)", p, ends, held);
+        else if (held + 1 < begins) buf_fmt(why, "log: partition %u begins at %llu, behind what the tables hold (%llu)", p, begins, held);
+        else continue;
+        return CORRUPT;
+    }
+    return OK;
+}
+
 /* ---- check ---- */
 struct checking {
     const char *path;
     uint64_t first_sequence; /* as the file's name says */
-    uint64_t *last;
+    uint64_t *before, *last; /* before the first segment; so far */
     uint16_t partitions;
     struct buf *why;
     bool bad;
@@ -227,7 +238,10 @@ static enum err check_segment(struct checking *c, struct disk *d, struct scan *s
         buf_fmt(c->why, "log: %s: the header is damaged, or of another kind of data\n", c->path);
         e = CORRUPT;
     } else {
-        if (first) memcpy(c->last, h.before, c->partitions * sizeof *c->last);
+        if (first) {
+            memcpy(c->before, h.before, c->partitions * sizeof *c->last);
+            memcpy(c->last, h.before, c->partitions * sizeof *c->last);
+        }
         c->bad = memcmp(c->last, h.before, c->partitions * sizeof *c->last) != 0;
         if (c->bad) buf_fmt(c->why, "log: %s: its header does not follow the segment before\n", c->path);
         *s = (struct scan){.seed = h.crc, .run = h.run, .sequence = h.first_sequence, .until = until, .records = s->records};
@@ -237,11 +251,11 @@ static enum err check_segment(struct checking *c, struct disk *d, struct scan *s
     return e == OK && c->bad ? CORRUPT : e;
 }
 
-enum err log_check(const char *dir, struct disk *d, uint16_t partitions, struct buf *why, uint64_t *out_records) {
+enum err log_check(const char *dir, struct disk *d, uint16_t partitions, const uint64_t *from, struct buf *why, uint64_t *out_records) {
     uint64_t *list;
     size_t n;
     enum err e = segments_list(d, dir, &list, &n);
-    struct checking c = {.last = must_alloc(partitions * sizeof(uint64_t)), .partitions = partitions, .why = why};
+    struct checking c = {.before = must_alloc(partitions * sizeof(uint64_t)), .last = must_alloc(partitions * sizeof(uint64_t)), .partitions = partitions, .why = why};
     struct scan s = {0};
     check(partitions <= SEGMENT_PARTITIONS_MAX);
     for (size_t i = 0; i < n && e == OK; i++) {
@@ -251,7 +265,9 @@ enum err log_check(const char *dir, struct disk *d, uint16_t partitions, struct 
         c.first_sequence = list[i];
         e = check_segment(&c, d, &s, i + 1 < n ? list[i + 1] : 0, i == 0);
     }
+    if (e == OK && from) e = span_check(partitions, from, c.before, c.last, why);
     *out_records = s.records;
+    free(c.before);
     free(c.last);
     free(list);
     return e;

@@ -53,6 +53,13 @@ enum err meta_load(const char *dir, struct meta *m, struct buf *why) {
     return OK;
 }
 
+bool data_is_there(const char *dir) {
+    char log[512], tables[512];
+    snprintf(log, sizeof log, "%s/log", dir);
+    snprintf(tables, sizeof tables, "%s/tables", dir);
+    return access(log, F_OK) == 0 || access(tables, F_OK) == 0;
+}
+
 enum err log_link(const char *dir, const char *log_dir, struct buf *why) {
     char path[512];
     snprintf(path, sizeof path, "%s/log", dir);
@@ -258,16 +265,19 @@ enum err data_check(const char *dir, struct buf *why) {
     if (e != OK) return e;
     if ((e = data_lock(dir, &lock, why)) != OK) return e;
     uint64_t records, *from = must_alloc(m.partitions * sizeof *from);
-    snprintf(path, sizeof path, "%s/log", dir);
-    enum err log = log_check(path, disk_real(), m.partitions, why, &records);
     snprintf(path, sizeof path, "%s/tables", dir);
-    struct store_options o = {.dir = path};
+    struct store_options o = {.dir = path, .read_only = true};
     e = store_open_rocksdb(&o, &store, why);
     if (e == OK) {
         e = store->calls->verify(store, why);
-        if (e == OK) e = engine_start_positions(store, m.partitions, from);
+        if (e == OK && (e = engine_start_positions(store, m.partitions, from)) != OK) buf_str(why, "tables: the applied positions cannot be read\n");
         store->calls->close(store);
+    } else {
+        buf_char(why, '\n');
     }
+    snprintf(path, sizeof path, "%s/log", dir);
+    enum err log = log_check(path, disk_real(), m.partitions, e == OK ? from : NULL, why, &records);
+    if (log == MISSING) buf_fmt(why, "log: there is none in %s\n", path);
     if (e == OK && log == OK) buf_fmt(why, "ok: %llu log records, %u partitions, tables verified\n", (unsigned long long)records, m.partitions);
     free(from);
     close(lock);

@@ -11,6 +11,7 @@ struct meta { /* DIR/meta, text: "kith-data 1", "partitions N", "epoch N" */
 /* DIR/log becomes a link to log_dir when the data is new; else it must be one already. */
 enum err log_link(const char *dir, const char *log_dir, struct buf *why) must_use;
 enum err meta_load(const char *dir, struct meta *m, struct buf *why) must_use; /* MISSING: no data there yet */
+bool data_is_there(const char *dir); /* log or tables, which come after the meta file */
 enum err meta_save(const char *dir, const struct meta *m, struct buf *why) must_use;
 uint64_t epoch_new(void);
 /* DIR/reserve: room kept for the tables to open on a full disk. keep: it is there, or was made; false: the disk is full. */

@@ -54,6 +54,10 @@ static enum err data_open(struct server *v, struct buf *why) {
     }
     if ((e = data_lock(v->dir, &v->lock_fd, why)) != OK) return e;
     e = meta_load(v->dir, &m, why);
+    if (e == MISSING && data_is_there(v->dir)) {
+        buf_fmt(why, "%s has data and no meta file: it was lost, or a restore was cut short; restore it again", v->dir);
+        return CORRUPT;
+    }
     if (e == MISSING) {
         m = (struct meta){v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new()};
         e = meta_save(v->dir, &m, why);

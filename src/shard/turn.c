@@ -148,8 +148,8 @@ static void drain(struct shard *s) {
     deliver_store_cursors(s->deliver, true);
     unsigned quiet = 0;
     while (quiet < 20 && s->mono_ms < until) {
-        drain_tell(s);
         bool busy = shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || batch_waits(s);
+        drain_tell(s); /* behind the turn: it reads what came before the signal */
         quiet = busy ? 0 : quiet + 1;
     }
     atomic_fetch_add(&s->server->drained, 1);

@@ -184,6 +184,8 @@ static enum err format_check(struct rocks *r, bool read_only, struct buf *why) {
         table_batch_add(&b, FORMAT_PARTITION, BYTES("format"), BYTES(FORMAT));
         e = rocks_write(&r->store, &b);
         buf_done(&b.data);
+    } else if (e == MISSING) {
+        e = OK; /* nothing was ever synced */
     } else if (e == OK && !bytes_is(buf_view(&v), FORMAT)) {
         buf_fmt(why, "the tables are of format '%.*s', this program reads '%s'", (int)v.n, (char *)v.p, FORMAT);
         e = STALE;

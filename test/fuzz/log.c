@@ -151,11 +151,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     check(m.d->make_dir(m.d, "log") == OK);
     segments_make(&m, p + 1, n - 1);
     from_find(m.d, from);
-    enum err check_said = log_check("log", m.d, PARTITIONS, &why, &checked), e = open_all(m.d, from, &opened);
+    enum err check_said = log_check("log", m.d, PARTITIONS, NULL, &why, &checked), e = open_all(m.d, from, &opened);
     check(check_said == OK || why.n);
     if (check_said == OK) { /* what the check refuses may still open: it looks at more than what is needed from `from` on */
         check(e == OK && opened == checked);
-        check(log_check("log", m.d, PARTITIONS, &why, &checked) == OK);
+        check(log_check("log", m.d, PARTITIONS, NULL, &why, &checked) == OK);
         static const uint64_t NOTHING[PARTITIONS] = {1, 1, 1}; /* tables that hold nothing need a log that begins at the beginning */
         bool whole = memcmp(from, NOTHING, sizeof from) == 0;
         check(whole || open_all(m.d, NOTHING, &again) == CORRUPT);

@@ -89,6 +89,7 @@ def publishes_in_flight(s):
     order = list(sent)
     expect(list(acks), order[:len(acks)], "PUBACKs are in the order of the PUBLISHes")
     assert set(acks.values()) <= {0, 0x8b}, acks
+    assert acks, "what was sent before the signal was not even looked at"
     ends(s, began, 8)
     restart(s, 8)
     stored = bodies(s, "ab")

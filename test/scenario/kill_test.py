@@ -22,7 +22,7 @@ for shards in ("1", "2"):
             load.up.set()
         time.sleep(0.3)
         print(f"--shards {shards}, seed {SEED}, {ROUNDS} kills:", load.reckon())
-        assert len(load.acked) > 50 * ROUNDS, "hardly any load"
+        assert len(load.acked) > 5 * ROUNDS, "hardly any load"
         s.stop()
         s.check()
     except BaseException:

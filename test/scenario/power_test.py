@@ -37,7 +37,7 @@ def story(shards):
             fail_and_return(disk, s, load)
         time.sleep(0.3)
         print(f"--shards {shards}, seed {SEED}, {ROUNDS} power failures:", load.reckon())
-        assert len(load.acked) > 50 * ROUNDS, "hardly any load"
+        assert len(load.acked) > 5 * ROUNDS, "hardly any load"
         s.stop()
         s.check()
     except BaseException:
