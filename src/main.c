@@ -2,9 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admit/admit.h"
 #include "config/config.h"
@@ -15,7 +17,7 @@
 #define VERSION "0.1.0"
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
-static struct server *serving; /* for the signal handler */
+static _Atomic(struct server *) serving; /* for the thread that takes signals; NULL while it opens */
 
 /* ---- options: --name VALUE, or the environment's KITH_NAME, or the configuration file's name ---- */
 struct option {
@@ -116,9 +118,14 @@ static const struct option SERVE[] = {
     {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"}, {"hosts", "LIST", "comma list of Host names that are served"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
-static void on_signal(int n) {
-    (void)n;
-    if (serving) server_stop(serving);
+/* The only thread that takes signals: all others have them blocked. So nothing of the server is touched by a signal once this thread has ended. */
+static void *signals_main(void *arg) {
+    int n;
+    (void)sigwait(arg, &n);
+    struct server *v = atomic_load(&serving);
+    if (!v) _exit(EXIT_DONE); /* it is opening still: nothing was promised to anyone */
+    server_stop(v);
+    return NULL;
 }
 
 static bool number_of(const struct args *a, const char *name, unsigned long most, unsigned long *out) {
@@ -233,23 +240,29 @@ static int cmd_serve(int argc, char **argv) {
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
     if (a.values[option_find(&a, "help")]) return help_print("serve [options]", SERVE), EXIT_DONE;
     if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o)) return EXIT_USAGE;
-    if (server_open(&o, &serving, &why) != OK) return fail(&why);
-    struct sigaction sa = {.sa_handler = on_signal};
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGINT, &sa, NULL);
+    static sigset_t signals;
+    pthread_t signals_thread;
+    struct server *v;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0) return buf_str(&why, "no thread can be made"), fail(&why);
+    if (server_open(&o, &v, &why) != OK) return fail(&why);
+    atomic_store(&serving, v);
     signal(SIGPIPE, SIG_IGN);
     pthread_t dev;
     static struct dev people;
-    people.server = serving;
-    address_of(o.http, server_http_port(serving), people.http, sizeof people.http);
-    address_of(o.mqtt, server_mqtt_port(serving), people.mqtt, sizeof people.mqtt);
+    people.server = v;
+    address_of(o.http, server_http_port(v), people.http, sizeof people.http);
+    address_of(o.mqtt, server_mqtt_port(v), people.mqtt, sizeof people.mqtt);
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
-    fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(serving), server_mqtt_port(serving), o.data_dir);
-    int status = server_run(serving);
-    signal(SIGTERM, SIG_IGN); /* it ends already */
-    signal(SIGINT, SIG_IGN);
+    fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(v), server_mqtt_port(v), o.data_dir);
+    int status = server_run(v);
+    pthread_kill(signals_thread, SIGTERM);
+    pthread_join(signals_thread, NULL);
     if (dev_runs) pthread_join(dev, NULL);
-    server_close(&serving);
+    server_close(&v);
     config_done(&a.config);
     fprintf(stderr, "{\"level\":\"info\",\"message\":\"stopped\"}\n");
     return status;
