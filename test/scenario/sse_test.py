@@ -164,12 +164,12 @@ def endings(s):
     brief, of_key, of_phone, of_tablet, of_all = (Stream(s, "bob", t) for t in (made["token"], key, phone, tablet, s.key))
     until = datetime.datetime.fromisoformat(made["expires_at"]).timestamp()
     brief.ended()
-    assert -0.01 <= time.time() - until < 2.5, "ended by the token's expiry"
+    assert -0.01 <= time.time() - until < 5, "ended by the token's expiry"
     expect(subprocess.run([harness.KITH, "key", "revoke", "--data", s.data, "short"], capture_output=True).returncode, 0)
-    of_key.ended(2)
+    of_key.ended(4)
     expect(refusal(s, "bob", key)[0], 401)
     expect(s.call("DELETE", "/v1/users/bob/devices/phone")[0], 204)
-    of_phone.ended(2)
+    of_phone.ended(4)
     expect(refusal(s, "bob", phone)[0], 401)
     post(s, "for who is left")
     for x in (of_tablet, of_all):
@@ -177,7 +177,7 @@ def endings(s):
     gone = s.token("gone", "g1")
     of_gone = Stream(s, "gone", gone)
     expect(s.call("DELETE", "/v1/users/gone")[0], 204)
-    of_gone.ended(2)
+    of_gone.ended(4)
     of_tablet.close()
     of_all.close()
 
