@@ -11,13 +11,14 @@ struct conv { /* 'A' app conv; stored as it is */
     uint64_t seq; /* last given */
     int64_t created_ms, disappear_ms;
     uint32_t id_tail, id_flushes; /* idindex.c */
-    uint32_t slots, first_chunk;  /* roster.c: slots ever given; chunks before this one are empty */
+    uint64_t slots, reads;        /* roster.c: slots ever given to those who join, to those who read */
     uint32_t owners, reserved_too;
 };
 struct member { /* 'P' app conv user; stored as it is */
     uint8_t role, blocks; /* blocks: the peer, in direct conversations */
     uint16_t reserved;
-    uint32_t slot;
+    uint32_t reserved_too;
+    uint64_t slot, read_slot;
     uint64_t joined_seq, delivered, read;
     int64_t joined_ms;
 };
@@ -27,13 +28,15 @@ bool member_get(struct cells *c, struct bytes app, struct bytes conv, struct byt
 void member_set(struct step *s, struct bytes conv, struct bytes user, const struct member *m);
 /* ---- roster.c ---- */
 /* Members, who joined first at first; fn false stops. */
-void members_each(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, bool (*fn)(void *, struct bytes user), void *arg);
+void members_each(struct cells *c, struct bytes app, struct bytes conv, bool (*fn)(void *, struct bytes user), void *arg);
 /* Newest first, those whose slot is below (0: all); fn may not edit. */
-void members_newest(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, uint64_t below, bool (*fn)(void *, uint64_t slot, struct bytes user),
-                    void *arg);
+void members_newest(struct cells *c, struct bytes app, struct bytes conv, uint64_t below, bool (*fn)(void *, uint64_t slot, struct bytes user), void *arg);
+/* The same of those who read, the newest reader first; who has only joined stands where they joined. Not of direct conversations. */
+void readers_newest(struct cells *c, struct bytes app, struct bytes conv, uint64_t below, bool (*fn)(void *, uint64_t slot, struct bytes user), void *arg);
 /* These change *v; the caller stores it. The first of a conversation owns it; when its last owner goes, who has been in it for longest does. */
 void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role, struct bytes peer, struct bytes by);
 void member_drop(struct step *s, struct bytes conv, struct conv *v, struct bytes user);
+void reader_moved(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m); /* they read; the caller stores *m too */
 void member_role_set(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m, uint8_t role);
 /* Sends a relay to each partition that has members; direct ones get the list of theirs appended to the body. */
 void conv_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body);
@@ -62,7 +65,7 @@ uint64_t idindex_find(struct cells *c, struct bytes app, struct bytes conv, cons
 bool actor_in(struct step *s, struct bytes conv, const struct conv *v, struct bytes by, struct member *out);
 /* The same for queries of a device token. */
 bool viewer_in(struct query *q, struct bytes conv, struct member *out, struct conv *head);
-void marks_raise(struct step *s, struct bytes conv, const struct conv *v, struct bytes user, uint64_t delivered, uint64_t read);
+void marks_raise(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint64_t delivered, uint64_t read);
 
 void apply_conv_put(struct step *s);
 void apply_member_put(struct step *s);

@@ -54,7 +54,7 @@ static bool direct_of(void *arg, struct bytes user) {
 static void direct_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body, bool named) {
     struct direct d = {.s = s};
     struct buf whole = {0};
-    members_each(s->cells, s->app, conv, v, direct_of, &d);
+    members_each(s->cells, s->app, conv, direct_of, &d);
     bool together = d.n == 2 && d.home[0] == d.home[1];
     for (unsigned i = 0; i < d.n && !(i == 1 && together); i++) {
         buf_reset(&whole);
@@ -499,7 +499,7 @@ static void query_members(struct query *q) {
     if (!viewer_in(q, r->params[0], &m, &v)) return;
     answer_ok(q->answer, 200);
     buf_str(&q->answer->body, "{\"items\":[");
-    if (page->from != 1) members_newest(q->cells, r->who.app, r->params[0], &v, page->from ? page->from - 1 : 0, list_member, &l);
+    if (page->from != 1) members_newest(q->cells, r->who.app, r->params[0], page->from ? page->from - 1 : 0, list_member, &l);
     buf_str(&q->answer->body, "],\"next\":");
     if (l.more) {
         buf_char(&q->answer->body, '"');

@@ -196,11 +196,11 @@ static void compare(struct world *w, const struct model *m, struct rng *r) {
     }
     assert_int_equal(v.owners, owners);
     struct walk k = {.m = m};
-    members_each(w->cells, APP, BYTES("c"), &v, oldest_is, &k);
+    members_each(w->cells, APP, BYTES("c"), oldest_is, &k);
     assert_int_equal(k.left, m->n);
     for (k = (struct walk){.m = m, .left = m->n}; k.left;) { /* in pages, each behind the last one's end */
         k.stop_at = 1 + rng_below(r, 100);
-        members_newest(w->cells, APP, BYTES("c"), &v, k.last, newest_is, &k);
+        members_newest(w->cells, APP, BYTES("c"), k.last, newest_is, &k);
         if (!k.last) break;
     }
     assert_int_equal(k.left, 0);
@@ -227,7 +227,53 @@ static void members_keep_their_order(void **state) {
     world_close(&w);
 }
 
+/* ---- readers: the model is who read last, in order ---- */
+static int read_upto(struct world *w, const char *user, uint64_t seq) {
+    pack_bytes(&w->body, BYTES("c"));
+    pack_bytes(&w->body, bytes_str(user));
+    pack_var(&w->body, 0);
+    pack_var(&w->body, seq);
+    return apply(w, KIND_RECEIPT);
+}
+static void readers_stand_newest_first(void **state) {
+    enum { READERS = 700, READS = 6000 };
+    (void)state;
+    struct world w;
+    struct rng r = {13};
+    static struct model m; /* in: who read longest ago at first */
+    static uint64_t marks[READERS];
+    char id[24];
+    world_open(&w);
+    assert_int_equal(put(&w, "c", CONV_CHANNEL, NULL, 0), 201);
+    for (unsigned u = 0; u < READERS; u++) act_put(&w, &m, u, ROLE_MEMBER);
+    for (unsigned i = 1; i <= READS; i++) {
+        sprintf(id, "m%u", i);
+        assert_int_equal(message(&w, "c", "u0", id, "x"), 201);
+        unsigned user = (unsigned)rng_below(&r, READERS);
+        uint64_t upto = i - rng_below(&r, i < 900 ? i : 900); /* now and then one that is read already */
+        assert_int_equal(read_upto(&w, name(user), upto), 200);
+        if (upto > marks[user]) {
+            size_t at = model_place(&m, user);
+            memmove(m.in + at, m.in + at + 1, (m.n - at - 1) * sizeof *m.in);
+            m.in[m.n - 1] = user;
+            marks[user] = upto;
+        }
+        if (i % 300) continue;
+        struct walk k = {.m = &m, .left = m.n};
+        while (k.left) {
+            k.stop_at = 1 + rng_below(&r, 100);
+            readers_newest(w.cells, APP, BYTES("c"), k.last, newest_is, &k);
+        }
+    }
+    for (unsigned u = 0; u < READERS; u += 2) act_delete(&w, &m, u);
+    struct walk k = {.m = &m, .left = m.n, .stop_at = READERS};
+    readers_newest(w.cells, APP, BYTES("c"), 0, newest_is, &k);
+    assert_int_equal(k.left, 0);
+    world_close(&w);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(an_id_is_found_for_ever), cmocka_unit_test(members_keep_their_order)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(an_id_is_found_for_ever), cmocka_unit_test(members_keep_their_order),
+                                       cmocka_unit_test(readers_stand_newest_first)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,7 +129,7 @@ static bool peer_blocks(void *arg, struct bytes user) {
 /* In a direct conversation: the other may block this one. Answers then. */
 static bool is_blocked(struct step *s, struct bytes conv, const struct conv *v, struct bytes from) {
     struct peer w = {s, conv, from, false};
-    if (v->type == CONV_DIRECT) members_each(s->cells, s->app, conv, v, peer_blocks, &w);
+    if (v->type == CONV_DIRECT) members_each(s->cells, s->app, conv, peer_blocks, &w);
     if (w.blocks) answer_problem(s->answer, PROBLEM_BLOCKED, "", "the recipient does not take messages from '%.*s'", (int)from.n, (const char *)from.p);
     return w.blocks;
 }

@@ -1,10 +1,7 @@
 /* chat, conversation side: receipts: one pair of marks a member, which only move forward. SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
-#include <string.h>
-
 #include "chat/conv_in.h"
 
-void marks_raise(struct step *s, struct bytes conv, const struct conv *v, struct bytes user, uint64_t delivered, uint64_t read) {
+void marks_raise(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint64_t delivered, uint64_t read) {
     struct member m;
     if (!member_get(s->cells, s->app, conv, user, &m)) return;
     if (delivered > v->seq) delivered = v->seq;
@@ -12,7 +9,11 @@ void marks_raise(struct step *s, struct bytes conv, const struct conv *v, struct
     if (read > delivered) delivered = read;
     if (delivered <= m.delivered && read <= m.read) return;
     if (delivered > m.delivered) m.delivered = delivered;
-    if (read > m.read) m.read = read;
+    if (read > m.read) {
+        m.read = read;
+        reader_moved(s, conv, v, user, &m);
+        conv_set(s, conv, v);
+    }
     member_set(s, conv, user, &m);
     bool push = v->type == CONV_DIRECT || (v->type == CONV_GROUP && v->member_count <= RECEIPT_PUSH_MEMBERS_MAX);
     struct buf b = {0};
@@ -80,27 +81,29 @@ enum err plan_receipt_post(struct request *r, struct plan *p, struct answer *a) 
     return OK;
 }
 
-/* ---- GET receipts: newest readers first ---- */
-struct mark {
-    struct bytes user;
-    uint64_t delivered, read;
-};
+/* ---- GET receipts: newest readers first. The cursor is the slot behind which to go on, plus one: 0 begins. ---- */
 struct marks {
     struct query *q;
-    struct mark *list;
-    size_t n;
+    struct json_out o;
+    uint64_t limit, last; /* slot of the last one shown */
+    bool more;
 };
-static bool mark_take(void *arg, struct bytes user) {
+static bool mark_json(void *arg, uint64_t slot, struct bytes user) {
     struct marks *l = arg;
+    const struct request *r = l->q->request;
     struct member m;
-    if (member_get(l->q->cells, l->q->request->who.app, l->q->request->params[0], user, &m)) l->list[l->n++] = (struct mark){user, m.delivered, m.read};
+    check(member_get(l->q->cells, r->who.app, r->params[0], user, &m));
+    if (!l->limit--) return !(l->more = true);
+    jo_open_obj(&l->o);
+    jo_key(&l->o, "user");
+    jo_str(&l->o, user);
+    jo_key(&l->o, "delivered");
+    jo_u64(&l->o, m.delivered);
+    jo_key(&l->o, "read");
+    jo_u64(&l->o, m.read);
+    jo_close_obj(&l->o);
+    l->last = slot;
     return true;
-}
-static int mark_cmp(const void *a, const void *b) {
-    const struct mark *x = a, *y = b;
-    if (x->read != y->read) return x->read < y->read ? 1 : -1;
-    if (x->delivered != y->delivered) return x->delivered < y->delivered ? 1 : -1;
-    return bytes_cmp(x->user, y->user);
 }
 
 static void query_receipts(struct query *q) {
@@ -108,38 +111,22 @@ static void query_receipts(struct query *q) {
     const struct offset_page *page = r->args;
     struct conv v;
     struct member me;
+    struct marks l = {.q = q, .o = {&q->answer->body, false}, .limit = page->limit};
     if (!viewer_in(q, r->params[0], &me, &v)) return;
-    struct marks l = {q, must_alloc((v.member_count + 1u) * sizeof(struct mark)), 0};
-    members_each(q->cells, r->who.app, r->params[0], &v, mark_take, &l);
-    qsort(l.list, l.n, sizeof *l.list, mark_cmp);
-    struct json_out o = {&q->answer->body, false};
     answer_ok(q->answer, 200);
-    jo_open_obj(&o);
-    jo_key(&o, "items");
-    jo_open_arr(&o);
-    size_t i = (size_t)page->from;
-    for (; i < l.n && i - page->from < page->limit; i++) {
-        jo_open_obj(&o);
-        jo_key(&o, "user");
-        jo_str(&o, l.list[i].user);
-        jo_key(&o, "delivered");
-        jo_u64(&o, l.list[i].delivered);
-        jo_key(&o, "read");
-        jo_u64(&o, l.list[i].read);
-        jo_close_obj(&o);
-    }
-    jo_close_arr(&o);
-    jo_key(&o, "next");
-    if (i < l.n) {
-        buf_char(o.b, '"');
-        cursor_format(o.b, r->epoch, i);
-        buf_char(o.b, '"');
-        o.comma = true;
+    buf_str(&q->answer->body, "{\"items\":[");
+    uint64_t below = page->from ? page->from - 1 : 0;
+    bool past = page->from == 1; /* behind the first slot there is nothing */
+    if (v.type == CONV_DIRECT && !past) members_newest(q->cells, r->who.app, r->params[0], below, mark_json, &l);
+    else if (!past) readers_newest(q->cells, r->who.app, r->params[0], below, mark_json, &l);
+    buf_str(&q->answer->body, "],\"next\":");
+    if (l.more) {
+        buf_char(&q->answer->body, '"');
+        cursor_format(&q->answer->body, r->epoch, l.last + 1);
+        buf_str(&q->answer->body, "\"}");
     } else {
-        jo_null(&o);
+        buf_str(&q->answer->body, "null}");
     }
-    jo_close_obj(&o);
-    free(l.list);
 }
 enum err plan_receipt_list(struct request *r, struct plan *p, struct answer *a) {
     if (!offset_page_read(r, a)) return REFUSED;
