@@ -32,7 +32,8 @@ struct log_calls {
     size_t (*poll)(struct log *, unsigned lane, struct log_record *out, size_t max);
     /* True once poll has given all that was in the log when it was opened. */
     bool (*caught_up)(struct log *, unsigned lane);
-    /* Positions below are held by the tables (synced). Old segments go when every partition's records in them are below AND older than the retention. Any thread. */
+    /* Positions below are held by the tables (synced). Old segments go when every partition's records in them are below AND older than the retention. Any thread.
+     * Call it now and then also when nothing is written: it closes a segment that has been filled for an eighth of the retention, so that its records can go. */
     void (*trim)(struct log *, const uint64_t *below);
     /* Bytes that ordinary appends may still take; 0: full. */
     uint64_t (*room)(struct log *);

@@ -14,6 +14,7 @@
 #define QUEUE_BYTES (16u << 20)
 #define RESERVE_BYTES (8u << 20)
 #define LANES_MAX 256u
+#define OPEN_MS_MIN 60000 /* a segment is not closed for its age before that */
 #define WASTE_MAX (RECORD_MAX + 4096u) /* what the end of a segment may leave unused */
 
 struct segment {
@@ -33,6 +34,7 @@ struct file_log {
     pthread_cond_t wake, spare_wake;
     pthread_t thread, spare_thread;
     bool asleep, work, stop, spare_stop, spare_ready;
+    bool close_segment;             /* trim asks for the next one */
     _Atomic bool spare_failed;
     bool dead;                      /* fatal came back: a simulated node that is no more */
     struct segment *segments;
@@ -207,6 +209,15 @@ static void switch_or_die(struct file_log *f) {
     if (e != OK) die(f, "the log's next segment cannot be opened");
 }
 
+/* A commit may have taken the spare since trim asked. */
+static bool close_wanted(struct file_log *f) {
+    pthread_mutex_lock(&f->lock);
+    bool wanted = f->close_segment && f->spare_ready && f->end > SEGMENT_HEADER;
+    f->close_segment = false;
+    pthread_mutex_unlock(&f->lock);
+    return wanted;
+}
+
 static void chunk_write(struct file_log *f, struct chunk *c) {
     struct log_record r;
     size_t at = 0;
@@ -228,6 +239,8 @@ static bool file_commit(struct log *log) {
     bool any = false;
     if (f->dead) return false;
     (void)spare_by_hand(f); /* if it fails the room says so */
+    if (close_wanted(f)) switch_or_die(f);
+    if (f->dead) return false;
     for (unsigned i = 0; i < f->o.lanes; i++) {
         taken[i] = lane_take_queue(&f->lanes[i], &f->taken);
         if (!taken[i]) continue;
@@ -317,9 +330,18 @@ static bool may_go(const struct file_log *f, const struct segment *next, const u
     return true;
 }
 
+/* A quiet log would keep what was erased for as long as its last segment is not full. */
+static void close_old(struct file_log *f, int64_t now) {
+    int64_t most = f->o.retention_ms / 8 > OPEN_MS_MIN ? f->o.retention_ms / 8 : OPEN_MS_MIN;
+    if (!f->spare_ready || f->end == SEGMENT_HEADER || now - f->segments[f->segment_count - 1].created_ms < most) return;
+    f->close_segment = f->work = true;
+    pthread_cond_signal(&f->wake);
+}
+
 static void file_trim(struct log *log, const uint64_t *below) {
     struct file_log *f = (struct file_log *)log;
     pthread_mutex_lock(&f->lock);
+    close_old(f, f->o.now_ms(f->o.arg));
     while (!f->keeping && f->segment_count > 1 && may_go(f, &f->segments[1], below, f->o.now_ms(f->o.arg))) {
         char path[512];
         segment_path(path, sizeof path, f->o.dir, f->segments[0].first_sequence);

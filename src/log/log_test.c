@@ -449,6 +449,30 @@ static void trim_asks_tables_and_retention(void **state) {
     world_end(&w);
 }
 
+/* Nothing is written any more: what there is leaves the log all the same when its time has passed. */
+static void a_quiet_log_forgets_too(void **state) {
+    (void)state;
+    struct world *w = quiet_world(9);
+    uint64_t first, last, below[PARTITIONS] = {1, 6, 1, 1};
+    for (int i = 0; i < 5; i++) give(w, 1, 100);
+    w->now_ms += 30000;
+    w->log->calls->trim(w->log, below);
+    assert_false(w->log->calls->commit(w->log));
+    w->log->calls->range(w->log, 1, &first, &last);
+    assert_true(first == 1 && last == 5);
+    w->now_ms += 40000;
+    w->log->calls->trim(w->log, below); /* closes the segment */
+    assert_false(w->log->calls->commit(w->log));
+    w->now_ms += 200;
+    w->log->calls->trim(w->log, below);
+    w->log->calls->range(w->log, 1, &first, &last);
+    assert_true(first == 0 && last == 5);
+    w->from[1] = 6;
+    reopen(w, OK, NULL);
+    give(w, 1, 100);
+    world_end(&w);
+}
+
 static void tables_ahead_of_the_log_are_refused(void **state) {
     (void)state;
     struct world *w = quiet_world(6);
@@ -671,6 +695,7 @@ int main(void) {
         cmocka_unit_test(full_disk_refuses_keeps_the_reserve_and_goes_on),
         cmocka_unit_test(queue_bound_says_again),
         cmocka_unit_test(trim_asks_tables_and_retention),
+        cmocka_unit_test(a_quiet_log_forgets_too),
         cmocka_unit_test(tables_ahead_of_the_log_are_refused),
         cmocka_unit_test(copy_has_no_hole_where_the_log_went_on),
         cmocka_unit_test(opening_reads_only_what_the_tables_lack),

@@ -139,7 +139,8 @@ struct tables {
     struct table_batch **due;     /* [shards] */
     _Atomic int *state;           /* [shards] 0 idle, 1 due, 2 written */
     uint64_t unsynced_bytes;
-    int64_t last_sync_ms;
+    uint64_t *below;              /* [partitions] positions below were held at the last sync */
+    int64_t last_sync_ms, last_trim_ms;
     bool stop, sync_now;
     uint64_t sync_count;
     enum err sync_err;            /* of the last one that was asked for */

@@ -2,6 +2,7 @@
  * Keeps: positions count as held only after a sync that began after their batch was written. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "shard/data.h"
@@ -12,6 +13,7 @@
 #define FREEZE_BYTES (40u << 20)
 #define FREEZE_MS 3000
 #define RETRY_S 1
+#define TRIM_MS 1000
 #define IDLE_S 2
 
 enum { IDLE, DUE, WRITTEN };
@@ -32,7 +34,7 @@ static enum err sync_store(struct server *v) {
     positions_take(v, below);
     enum err e = full_or_die(v->store->calls->sync(v->store), "sync");
     if (e == OK) {
-        v->log->calls->trim(v->log, below);
+        memcpy(v->tables.below, below, sizeof *below * v->partitions);
         v->tables.unsynced_bytes = 0;
         v->tables.last_sync_ms = clock_mono_ns() / 1000000;
     }
@@ -63,6 +65,14 @@ static void rest(struct tables *t, int seconds) {
     pthread_cond_timedwait(&t->wake, &t->lock, &until);
 }
 
+/* Also when nothing is written any more: what was erased leaves the log when its time has passed. */
+static void trim(struct server *v) {
+    int64_t now = clock_mono_ns() / 1000000;
+    if (now - v->tables.last_trim_ms < TRIM_MS) return;
+    v->tables.last_trim_ms = now;
+    v->log->calls->trim(v->log, v->tables.below);
+}
+
 static bool sync_due(const struct tables *t) {
     return t->unsynced_bytes > SYNC_BYTES || (t->unsynced_bytes && clock_mono_ns() / 1000000 - t->last_sync_ms > SYNC_MS);
 }
@@ -85,6 +95,7 @@ static void *tables_main(void *arg) {
         if (e == OK && lane >= 0) e = batch_write(v, (unsigned)lane);
         if (e == OK && (asked || sync_due(t))) e = sync_store(v);
         full = e != OK;
+        trim(v);
         atomic_store(&t->disk_full, full);
         pthread_mutex_lock(&t->lock);
         if (asked || (full && t->sync_now)) {
@@ -105,6 +116,8 @@ enum err tables_start(struct server *v) {
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
     t->last_sync_ms = clock_mono_ns() / 1000000;
+    t->below = must_alloc(sizeof *t->below * v->partitions);
+    positions_take(v, t->below); /* what was stored when it was opened */
     return pthread_create(&t->thread, NULL, tables_main, v) ? IO : OK;
 }
 
@@ -115,6 +128,7 @@ void tables_stop(struct server *v) {
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->lock);
     pthread_join(t->thread, NULL);
+    free(t->below);
     free(t->due);
     free((void *)t->state);
 }

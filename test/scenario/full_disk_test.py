@@ -128,7 +128,7 @@ def story(s, disk):
     expect(items[0]["seq"], len(stored) + 22, "seq has no gaps")
 
 
-for shards in ("1",):
+for shards in ("2",):
     disk = loop_disk.Disk(640)
     s = None
     try:
