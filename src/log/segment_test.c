@@ -205,9 +205,29 @@ static void the_list_takes_segments_only(void **state) {
     disk_twin_free(&d);
 }
 
+/* docs/format/log.md draws these; what is on disks must not move. */
+static void headers_are_pinned(void **state) {
+    (void)state;
+    struct segment_header h = {.magic = SEGMENT_MAGIC, .version = 1, .partitions = 2, .first_sequence = 3, .created_ms = 4, .run = 5, .before = {6, 7}};
+    segment_header_seal(&h);
+    uint8_t want[sizeof h] = "KITHLOG1\1\0\0\0\2\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0\6\0\0\0\0\0\0\0\7";
+    uint32_t crc = crc32c(0, bytes_of(want, sizeof want));
+    memcpy(want + 32, &crc, 4);
+    assert_int_equal(sizeof h, 3880);
+    assert_memory_equal(&h, want, sizeof want);
+    uint8_t got[56], record[56] = "\0\0\0\0\3\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\5\0\1\0\6\0\0\0xyz";
+    struct record_header r = {.sequence = 2, .position = 3, .synced = 4, .partition = 5, .flags = RECORD_OPENED, .run = 6};
+    memset(got, 0xff, sizeof got);
+    memset(record + 48, 0xff, 8); /* not written: the record ends at 48 */
+    record_put(got, 77, &r, BYTES("xyz"));
+    crc = crc32c(77, bytes_of(record + 4, 39));
+    memcpy(record, &crc, 4);
+    assert_memory_equal(got, record, sizeof got);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_damaged_byte_is_noticed),
+        cmocka_unit_test(headers_are_pinned), cmocka_unit_test(each_damaged_byte_is_noticed),
         cmocka_unit_test(an_earlier_run_is_not_taken_for_this_one),
         cmocka_unit_test(a_record_is_good_in_its_own_segment_only),
         cmocka_unit_test(a_forged_record_inside_a_message_proves_nothing),
