@@ -112,6 +112,7 @@ struct shard {
     struct json_reader *json;
     struct admit_rates *rates;
     struct measure measure;
+    struct { _Atomic uint64_t connections, sessions, delivered, relays; } gauges; /* of the last turn, for /metrics on any shard */
     struct ring **inbox;          /* [shards] from each other shard; tagged pointers */
     struct mail_queue { struct job *head, *tail; } *overflow; /* [shards] jobs that a full ring did not take */
     struct ticket *tickets;
@@ -234,6 +235,7 @@ void tables_hand(struct shard *s);                   /* freeze, hand over, take 
 /* Every written batch is synced when this gives OK; LIMIT: the disk is full. Not on the tables thread. */
 enum err tables_sync_all(struct server *v) must_use;
 /* turn.c */
+void counts_take(struct shard *s);                   /* gauges, and what rooms count themselves, for all to see */
 void *shard_main(void *arg);
 /* control.c */
 void control_input(struct shard *s, struct conn *c);

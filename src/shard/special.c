@@ -20,13 +20,13 @@ static void metrics(struct shard *s, struct buf *b) {
     struct server *v = s->server;
     const struct measure *list[256];
     uint64_t open = 0, sessions = 0, delivered = 0, outbox = 0;
+    counts_take(s);
     for (unsigned i = 0; i < v->shards; i++) {
         list[i] = &v->shard[i].measure;
-        open += __atomic_load_n(&v->shard[i].conn_open, __ATOMIC_RELAXED);
-        uint64_t d;
-        sessions += deliver_count(v->shard[i].deliver, &d);
-        delivered += d;
-        outbox += engine_outbox_count(v->shard[i].engine);
+        open += v->shard[i].gauges.connections;
+        sessions += v->shard[i].gauges.sessions;
+        delivered += v->shard[i].gauges.delivered;
+        outbox += v->shard[i].gauges.relays;
     }
     measure_text(list, v->shards, b);
     measure_gauge(b, "connections", "Connections open now", open);

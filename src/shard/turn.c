@@ -61,10 +61,13 @@ static void housekeeping(struct shard *s) {
     tables_hand(s);
 }
 
-static void counts_take(struct shard *s) {
+void counts_take(struct shard *s) {
     const struct engine_counts *e = engine_counts(s->engine);
-    uint64_t delivered;
-    deliver_count(s->deliver, &delivered);
+    uint64_t delivered, sessions = deliver_count(s->deliver, &delivered);
+    s->gauges.connections = s->conn_open;
+    s->gauges.sessions = sessions;
+    s->gauges.delivered = delivered;
+    s->gauges.relays = engine_outbox_count(s->engine);
     measure_set(&s->measure, COUNTER_relays_sent, e->relays_sent);
     measure_set(&s->measure, COUNTER_relays_received, e->relays_received);
     measure_set(&s->measure, COUNTER_relays_dropped_duplicate, e->relays_duplicate);
@@ -110,9 +113,9 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     jobs_from_rings(s);
     bool more = apply(s);
     deliver_turn(s->deliver);
-    counts_take(s);
     housekeeping(s);
     write_all(s);
+    counts_take(s);
     more |= job_flush_overflow(s);
     s->server->log->calls->kick(s->server->log, s->index);
     return more || s->read_again_count || deliver_is_ready(s->deliver);
