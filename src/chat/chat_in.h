@@ -9,11 +9,11 @@
  *   COPY_MESSAGE  varbytes conv, u8 type, var member_count, varbytes message, var n, n x varbytes user   (direct: the members living there; shared: n = 0)
  *   COPY_UPDATE   varbytes conv, u8 type, u8 event (EVENT_UPDATED|EVENT_DELETED), varbytes message (whole, new), var n, n x varbytes user
  *   COPY_RECEIPT  varbytes conv, u8 type, varbytes user, var delivered, var read, u8 push (1: tell the others), var n, n x varbytes user (direct)
- *   COPY_ERASED   varbytes conv, varbytes user   (blank this sender's messages in the copy)
+ *   COPY_ERASED   varbytes conv, varbytes user, var from seq, var to seq   (blank this sender's messages in the copy; to itself, with what is left)
  * member -> conversation
  *   MARK          varbytes conv, varbytes user, var delivered, var read
  *   CONV_BLOCK    varbytes conv, varbytes by, u8 on         (mailbox sends it)
- *   MEMBER_ERASE  varbytes conv, varbytes user
+ *   MEMBER_ERASE  varbytes conv, varbytes user, [var from seq, var to seq: to itself, with what is left]
  * users -> member (the same partition, so that neither reads the other's cells)
  *   USER_LEAVES   varbytes user                  becomes a MEMBER_ERASE for each conversation that they are or were in
  *
@@ -29,6 +29,7 @@ enum { CONV_DIRECT = 1, CONV_GROUP, CONV_CHANNEL };
 enum { ROLE_MEMBER = 1, ROLE_ADMIN, ROLE_OWNER };
 #define GROUP_MEMBERS_MAX 1024
 #define RECEIPT_PUSH_MEMBERS_MAX 100
+#define ERASE_STEP 512u /* messages that one record looks at: a step is short, however long the conversation is */
 
 /* Of a block of messages, as both sides store them: those of others after a seq that are neither gone nor of a sender in `blocks` (packed ids). */
 struct unread_of {

@@ -36,6 +36,7 @@ void readers_newest(struct cells *c, struct bytes app, struct bytes conv, uint64
 /* These change *v; the caller stores it. The first of a conversation owns it; when its last owner goes, who has been in it for longest does. */
 void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role, struct bytes peer, struct bytes by);
 void member_drop(struct step *s, struct bytes conv, struct conv *v, struct bytes user);
+uint32_t members_in(struct step *s, struct bytes conv, uint16_t partition);
 void reader_moved(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m); /* they read; the caller stores *m too */
 void member_role_set(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m, uint8_t role);
 /* Sends a relay to each partition that has members; direct ones get the list of theirs appended to the body. */

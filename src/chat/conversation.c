@@ -528,37 +528,70 @@ void apply_conv_block(struct step *s) {
     member_set(s, conv, by, &m);
 }
 
+/* ---- erasing: a bounded part a step, then a relay to this very partition goes on ---- */
+struct erasing {
+    struct bytes conv, user;
+    uint64_t from, upto; /* seqs; what comes after `upto` is of another time */
+};
+
 /* Every message of one sender becomes a stub, and their reactions to others' go. */
-static void sender_blank(struct step *s, struct bytes conv, const struct conv *v, struct bytes user) {
-    for (uint64_t seq = 1; seq <= v->seq; seq++) {
+static void sender_blank(struct step *s, const struct erasing *e, const struct conv *v, uint64_t end) {
+    for (uint64_t seq = e->from; seq <= end; seq++) {
         struct message m;
-        if (!message_get(s->cells, s->app, conv, seq, &m) || m.deleted_ms) continue;
-        if (!bytes_eq(m.from, user)) {
-            if (m.reactions.n) reactions_forget(s, conv, v, &m, user);
-            continue;
-        }
-        m.deleted_ms = s->time_ms;
+        if (!message_get(s->cells, s->app, e->conv, seq, &m)) continue;
+        bool theirs = bytes_eq(m.from, e->user);
+        if (!theirs && m.reactions.n) reactions_forget(s, e->conv, v, &m, e->user);
+        if (!theirs || (m.deleted_ms && !m.first)) continue;
+        if (!m.deleted_ms) m.deleted_ms = s->time_ms;
         m.body = m.data = m.media = m.mentions = m.reactions = m.ciphertexts = m.reply_to = (struct bytes){0};
         m.first = 0;
-        reactions_clear(s, conv, seq);
-        message_replace(s, conv, NULL, &m, EVENT_DELETED);
+        reactions_clear(s, e->conv, seq);
+        message_replace(s, e->conv, NULL, &m, EVENT_DELETED);
     }
+}
+
+/* After the last stub, so that nothing that is told later brings an old text back. Their own partition may have no member left, and still a copy. */
+static void erased_told(struct step *s, const struct erasing *e, const struct conv *v) {
+    struct buf b = {0};
+    uint16_t home = partition_of_user(s->app, e->user, s->partitions);
+    pack_bytes(&b, e->conv);
+    pack_bytes(&b, e->user);
+    pack_var(&b, 1);
+    pack_var(&b, e->upto);
+    conv_broadcast(s, e->conv, v, KIND_COPY_ERASED, buf_view(&b));
+    if (!members_in(s, e->conv, home)) step_relay(s, home, KIND_COPY_ERASED, buf_view(&b));
+    buf_done(&b);
 }
 
 void apply_member_erase(struct step *s) {
     struct unpack u = unpack_of(s->body);
-    struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
+    struct erasing e = {.conv = unpack_bytes(&u)};
+    e.user = unpack_bytes(&u);
+    e.from = unpack_more(&u) ? unpack_var(&u) : 0;
     struct conv v;
     answer_ok(s->answer, 204);
-    if (!conv_get(s->cells, s->app, conv, &v)) return;
-    sender_blank(s, conv, &v, user);
+    if (!conv_get(s->cells, s->app, e.conv, &v)) return;
+    if (e.from) {
+        e.upto = unpack_var(&u);
+    } else {
+        e.from = 1;
+        e.upto = v.seq;
+        member_drop(s, e.conv, &v, e.user);
+        conv_set(s, e.conv, &v);
+    }
+    uint64_t end = e.upto - e.from >= ERASE_STEP && e.upto >= e.from ? e.from + ERASE_STEP - 1 : e.upto;
+    sender_blank(s, &e, &v, end);
+    if (end == e.upto) {
+        erased_told(s, &e, &v);
+        return;
+    }
     struct buf b = {0};
-    pack_bytes(&b, conv);
-    pack_bytes(&b, user);
-    conv_broadcast(s, conv, &v, KIND_COPY_ERASED, buf_view(&b));
+    pack_bytes(&b, e.conv);
+    pack_bytes(&b, e.user);
+    pack_var(&b, end + 1);
+    pack_var(&b, e.upto);
+    step_relay(s, s->partition, KIND_MEMBER_ERASE, buf_view(&b));
     buf_done(&b);
-    member_drop(s, conv, &v, user);
-    conv_set(s, conv, &v);
 }
 
 const struct record_rule chat_conversation_rules[] = {

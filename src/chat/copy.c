@@ -78,35 +78,49 @@ bool copy_replace(struct step *s, struct bytes conv, uint64_t seq, struct bytes 
     return true;
 }
 
-/* The block again, with stubs for what the sender wrote; *out_changed when there was something. */
-static void block_blanked(struct bytes block, struct bytes sender, int64_t now_ms, struct buf *out, bool *out_changed) {
+/* Sender and seq stand before the rest of a message: nothing else is read of those of others. */
+static bool is_senders(struct bytes packed, struct bytes sender, uint64_t from, uint64_t to) {
+    struct unpack u = unpack_of(packed);
+    uint64_t seq = unpack_var(&u);
+    unpack_var(&u);
+    unpack_bytes(&u);
+    return seq >= from && seq <= to && bytes_eq(unpack_bytes(&u), sender);
+}
+
+static bool block_has(struct bytes block, struct bytes sender, uint64_t from, uint64_t to) {
+    struct unpack u = unpack_of(block);
+    while (unpack_more(&u))
+        if (is_senders(unpack_bytes(&u), sender, from, to)) return true;
+    return false;
+}
+
+/* The block again, with stubs for what the sender wrote. */
+static void block_blanked(struct bytes block, struct bytes sender, uint64_t from, uint64_t to, int64_t now_ms, struct buf *out) {
     struct unpack u = unpack_of(block);
     struct buf one = {0};
-    *out_changed = false;
     while (unpack_more(&u)) {
         struct bytes packed = unpack_bytes(&u);
         struct message m;
-        check(message_decode(packed, &m) == OK);
-        if (bytes_eq(m.from, sender) && !m.deleted_ms) {
-            struct message stub = {.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = now_ms};
+        if (is_senders(packed, sender, from, to)) {
+            check(message_decode(packed, &m) == OK);
+            struct message stub = {.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = m.deleted_ms ? m.deleted_ms : now_ms};
             buf_reset(&one);
             message_encode(&one, &stub);
             packed = buf_view(&one);
-            *out_changed = true;
         }
         pack_bytes(out, packed);
     }
     buf_done(&one);
 }
 
-void copy_blank(struct step *s, struct bytes conv, const struct copy *v, struct bytes sender) {
+void copy_blank(struct step *s, struct bytes conv, uint64_t from, uint64_t to, struct bytes sender) {
     struct buf b = {0};
-    for (uint64_t block = v->first_seq / BLOCK_MESSAGES; block <= v->last_seq / BLOCK_MESSAGES; block++) {
+    for (uint64_t block = from / BLOCK_MESSAGES; block <= to / BLOCK_MESSAGES; block++) {
         struct cell *cell = block_cell(s->cells, s->app, conv, block * BLOCK_MESSAGES);
-        bool changed;
+        if (!block_has(view_of(cell), sender, from, to)) continue;
         buf_reset(&b);
-        block_blanked(view_of(cell), sender, s->time_ms, &b, &changed);
-        if (changed) cells_put(s->cells, cell, buf_view(&b));
+        block_blanked(view_of(cell), sender, from, to, s->time_ms, &b);
+        cells_put(s->cells, cell, buf_view(&b));
     }
     buf_done(&b);
 }

@@ -219,10 +219,24 @@ static void apply_copy_receipt(struct step *s) {
 static void apply_copy_erased(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes conv = unpack_bytes(&u), user = unpack_bytes(&u);
+    uint64_t from = unpack_var(&u), upto = unpack_var(&u);
     struct copy c;
     check(!u.bad);
     answer_ok(s->answer, 200);
-    if (copy_get(s->cells, s->app, conv, &c)) copy_blank(s, conv, &c, user);
+    if (!copy_get(s->cells, s->app, conv, &c)) return;
+    if (from < c.first_seq) from = c.first_seq;
+    if (upto > c.last_seq) upto = c.last_seq;
+    if (from > upto) return;
+    uint64_t end = upto - from >= ERASE_STEP ? from + ERASE_STEP - 1 : upto;
+    copy_blank(s, conv, from, end, user);
+    if (end == upto) return;
+    struct buf b = {0};
+    pack_bytes(&b, conv);
+    pack_bytes(&b, user);
+    pack_var(&b, end + 1);
+    pack_var(&b, upto);
+    step_relay(s, s->partition, KIND_COPY_ERASED, buf_view(&b));
+    buf_done(&b);
 }
 
 /* ---- what users tells: its record names the user, and this partition has their places ---- */

@@ -20,8 +20,8 @@ bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t
 /* packed: a message's bytes. */
 void copy_append(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed);
 bool copy_replace(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed); /* false: it is not in the copy */
-/* Every message of this sender becomes a stub. */
-void copy_blank(struct step *s, struct bytes conv, const struct copy *v, struct bytes sender);
+/* Every message of this sender from one seq to another becomes a stub. */
+void copy_blank(struct step *s, struct bytes conv, uint64_t from, uint64_t to, struct bytes sender);
 bool packed_has(struct bytes packed, struct bytes id); /* packed varbytes */
 
 /* ---- place.c: a member's place ---- */

@@ -145,7 +145,13 @@ static void receipt(struct world *w, const char *conv, uint8_t type, const char 
 static void erased(struct world *w, const char *conv, const char *user) {
     pack_bytes(&w->body, str(conv));
     pack_bytes(&w->body, str(user));
-    apply(w, KIND_COPY_ERASED);
+    pack_var(&w->body, 1);
+    pack_var(&w->body, UINT32_MAX);
+    for (struct step *s = apply(w, KIND_COPY_ERASED); s->relay_count; s = apply(w, KIND_COPY_ERASED)) { /* what is left comes back to it */
+        assert_int_equal(s->relay_count, 1);
+        assert_int_equal(s->relays[0].kind, KIND_COPY_ERASED);
+        buf_bytes(&w->body, s->relays[0].body);
+    }
 }
 
 /* ---- requests ---- */

@@ -161,6 +161,14 @@ static uint32_t partition_count(struct step *s, struct bytes conv, struct bytes 
     return count;
 }
 
+uint32_t members_in(struct step *s, struct bytes conv, uint16_t partition) {
+    uint8_t room[300];
+    const struct cell *cell = cells_get(s->cells, key2(room, 'Q', s->app, conv));
+    uint32_t count = 0;
+    if (cell->size) memcpy(&count, cell->data + 4u * partition, 4);
+    return count;
+}
+
 /* ---- joining and leaving ---- */
 /* Where all may see what was before, the copy of a partition that had no member till now begins with the newest message. */
 static void newest_given(struct step *s, struct bytes conv, const struct conv *v, struct buf *b) {
