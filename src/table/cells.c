@@ -95,7 +95,7 @@ static struct full_cell *load(struct cells *s, uint64_t hash, struct bytes key) 
     s->held += cost(f);
     buf_reset(&s->loading);
     enum err e = s->store->calls->get(s->store, s->partition, key, &s->loading);
-    check(e == OK || e == MISSING);
+    if (e != OK && e != MISSING) check_failed(__FILE__, __LINE__, "the tables can be read; they are damaged, 'kith check' names the file");
     if (s->loading.n) {
         value_room(s, f, (uint32_t)s->loading.n);
         memcpy(f->c.data, s->loading.p, s->loading.n);

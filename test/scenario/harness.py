@@ -11,25 +11,29 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix="kith-test-")
         self.data = data or os.path.join(self.dir, "data")
         self.options = options
-        self.starts = 0
         self.start()
         self.key = subprocess.check_output([KITH, "key", "create", "--data", self.data, "--name", "test", "--app", "demo", "--scope", "all"], text=True).strip()
 
-    def start(self):
+    def start(self, wait=True):
         self.log = open(os.path.join(self.dir, "log"), "a+")
+        before = len(self.servings())
         self.process = subprocess.Popen([KITH, "serve", "--data", self.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *self.options],
                                         stdout=subprocess.DEVNULL, stderr=self.log)
+        if not wait:
+            return None
         for _ in range(400):
-            lines = [l for l in self.said().splitlines() if '"serving"' in l]
-            if len(lines) > self.starts:
+            lines = self.servings()
+            if len(lines) > before:
                 said = json.loads(lines[-1])
-                self.starts = len(lines)
                 self.http, self.mqtt = said["http"], said["mqtt"]
-                return
+                return None
             if self.process.poll() is not None:
                 break
             time.sleep(0.05)
         raise AssertionError("the server did not start: " + self.said()[-4000:])
+
+    def servings(self):
+        return [l for l in self.said().splitlines() if l.endswith("}") and '"serving"' in l]
 
     def said(self):
         """All that it wrote on standard error, over all its starts."""

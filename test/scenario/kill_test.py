@@ -18,6 +18,10 @@ for shards in ("1", "2"):
             load.down()
             s.kill()
             s.check()
+            while dice.random() < 0.4:      # a start that is killed too
+                s.start(wait=False)
+                time.sleep(dice.uniform(0, 0.5))
+                s.kill()
             s.start()
             load.up.set()
         time.sleep(0.3)
