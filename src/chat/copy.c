@@ -2,7 +2,7 @@
  *
  *   'c' app conv         struct copy
  *   'C' app conv         varbytes name · varbytes metadata
- *   'B' app conv seq/16  varbytes message, seq ascending
+ *   'B' app conv seq/64  varbytes message, seq ascending
  *
  * Keeps: a message is in the copy at most once; the copy has every message of the times when somebody here was a member. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -58,8 +58,9 @@ bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t
 }
 
 void copy_append(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed) {
-    struct cell *cell = block_cell(s->cells, s->app, conv, seq);
-    uint8_t room[10];
+    uint8_t key[300], room[10];
+    bool first = seq % BLOCK_MESSAGES == 0; /* of its block */
+    struct cell *cell = first ? cells_new(s->cells, key2n(key, 'B', s->app, conv, seq / BLOCK_MESSAGES)) : block_cell(s->cells, s->app, conv, seq);
     struct buf length = {room, 0, sizeof room};
     pack_var(&length, packed.n);
     cells_append(s->cells, cell, buf_view(&length));

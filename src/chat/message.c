@@ -16,6 +16,12 @@ static struct cell *block_cell(struct cells *c, struct bytes app, struct bytes c
     uint8_t room[300];
     return cells_get(c, key2n(room, 'K', app, conv, seq / BLOCK_MESSAGES));
 }
+/* Where the message goes that is the newest. */
+static struct cell *end_cell(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq) {
+    uint8_t room[300];
+    if (seq % BLOCK_MESSAGES) return block_cell(c, app, conv, seq);
+    return cells_new(c, key2n(room, 'K', app, conv, seq / BLOCK_MESSAGES));
+}
 static struct cell *replies_cell(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq) {
     uint8_t room[300];
     return cells_get(c, key2n(room, 'T', app, conv, seq));
@@ -195,7 +201,7 @@ void apply_message(struct step *s) {
     buf_reset(&one);
     message_encode(&one, &p.m);
     pack_bytes(&relay, buf_view(&one));
-    cells_append(s->cells, block_cell(s->cells, s->app, p.conv, v.seq), buf_view(&relay));
+    cells_append(s->cells, end_cell(s->cells, s->app, p.conv, v.seq), buf_view(&relay));
     buf_reset(&relay);
     pack_bytes(&relay, p.conv);
     pack_u8(&relay, v.type);

@@ -1,7 +1,7 @@
-/* mailbox: entries in the order of their positions, 16 to a key: a user's own ('m' head, 'M' blocks) and an audience's ('s', 'S').
+/* mailbox: entries in the order of their positions, 64 to a key: a user's own ('m' head, 'M' blocks) and an audience's ('s', 'S').
  *
  *   head   u64 count · u64 last position · u64 first block kept · u64 newest position trimmed
- *   block  u32 size · entry, for the entries 16 n .. 16 n + 15
+ *   block  u32 size · entry, for the entries 64 n .. 64 n + 63
  *
  * Keeps: positions rise; a block is whole or gone. What is old is asked only when a block begins, so appending stays O(1). SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -32,6 +32,13 @@ void list_head_set(struct cells *c, char tag, struct bytes app, struct bytes own
 static struct cell *block_cell(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t block) {
     uint8_t room[300];
     return cells_get(c, key2n(room, tag == 'm' ? 'M' : 'S', app, owner, block));
+}
+
+/* Where the next entry goes. */
+static struct cell *end_cell(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t count) {
+    uint8_t room[300];
+    if (count % LIST_BLOCK) return block_cell(c, tag, app, owner, count / LIST_BLOCK);
+    return cells_new(c, key2n(room, tag == 'm' ? 'M' : 'S', app, owner, count / LIST_BLOCK));
 }
 
 static uint64_t last_block(uint64_t count) { return (count - 1) / LIST_BLOCK; }
@@ -82,7 +89,7 @@ void list_append(struct step *s, char tag, struct bytes owner, const struct entr
     check(b.cap == bound);
     size = (uint32_t)(b.n - sizeof size);
     memcpy(b.p, &size, sizeof size);
-    cells_append(s->cells, block_cell(s->cells, tag, s->app, owner, h.count / LIST_BLOCK), buf_view(&b));
+    cells_append(s->cells, end_cell(s->cells, tag, s->app, owner, h.count), buf_view(&b));
     h.count++;
     h.last = e->position;
     cells_put(s->cells, cell, bytes_of(&h, sizeof h));

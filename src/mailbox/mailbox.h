@@ -1,10 +1,10 @@
 /* mailbox: the ordered list of what reached each user, and who may reach them. A service of the user's partition.
  *
  * A user's mailbox is the merge, by position, of their own entries and of the shared entries of each audience (group or channel conversation) they
- * belonged to at that position. Nothing is copied for each member. Entries of one user: packed in blocks of 16 to a key.
+ * belonged to at that position. Nothing is copied for each member. Entries of one user: packed in blocks of 64 to a key.
  *
- *   'm' app user            head: u64 count, last position, first block kept, newest position trimmed;  'M' app user block   16 entries
- *   's' app audience        the same of an audience's shared entries;                                   'S' app audience block   16 shared entries
+ *   'm' app user            head: u64 count, last position, first block kept, newest position trimmed;  'M' app user block   64 entries
+ *   's' app audience        the same of an audience's shared entries;                                   'S' app audience block   64 shared entries
  *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 ids
  *   'g' app user            u32 count of memberships;    'G' app user chunk   up to 64 {varbytes audience, u64 from, u64 to (0: still in)}
  *   'r' app user audience   u32 slot among the members, u32 slot among the memberships, while in

@@ -4,11 +4,11 @@
 
 #include "mailbox/mailbox.h"
 
-/* ---- list.c: entries in the order of their positions, 16 to a key: a user's own ('m', 'M') or an audience's ('s', 'S') ---- */
-#define LIST_BLOCK 16u
+/* ---- list.c: entries in the order of their positions, 64 to a key: a user's own ('m', 'M') or an audience's ('s', 'S') ---- */
+#define LIST_BLOCK 64u
 
 struct list_head { /* stored as it is */
-    uint64_t count;       /* ever appended; the newest lies in block (count - 1) / 16 */
+    uint64_t count;       /* ever appended; the newest lies in block (count - 1) / 64 */
     uint64_t last;        /* newest position */
     uint64_t first_block; /* oldest block kept */
     uint64_t trimmed;     /* newest position that retention took; 0: none */

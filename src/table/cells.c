@@ -1,5 +1,6 @@
 /* table: cells: one partition's state in memory over the store. Open addressing over pointers; each cell carries its key.
- * Keeps: a dirty or in-flight cell is never evicted, and nothing is evicted but in cells_turn_end; dirty_bytes is the cost of the dirty cells.
+ * Keeps: a dirty or in-flight cell is never evicted, and nothing is evicted but in cells_turn_end; dirty_bytes is what the dirty cells would add to a batch;
+ * unless a cell is rewritten, its first `stored` bytes are all that the store has of it, once the batches under way are written.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -9,13 +10,19 @@
 #define KEY_MAX 1024u
 #define VALUE_MAX (16u << 20)
 #define SLOTS_FIRST 64u
+#ifdef __SANITIZE_ADDRESS__
+enum { NEW_IS_CHECKED = true };
+#else
+enum { NEW_IS_CHECKED = false };
+#endif
 
 struct full_cell {
     struct cell c; /* first: callers hold a pointer to it */
     struct full_cell *next_dirty;
     uint64_t hash, generation; /* of the freeze that has it in flight */
+    uint32_t stored;
     uint16_t key_size;
-    bool dirty, used;          /* used: the clock's second chance */
+    bool dirty, rewritten, used; /* used: the clock's second chance */
     uint8_t key[];
 };
 struct cells {
@@ -79,12 +86,11 @@ static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
     uint32_t cap = f->c.capacity ? f->c.capacity : 16;
     while (cap < size) cap += cap < 4096 ? cap : cap / 2;
     s->held += cap - f->c.capacity;
-    if (f->dirty) s->dirty_bytes += cap - f->c.capacity;
     f->c.data = must_realloc(f->c.data, cap);
     f->c.capacity = cap;
 }
 
-static struct full_cell *load(struct cells *s, uint64_t hash, struct bytes key) {
+static struct full_cell *make(struct cells *s, uint64_t hash, struct bytes key) {
     check(key.n <= KEY_MAX);
     struct full_cell *f = malloc(sizeof *f + key.n);
     check(f);
@@ -93,68 +99,87 @@ static struct full_cell *load(struct cells *s, uint64_t hash, struct bytes key) 
     f->key_size = (uint16_t)key.n;
     memcpy(f->key, key.p, key.n);
     s->held += cost(f);
+    s->count++;
+    return f;
+}
+
+static void load(struct cells *s, struct full_cell *f) {
     buf_reset(&s->loading);
-    enum err e = s->store->calls->get(s->store, s->partition, key, &s->loading);
+    enum err e = s->store->calls->get(s->store, s->partition, key_of(f), &s->loading);
     if (e != OK && e != MISSING) check_failed(__FILE__, __LINE__, "the tables can be read; they are damaged, 'kith check' names the file");
     if (s->loading.n) {
         value_room(s, f, (uint32_t)s->loading.n);
         memcpy(f->c.data, s->loading.p, s->loading.n);
-        f->c.size = (uint32_t)s->loading.n;
+        f->c.size = f->stored = (uint32_t)s->loading.n;
     }
-    return f;
 }
 
-struct cell *cells_get(struct cells *s, struct bytes key) {
+static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
     if (s->count * 4 >= s->slots * 3) grow(s);
     uint64_t hash = hash64(key);
     size_t i = slot_find(s, hash, key);
     struct full_cell *f = s->table[i];
     if (!f) {
-        f = s->table[i] = load(s, hash, key);
-        s->count++;
+        f = s->table[i] = make(s, hash, key);
+        if (!is_new || NEW_IS_CHECKED) load(s, f);
+        check(!is_new || !f->c.size);
     }
     f->used = true;
     return &f->c;
 }
 
-static struct full_cell *touch_dirty(struct cells *s, struct cell *c) {
+struct cell *cells_get(struct cells *s, struct bytes key) { return find(s, key, false); }
+struct cell *cells_new(struct cells *s, struct bytes key) { return find(s, key, true); }
+
+/* ---- edits ---- */
+static bool only_grew(const struct full_cell *f) { return !f->rewritten && f->stored; }
+static uint64_t pending(const struct full_cell *f) { return f->dirty ? f->key_size + f->c.size - (only_grew(f) ? f->stored : 0) : 0; }
+
+/* Around each edit: marks it, and counts what it will cost to write. */
+static struct full_cell *edit_begin(struct cells *s, struct cell *c, bool rewrites) {
     struct full_cell *f = (struct full_cell *)c;
+    s->dirty_bytes -= pending(f);
     if (!f->dirty) {
         f->dirty = true;
         f->next_dirty = s->dirty;
         s->dirty = f;
-        s->dirty_bytes += cost(f);
     }
+    f->rewritten |= rewrites;
     return f;
 }
+static void edit_end(struct cells *s, const struct full_cell *f) { s->dirty_bytes += pending(f); }
 
 void cells_put(struct cells *s, struct cell *c, struct bytes v) {
-    struct full_cell *f = touch_dirty(s, c);
+    struct full_cell *f = edit_begin(s, c, true);
     value_room(s, f, (uint32_t)v.n);
     if (v.n) memcpy(c->data, v.p, v.n);
     c->size = (uint32_t)v.n;
+    edit_end(s, f);
 }
 
 void cells_append(struct cells *s, struct cell *c, struct bytes more) {
-    struct full_cell *f = touch_dirty(s, c);
+    if (!more.n) return;
+    struct full_cell *f = edit_begin(s, c, false);
     value_room(s, f, c->size + (uint32_t)more.n);
-    if (more.n) memcpy(c->data + c->size, more.p, more.n);
+    memcpy(c->data + c->size, more.p, more.n);
     c->size += (uint32_t)more.n;
+    edit_end(s, f);
 }
 
 uint8_t *cells_edit(struct cells *s, struct cell *c) {
-    touch_dirty(s, c);
+    edit_end(s, edit_begin(s, c, true));
     return c->data;
 }
 
 void cells_splice(struct cells *s, struct cell *c, uint32_t at, uint32_t remove, struct bytes insert) {
-    struct full_cell *f = touch_dirty(s, c);
+    struct full_cell *f = edit_begin(s, c, true);
     check(at <= c->size && remove <= c->size - at);
     uint32_t size = c->size - remove + (uint32_t)insert.n, tail = c->size - at - remove;
     value_room(s, f, size > c->size ? size : c->size);
     if (tail) memmove(c->data + at + insert.n, c->data + at + remove, tail);
     if (insert.n) memcpy(c->data + at, insert.p, insert.n);
     c->size = size;
+    edit_end(s, f);
 }
 
 /* ---- eviction ---- */
@@ -196,8 +221,10 @@ void cells_freeze(struct cells *s, struct table_batch *b, uint64_t generation) {
     struct full_cell *f = s->dirty;
     while (f) {
         struct full_cell *next = f->next_dirty;
-        table_batch_add(b, s->partition, key_of(f), bytes_of(f->c.data, f->c.size));
-        f->dirty = false;
+        if (!only_grew(f)) table_batch_add(b, s->partition, key_of(f), bytes_of(f->c.data, f->c.size));
+        else table_batch_append(b, s->partition, key_of(f), bytes_of(f->c.data + f->stored, f->c.size - f->stored));
+        f->stored = f->c.size;
+        f->dirty = f->rewritten = false;
         f->next_dirty = NULL;
         f->generation = generation;
         f = next;

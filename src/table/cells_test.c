@@ -103,9 +103,13 @@ static void act_edit(struct world *w) {
 
 static void act_freeze(struct world *w) {
     if (w->generations + 1 == BATCHES_MAX) return;
-    uint64_t g = ++w->generations;
+    uint64_t g = ++w->generations, told = cells_dirty_bytes(w->cells), added = 0;
     cells_freeze(w->cells, &w->batches[g], g);
     assert_int_equal(cells_dirty_bytes(w->cells), 0);
+    struct unpack u = unpack_of(buf_view(&w->batches[g].data));
+    struct table_change c;
+    while (table_batch_next(&u, &c)) added += c.key.n + c.value.n;
+    assert_int_equal(told, added);
     copy(&w->frozen[g], &w->now);
 }
 
@@ -251,6 +255,40 @@ static void budget_is_kept_and_dirty_cells_stay(void **state) {
     store->calls->close(store);
 }
 
+/* What was stored before is not written again. */
+static void only_what_was_appended_is_written(void **state) {
+    (void)state;
+    struct store *store = store_create_memory();
+    struct cells *cells = cells_create(store, 0, 1000);
+    struct table_batch b = {0};
+    struct table_change c;
+    struct buf v = {0};
+    cells_append(cells, cells_get(cells, BYTES("k")), BYTES("first,"));
+    cells_freeze(cells, &b, 1);
+    cells_append(cells, cells_get(cells, BYTES("k")), BYTES("second,"));
+    cells_append(cells, cells_get(cells, BYTES("k")), BYTES("third"));
+    assert_int_equal(cells_dirty_bytes(cells), 1 + 12);
+    struct table_batch more = {0};
+    cells_freeze(cells, &more, 2);
+    struct unpack u = unpack_of(buf_view(&more.data));
+    assert_true(table_batch_next(&u, &c) && c.append && bytes_is(c.key, "k") && bytes_is(c.value, "second,third") && !unpack_more(&u));
+    assert_int_equal(store->calls->write(store, &b), OK);
+    assert_int_equal(store->calls->write(store, &more), OK);
+    assert_int_equal(store->calls->get(store, 0, BYTES("k"), &v), OK);
+    assert_true(bytes_is(buf_view(&v), "first,second,third"));
+    cells_edit(cells, cells_get(cells, BYTES("k")))[0] = 'F'; /* from here the whole */
+    cells_append(cells, cells_get(cells, BYTES("k")), BYTES("!"));
+    buf_reset(&more.data);
+    cells_freeze(cells, &more, 3);
+    u = unpack_of(buf_view(&more.data));
+    assert_true(table_batch_next(&u, &c) && !c.append && bytes_is(c.value, "First,second,third!"));
+    buf_done(&b.data);
+    buf_done(&more.data);
+    buf_done(&v);
+    cells_free(&cells);
+    store->calls->close(store);
+}
+
 static void frozen_is_what_was_then(void **state) {
     (void)state;
     struct store *store = store_create_memory();
@@ -277,7 +315,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_are_a_map),
         cmocka_unit_test(budget_is_kept_and_dirty_cells_stay),
-        cmocka_unit_test(frozen_is_what_was_then),
+        cmocka_unit_test(only_what_was_appended_is_written), cmocka_unit_test(frozen_is_what_was_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,11 +23,24 @@ struct memory {
     enum err failure;
 };
 
-void table_batch_add(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes value) {
+static void change_add(struct table_batch *b, uint16_t partition, bool append, struct bytes key, struct bytes value) {
     pack_u16(&b->data, partition);
+    pack_u8(&b->data, append);
     pack_bytes(&b->data, key);
     pack_bytes(&b->data, value);
     b->changes++;
+}
+void table_batch_add(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes value) { change_add(b, partition, false, key, value); }
+void table_batch_append(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes more) { change_add(b, partition, true, key, more); }
+
+bool table_batch_next(struct unpack *u, struct table_change *out) {
+    if (!unpack_more(u)) return false;
+    out->partition = unpack_u16(u);
+    out->append = unpack_u8(u) != 0;
+    out->key = unpack_bytes(u);
+    out->value = unpack_bytes(u);
+    check(!u->bad);
+    return true;
 }
 
 static int compare(const struct pair *p, uint16_t partition, struct bytes key) {
@@ -45,35 +58,42 @@ static size_t lower(const struct map *m, uint16_t partition, struct bytes key) {
     return lo;
 }
 
-static void map_set(struct map *m, uint16_t partition, struct bytes key, struct bytes value) {
-    size_t i = lower(m, partition, key);
-    bool there = i < m->n && compare(&m->list[i], partition, key) == 0;
-    if (there) free(m->list[i].bytes);
-    if (!value.n) {
-        if (there) memmove(&m->list[i], &m->list[i + 1], (--m->n - i) * sizeof *m->list);
+static void map_remove(struct map *m, size_t i) {
+    free(m->list[i].bytes);
+    memmove(&m->list[i], &m->list[i + 1], (--m->n - i) * sizeof *m->list);
+}
+
+static struct pair *map_insert(struct map *m, size_t i) {
+    if (m->n == m->cap) {
+        m->cap = m->cap ? m->cap * 2 : 64;
+        m->list = must_realloc(m->list, m->cap * sizeof *m->list);
+    }
+    memmove(&m->list[i + 1], &m->list[i], (m->n++ - i) * sizeof *m->list);
+    m->list[i] = (struct pair){0};
+    return &m->list[i];
+}
+
+static void map_change(struct map *m, const struct table_change *c) {
+    size_t i = lower(m, c->partition, c->key);
+    bool there = i < m->n && compare(&m->list[i], c->partition, c->key) == 0;
+    if (!c->value.n && !c->append) {
+        if (there) map_remove(m, i);
         return;
     }
-    if (!there) {
-        if (m->n == m->cap) {
-            m->cap = m->cap ? m->cap * 2 : 64;
-            m->list = must_realloc(m->list, m->cap * sizeof *m->list);
-        }
-        memmove(&m->list[i + 1], &m->list[i], (m->n++ - i) * sizeof *m->list);
-    }
-    struct pair *p = &m->list[i];
-    *p = (struct pair){partition, (uint32_t)key.n, (uint32_t)value.n, must_alloc(key.n + value.n)};
-    memcpy(p->bytes, key.p, key.n);
-    memcpy(p->bytes + key.n, value.p, value.n);
+    struct pair *p = there ? &m->list[i] : map_insert(m, i);
+    uint32_t kept = there && c->append ? p->value_size : 0;
+    uint8_t *bytes = must_alloc(c->key.n + kept + c->value.n);
+    memcpy(bytes, c->key.p, c->key.n);
+    if (kept) memcpy(bytes + c->key.n, p->bytes + p->key_size, kept);
+    if (c->value.n) memcpy(bytes + c->key.n + kept, c->value.p, c->value.n);
+    free(p->bytes);
+    *p = (struct pair){c->partition, (uint32_t)c->key.n, kept + (uint32_t)c->value.n, bytes};
 }
 
 static void map_apply(struct map *m, struct bytes batch) {
     struct unpack u = unpack_of(batch);
-    while (unpack_more(&u)) {
-        uint16_t partition = unpack_u16(&u);
-        struct bytes key = unpack_bytes(&u), value = unpack_bytes(&u);
-        check(!u.bad);
-        map_set(m, partition, key, value);
-    }
+    struct table_change c;
+    while (table_batch_next(&u, &c)) map_change(m, &c);
 }
 
 static void map_clear(struct map *m) {
@@ -170,7 +190,7 @@ void store_memory_crash(struct store *s, uint64_t keep_batches) {
     map_clear(&m->shown);
     for (size_t i = 0; i < m->synced.n; i++) {
         struct pair *p = &m->synced.list[i];
-        map_set(&m->shown, p->partition, bytes_of(p->bytes, p->key_size), bytes_of(p->bytes + p->key_size, p->value_size));
+        map_change(&m->shown, &(struct table_change){p->partition, false, bytes_of(p->bytes, p->key_size), bytes_of(p->bytes + p->key_size, p->value_size)});
     }
 }
 

@@ -61,13 +61,12 @@ static enum err rocks_write(struct store *s, const struct table_batch *b) {
     struct rocks *r = (struct rocks *)s;
     rocksdb_writebatch_t *w = rocksdb_writebatch_create();
     struct unpack u = unpack_of(buf_view(&b->data));
+    struct table_change c;
     uint8_t room[1026];
-    while (unpack_more(&u)) {
-        uint16_t partition = unpack_u16(&u);
-        struct bytes key = unpack_bytes(&u), value = unpack_bytes(&u);
-        check(!u.bad);
-        size_t n = key_make(room, partition, key);
-        if (value.n) rocksdb_writebatch_put(w, (const char *)room, n, (const char *)value.p, value.n);
+    while (table_batch_next(&u, &c)) {
+        size_t n = key_make(room, c.partition, c.key);
+        if (c.append) rocksdb_writebatch_merge(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
+        else if (c.value.n) rocksdb_writebatch_put(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
         else rocksdb_writebatch_delete(w, (const char *)room, n);
     }
     char *e = NULL;
@@ -142,6 +141,37 @@ static void rocks_close(struct store *s) {
     free(r);
 }
 
+/* ---- appending: what was appended is stored as it came, and joined to what it was appended to when that is read or compacted ---- */
+static char *joined(const char *first, size_t first_size, const char *const *more, const size_t *sizes, int n, unsigned char *success, size_t *out_size) {
+    size_t size = first_size, at = first_size;
+    for (int i = 0; i < n; i++) size += sizes[i];
+    char *v = malloc(size ? size : 1); /* freed by the library */
+    check(v);
+    if (first_size) memcpy(v, first, first_size);
+    for (int i = 0; i < n; at += sizes[i++]) memcpy(v + at, more[i], sizes[i]);
+    *success = 1;
+    *out_size = size;
+    return v;
+}
+
+static char *join_all(void *state, const char *key, size_t key_size, const char *existing, size_t existing_size, const char *const *operands, const size_t *sizes, int n,
+                      unsigned char *success, size_t *out_size) {
+    (void)state;
+    (void)key;
+    (void)key_size;
+    return joined(existing, existing ? existing_size : 0, operands, sizes, n, success, out_size);
+}
+
+static char *join_some(void *state, const char *key, size_t key_size, const char *const *operands, const size_t *sizes, int n, unsigned char *success, size_t *out_size) {
+    return join_all(state, key, key_size, NULL, 0, operands, sizes, n, success, out_size);
+}
+
+static const char *join_name(void *state) {
+    (void)state;
+    return "kith append";
+}
+static void join_done(void *state) { (void)state; }
+
 static const struct store_calls CALLS = {rocks_get, rocks_write, rocks_sync, rocks_scan, rocks_checkpoint, rocks_verify,
                                          rocks_bytes_used, rocks_close};
 
@@ -150,6 +180,7 @@ static void options_set(struct rocks *r, const struct store_options *o) {
     rocksdb_options_t *p = r->options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(p, !o->read_only);
     rocksdb_options_set_atomic_flush(p, 1);
+    rocksdb_options_set_merge_operator(p, rocksdb_mergeoperator_create(NULL, join_done, join_all, join_some, NULL, join_name)); /* the options own it */
     rocksdb_options_set_write_buffer_size(p, memtable);
     rocksdb_options_set_max_write_buffer_number(p, 4);
     rocksdb_options_set_max_background_jobs(p, 2);

@@ -61,8 +61,9 @@ static void batch_make(struct table_batch *b, uint64_t i) {
     table_batch_add(b, 0, BYTES("number"), bytes_of(&i, sizeof i));
     for (uint64_t n = rng_below(&r, 12); n; n--) {
         size_t size = rng_below(&r, 4) == 0 ? 0 : rng_below(&r, rng_below(&r, 10) ? 200 : sizeof value);
+        bool append = size && rng_below(&r, 3) == 0;
         memset(value, (int)rng_next(&r), size);
-        table_batch_add(b, (uint16_t)rng_below(&r, PARTITIONS), key_of(room, rng_below(&r, KEYS)), bytes_of(value, size));
+        (append ? table_batch_append : table_batch_add)(b, (uint16_t)rng_below(&r, PARTITIONS), key_of(room, rng_below(&r, KEYS)), bytes_of(value, size));
     }
 }
 

@@ -4,7 +4,7 @@
  *
  * A partition's whole state is a map from short byte keys to byte values. Apply reads and edits cells in memory;
  * a miss is loaded from the store there and then (reads do not stall, writes do). From time to time the shard
- * freezes what is dirty into a batch, which a table thread writes.
+ * freezes what is dirty into a batch, which a table thread writes: of a cell that only grew since the last freeze, what was appended; of others the whole.
  *
  * Invariants: a store shows after a crash exactly the batches 1..k for some k no smaller than the last synced batch (prefix
  * consistent, each batch whole). A value of zero bytes is absence. State never depends on what is cached.
@@ -15,12 +15,21 @@
 #include "base/base.h"
 
 /* ---- store ---- */
-/* One change list, in order. Layout of `data`: repeated { u16 partition, varint-bytes key, varint-bytes value }; empty value deletes. */
+/* One change list, in order. Layout of `data`: repeated { u16 partition, u8 whether `value` goes to the end of what is there, varint-bytes key, varint-bytes
+ * value }; an empty value that replaces deletes. */
 struct table_batch {
     struct buf data;
     uint32_t changes;
 };
-void table_batch_add(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes value);
+void table_batch_add(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes value);    /* replaces */
+void table_batch_append(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes more); /* adds to the end of what the store has by then */
+/* Takes the change that *u stands at; false at the end. */
+struct table_change {
+    uint16_t partition;
+    bool append;
+    struct bytes key, value;
+};
+bool table_batch_next(struct unpack *u, struct table_change *out);
 
 struct store;
 struct store_calls {
@@ -68,6 +77,9 @@ struct cells *cells_create(struct store *, uint16_t partition, uint64_t budget_b
 void cells_free(struct cells **);
 /* Never NULL; size 0 when absent. A store error or corruption ends the process (state cannot be guessed). */
 struct cell *cells_get(struct cells *, struct bytes key);
+/* The same for a key that the caller knows the store not to hold (the next of a counted row of blocks, say): saves asking it. Builds with the address
+ * sanitizer ask, and check. */
+struct cell *cells_new(struct cells *, struct bytes key);
 /* Edits. All mark the cell dirty. Key at most 1,024 bytes, value at most 16 MiB (check). The bytes given are not a view of the cell itself. */
 void cells_put(struct cells *, struct cell *, struct bytes value);           /* replace; empty deletes */
 void cells_append(struct cells *, struct cell *, struct bytes more);
@@ -79,7 +91,7 @@ void cells_turn_end(struct cells *);
  * until cells_flushed(generation). Editing it meanwhile is allowed: memory has the newest, the batch has the frozen. */
 void cells_freeze(struct cells *, struct table_batch *, uint64_t generation);
 void cells_flushed(struct cells *, uint64_t generation);
-uint64_t cells_dirty_bytes(const struct cells *);
+uint64_t cells_dirty_bytes(const struct cells *); /* what a freeze would add to the batch */
 uint64_t cells_bytes(const struct cells *); /* memory held */
 /* Order-free hash (sum of hash64(key, value)) over memory and store together: equal states, equal hashes. Reads all: slow. */
 uint64_t cells_state_hash(struct cells *);
