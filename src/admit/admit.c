@@ -362,10 +362,13 @@ enum err admit_check(struct admit *a, struct bytes credential, int64_t now_ms, s
 
 uint64_t admit_generation(struct admit *a) { return a->generation; }
 
-bool admit_key_holds(struct admit *a, const struct principal *who) {
-    bool holds = false;
+bool admit_holds(struct admit *a, const struct principal *who) {
+    bool holds = !who->server && !who->issuer;
+    if (holds) return true; /* signed by us: it ends by itself, or with its user or device */
     pthread_rwlock_rdlock(&a->lock);
-    for (size_t i = 0; i < a->now.key_count && !holds; i++) holds = bytes_is(who->key, a->now.keys[i].id) && !a->now.keys[i].revoked_ms;
+    for (size_t i = 0; who->server && i < a->now.key_count && !holds; i++) holds = bytes_is(who->key, a->now.keys[i].id) && !a->now.keys[i].revoked_ms;
+    for (size_t i = 0; !who->server && i < a->now.issuer_count && !holds; i++)
+        holds = bytes_is(who->app, a->now.issuers[i].app) && issuer_hash(&a->now.issuers[i]) == who->issuer;
     pthread_rwlock_unlock(&a->lock);
     return holds;
 }

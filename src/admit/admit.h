@@ -34,8 +34,8 @@ enum err admit_check(struct admit *, struct bytes credential, int64_t now_ms, st
 
 /* Rises whenever keys, secrets or issuers change. */
 uint64_t admit_generation(struct admit *);
-/* Is the server key of this principal still good? Long connections ask again when the generation has risen. */
-bool admit_key_holds(struct admit *, const struct principal *who);
+/* Is the server key, or the issuer of the token, still there? Long connections ask again when the generation has risen. */
+bool admit_holds(struct admit *, const struct principal *who);
 
 /* Token bucket for rates. One shard's, not shared. */
 struct admit_rates;

@@ -67,6 +67,7 @@ struct issuer_parts {
 /* An issuer from its parts, checked; issuer_done when it is not kept. */
 enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct buf *why) must_use;
 void issuer_done(struct issuer *i);
+uint64_t issuer_hash(const struct issuer *i); /* of name and audience; never 0 */
 void secrets_add_issuer(struct secrets *s, struct issuer *take_issuer);
 void scopes_text(struct buf *b, uint32_t scopes);
 

@@ -10,7 +10,7 @@ enum { STRIPES = 16, SETS = 64 /* in a stripe */, WAYS = 4 };
 
 struct cached {
     uint8_t hash[HASH_BYTES];
-    uint64_t generation, used;
+    uint64_t generation, used, issuer;
     int64_t until_ms, issued_ms;
     uint8_t app_n, user_n, device_n;
     uint8_t text[3 * 64]; /* app, user, device: ids */
@@ -53,6 +53,7 @@ bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t genera
         out->device = arena_copy(arena, bytes_of(t + e->app_n + e->user_n, e->device_n));
         out->issued_ms = e->issued_ms;
         out->until_ms = e->until_ms;
+        out->issuer = e->issuer;
         e->used = ++s->uses;
         found = true;
     }
@@ -71,6 +72,7 @@ void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generat
     e->used = ++s->uses;
     e->until_ms = who->until_ms;
     e->issued_ms = who->issued_ms;
+    e->issuer = who->issuer;
     e->app_n = (uint8_t)who->app.n;
     e->user_n = (uint8_t)who->user.n;
     e->device_n = (uint8_t)who->device.n;

@@ -67,6 +67,8 @@ enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct
     return OK;
 }
 
+uint64_t issuer_hash(const struct issuer *i) { return (hash64(buf_view(&i->name)) * 31 + hash64(buf_view(&i->audience))) | 1; }
+
 void issuer_done(struct issuer *i) {
     secret_wipe(i->secret.p, i->secret.n);
     buf_done(&i->name);

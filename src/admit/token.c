@@ -185,6 +185,7 @@ static bool issuer_good(const struct secrets *s, const struct token *k, struct a
         if (!good) continue;
         out->app = arena_copy(arena, bytes_str(i->app));
         out->issued_ms = k->has_iat ? k->iat_ms : 0;
+        out->issuer = issuer_hash(i);
         return true;
     }
     return false;

@@ -278,8 +278,8 @@ static void access_end(struct shard *s, struct conn *c, uint8_t reason, const ch
 void conn_recheck(struct shard *s) {
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
-        if (!c || !(c->connected || c->streaming) || !c->who.key.n || admit_key_holds(s->server->admit, &c->who)) continue;
-        access_end(s, c, REASON_NOT_AUTHORIZED, "this server key was revoked");
+        if (!c || !(c->connected || c->streaming) || admit_holds(s->server->admit, &c->who)) continue;
+        access_end(s, c, REASON_NOT_AUTHORIZED, c->who.server ? "this server key was revoked" : "whoever issued this token is not trusted any more");
     }
 }
 

@@ -88,7 +88,7 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
 void http_stream_moved(struct shard *s, struct conn *c) {
     struct viewer v = {0};
     if (!c->who.server) users_viewer(engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)), &c->who, &v);
-    if (v.revoked || (c->who.key.n && !admit_key_holds(s->server->admit, &c->who))) { /* since the request was checked */
+    if (v.revoked || !admit_holds(s->server->admit, &c->who)) { /* since the request was checked */
         struct answer a = {0};
         answer_problem(&a, PROBLEM_UNAUTHORIZED, "", "this access was ended just now");
         c->keep_alive = false;

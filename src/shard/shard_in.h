@@ -183,7 +183,7 @@ void conn_detach(struct shard *s, struct conn *c);   /* leaves this shard withou
 void conn_read_again(struct shard *s, struct conn *c);
 struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation);
 void conn_sweep(struct shard *s);                    /* timeouts; tokens that have expired */
-void conn_recheck(struct shard *s);                  /* ends those of keys that were revoked */
+void conn_recheck(struct shard *s);                  /* ends those of keys that were revoked, and of issuers that were removed */
 /* http_conn.c */
 void http_input(struct shard *s, struct conn *c);
 void http_answered(struct shard *s, struct conn *c, struct job *j);

@@ -120,6 +120,7 @@ struct principal {
     struct bytes app, user, device; /* user: the token's, or ?user= of a server key; empty otherwise */
     int64_t issued_ms, until_ms; /* of the token; a key holds until it is revoked: 0 */
     struct bytes key;         /* the server key's id */
+    uint64_t issuer;          /* which of the app's own issuers made the token; 0: none */
 };
 /* What the user's partition says of who asks; filled before plan's query or record runs, when principal.user is set. */
 struct viewer {

@@ -1,5 +1,5 @@
 """Who may what: keys and their scopes, tokens and the paths open to them, devices that end at once, apps that never meet."""
-import datetime, json, subprocess, time
+import base64, datetime, hmac, json, subprocess, time
 import harness
 from harness import expect, eventually
 from lanes import both
@@ -128,6 +128,29 @@ def devices(s):
         raise AssertionError("devices without a limit")
 
 
+def issuers(s):
+    """An app's own issuer: its tokens are taken while it is set, and what they opened ends when it is removed."""
+    secret, path = "0123456789abcdef0123456789abcdef", s.dir + "/secret"
+    with open(path, "w") as f:
+        f.write(secret)
+    kith = lambda *args: expect(subprocess.run([harness.KITH, "issuer", *args, "--data", s.data, "--issuer", "https://id.example", "--audience", "chat"], capture_output=True).returncode, 0)
+    part = lambda v: base64.urlsafe_b64encode(v if isinstance(v, bytes) else json.dumps(v).encode()).rstrip(b"=").decode()
+    claims = {"iss": "https://id.example", "aud": "chat", "sub": "ivy", "dev": "i1", "exp": int(time.time()) + 600, "iat": int(time.time())}
+    text = part({"alg": "HS256", "typ": "JWT"}) + "." + part(claims)
+    token = text + "." + part(hmac.digest(secret.encode(), text.encode(), "sha256"))
+    s.call("PUT", "/v1/users/ivy", {})
+    expect(s.call("GET", "/v1/users/ivy/mailbox", key=token)[0], 401, "not set yet")
+    kith("set", "--app", "demo", "--hs256", path)
+    expect(s.call("GET", "/v1/users/ivy/mailbox", key=token)[0], 200)
+    phone, stream, ours = Client(s.mqtt, "i1", token), Stream(s, "ivy", token), Client(s.mqtt, "i2", s.token("ivy", "i2"))
+    expect(phone.connack.reason, 0)
+    kith("remove")
+    expect(phone.ended().reason, 0x87)
+    stream.ended()
+    expect(s.call("GET", "/v1/users/ivy/mailbox", key=token)[0], 401)
+    ours.ping()
+
+
 class Stream:
     def __init__(self, s, user, token):
         import socket
@@ -206,6 +229,7 @@ def story(s):
     scopes(s)
     token_paths(s)
     devices(s)
+    issuers(s)
     prekeys(s)
     apps(s)
 

@@ -502,6 +502,22 @@ def by_readme(s):
     assert bad.returncode != 0, "a bad password"
 
 
+def too_many(s):
+    """Each kept session costs the server something for as long as it is kept: a user has 256."""
+    token = subprocess.check_output([harness.KITH, "token", "--data", s.data, "--user", "hoarder", "--app", "demo"], text=True).strip()
+    def keep(device, expiry=1000):
+        c = Client(s.mqtt, device, token, expiry=expiry)
+        c.disconnect()
+        return c.connack.reason
+    expect([keep(f"d{i}") for i in range(257)], [0] * 256 + [0x97])
+    expect(keep("d5", 1), 0)
+    time.sleep(1.1)
+    expect((keep("late"), keep("later")), (0, 0x97), "what has expired makes room")
+    expect(Client(s.mqtt, "d100", token, expiry=1000).connack.present, True, "those there are go on")
+    c = Client(s.mqtt, "passing", token, expiry=0)
+    expect(c.connack.reason, 0, "what is not kept is not counted")
+
+
 slow = []
 
 
@@ -519,6 +535,7 @@ beside.start()
 both(story)
 alone = Server()
 by_readme(alone)
+too_many(alone)
 alone.close()
 beside.join()
 if slow:
