@@ -100,7 +100,7 @@ if wanted fuzz; then
                 -artifact_prefix=build-clang/crash-"$n"- build-clang/corpus/"$n"
         else
             targets="fuzz_$n"
-            folder build-cover -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized -Dc_args=-fsanitize-coverage=trace-pc ||
+            folder build-cover -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized -Dcover=true ||
                 count "the build of fuzz_$n" 1
             try "driver: fuzz_$n" build-cover/"fuzz_$n.log" build-cover/"fuzz_$n" --seconds "$seconds" --seed "$(date +%s)" test/fuzz/corpus/"$n"
         fi

@@ -33,7 +33,8 @@ struct corpus {
 static uint8_t current[FUZZ_INPUT_MAX];
 static size_t current_size;
 static char crash_path[300];
-static uint8_t hit[MAP], seen[MAP];
+static uint8_t hit[MAP], seen[MAP]; /* by the block and the one before it */
+static uintptr_t block_before;
 
 /* gcc calls this at each block, when it is told to. */
 void __sanitizer_cov_trace_pc(void);
@@ -42,7 +43,8 @@ __attribute__((no_sanitize_coverage))
 #endif
 void __sanitizer_cov_trace_pc(void) {
     uintptr_t pc = (uintptr_t)__builtin_return_address(0);
-    hit[(pc ^ pc >> 16) & (MAP - 1)] = 1;
+    hit[(pc ^ pc >> 16 ^ block_before << 3) & (MAP - 1)] = 1;
+    block_before = pc;
 }
 
 static bool new_code(void) {
