@@ -12,10 +12,10 @@
  *   COPY_ERASED   varbytes conv, varbytes user, var from seq, var to seq   (blank this sender's messages in the copy; to itself, with what is left)
  * member -> conversation
  *   MARK          varbytes conv, varbytes user, var delivered, var read
- *   CONV_BLOCK    varbytes conv, varbytes by, u8 on         (mailbox sends it)
+ *   CONV_BLOCK    varbytes conv, varbytes by, u8 on         (mailbox sends it, and the next)
  *   MEMBER_ERASE  varbytes conv, varbytes user, [var from seq, var to seq: to itself, with what is left]
  * users -> member (the same partition, so that neither reads the other's cells)
- *   USER_LEAVES   varbytes user                  becomes a MEMBER_ERASE for each conversation that they are or were in
+ *   USER_LEAVES   varbytes user                  erased: their places go
  *
  * Cells: member side: place.c ('H' 'h' 'o' 'd'), copy.c ('c' 'C' 'B'). Conversation side: 'A' app conv head, 'a' app conv name and metadata,
  * roster.c ('P' 'p' 'Q'), message.c ('K' app conv seq / BLOCK_MESSAGES, 'R' app conv seq reactions, 'T' app conv seq replies), idindex.c ('I' 'i' 'j').

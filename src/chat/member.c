@@ -239,19 +239,13 @@ static void apply_copy_erased(struct step *s) {
     buf_done(&b);
 }
 
-/* ---- what users tells: its record names the user, and this partition has their places ---- */
+/* ---- what users tells: a user is erased. The conversations hear it from the mailbox; here their places go. ---- */
 struct leaving {
     struct step *s;
     struct bytes user;
 };
-/* Whoever is or was in a conversation leaves it with all that they wrote; COPY_LEAVE ends the rest. */
 static bool leave_of(void *arg, struct bytes conv) {
     struct leaving *w = arg;
-    struct buf b = {0};
-    pack_bytes(&b, conv);
-    pack_bytes(&b, w->user);
-    step_relay(w->s, partition_of_conversation(w->s->app, conv, w->s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
-    buf_done(&b);
     place_forget(w->s, w->user, conv);
     return true;
 }

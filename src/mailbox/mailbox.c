@@ -125,7 +125,36 @@ bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct
 }
 bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other) { return cell_of(c, 'y', app, other)->size != 0; }
 
+/* The surface that owns conversations reads this: varbytes conversation, varbytes who is erased. */
+struct erasing {
+    struct step *s;
+    struct bytes user;
+};
+static void erase_relay(const struct erasing *e, struct bytes conversation) {
+    struct buf b = {0};
+    pack_bytes(&b, conversation);
+    pack_bytes(&b, e->user);
+    step_relay(e->s, partition_of_conversation(e->s->app, conversation, e->s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
+    buf_done(&b);
+}
+static bool erase_membership(void *arg, struct bytes record) {
+    const struct erasing *e = arg;
+    struct membership g = membership_read(record);
+    if (!g.to || !mailbox_is_in(e->s->cells, e->s->app, e->user, g.audience)) erase_relay(e, g.audience); /* of two times in it the open one speaks */
+    return true;
+}
+static void erase_told(struct step *s, struct bytes user) {
+    struct erasing e = {s, user};
+    packed_each(s->cells, &PACKED_MEMBERSHIPS, s->app, user, erase_membership, &e);
+    struct unpack u = unpack_of(view_of(cell_of(s->cells, 'x', s->app, user)));
+    while (unpack_more(&u)) {
+        unpack_bytes(&u);
+        erase_relay(&e, unpack_bytes(&u));
+    }
+}
+
 void mailbox_erase(struct step *s, struct bytes user) {
+    erase_told(s, user);
     members_forget(s, user);
     struct unpack u = unpack_of(mailbox_block_list(s->cells, s->app, user));
     while (unpack_more(&u)) blockers_count(s, unpack_bytes(&u), false);

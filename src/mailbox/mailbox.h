@@ -54,7 +54,8 @@ bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other); 
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user); /* packed varbytes; view until the next edit */
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on);
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user);
-/* Removes the whole mailbox, memberships included. The caller has sent what must be told elsewhere. */
+/* Removes the whole mailbox, memberships included. Each conversation that they are in, or were and something reached them there, learns of it by a
+ * MEMBER_ERASE relay, sent with this step. */
 void mailbox_erase(struct step *s, struct bytes user);
 
 #endif

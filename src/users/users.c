@@ -334,7 +334,7 @@ RELATIONS(plan_mutes, 'z')
 static void erase_relays(struct step *s, struct bytes user) {
     struct buf b = {0};
     pack_bytes(&b, user);
-    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b)); /* what this means for conversations is for who keeps those to say */
+    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b)); /* their places in conversations, which are not ours to know */
     buf_done(&b);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
     while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);

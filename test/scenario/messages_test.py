@@ -88,6 +88,8 @@ eventually(lambda: expect([m.get("body") for m in c("GET", "/v1/conversations/ab
 expect(c("GET", "/v1/users/ann")[0], 404)
 expect(c("GET", "/v1/users/ann/mailbox", key=ann)[0], 401, "their tokens end")
 
+eventually(lambda: expect([e for e in c("GET", "/v1/users/bob/mailbox")[1]["items"] if e.get("message", {}).get("from") == "ann"], [], "bob's copy too"))
+
 before = c("GET", "/v1/users/bob/mailbox")[1]["items"]
 s.kill()
 s.start()
