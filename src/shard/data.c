@@ -53,6 +53,15 @@ enum err meta_load(const char *dir, struct meta *m, struct buf *why) {
     return OK;
 }
 
+enum err folder_name_sync(const char *dir) {
+    char parent[700];
+    size_t n = (size_t)snprintf(parent, sizeof parent, "%s", dir);
+    while (n > 1 && n < sizeof parent && parent[n - 1] == '/') parent[--n] = 0;
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = 0;
+    return disk_real()->sync_dir(disk_real(), slash ? parent : ".");
+}
+
 bool data_is_there(const char *dir) {
     char log[512], tables[512];
     snprintf(log, sizeof log, "%s/log", dir);
@@ -167,13 +176,8 @@ static enum err part_copy(const char *from, const char *to, const char *name, en
 
 /* Last of all, the meta file: a copy without it is no data folder. */
 static enum err copy_end(const char *to, const struct meta *m, struct buf *why) {
-    struct disk *d = disk_real();
-    char parent[700];
-    snprintf(parent, sizeof parent, "%s", to);
-    char *slash = strrchr(parent, '/');
-    if (slash) slash[slash == parent] = 0;
     enum err e = meta_save(to, m, why);
-    return e == OK ? d->sync_dir(d, slash ? parent : ".") : e;
+    return e == OK ? folder_name_sync(to) : e;
 }
 
 static enum err folder_copy(const char *from, const char *to, const struct meta *m, struct buf *why) {

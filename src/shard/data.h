@@ -13,6 +13,7 @@ enum err log_link(const char *dir, const char *log_dir, struct buf *why) must_us
 enum err meta_load(const char *dir, struct meta *m, struct buf *why) must_use; /* MISSING: no data there yet */
 bool data_is_there(const char *dir); /* log or tables, which come after the meta file */
 enum err meta_save(const char *dir, const struct meta *m, struct buf *why) must_use;
+enum err folder_name_sync(const char *dir) must_use; /* the folder above it: a new name may be only in memory */
 uint64_t epoch_new(void);
 /* DIR/reserve: room kept for the tables to open on a full disk. keep: it is there, or was made; false: the disk is full. */
 bool reserve_keep(const char *dir);

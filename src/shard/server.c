@@ -61,6 +61,7 @@ static enum err data_open(struct server *v, struct buf *why) {
     if (e == MISSING) {
         m = (struct meta){v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new()};
         e = meta_save(v->dir, &m, why);
+        if (e == OK) e = folder_name_sync(v->dir);
     }
     if (e == OK && v->o.partitions && v->o.partitions != m.partitions) {
         buf_fmt(why, "%s was made with %u partitions, which cannot change; leave --partitions away", v->dir, m.partitions);
