@@ -242,7 +242,7 @@ static int cmd_serve(int argc, char **argv) {
     if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o)) return EXIT_USAGE;
     static sigset_t signals;
     pthread_t signals_thread;
-    struct server *v;
+    static struct server *v; /* half open, if that fails: it goes with the process */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);

@@ -140,7 +140,7 @@ static void defaults(struct server *v) {
 }
 
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) {
-    struct server *v = must_alloc(sizeof *v);
+    struct server *v = *out = must_alloc(sizeof *v);
     v->o = *o;
     v->dir = strdup(o->data_dir);
     v->lock_fd = v->http_fd = v->mqtt_fd = v->control_fd = -1;
@@ -160,10 +160,8 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     if (e == OK && o->mqtt) e = sock_listen(o->mqtt, &v->mqtt_fd, &v->mqtt_port, why);
     if (e == OK) e = control_listen(v, why);
     if (e == OK) e = tables_start(v);
-    if (e != OK) return e; /* the process ends with the words; what is open goes with it */
     v->started_ms = clock_wall_ms();
-    *out = v;
-    return OK;
+    return e; /* if it is not OK, the process ends with the words, and what is open goes with it */
 }
 
 int server_run(struct server *v) {

@@ -25,7 +25,7 @@ struct server_options {
     const char *cors_origin;       /* NULL: off */
     const char *hosts;             /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */
 };
-/* Opens the data (making it when new), recovers, listens. Words in *why on failure. */
+/* Opens the data (making it when new), recovers, listens. Words in *why on failure; *out is set then too, half open, and goes with the process. */
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) must_use;
 /* Runs until server_stop; drains; writes the tables; 0 when all is stored. */
 int server_run(struct server *s);
