@@ -18,7 +18,7 @@
  *   USER_LEAVES   varbytes user                  erased: their places go
  *
  * Cells: member side: place.c ('H' 'h' 'o' 'd'), copy.c ('c' 'C' 'B'). Conversation side: 'A' app conv head, 'a' app conv name and metadata,
- * roster.c ('P' 'p' 'Q'), message.c ('K' app conv seq / BLOCK_MESSAGES, 'R' app conv seq reactions, 'T' app conv seq replies), idindex.c ('I' 'i' 'j').
+ * roster.c ('P' 'p' 'O' 'n' 'N' 'Q'), message.c ('K' app conv seq / BLOCK_MESSAGES, 'R' app conv seq reactions, 'T' app conv seq replies), idindex.c ('I' 'i' 'j').
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_CHAT_IN_H
 #define KITH_CHAT_IN_H

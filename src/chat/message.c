@@ -251,7 +251,7 @@ static struct bytes id_of(const struct request *r, const struct json_value *f, s
     if (f[F_ID].present) return json_string(f[F_ID].v);
     if (!r->idempotency_key.n) return (struct bytes){0};
     struct buf b = {0}, text = {0};
-    pack_bytes(&b, from);
+    pack_bytes(&b, r->who.server ? (struct bytes){0} : from); /* a backend's keys are its own, whomever it sends for: another sender is a conflict */
     pack_bytes(&b, r->idempotency_key);
     uint64_t one = hash64(buf_view(&b));
     pack_u64(&b, one);

@@ -268,8 +268,9 @@ def idempotency(s):
     expect(first[0], 201)
     for _ in range(3):
         expect(post({"from": "ann", "body": "once"}, "k1"), first, "the same again gives the first answer")
-    status, answer = post({"from": "ann", "body": "twice"}, "k1")
-    expect((status, answer["type"]), (409, "/problems/conflict"))
+    for other in ({"from": "ann", "body": "twice"}, {"from": "bob", "body": "once"}):
+        status, answer = post(other, "k1")
+        expect((status, answer["type"]), (409, "/problems/conflict"))
     expect(post({"from": "ann", "body": "once"}, "k2")[1]["seq"], first[1]["seq"] + 1, "another key is another message")
     s.kill()
     s.start()
