@@ -111,7 +111,7 @@ static const struct option SERVE[] = {
     {"data", "DIR", "data folder (default ./kith-data)"}, {"log", "file:DIR", "where the log lies (default file: data folder/log)"}, {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
     {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"}, {"shards", "N", "threads that serve (default: one for each core)"},
     {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"}, {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
-    {"memory", "MIB", "memory for state in MiB (default 256)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
+    {"memory", "MIB", "memory for state in MiB (default 512)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
     {"rate", "N", "requests a second of one user, and of all server keys of an app together (default: no limit)"}, {"rate-burst", "N", "how many of them at once (default: the rate)"},
     {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"}, {"http-body-timeout", "DURATION", "then its body (default 30s)"},
     {"http-idle-timeout", "DURATION", "between requests, and for who takes nothing of what is written (default 60s)"}, {"mqtt-keepalive-max", "SECONDS", "longest keep-alive that a device may have (default: as it wishes)"},

@@ -156,6 +156,13 @@ uint64_t engine_dirty_bytes(const struct engine *e) {
     return n;
 }
 
+uint64_t engine_held_bytes(const struct engine *e) {
+    uint64_t n = 0;
+    for (uint16_t p = 0; p < e->o.partitions; p++)
+        if (e->parts[p].cells) n += cells_held_bytes(e->parts[p].cells);
+    return n;
+}
+
 enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struct bytes app, int64_t time_ms, uint64_t ticket,
                        struct bytes body, bool must) {
     check(owns(e, partition));

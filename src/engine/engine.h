@@ -61,7 +61,8 @@ struct cells *engine_cells(struct engine *, uint16_t partition);
 uint64_t engine_applied(const struct engine *, uint16_t partition);
 bool engine_caught_up(const struct engine *);                   /* recovery is over */
 uint64_t engine_outbox_count(const struct engine *);
-uint64_t engine_dirty_bytes(const struct engine *);
+uint64_t engine_dirty_bytes(const struct engine *); /* what a freeze would hand over */
+uint64_t engine_held_bytes(const struct engine *);  /* all cells in memory */
 /* Since the engine was made. */
 struct engine_counts {
     uint64_t records_appended, records_applied, relays_sent, relays_received, relays_duplicate, relays_gap, flushes;

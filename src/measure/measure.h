@@ -17,7 +17,6 @@
     X(http_requests, "HTTP requests answered")                                                     \
     X(http_errors, "HTTP requests answered with a problem")                                        \
     X(mqtt_packets_in, "MQTT packets received")                                                    \
-    X(mqtt_packets_out, "MQTT packets sent")                                                       \
     X(messages_accepted, "Messages acknowledged to their senders")                                 \
     X(messages_refused, "Messages refused")                                                        \
     X(messages_delivered, "Messages written to devices and streams")                               \
@@ -27,11 +26,11 @@
     X(relays_gap, "Gaps noticed between relays, each asked for again")                             \
     X(records_appended, "Records appended to the log")                                             \
     X(records_applied, "Records applied to the state")                                             \
-    X(log_commits, "Group commits of the log")                                                     \
     X(table_flushes, "Flushes of the tables")                                                      \
     X(bytes_in, "Bytes received")                                                                  \
     X(bytes_out, "Bytes sent")                                                                     \
     X(limit_log_queue, "Writes refused because the log's queue was full")                          \
+    X(limit_memory, "Times that senders were held back until the tables had taken what was in memory") \
     X(limit_disk_full, "Writes refused because the disk was full")                                 \
     X(limit_connection, "Connections refused at the limit of connections")                         \
     X(limit_output_buffer, "Connections held back or closed because they did not read")            \

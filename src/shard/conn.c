@@ -149,14 +149,22 @@ void conn_read_again(struct shard *s, struct conn *c) {
     s->read_again[s->read_again_count++] = c;
 }
 
+void conn_touch_all(struct shard *s) {
+    for (uint32_t i = 0; i < s->conn_count; i++)
+        if (s->conns[i]) conn_touch(s, s->conns[i]);
+}
+
 /* Who does not take what is written is not read, nor who sends faster than it is answered. */
-static bool must_pause(const struct conn *c) { return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) || c->half_closed; }
+static bool must_pause(const struct shard *s, const struct conn *c) {
+    return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) || c->half_closed || (s->held_back && c->protocol == PROTO_MQTT);
+}
 
 static void interest(struct shard *s, struct conn *c) {
-    bool write = c->out.n > c->out_at, pause = must_pause(c);
+    bool write = c->out.n > c->out_at, pause = must_pause(s, c);
     if (write && !c->want_write) c->wrote_ms = s->mono_ms;
     if (c->want_write == write && c->read_paused == pause) return;
     c->want_write = write;
+    if (pause && !c->read_paused && c->out.n - c->out_at > OUTPUT_PAUSE) measure_add(&s->measure, COUNTER_limit_output_buffer, 1);
     c->read_paused = pause;
     loop_change(s->loop, c->fd, (pause ? 0u : LOOP_READ) | (write ? LOOP_WRITE : 0u), c);
 }
@@ -248,7 +256,7 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     buf_add(&c->in, s->read_buffer, n);
     uint32_t index = c->index, generation = c->generation;
     input(s, c);
-    if (conn_find(s, index, generation) && must_pause(c) != c->read_paused) conn_touch(s, c);
+    if (conn_find(s, index, generation) && must_pause(s, c) != c->read_paused) conn_touch(s, c);
 }
 
 /* ---- timeouts: looked at once a second ---- */

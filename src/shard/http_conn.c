@@ -237,6 +237,11 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         j->answer.retry_after_s = DRAIN_RETRY_S;
         return false;
     }
+    if (s->held_back && !bytes_is(r->method, "GET")) {
+        answer_problem(&j->answer, PROBLEM_OVERLOADED, "", "the tables are behind; nothing was stored; try again in a moment");
+        j->answer.retry_after_s = 1;
+        return false;
+    }
     if (!job_rate(s, j) || !body_parse(s, j)) return false;
     if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE || j->route->special == SPECIAL_STREAM ||
         j->route->special == SPECIAL_EXPORT) {
@@ -268,6 +273,7 @@ static void request_begin(struct shard *s, struct conn *c, const struct http_req
 
 static void framing_problem(struct shard *s, struct conn *c, int status) {
     struct answer a = {0};
+    if (status == 413 || status == 414 || status == 431) measure_add(&s->measure, COUNTER_limit_request_size, 1);
     answer_problem(&a, status == 413 ? PROBLEM_TOO_LARGE : PROBLEM_MALFORMED, "",
                    status == 413 ? "a request body has at most 1 MiB" : status == 408 ? "the rest of this request did not come in time" : status == 431 || status == 414 ? "the request's head has at most 16 KiB" : "this is not a well-formed HTTP/1.1 request");
     a.status = status;

@@ -407,6 +407,7 @@ void mqtt_input(struct shard *s, struct conn *c) {
                 c->version = 4;
                 connect_refuse(s, c, R_VERSION, NULL);
             } else if (c->connected) {
+                if (reason == R_TOO_LARGE) measure_add(&s->measure, COUNTER_limit_request_size, 1);
                 mqtt_end(s, c, reason, fault_words(reason));
             } else {
                 conn_close(s, c);

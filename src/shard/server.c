@@ -13,11 +13,13 @@
 #include "shard/shard_in.h"
 
 #define PARTITIONS_DEFAULT 64
-#define MEMORY_DEFAULT (256ull << 20)
+#define MEMORY_DEFAULT (512ull << 20)
 #define RING_SLOTS 4096
 #define DESCRIPTORS_KEPT 600 /* for tables, log and control */
 #define RATE_KEYS_MAX 65536 /* callers whose rate a shard remembers */
 #define READ_BUFFER (64u << 10)
+
+uint64_t server_memory(const struct server *v) { return v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT; }
 
 static void log_wake(void *arg, unsigned lane) {
     struct server *v = arg;
@@ -108,7 +110,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     for (unsigned k = 0; k < v->shards; k++) s->inbox[k] = ring_create(RING_SLOTS);
     struct engine_options eo = {.log = v->log, .store = v->store, .lane = i, .lanes = v->shards, .partitions = v->partitions,
                                 .surfaces = v->surface_list, .surface_count = v->surface_count,
-                                .memory_bytes = (v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT) / v->shards, .arg = s,
+                                .memory_bytes = server_memory(v) / v->shards, .arg = s,
                                 .answered = engine_answered, .delivered = engine_delivered, .send = engine_send};
     enum err e = engine_create(&eo, &s->engine, why);
     if (e != OK) return e;

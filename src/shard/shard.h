@@ -16,7 +16,7 @@ struct server_options {
     unsigned shards;               /* 0: by the number of cores */
     uint16_t partitions;           /* when the data is made; 0: 64 */
     int64_t retention_ms;          /* of the log */
-    uint64_t memory_bytes;         /* budget of all cells; 0: 256 MiB */
+    uint64_t memory_bytes;         /* budget of all cells; 0: 512 MiB */
     size_t connections_max;        /* 0: what the descriptor limit allows */
     int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms; /* 0: 10 s, 30 s, 60 s */
     uint16_t mqtt_keepalive_max_s; /* 0: as the client wishes */

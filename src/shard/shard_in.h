@@ -125,8 +125,9 @@ struct shard {
     uint32_t conn_free_count;
     struct conn *dirty;
     bool recovered, draining;
+    bool behind, held_back;       /* behind: this shard; held_back: any is, so devices are not read and writes over HTTP are refused */
     uint64_t secrets_seen;        /* generation of keys and secrets that the connections were checked against */
-    int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms;
+    int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms, last_memory_ms;
     size_t jobs_out;
     struct conn **read_again;     /* had more input than one turn took */
     size_t read_again_count, read_again_cap;
@@ -146,6 +147,7 @@ struct tables {
     uint64_t sync_count;
     enum err sync_err;            /* of the last one that was asked for */
     _Atomic bool disk_full;
+    _Atomic unsigned behind;      /* shards whose memory is over its budget until the tables take more */
 };
 struct server {
     struct server_options o;
@@ -175,6 +177,7 @@ struct server {
 void conn_accept(struct shard *s, int listen_fd, uint8_t protocol);
 void conn_event(struct shard *s, struct conn *c, uint32_t what);
 void conn_touch(struct shard *s, struct conn *c);    /* its output has bytes */
+void conn_touch_all(struct shard *s);                /* looks anew at whether each is read */
 void conn_write_all(struct shard *s);                /* every touched one */
 void conn_close(struct shard *s, struct conn *c);
 void conn_finish(struct shard *s, struct conn *c);   /* close once what is written has left */
@@ -229,8 +232,10 @@ void special_run(struct shard *s, struct job *j);
 extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
 /* tables.c */
+uint64_t server_memory(const struct server *v);      /* budget of all cells, bytes */
 enum err tables_start(struct server *v);
 void tables_stop(struct server *v);
+void memory_look(struct shard *s);                   /* holds senders back while memory is over its budget: once a turn */
 void tables_hand(struct shard *s);                   /* freeze, hand over, take back: once a turn */
 /* Every written batch is synced when this gives OK; LIMIT: the disk is full. Not on the tables thread. */
 enum err tables_sync_all(struct server *v) must_use;

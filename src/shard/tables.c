@@ -145,6 +145,27 @@ enum err tables_sync_all(struct server *v) {
     return e;
 }
 
+/* What is dirty cannot leave memory before the tables thread has written it: whoever sends faster than that is slowed, and memory stays bounded. On a full
+ * disk writes are refused anyway. */
+void memory_look(struct shard *s) {
+    struct server *v = s->server;
+    if (s->mono_ms == s->last_memory_ms) return;
+    s->last_memory_ms = s->mono_ms;
+    uint64_t budget = server_memory(v) / v->shards, most = s->behind ? budget + budget / 4 : budget + budget / 2;
+    bool behind = !atomic_load(&v->tables.disk_full) && engine_held_bytes(s->engine) > most;
+    if (behind && !s->behind) {
+        measure_add(&s->measure, COUNTER_limit_memory, 1);
+        atomic_fetch_add(&v->tables.behind, 1);
+    } else if (s->behind && !behind) {
+        atomic_fetch_sub(&v->tables.behind, 1);
+    }
+    s->behind = behind;
+    bool held = atomic_load(&v->tables.behind) != 0 && !s->draining;
+    if (held == s->held_back) return;
+    s->held_back = held;
+    conn_touch_all(s);
+}
+
 void tables_hand(struct shard *s) {
     struct server *v = s->server;
     struct tables *t = &v->tables;
@@ -161,6 +182,7 @@ void tables_hand(struct shard *s) {
     }
     if (state != IDLE) return;
     bool due = s->mono_ms - s->last_freeze_ms > FREEZE_MS || s->draining;
+    if (!due && s->behind) due = true;
     if (!due && s->mono_ms - s->last_freeze_ms > 100) due = engine_dirty_bytes(s->engine) > FREEZE_BYTES;
     if (due && engine_freeze(s->engine)) s->last_freeze_ms = s->mono_ms;
     struct table_batch *b = engine_batch_ready(s->engine);

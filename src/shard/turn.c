@@ -58,6 +58,7 @@ static void housekeeping(struct shard *s) {
         s->last_sweep_ms = s->mono_ms;
         conn_sweep(s);
     }
+    memory_look(s);
     tables_hand(s);
 }
 
@@ -169,7 +170,7 @@ void *shard_main(void *arg) {
     clock_read(s);
     s->last_freeze_ms = s->mono_ms;
     while (!atomic_load(&s->server->stop)) {
-        more = shard_turn(s, more ? 0 : IDLE_WAIT_MS);
+        more = shard_turn(s, more ? 0 : s->behind ? 1 /* memory is given back in turns */ : IDLE_WAIT_MS);
         if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
     }
     if (s->recovered) drain(s);

@@ -239,6 +239,7 @@ void cells_flushed(struct cells *s, uint64_t generation) {
 }
 
 uint64_t cells_dirty_bytes(const struct cells *s) { return s->dirty_bytes; }
+uint64_t cells_held_bytes(const struct cells *s) { return s->held; }
 uint64_t cells_bytes(const struct cells *s) { return s->held + s->slots * sizeof *s->table; }
 
 /* ---- whole state ---- */

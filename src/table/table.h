@@ -93,6 +93,7 @@ void cells_freeze(struct cells *, struct table_batch *, uint64_t generation);
 void cells_flushed(struct cells *, uint64_t generation);
 uint64_t cells_dirty_bytes(const struct cells *); /* what a freeze would add to the batch */
 uint64_t cells_bytes(const struct cells *); /* memory held */
+uint64_t cells_held_bytes(const struct cells *); /* of it, by the cells themselves: what eviction brings down to the budget */
 /* Order-free hash (sum of hash64(key, value)) over memory and store together: equal states, equal hashes. Reads all: slow. */
 uint64_t cells_state_hash(struct cells *);
 /* Every pair, memory over store, in key order. For check, export and tests: slow. */
