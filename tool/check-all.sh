@@ -28,7 +28,7 @@ folder() { # folder, options of meson: made or brought up to date, then the targ
     [ -f "$at/build.ninja" ] || meson setup "$at" "$@" >/dev/null || return 1
     sh tool/sources.changed "$at" || meson setup --reconfigure "$at" >/dev/null || return 1
     # shellcheck disable=SC2086
-    ninja -C "$at" --quiet $targets
+    ninja -C "$at" --quiet $targets >"$at/build.out" || { tail -40 "$at/build.out"; return 1; }
 }
 unit_names() { sh tool/sources tests | sed 's,^src/,,; s,\.c$,,; s,/,_,g'; }
 fuzz_names() { sh tool/sources fuzzers | sed 's,.*/,,; s,\.c$,,'; }
@@ -88,20 +88,20 @@ fi
 
 # ---- fuzzing: libFuzzer from the seeds of our driver, or our driver, led by gcc's coverage ----
 if wanted fuzz; then
+    targets=$(fuzz_names | sed 's/^/fuzz_/' | tr '\n' ' ')
+    if [ $has_libfuzzer = 1 ]; then
+        folder build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized &&
+            CC=clang CXX=clang++ folder build-clang -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized -Dlibfuzzer=true
+    else
+        folder build-cover -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized -Dcover=true
+    fi || count "the build of the fuzzers" 1
     for n in $(fuzz_names); do
         if [ $has_libfuzzer = 1 ]; then
-            targets="fuzz_$n"
-            { folder build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized &&
-                CC=clang CXX=clang++ folder build-clang -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized -Dlibfuzzer=true; } ||
-                count "the build of fuzz_$n" 1
             mkdir -p build-clang/corpus
             build-asan/"fuzz_$n" --write build-clang/corpus/"$n" test/fuzz/corpus/"$n" >/dev/null
             try "libFuzzer: fuzz_$n" build-clang/"fuzz_$n.log" build-clang/"fuzz_$n" -max_total_time="$seconds" -max_len=8192 -rss_limit_mb=4096 -timeout=20 \
                 -artifact_prefix=build-clang/crash-"$n"- build-clang/corpus/"$n"
         else
-            targets="fuzz_$n"
-            folder build-cover -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized -Dcover=true ||
-                count "the build of fuzz_$n" 1
             try "driver: fuzz_$n" build-cover/"fuzz_$n.log" build-cover/"fuzz_$n" --seconds "$seconds" --seed "$(date +%s)" test/fuzz/corpus/"$n"
         fi
     done
