@@ -1,5 +1,5 @@
 """A kith server of its own in a temporary folder, and clients to it. Every scenario tells a story: act, expect."""
-import json, os, re, shutil, signal, subprocess, tempfile, time, urllib.error, urllib.request
+import atexit, json, os, re, shutil, signal, subprocess, tempfile, time, urllib.error, urllib.request
 
 import answers
 
@@ -11,6 +11,7 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix="kith-test-")
         self.data = data or os.path.join(self.dir, "data")
         self.options = options
+        atexit.register(self.abandon)
         self.start()
         self.key = subprocess.check_output([KITH, "key", "create", "--data", self.data, "--name", "test", "--app", "demo", "--scope", "all"], text=True).strip()
 
@@ -56,6 +57,11 @@ class Server:
         """`kith check` must find nothing wrong."""
         status, said = self.tool("check", "--data", data or self.data)
         assert status == 0, "kith check: " + said
+
+    def abandon(self):
+        """A test that fails leaves no server behind; its folder stays, to be looked at."""
+        if getattr(self, "process", None) and self.process.poll() is None:
+            self.kill()
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
