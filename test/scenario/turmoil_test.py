@@ -38,8 +38,9 @@ def http(r):
         if how == 2:  # closing resets
             c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         c.settimeout(0.3)
-        while how > 2 and c.recv(100000):
-            pass
+        for _ in range(8 if how > 2 else 0):
+            if not c.recv(100000):
+                break
 
 
 def mqtt_hasty(r, user, device):
@@ -124,7 +125,7 @@ print(f"seed {SEED}: {done}, {len(acknowledged)} acknowledged")
 if faults:
     raise faults[0]
 expect(s.process.poll(), None, open(s.log.name).read()[-3000:])
-assert all(done.get(n, 0) > 5 for n in ("http", "mqtt", "authority")) and acknowledged, done
+assert all(done.get(n, 0) > 1 for n in ("http", "mqtt", "authority")) and acknowledged, done
 for name in acknowledged:
     expect(s.call("GET", f"/v1/conversations/ab/messages/{name}")[0], 200, name)
 s.stop()
