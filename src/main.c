@@ -1,4 +1,5 @@
-/* kith: the front door: arguments, start, signals. What a word of the command line means stands in one table.
+/* kith: the front door: arguments, start, signals. What a word of the command line means stands in
+ * one table.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <signal.h>
@@ -9,17 +10,20 @@
 #include <unistd.h>
 
 #include "admit/admit.h"
+#include "bench/bench.h"
 #include "config/config.h"
 #include "drive/drive.h"
 #include "io/io.h"
+#include "replay/replay.h"
 #include "shard/shard.h"
 
 #define VERSION "0.1.0"
-enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
-static _Atomic(struct server *) serving; /* for the thread that takes signals; NULL while it opens */
+/* for the thread that takes signals; NULL while it opens */
+static _Atomic(struct server *) serving;
 
-/* ---- options: --name VALUE, or the environment's KITH_NAME, or the configuration file's name ---- */
+/* ---- options: --name VALUE, or the environment's KITH_NAME, or the configuration file's name ----
+ * */
 struct option {
     const char *name, *value; /* value: what help calls it; NULL: a switch */
     const char *help;
@@ -45,12 +49,14 @@ static const char *value_of(const struct args *a, const char *name) {
     size_t n = 5;
     int i = option_find(a, name);
     if (i >= 0 && a->values[i]) return a->values[i];
-    for (const char *p = name; *p && n < sizeof env - 1; p++) env[n++] = (char)(*p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
+    for (const char *p = name; *p && n < sizeof env - 1; p++)
+        env[n++] = (char)(*p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
     const char *v = getenv(env);
     return v || i < 0 ? v : a->config.values[i];
 }
 
-/* The file named by --config or KITH_CONFIG gives what neither the command line nor the environment says. */
+/* The file named by --config or KITH_CONFIG gives what neither the command line nor the environment
+ * says. */
 static bool config_take(struct args *a) {
     const char *path = value_of(a, "config"), *names[CONFIG_NAMES_MAX];
     size_t n = 0;
@@ -75,7 +81,8 @@ static bool args_read(struct args *a) {
         snprintf(name, sizeof name, "%.*s", (int)n, w + 2);
         int k = option_find(a, name);
         if (k < 0) {
-            fprintf(stderr, "kith: there is no option --%s here; 'kith %s --help' lists them\n", name, a->argv[0]);
+            fprintf(stderr, "kith: there is no option --%s here; 'kith %s --help' lists them\n",
+                name, a->argv[0]);
             return false;
         }
         if (!a->options[k].value) a->values[k] = "1";
@@ -107,18 +114,35 @@ static const char *data_of(const struct args *a) {
 
 /* ---- serve ---- */
 static const struct option SERVE[] = {
-    {"config", "FILE", "YAML: 'name: value' for any option below; the environment (KITH_NAME) and the command line go before it"},
-    {"data", "DIR", "data folder (default ./kith-data)"}, {"log", "file:DIR", "where the log lies (default file: data folder/log)"}, {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
-    {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"}, {"shards", "N", "threads that serve (default: one for each core)"},
-    {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"}, {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
-    {"memory", "MIB", "memory for state in MiB (default 512)"}, {"connections-max", "N", "connections at once (default: what descriptors allow)"},
-    {"rate", "N", "requests a second of one user, and of all server keys of an app together (default: no limit)"}, {"rate-burst", "N", "how many of them at once (default: the rate)"},
-    {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"}, {"http-body-timeout", "DURATION", "then its body (default 30s)"},
-    {"http-idle-timeout", "DURATION", "between requests, and for who takes nothing of what is written (default 60s)"}, {"mqtt-keepalive-max", "SECONDS", "longest keep-alive that a device may have (default: as it wishes)"},
-    {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"}, {"hosts", "LIST", "comma list of Host names that are served"},
-    {"dev", NULL, "make an app, people and a key to try; loopback addresses only"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+    {"config", "FILE",
+        "YAML: 'name: value' for any option below; the environment (KITH_NAME) and the command "
+        "line go before it"},
+    {"data", "DIR", "data folder (default ./kith-data)"},
+    {"log", "file:DIR", "where the log lies (default file: data folder/log)"},
+    {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
+    {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"},
+    {"shards", "N", "threads that serve (default: one for each core)"},
+    {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"},
+    {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
+    {"memory", "MIB", "memory for state in MiB (default 512)"},
+    {"connections-max", "N", "connections at once (default: what descriptors allow)"},
+    {"rate", "N",
+        "requests a second of one user, and of all server keys of an app together (default: no "
+        "limit)"},
+    {"rate-burst", "N", "how many of them at once (default: the rate)"},
+    {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"},
+    {"http-body-timeout", "DURATION", "then its body (default 30s)"},
+    {"http-idle-timeout", "DURATION",
+        "between requests, and for who takes nothing of what is written (default 60s)"},
+    {"mqtt-keepalive-max", "SECONDS",
+        "longest keep-alive that a device may have (default: as it wishes)"},
+    {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"},
+    {"hosts", "LIST", "comma list of Host names that are served"},
+    {"dev", NULL, "make an app, people and a key to try; loopback addresses only"},
+    {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
-/* The only thread that takes signals: all others have them blocked. So nothing of the server is touched by a signal once this thread has ended. */
+/* The only thread that takes signals: all others have them blocked. So nothing of the server is
+ * touched by a signal once this thread has ended. */
 static void *signals_main(void *arg) {
     int n;
     (void)sigwait(arg, &n);
@@ -128,7 +152,8 @@ static void *signals_main(void *arg) {
     return NULL;
 }
 
-static bool number_of(const struct args *a, const char *name, unsigned long most, unsigned long *out) {
+static bool number_of(
+    const struct args *a, const char *name, unsigned long most, unsigned long *out) {
     const char *v = value_of(a, name);
     char *end;
     *out = 0;
@@ -147,13 +172,24 @@ struct dev {
 
 static void dev_hints(const struct dev *d, const char *key, const char *token) {
     const char *mqtt_port = strrchr(d->mqtt, ':');
-    printf("kith " VERSION " serves: HTTP http://%s  MQTT %s\n\n  key (app demo): %s\n\nTry, in another terminal:\n\n", d->http, d->mqtt, key);
-    printf("1. Bob's phone listens:\n   mosquitto_sub -h %.*s -p %s -q 1 -c -i bobs-phone -u bob -P %s -t 'users/bob/#'\n\n", (int)(mqtt_port - d->mqtt), d->mqtt,
-           mqtt_port + 1, token);
-    printf("2. Ann writes to him, from a third (the conversation ann-bob is made already; so are Cid and the group friends):\n   export KITH_KEY=%s\n", key);
-    printf("   curl http://%s/v1/conversations/ann-bob/messages -H \"Authorization: Bearer $KITH_KEY\" -d '{\"from\":\"ann\",\"body\":\"hello\"}'\n\n", d->http);
-    printf("3. Play a trace of 20 people, each message checked to arrive once and in order; then measure:\n");
-    printf("   build/kith replay docs/guide/example.trace --http %s --mqtt %s\n   build/kith bench one-to-one --http %s --mqtt %s\n\n", d->http, d->mqtt, d->http, d->mqtt);
+    printf(
+        "kith " VERSION
+        " serves: HTTP http://%s  MQTT %s\n\n  key (app demo): %s\n\nTry, in another terminal:\n\n",
+        d->http, d->mqtt, key);
+    printf("1. Bob's phone listens:\n   mosquitto_sub -h %.*s -p %s -q 1 -c -i bobs-phone -u bob "
+           "-P %s -t 'users/bob/#'\n\n",
+        (int)(mqtt_port - d->mqtt), d->mqtt, mqtt_port + 1, token);
+    printf("2. Ann writes to him, from a third (the conversation ann-bob is made already; so are "
+           "Cid and the group friends):\n   export KITH_KEY=%s\n",
+        key);
+    printf("   curl http://%s/v1/conversations/ann-bob/messages -H \"Authorization: Bearer "
+           "$KITH_KEY\" -d '{\"from\":\"ann\",\"body\":\"hello\"}'\n\n",
+        d->http);
+    printf("3. Play a trace of 20 people, each message checked to arrive once and in order; then "
+           "measure:\n");
+    printf("   build/kith replay docs/guide/example.trace --http %s --mqtt %s\n   build/kith bench "
+           "one-to-one --http %s --mqtt %s\n\n",
+        d->http, d->mqtt, d->http, d->mqtt);
     fflush(stdout);
 }
 
@@ -170,12 +206,17 @@ static void *dev_main(void *arg) {
     struct server *s = d->server;
     int64_t expires;
     uint32_t all;
-    bool ok = admit_scopes_parse("all", &all) == OK && admit_key_create(server_admit(s), BYTES("dev"), BYTES("demo"), all, &key, &why) == OK &&
-              admit_token_create(server_admit(s), BYTES("demo"), BYTES("bob"), BYTES("bobs-phone"), 86400000, clock_wall_ms(), &token, &expires) == OK;
+    bool ok =
+        admit_scopes_parse("all", &all) == OK &&
+        admit_key_create(server_admit(s), BYTES("dev"), BYTES("demo"), all, &key, &why) == OK &&
+        admit_token_create(server_admit(s), BYTES("demo"), BYTES("bob"), BYTES("bobs-phone"),
+            86400000, clock_wall_ms(), &token, &expires) == OK;
     buf_char(&key, 0);
     buf_char(&token, 0);
-    if (ok && drive_demo(d->http, (char *)key.p, &why)) dev_hints(d, (char *)key.p, (char *)token.p);
-    else fprintf(stderr, "kith: --dev could not make its people: %.*s\n", (int)why.n, (char *)why.p);
+    if (ok && drive_demo(d->http, (char *)key.p, &why))
+        dev_hints(d, (char *)key.p, (char *)token.p);
+    else
+        fprintf(stderr, "kith: --dev could not make its people: %.*s\n", (int)why.n, (char *)why.p);
     return NULL;
 }
 
@@ -199,7 +240,8 @@ static bool log_of(const struct args *a, char *room, size_t n, const char **out)
     *out = NULL;
     if (!v) return true;
     if (strncmp(v, "file:", 5) != 0 || !v[5]) {
-        fprintf(stderr, "kith: --log must be file:DIR, not '%s'%s\n", v, strncmp(v, "kafka:", 6) == 0 ? "; a log on Kafka is not offered yet" : "");
+        fprintf(stderr, "kith: --log must be file:DIR, not '%s'%s\n", v,
+            strncmp(v, "kafka:", 6) == 0 ? "; a log on Kafka is not offered yet" : "");
         return false;
     }
     char *here = v[5] == '/' ? NULL : realpath(".", NULL);
@@ -212,13 +254,22 @@ static bool log_of(const struct args *a, char *room, size_t n, const char **out)
 static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
     unsigned long shards, partitions, memory, connections, rate, burst, keepalive;
     const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
-    *o = (struct server_options){.data_dir = data_of(a), .http = http ? http : "127.0.0.1:8080", .mqtt = mqtt ? mqtt : "127.0.0.1:1883", .retention_ms = 72ll * 3600000,
-                                 .cors_origin = value_of(a, "cors-origin"), .hosts = value_of(a, "hosts")};
-    if (!number_of(a, "shards", 64, &shards) || !number_of(a, "partitions", 480, &partitions) || !number_of(a, "memory", 1 << 20, &memory) ||
-        !number_of(a, "connections-max", 1 << 24, &connections) || !number_of(a, "rate", 1 << 30, &rate) || !number_of(a, "rate-burst", 1 << 30, &burst) ||
-        !number_of(a, "mqtt-keepalive-max", 65535, &keepalive) || !duration_of(a, "retention", &o->retention_ms) ||
-        !duration_of(a, "http-header-timeout", &o->http_header_timeout_ms) || !duration_of(a, "http-body-timeout", &o->http_body_timeout_ms) ||
-        !duration_of(a, "http-idle-timeout", &o->http_idle_timeout_ms) || !switch_of(a, "dev", &o->dev) || !log_of(a, room, n, &o->log_dir))
+    *o = (struct server_options){.data_dir = data_of(a),
+        .http = http ? http : "127.0.0.1:8080",
+        .mqtt = mqtt ? mqtt : "127.0.0.1:1883",
+        .retention_ms = 72ll * 3600000,
+        .cors_origin = value_of(a, "cors-origin"),
+        .hosts = value_of(a, "hosts")};
+    if (!number_of(a, "shards", 64, &shards) || !number_of(a, "partitions", 480, &partitions) ||
+        !number_of(a, "memory", 1 << 20, &memory) ||
+        !number_of(a, "connections-max", 1 << 24, &connections) ||
+        !number_of(a, "rate", 1 << 30, &rate) || !number_of(a, "rate-burst", 1 << 30, &burst) ||
+        !number_of(a, "mqtt-keepalive-max", 65535, &keepalive) ||
+        !duration_of(a, "retention", &o->retention_ms) ||
+        !duration_of(a, "http-header-timeout", &o->http_header_timeout_ms) ||
+        !duration_of(a, "http-body-timeout", &o->http_body_timeout_ms) ||
+        !duration_of(a, "http-idle-timeout", &o->http_idle_timeout_ms) ||
+        !switch_of(a, "dev", &o->dev) || !log_of(a, room, n, &o->log_dir))
         return false;
     o->shards = (unsigned)shards;
     o->partitions = (uint16_t)partitions;
@@ -228,7 +279,8 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->rate_burst = (double)(burst ? burst : rate);
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     if (!o->dev || (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt))) return true;
-    fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses such as 127.0.0.1:8080\n");
+    fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses "
+                    "such as 127.0.0.1:8080\n");
     return false;
 }
 
@@ -247,7 +299,8 @@ static int cmd_serve(int argc, char **argv) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0) return buf_str(&why, "no thread can be made"), fail(&why);
+    if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0)
+        return buf_str(&why, "no thread can be made"), fail(&why);
     if (server_open(&o, &v, &why) != OK) return fail(&why);
     atomic_store(&serving, v);
     signal(SIGPIPE, SIG_IGN);
@@ -257,7 +310,9 @@ static int cmd_serve(int argc, char **argv) {
     address_of(o.http, server_http_port(v), people.http, sizeof people.http);
     address_of(o.mqtt, server_mqtt_port(v), people.mqtt, sizeof people.mqtt);
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
-    fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n", server_http_port(v), server_mqtt_port(v), o.data_dir);
+    fprintf(stderr,
+        "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n",
+        server_http_port(v), server_mqtt_port(v), o.data_dir);
     int status = server_run(v);
     pthread_kill(signals_thread, SIGTERM);
     pthread_join(signals_thread, NULL);
@@ -269,8 +324,10 @@ static int cmd_serve(int argc, char **argv) {
 }
 
 /* ---- keys and tokens: while serving and before ---- */
-static const struct option KEY[] = {{"data", "DIR", "data folder"}, {"name", "NAME", "a name for the key"}, {"app", "APP", "its app (default: default)"},
-    {"scope", "LIST", "read,write,tokens,moderate,operate or all (default read,write,tokens)"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+static const struct option KEY[] = {{"data", "DIR", "data folder"},
+    {"name", "NAME", "a name for the key"}, {"app", "APP", "its app (default: default)"},
+    {"scope", "LIST", "read,write,tokens,moderate,operate or all (default read,write,tokens)"},
+    {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
 static enum err secrets_open(const char *dir, struct admit **out, struct buf *why) {
     enum err e = disk_real()->make_dir(disk_real(), dir);
@@ -281,12 +338,14 @@ static enum err secrets_open(const char *dir, struct admit **out, struct buf *wh
 static void server_told(const char *dir) {
     static struct buf out; /* of a command that ends the process */
     if (control_ask(dir, "reload", &out) == OK && !bytes_starts(buf_view(&out), "ok"))
-        fprintf(stderr, "kith: the running server did not take the change: %.*s", (int)out.n, (char *)out.p);
+        fprintf(stderr, "kith: the running server did not take the change: %.*s", (int)out.n,
+            (char *)out.p);
     buf_done(&out);
 }
 
 static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
-    const char *what = a->words[0], *name = value_of(a, "name"), *app = value_of(a, "app"), *scope = value_of(a, "scope");
+    const char *what = a->words[0], *name = value_of(a, "name"), *app = value_of(a, "app"),
+               *scope = value_of(a, "scope");
     static struct buf out; /* of a command that ends the process */
     uint32_t scopes;
     enum err e = OK;
@@ -294,13 +353,16 @@ static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
         admit_key_list(admit, &out);
     } else if (strcmp(what, "create") == 0) {
         if (!name) return buf_str(why, "'kith key create' needs --name NAME"), EXIT_USAGE;
-        if (admit_scopes_parse(scope ? scope : "read,write,tokens", &scopes) != OK) return buf_fmt(why, "'%s' is not a list of scopes", scope), EXIT_USAGE;
-        e = admit_key_create(admit, bytes_str(name), bytes_str(app ? app : "default"), scopes, &out, why);
+        if (admit_scopes_parse(scope ? scope : "read,write,tokens", &scopes) != OK)
+            return buf_fmt(why, "'%s' is not a list of scopes", scope), EXIT_USAGE;
+        e = admit_key_create(
+            admit, bytes_str(name), bytes_str(app ? app : "default"), scopes, &out, why);
         buf_char(&out, '\n');
     } else if (strcmp(what, "revoke") == 0 && (a->word_count == 2 || name)) {
         e = admit_key_revoke(admit, bytes_str(a->word_count == 2 ? a->words[1] : name), why);
     } else {
-        return buf_fmt(why, "'kith key %s' is not known; create, list or revoke ID", what), EXIT_USAGE;
+        return buf_fmt(why, "'kith key %s' is not known; create, list or revoke ID", what),
+               EXIT_USAGE;
     }
     if (e == OK && out.n) fwrite(out.p, 1, out.n, stdout);
     buf_done(&out);
@@ -308,10 +370,13 @@ static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
 }
 
 /* ---- an app's own issuer of tokens ---- */
-static const struct option ISSUER[] = {{"data", "DIR", "data folder"}, {"app", "APP", "the app whose users its tokens name (default: default)"},
-    {"issuer", "NAME", "its name: the claim 'iss' of its tokens"}, {"audience", "NAME", "the claim 'aud' that they must carry"},
-    {"jwks", "FILE", "its public keys (RFC 7517): RS256 or ES256"}, {"hs256", "FILE", "or the secret shared with it, 32 to 1,024 bytes"}, {"help", NULL, "this text"},
-    {NULL, NULL, NULL}};
+static const struct option ISSUER[] = {{"data", "DIR", "data folder"},
+    {"app", "APP", "the app whose users its tokens name (default: default)"},
+    {"issuer", "NAME", "its name: the claim 'iss' of its tokens"},
+    {"audience", "NAME", "the claim 'aud' that they must carry"},
+    {"jwks", "FILE", "its public keys (RFC 7517): RS256 or ES256"},
+    {"hs256", "FILE", "or the secret shared with it, 32 to 1,024 bytes"},
+    {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
 /* The whole of a small file with a zero byte after it; a line's end at its end is left out. */
 static bool file_take(const char *path, struct buf *out, struct buf *why) {
@@ -321,7 +386,8 @@ static bool file_take(const char *path, struct buf *out, struct buf *why) {
     size_t n;
     if (!f) return buf_fmt(why, "%s cannot be read", path), false;
     while ((n = fread(part, 1, sizeof part, f)) && out->n <= FILE_BYTES_MAX) buf_add(out, part, n);
-    bool bad = ferror(f) || out->n > FILE_BYTES_MAX || memchr(out->p ? (char *)out->p : "", 0, out->n);
+    bool bad =
+        ferror(f) || out->n > FILE_BYTES_MAX || memchr(out->p ? (char *)out->p : "", 0, out->n);
     fclose(f);
     if (bad) return buf_fmt(why, "%s is no text of at most 1 MiB", path), false;
     while (out->n && (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r')) out->n--;
@@ -330,7 +396,8 @@ static bool file_take(const char *path, struct buf *out, struct buf *why) {
 }
 
 static int issuer_do(const struct args *a, struct admit *admit, struct buf *why) {
-    const char *what = a->words[0], *app = value_of(a, "app"), *name = value_of(a, "issuer"), *audience = value_of(a, "audience"), *jwks = value_of(a, "jwks"),
+    const char *what = a->words[0], *app = value_of(a, "app"), *name = value_of(a, "issuer"),
+               *audience = value_of(a, "audience"), *jwks = value_of(a, "jwks"),
                *hs256 = value_of(a, "hs256");
     static struct buf out; /* of a command that ends the process */
     if (strcmp(what, "list") == 0) {
@@ -338,17 +405,27 @@ static int issuer_do(const struct args *a, struct admit *admit, struct buf *why)
         if (out.n) fwrite(out.p, 1, out.n, stdout);
         return EXIT_DONE;
     }
-    if (strcmp(what, "set") != 0 && strcmp(what, "remove") != 0) return buf_fmt(why, "'kith issuer %s' is not known; set, list or remove", what), EXIT_USAGE;
-    if (!name || !audience) return buf_fmt(why, "'kith issuer %s' needs --issuer NAME and --audience NAME", what), EXIT_USAGE;
-    if (strcmp(what, "remove") == 0) return admit_issuer_remove(admit, bytes_str(name), bytes_str(audience), why) == OK ? EXIT_DONE : EXIT_FAILED;
-    if (!jwks == !hs256) return buf_str(why, "'kith issuer set' needs either --jwks FILE or --hs256 FILE"), EXIT_USAGE;
+    if (strcmp(what, "set") != 0 && strcmp(what, "remove") != 0)
+        return buf_fmt(why, "'kith issuer %s' is not known; set, list or remove", what), EXIT_USAGE;
+    if (!name || !audience)
+        return buf_fmt(why, "'kith issuer %s' needs --issuer NAME and --audience NAME", what),
+               EXIT_USAGE;
+    if (strcmp(what, "remove") == 0)
+        return admit_issuer_remove(admit, bytes_str(name), bytes_str(audience), why) == OK
+                   ? EXIT_DONE
+                   : EXIT_FAILED;
+    if (!jwks == !hs256)
+        return buf_str(why, "'kith issuer set' needs either --jwks FILE or --hs256 FILE"),
+               EXIT_USAGE;
     if (!file_take(jwks ? jwks : hs256, &out, why)) return EXIT_FAILED;
-    enum err e = admit_issuer_set(admit, bytes_str(app ? app : "default"), bytes_str(name), bytes_str(audience), hs256 ? (char *)out.p : NULL, jwks ? (char *)out.p : NULL, why);
+    enum err e = admit_issuer_set(admit, bytes_str(app ? app : "default"), bytes_str(name),
+        bytes_str(audience), hs256 ? (char *)out.p : NULL, jwks ? (char *)out.p : NULL, why);
     return e == OK ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* A command of words on the secrets: opens them, does it, and tells a running server. */
-static int secrets_command(int argc, char **argv, const struct option *options, const char *usage, int (*run)(const struct args *, struct admit *, struct buf *why)) {
+static int secrets_command(int argc, char **argv, const struct option *options, const char *usage,
+    int (*run)(const struct args *, struct admit *, struct buf *why)) {
     struct args a = {.argc = argc, .argv = argv, .options = options};
     struct admit *admit = NULL;
     static struct buf why; /* of a command that ends the process */
@@ -363,11 +440,18 @@ static int secrets_command(int argc, char **argv, const struct option *options, 
     return status;
 }
 
-static int cmd_key(int argc, char **argv) { return secrets_command(argc, argv, KEY, "key create|list|revoke [ID] [options]", key_do); }
-static int cmd_issuer(int argc, char **argv) { return secrets_command(argc, argv, ISSUER, "issuer set|list|remove [options]", issuer_do); }
+static int cmd_key(int argc, char **argv) {
+    return secrets_command(argc, argv, KEY, "key create|list|revoke [ID] [options]", key_do);
+}
+static int cmd_issuer(int argc, char **argv) {
+    return secrets_command(argc, argv, ISSUER, "issuer set|list|remove [options]", issuer_do);
+}
 
-static const struct option TOKEN[] = {{"data", "DIR", "data folder"}, {"user", "ID", "whose token"}, {"app", "APP", "the app (default: default)"},
-    {"device", "ID", "the device it is for (default: any)"}, {"ttl", "DURATION", "how long it holds (default 24h)"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+static const struct option TOKEN[] = {{"data", "DIR", "data folder"}, {"user", "ID", "whose token"},
+    {"app", "APP", "the app (default: default)"},
+    {"device", "ID", "the device it is for (default: any)"},
+    {"ttl", "DURATION", "how long it holds (default 24h)"}, {"help", NULL, "this text"},
+    {NULL, NULL, NULL}};
 
 static int cmd_token(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = TOKEN};
@@ -375,13 +459,21 @@ static int cmd_token(int argc, char **argv) {
     static struct buf why, token; /* of a command that ends the process */
     int64_t ttl = 86400000, expires;
     if (!args_read(&a)) return EXIT_USAGE;
-    if (a.values[option_find(&a, "help")]) return help_print("token --user ID [options]", TOKEN), EXIT_DONE;
-    const char *user = value_of(&a, "user"), *app = value_of(&a, "app"), *device = value_of(&a, "device"), *t = value_of(&a, "ttl");
-    if (!user || !id_valid(bytes_str(user))) return fprintf(stderr, "kith: 'kith token' needs --user ID, 1 to 64 of A-Z a-z 0-9 _ . : -\n"), EXIT_USAGE;
-    if (t && duration_parse(bytes_str(t), &ttl) != OK) return fprintf(stderr, "kith: --ttl must be a duration such as 24h\n"), EXIT_USAGE;
-    if ((device && !id_valid(bytes_str(device))) || (app && !id_valid(bytes_str(app)))) return fprintf(stderr, "kith: --device and --app must be ids\n"), EXIT_USAGE;
+    if (a.values[option_find(&a, "help")])
+        return help_print("token --user ID [options]", TOKEN), EXIT_DONE;
+    const char *user = value_of(&a, "user"), *app = value_of(&a, "app"),
+               *device = value_of(&a, "device"), *t = value_of(&a, "ttl");
+    if (!user || !id_valid(bytes_str(user)))
+        return fprintf(
+                   stderr, "kith: 'kith token' needs --user ID, 1 to 64 of A-Z a-z 0-9 _ . : -\n"),
+               EXIT_USAGE;
+    if (t && duration_parse(bytes_str(t), &ttl) != OK)
+        return fprintf(stderr, "kith: --ttl must be a duration such as 24h\n"), EXIT_USAGE;
+    if ((device && !id_valid(bytes_str(device))) || (app && !id_valid(bytes_str(app))))
+        return fprintf(stderr, "kith: --device and --app must be ids\n"), EXIT_USAGE;
     if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
-    enum err e = admit_token_create(admit, bytes_str(app ? app : "default"), bytes_str(user), bytes_str(device), ttl, clock_wall_ms(), &token, &expires);
+    enum err e = admit_token_create(admit, bytes_str(app ? app : "default"), bytes_str(user),
+        bytes_str(device), ttl, clock_wall_ms(), &token, &expires);
     if (e == OK) printf("%.*s\n", (int)token.n, (char *)token.p);
     server_told(data_of(&a));
     admit_close(&admit);
@@ -389,7 +481,8 @@ static int cmd_token(int argc, char **argv) {
 }
 
 /* ---- data folders ---- */
-static const struct option DATA[] = {{"data", "DIR", "data folder"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
+static const struct option DATA[] = {
+    {"data", "DIR", "data folder"}, {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
 static int cmd_check(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
@@ -397,16 +490,19 @@ static int cmd_check(int argc, char **argv) {
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
     if (a.values[1]) return help_print("check --data DIR", DATA), EXIT_DONE;
     enum err e = data_check(data_of(&a), &why);
-    fprintf(e == OK ? stdout : stderr, "%.*s%s", (int)why.n, why.p ? (char *)why.p : "", why.n && why.p[why.n - 1] == '\n' ? "" : "\n");
+    fprintf(e == OK ? stdout : stderr, "%.*s%s", (int)why.n, why.p ? (char *)why.p : "",
+        why.n && why.p[why.n - 1] == '\n' ? "" : "\n");
     return e == OK ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int cmd_backup(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
     static struct buf out, line; /* of a command that ends the process */
-    if (!args_read(&a) || a.word_count != 1) return help_print("backup --data DIR TO", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
+    if (!args_read(&a) || a.word_count != 1)
+        return help_print("backup --data DIR TO", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
     char *to = realpath(".", NULL);
-    buf_fmt(&line, a.words[0][0] == '/' ? "backup %s%s" : "backup %s/%s", a.words[0][0] == '/' ? "" : to, a.words[0]);
+    buf_fmt(&line, a.words[0][0] == '/' ? "backup %s%s" : "backup %s/%s",
+        a.words[0][0] == '/' ? "" : to, a.words[0]);
     buf_char(&line, 0);
     free(to);
     if (control_ask(data_of(&a), (char *)line.p, &out) == MISSING) {
@@ -423,7 +519,8 @@ static int cmd_backup(int argc, char **argv) {
 static int cmd_restore(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
     static struct buf why; /* of a command that ends the process */
-    if (!args_read(&a) || a.word_count != 1) return help_print("restore FROM --data DIR", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
+    if (!args_read(&a) || a.word_count != 1)
+        return help_print("restore FROM --data DIR", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
     if (data_restore(a.words[0], data_of(&a), &why) != OK) return fail(&why);
     printf("ok restored into %s\n", data_of(&a));
     return EXIT_DONE;
@@ -439,12 +536,15 @@ static int cmd_version(int argc, char **argv) {
 static const struct command {
     const char *name, *help;
     int (*run)(int argc, char **argv);
-} COMMANDS[] = {
-    {"serve", "serve an application", cmd_serve}, {"key", "make, list and revoke server keys", cmd_key}, {"token", "make a device token", cmd_token},
+} COMMANDS[] = {{"serve", "serve an application", cmd_serve},
+    {"key", "make, list and revoke server keys", cmd_key},
+    {"token", "make a device token", cmd_token},
     {"issuer", "let an app's own issuer make device tokens", cmd_issuer},
-    {"check", "check every checksum of a data folder", cmd_check}, {"backup", "copy a data folder, while serving too", cmd_backup},
-    {"restore", "make a data folder from a backup", cmd_restore}, {"bench", "measure a server: the load generator", drive_bench},
-    {"replay", "play a recorded trace against a server", drive_replay},
+    {"check", "check every checksum of a data folder", cmd_check},
+    {"backup", "copy a data folder, while serving too", cmd_backup},
+    {"restore", "make a data folder from a backup", cmd_restore},
+    {"bench", "measure a server: the load generator", bench_run},
+    {"replay", "play a recorded trace against a server", replay_run},
     {"version", "print the version", cmd_version}};
 
 int main(int argc, char **argv) {
@@ -454,6 +554,7 @@ int main(int argc, char **argv) {
     FILE *to = asked ? stdout : stderr;
     if (argc > 1 && !asked) fprintf(to, "kith: there is no command '%s'\n", argv[1]);
     fprintf(to, "usage: kith COMMAND [options]; 'kith COMMAND --help' says more\n");
-    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++) fprintf(to, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].help);
+    for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+        fprintf(to, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].help);
     return asked ? EXIT_DONE : EXIT_USAGE;
 }

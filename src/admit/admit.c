@@ -1,7 +1,8 @@
 /* admit: server keys and device tokens, over a snapshot of the secrets file.
  *
- * Keeps: a change is made to what the file holds at that moment, under a lock that other processes take too, written whole and synced, and only then
- * seen; a failed write changes nothing. Readers share the snapshot. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a change is made to what the file holds at that moment, under a lock that other processes
+ * take too, written whole and synced, and only then seen; a failed write changes nothing. Readers
+ * share the snapshot. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,8 +15,9 @@
 #include "io/io.h"
 
 struct admit {
-    pthread_rwlock_t lock;     /* over now */
-    pthread_mutex_t changing;  /* one change at a time in this process; the file's lock keeps others out */
+    pthread_rwlock_t lock; /* over now */
+    /* one change at a time in this process; the file's lock keeps others out */
+    pthread_mutex_t changing;
     struct secrets now;
     _Atomic uint64_t generation; /* of `now`; from 1; changed under the lock */
     struct cache *cache;
@@ -25,7 +27,8 @@ struct admit {
 static const struct {
     const char *name;
     uint32_t bit;
-} SCOPES[] = {{"read", SCOPE_READ}, {"write", SCOPE_WRITE}, {"tokens", SCOPE_TOKENS}, {"moderate", SCOPE_MODERATE}, {"operate", SCOPE_OPERATE}};
+} SCOPES[] = {{"read", SCOPE_READ}, {"write", SCOPE_WRITE}, {"tokens", SCOPE_TOKENS},
+    {"moderate", SCOPE_MODERATE}, {"operate", SCOPE_OPERATE}};
 enum { SCOPE_COUNT = sizeof SCOPES / sizeof *SCOPES };
 #define SCOPES_ALL (SCOPE_READ | SCOPE_WRITE | SCOPE_TOKENS | SCOPE_MODERATE | SCOPE_OPERATE)
 
@@ -37,7 +40,9 @@ enum err admit_scopes_parse(const char *list, uint32_t *out) {
     }
     while (*list) {
         size_t n = strcspn(list, ", "), i = 0;
-        while (i < SCOPE_COUNT && !(strlen(SCOPES[i].name) == n && strncmp(SCOPES[i].name, list, n) == 0)) i++;
+        while (i < SCOPE_COUNT &&
+               !(strlen(SCOPES[i].name) == n && strncmp(SCOPES[i].name, list, n) == 0))
+            i++;
         if (i == SCOPE_COUNT) return MALFORMED;
         bits |= SCOPES[i].bit;
         list += n;
@@ -74,7 +79,8 @@ static enum err change_begin(struct admit *a, struct change *c, bool create, str
     pthread_mutex_lock(&a->changing);
     c->lock_fd = open(a->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     int locked = -1;
-    while (c->lock_fd >= 0 && (locked = flock(c->lock_fd, LOCK_EX)) != 0 && errno == EINTR) {}
+    while (c->lock_fd >= 0 && (locked = flock(c->lock_fd, LOCK_EX)) != 0 && errno == EINTR) {
+    }
     enum err e = locked == 0 ? secrets_load(a->path, &c->fresh, why) : IO;
     if (locked != 0) buf_fmt(why, "%s cannot be locked: %s", a->lock_path, strerror(errno));
     if (e == MISSING && create) {
@@ -155,7 +161,9 @@ enum err admit_reload(struct admit *a, struct buf *why) {
 }
 
 /* ---- server keys: kith_<id>_<secret> ---- */
-static void id_copy(char out[ID_TEXT], struct bytes v) { snprintf(out, ID_TEXT, "%.*s", (int)v.n, (const char *)v.p); }
+static void id_copy(char out[ID_TEXT], struct bytes v) {
+    snprintf(out, ID_TEXT, "%.*s", (int)v.n, (const char *)v.p);
+}
 
 static void key_make(struct server_key *k, struct buf *out) {
     uint8_t secret[HASH_BYTES], id[6];
@@ -168,12 +176,17 @@ static void key_make(struct server_key *k, struct buf *out) {
     secret_wipe(secret, sizeof secret);
 }
 
-enum err admit_key_create(struct admit *a, struct bytes name, struct bytes app, uint32_t scopes, struct buf *out_key, struct buf *why) {
+enum err admit_key_create(struct admit *a, struct bytes name, struct bytes app, uint32_t scopes,
+    struct buf *out_key, struct buf *why) {
     struct server_key k = {.scopes = scopes, .created_ms = clock_wall_ms()};
     struct buf text = {0};
     struct change c;
-    if (!id_valid(name) || !id_valid(app)) return buf_str(why, "a key's name and app must be 1 to 64 of A-Z a-z 0-9 _ . : -"), MALFORMED;
-    if (!scopes || scopes & ~(uint32_t)SCOPES_ALL) return buf_str(why, "a key needs scopes: read, write, tokens, moderate, operate"), MALFORMED;
+    if (!id_valid(name) || !id_valid(app))
+        return buf_str(why, "a key's name and app must be 1 to 64 of A-Z a-z 0-9 _ . : -"),
+               MALFORMED;
+    if (!scopes || scopes & ~(uint32_t)SCOPES_ALL)
+        return buf_str(why, "a key needs scopes: read, write, tokens, moderate, operate"),
+               MALFORMED;
     enum err e = change_begin(a, &c, false, why);
     if (e != OK) return e;
     id_copy(k.name, name);
@@ -200,7 +213,8 @@ enum err admit_key_revoke(struct admit *a, struct bytes id_or_name, struct buf *
     }
     if (found) return change_keep(a, &c, why);
     change_done(a, &c);
-    buf_fmt(why, "there is no key '%.*s'; 'kith key list' shows them", (int)id_or_name.n, (const char *)id_or_name.p);
+    buf_fmt(why, "there is no key '%.*s'; 'kith key list' shows them", (int)id_or_name.n,
+        (const char *)id_or_name.p);
     return MISSING;
 }
 
@@ -220,7 +234,8 @@ void admit_key_list(struct admit *a, struct buf *out) {
 }
 
 /* ---- tokens ---- */
-static bool sign(struct admit *a, struct bytes app, struct bytes user, struct bytes device, int64_t expires_s, int64_t now_ms, struct buf *out) {
+static bool sign(struct admit *a, struct bytes app, struct bytes user, struct bytes device,
+    int64_t expires_s, int64_t now_ms, struct buf *out) {
     pthread_rwlock_rdlock(&a->lock);
     const struct signer *s = secrets_signer(&a->now, app);
     if (s) token_write(s, user, device, expires_s, now_ms, out);
@@ -247,10 +262,12 @@ static enum err signer_ensure(struct admit *a, struct bytes app) {
     return e;
 }
 
-enum err admit_token_create(struct admit *a, struct bytes app, struct bytes user, struct bytes device, int64_t ttl_ms, int64_t now_ms,
-                            struct buf *out_token, int64_t *out_expires_ms) {
+enum err admit_token_create(struct admit *a, struct bytes app, struct bytes user,
+    struct bytes device, int64_t ttl_ms, int64_t now_ms, struct buf *out_token,
+    int64_t *out_expires_ms) {
     int64_t expires_s = (now_ms + ttl_ms + 999) / 1000;
-    if (!id_valid(app) || !id_valid(user) || (device.n && !id_valid(device)) || ttl_ms <= 0) return MALFORMED;
+    if (!id_valid(app) || !id_valid(user) || (device.n && !id_valid(device)) || ttl_ms <= 0)
+        return MALFORMED;
     if (!sign(a, app, user, device, expires_s, now_ms, out_token)) {
         enum err e = signer_ensure(a, app);
         if (e != OK) return e;
@@ -265,7 +282,8 @@ static bool issuer_is(const struct issuer *i, struct bytes name, struct bytes au
     return bytes_eq(buf_view(&i->name), name) && bytes_eq(buf_view(&i->audience), audience);
 }
 
-/* Puts it in the place of the app's issuer of that name and audience. EXISTS: another app has them, and a token could not tell whose it is. */
+/* Puts it in the place of the app's issuer of that name and audience. EXISTS: another app has them,
+ * and a token could not tell whose it is. */
 static enum err issuer_put(struct secrets *s, const struct issuer_parts *from, struct buf *why) {
     struct issuer made;
     enum err e = issuer_make(from, &made, why);
@@ -285,8 +303,8 @@ static enum err issuer_put(struct secrets *s, const struct issuer_parts *from, s
     return e;
 }
 
-enum err admit_issuer_set(struct admit *a, struct bytes app, struct bytes issuer, struct bytes audience, const char *hs256_secret, const char *jwks_json,
-                          struct buf *why) {
+enum err admit_issuer_set(struct admit *a, struct bytes app, struct bytes issuer,
+    struct bytes audience, const char *hs256_secret, const char *jwks_json, struct buf *why) {
     struct issuer_parts from = {app, issuer, audience, hs256_secret, jwks_json};
     struct change c;
     enum err e = change_begin(a, &c, false, why);
@@ -296,7 +314,8 @@ enum err admit_issuer_set(struct admit *a, struct bytes app, struct bytes issuer
     return e;
 }
 
-enum err admit_issuer_remove(struct admit *a, struct bytes issuer, struct bytes audience, struct buf *why) {
+enum err admit_issuer_remove(
+    struct admit *a, struct bytes issuer, struct bytes audience, struct buf *why) {
     struct change c;
     enum err e = change_begin(a, &c, false, why);
     if (e != OK) return e;
@@ -308,7 +327,8 @@ enum err admit_issuer_remove(struct admit *a, struct bytes issuer, struct bytes 
         return change_keep(a, &c, why);
     }
     change_done(a, &c);
-    buf_fmt(why, "there is no issuer '%.*s' for the audience '%.*s'", (int)issuer.n, (const char *)issuer.p, (int)audience.n, (const char *)audience.p);
+    buf_fmt(why, "there is no issuer '%.*s' for the audience '%.*s'", (int)issuer.n,
+        (const char *)issuer.p, (int)audience.n, (const char *)audience.p);
     return MISSING;
 }
 
@@ -326,14 +346,18 @@ void admit_issuer_list(struct admit *a, struct buf *out) {
 }
 
 /* ---- who is this ---- */
-static enum err key_check(struct admit *a, const uint8_t hash[HASH_BYTES], struct arena *arena, struct principal *out, struct buf *why) {
+static enum err key_check(struct admit *a, const uint8_t hash[HASH_BYTES], struct arena *arena,
+    struct principal *out, struct buf *why) {
     enum err e = REFUSED;
     pthread_rwlock_rdlock(&a->lock);
     for (size_t i = 0; i < a->now.key_count; i++) {
         const struct server_key *k = &a->now.keys[i];
         if (!secret_equal(hash, k->hash, HASH_BYTES)) continue;
         if (k->revoked_ms) break;
-        *out = (struct principal){.server = true, .scopes = k->scopes, .app = arena_copy(arena, bytes_str(k->app)), .key = arena_copy(arena, bytes_str(k->id))};
+        *out = (struct principal){.server = true,
+            .scopes = k->scopes,
+            .app = arena_copy(arena, bytes_str(k->app)),
+            .key = arena_copy(arena, bytes_str(k->id))};
         e = OK;
     }
     pthread_rwlock_unlock(&a->lock);
@@ -341,11 +365,13 @@ static enum err key_check(struct admit *a, const uint8_t hash[HASH_BYTES], struc
     return e;
 }
 
-enum err admit_check(struct admit *a, struct bytes credential, int64_t now_ms, struct arena *arena, struct principal *out, struct buf *why) {
+enum err admit_check(struct admit *a, struct bytes credential, int64_t now_ms, struct arena *arena,
+    struct principal *out, struct buf *why) {
     uint8_t hash[HASH_BYTES];
     struct principal who = {0};
     *out = who;
-    if (!credential.n || credential.n > TOKEN_MAX) return buf_str(why, "no credentials, or too long to be one"), REFUSED;
+    if (!credential.n || credential.n > TOKEN_MAX)
+        return buf_str(why, "no credentials, or too long to be one"), REFUSED;
     sha256(credential, hash);
     if (bytes_starts(credential, "kith_")) return key_check(a, hash, arena, out, why);
     pthread_rwlock_rdlock(&a->lock);
@@ -366,9 +392,11 @@ bool admit_holds(struct admit *a, const struct principal *who) {
     bool holds = !who->server && !who->issuer;
     if (holds) return true; /* signed by us: it ends by itself, or with its user or device */
     pthread_rwlock_rdlock(&a->lock);
-    for (size_t i = 0; who->server && i < a->now.key_count && !holds; i++) holds = bytes_is(who->key, a->now.keys[i].id) && !a->now.keys[i].revoked_ms;
+    for (size_t i = 0; who->server && i < a->now.key_count && !holds; i++)
+        holds = bytes_is(who->key, a->now.keys[i].id) && !a->now.keys[i].revoked_ms;
     for (size_t i = 0; !who->server && i < a->now.issuer_count && !holds; i++)
-        holds = bytes_is(who->app, a->now.issuers[i].app) && issuer_hash(&a->now.issuers[i]) == who->issuer;
+        holds = bytes_is(who->app, a->now.issuers[i].app) &&
+                issuer_hash(&a->now.issuers[i]) == who->issuer;
     pthread_rwlock_unlock(&a->lock);
     return holds;
 }

@@ -1,4 +1,5 @@
-/* admit, tested: keys and tokens as a server and a command line use them, side by side; then everything that a forger would try.
+/* admit, tested: keys and tokens as a server and a command line use them, side by side; then
+ * everything that a forger would try.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,7 +59,9 @@ static enum err see_at(struct place *p, struct bytes credential, int64_t now_ms)
     buf_done(&why);
     return e;
 }
-static enum err see(struct place *p, const struct buf *credential) { return see_at(p, buf_view(credential), NOW); }
+static enum err see(struct place *p, const struct buf *credential) {
+    return see_at(p, buf_view(credential), NOW);
+}
 
 static struct buf file_read(const struct place *p) {
     char path[128], chunk[4096];
@@ -172,7 +175,9 @@ static void key_opens_what_its_scopes_say(void **state) {
     struct place p;
     struct buf key = {0}, why = {0}, list = {0};
     place_open(&p);
-    assert_int_equal(admit_key_create(p.admit, BYTES("backend"), APP, SCOPE_READ | SCOPE_TOKENS, &key, &why), OK);
+    assert_int_equal(
+        admit_key_create(p.admit, BYTES("backend"), APP, SCOPE_READ | SCOPE_TOKENS, &key, &why),
+        OK);
     assert_true(bytes_starts(buf_view(&key), "kith_"));
     assert_int_equal(see(&p, &key), OK);
     assert_true(p.who.server);
@@ -183,7 +188,8 @@ static void key_opens_what_its_scopes_say(void **state) {
     buf_char(&list, 0);
     assert_non_null(strstr((char *)list.p, "\tbackend\tapp\tread,tokens\t"));
     struct buf file = file_read(&p);
-    assert_null(memmem(file.p, file.n, key.p + 18, key.n - 18)); /* the secret itself lies nowhere */
+    /* the secret itself lies nowhere */
+    assert_null(memmem(file.p, file.n, key.p + 18, key.n - 18));
     for (size_t i = 0; i < key.n; i++) { /* any other character: another key */
         key.p[i] ^= 1;
         assert_int_equal(see(&p, &key), REFUSED);
@@ -227,15 +233,18 @@ static void key_needs_an_id_and_scopes(void **state) {
     struct buf key = {0}, why = {0};
     uint32_t scopes = 0;
     place_open(&p);
-    assert_int_equal(admit_key_create(p.admit, BYTES("a b"), APP, SCOPE_READ, &key, &why), MALFORMED);
-    assert_int_equal(admit_key_create(p.admit, BYTES("a"), BYTES("x\ny"), SCOPE_READ, &key, &why), MALFORMED);
+    assert_int_equal(
+        admit_key_create(p.admit, BYTES("a b"), APP, SCOPE_READ, &key, &why), MALFORMED);
+    assert_int_equal(
+        admit_key_create(p.admit, BYTES("a"), BYTES("x\ny"), SCOPE_READ, &key, &why), MALFORMED);
     assert_int_equal(admit_key_create(p.admit, BYTES("a"), APP, 0, &key, &why), MALFORMED);
     assert_int_equal(admit_key_create(p.admit, BYTES("a"), APP, SCOPE_OPEN, &key, &why), MALFORMED);
     assert_int_equal(key.n, 0);
     assert_int_equal(admit_scopes_parse("read, write", &scopes), OK);
     assert_int_equal(scopes, SCOPE_READ | SCOPE_WRITE);
     assert_int_equal(admit_scopes_parse("all", &scopes), OK);
-    assert_int_equal(scopes, SCOPE_READ | SCOPE_WRITE | SCOPE_TOKENS | SCOPE_MODERATE | SCOPE_OPERATE);
+    assert_int_equal(
+        scopes, SCOPE_READ | SCOPE_WRITE | SCOPE_TOKENS | SCOPE_MODERATE | SCOPE_OPERATE);
     assert_int_equal(admit_scopes_parse("", &scopes), MALFORMED);
     assert_int_equal(admit_scopes_parse("read,root", &scopes), MALFORMED);
     assert_int_equal(admit_scopes_parse("rea", &scopes), MALFORMED);
@@ -254,9 +263,11 @@ static void two_processes_lose_nothing(void **state) {
     assert_int_equal(admit_open(p.dir, &other, &why), OK);
     assert_int_equal(admit_key_create(other, BYTES("cli"), APP, SCOPE_READ, &key, &why), OK);
     assert_int_equal(see(&p, &key), REFUSED); /* not told yet */
-    assert_int_equal(admit_token_create(p.admit, APP, BYTES("ann"), BYTES(""), HOUR, NOW, &ours, &until), OK);
+    assert_int_equal(
+        admit_token_create(p.admit, APP, BYTES("ann"), BYTES(""), HOUR, NOW, &ours, &until), OK);
     assert_int_equal(see(&p, &key), OK); /* the change read the file first */
-    assert_int_equal(admit_token_create(other, APP, BYTES("bob"), BYTES(""), HOUR, NOW, &theirs, &until), OK);
+    assert_int_equal(
+        admit_token_create(other, APP, BYTES("bob"), BYTES(""), HOUR, NOW, &theirs, &until), OK);
     assert_int_equal(see(&p, &theirs), OK); /* one secret, not two */
     assert_int_equal(see(&p, &ours), OK);
     assert_int_equal(admit_key_revoke(other, BYTES("cli"), &why), OK);
@@ -290,15 +301,18 @@ static void file_is_private_and_whole(void **state) {
     assert_int_equal(see(&p, &key), OK); /* the old one is kept */
     assert_int_equal(chmod(path, 0600), 0);
     struct buf good = file_read(&p);
-    static const char *const BAD[] = {"", "kith-secrets 2\n", "kith-secrets 1\nkey 1 2 3\n", "kith-secrets 1\nsign app AAAA\n", "kith-secrets 1\nnonsense\n",
-                                      "kith-secrets 1\nissuer app aQ YQ jwks e30\n"};
+    static const char *const BAD[] = {"", "kith-secrets 2\n", "kith-secrets 1\nkey 1 2 3\n",
+        "kith-secrets 1\nsign app AAAA\n", "kith-secrets 1\nnonsense\n",
+        "kith-secrets 1\nissuer app aQ YQ jwks e30\n"};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
         buf_reset(&why);
         file_write(&p, BAD[i]);
         assert_int_equal(admit_reload(p.admit, &why), CORRUPT);
         assert_true(why.n > 0);
         assert_int_equal(see(&p, &key), OK);
-        assert_int_not_equal(admit_key_create(p.admit, BYTES("x"), APP, SCOPE_READ, &key, &why), OK); /* and nothing is written over it */
+        /* and nothing is written over it */
+        assert_int_not_equal(
+            admit_key_create(p.admit, BYTES("x"), APP, SCOPE_READ, &key, &why), OK);
     }
     file_write(&p, (char *)good.p);
     assert_int_equal(admit_reload(p.admit, &why), OK);
@@ -339,26 +353,32 @@ static void token_is_its_user_until_it_expires(void **state) {
     struct buf t = {0};
     int64_t until = 0;
     place_open(&p);
-    assert_int_equal(admit_token_create(p.admit, APP, BYTES("ann"), BYTES("phone"), HOUR, NOW, &t, &until), OK);
+    assert_int_equal(
+        admit_token_create(p.admit, APP, BYTES("ann"), BYTES("phone"), HOUR, NOW, &t, &until), OK);
     assert_int_equal(until, (NOW + HOUR + 999) / 1000 * 1000);
     for (int i = 0; i < 2; i++) { /* the second time from the cache */
         assert_int_equal(see(&p, &t), OK);
         assert_false(p.who.server);
         assert_int_equal(p.who.scopes, 0);
-        assert_true(bytes_is(p.who.app, "app") && bytes_is(p.who.user, "ann") && bytes_is(p.who.device, "phone"));
+        assert_true(bytes_is(p.who.app, "app") && bytes_is(p.who.user, "ann") &&
+                    bytes_is(p.who.device, "phone"));
         assert_int_equal(p.who.issued_ms, NOW);
     }
     assert_int_equal(see_at(&p, buf_view(&t), until - 1), OK);
     assert_int_equal(see_at(&p, buf_view(&t), until), REFUSED);
     assert_non_null(strstr(p.why, "expired"));
-    assert_int_equal(see_at(&p, buf_view(&t), NOW - HOUR), OK); /* cached: it was good when it came */
+    /* cached: it was good when it came */
+    assert_int_equal(see_at(&p, buf_view(&t), NOW - HOUR), OK);
     struct buf why = {0};
     assert_int_equal(admit_reload(p.admit, &why), OK);
     assert_int_equal(see_at(&p, buf_view(&t), NOW - HOUR), REFUSED);
     assert_int_equal(p.who.user.n, 0);
     buf_done(&t);
-    assert_int_equal(admit_token_create(p.admit, APP, BYTES("a\"b"), BYTES(""), HOUR, NOW, &t, &until), MALFORMED);
-    assert_int_equal(admit_token_create(p.admit, APP, BYTES("ann"), BYTES(""), 0, NOW, &t, &until), MALFORMED);
+    assert_int_equal(
+        admit_token_create(p.admit, APP, BYTES("a\"b"), BYTES(""), HOUR, NOW, &t, &until),
+        MALFORMED);
+    assert_int_equal(
+        admit_token_create(p.admit, APP, BYTES("ann"), BYTES(""), 0, NOW, &t, &until), MALFORMED);
     buf_done(&t);
     place_close(&p);
 }
@@ -369,10 +389,13 @@ static void token_tampered_is_refused(void **state) {
     struct buf t = {0};
     int64_t until;
     place_open(&p);
-    assert_int_equal(admit_token_create(p.admit, APP, BYTES("ann"), BYTES("phone"), HOUR, NOW, &t, &until), OK);
-    static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+/= ";
+    assert_int_equal(
+        admit_token_create(p.admit, APP, BYTES("ann"), BYTES("phone"), HOUR, NOW, &t, &until), OK);
+    static const char ALPHABET[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+/= ";
     struct rng r = {7};
-    for (size_t i = 0; i < t.n; i++) { /* every place, some other characters; the last ones have idle bits */
+    /* every place, some other characters; the last ones have idle bits */
+    for (size_t i = 0; i < t.n; i++) {
         uint8_t old = t.p[i];
         for (int n = 0; n < 6; n++) {
             t.p[i] = (uint8_t)ALPHABET[rng_below(&r, sizeof ALPHABET - 1)];
@@ -395,13 +418,18 @@ static void token_of_one_app_is_nothing_in_another(void **state) {
     struct buf a = {0}, b = {0};
     int64_t until;
     place_open(&p);
-    assert_int_equal(admit_token_create(p.admit, BYTES("one"), BYTES("ann"), BYTES(""), HOUR, NOW, &a, &until), OK);
-    assert_int_equal(admit_token_create(p.admit, BYTES("two"), BYTES("ann"), BYTES(""), HOUR, NOW, &b, &until), OK);
+    assert_int_equal(
+        admit_token_create(p.admit, BYTES("one"), BYTES("ann"), BYTES(""), HOUR, NOW, &a, &until),
+        OK);
+    assert_int_equal(
+        admit_token_create(p.admit, BYTES("two"), BYTES("ann"), BYTES(""), HOUR, NOW, &b, &until),
+        OK);
     /* head and claims of one, signature of the other */
     struct buf mixed = {0};
     size_t cut = (size_t)((uint8_t *)memrchr(a.p, '.', a.n) - a.p);
     buf_add(&mixed, a.p, cut);
-    buf_bytes(&mixed, bytes_of(memrchr(b.p, '.', b.n), b.n - (size_t)((uint8_t *)memrchr(b.p, '.', b.n) - b.p)));
+    buf_bytes(&mixed,
+        bytes_of(memrchr(b.p, '.', b.n), b.n - (size_t)((uint8_t *)memrchr(b.p, '.', b.n) - b.p)));
     assert_int_equal(seen(&p, mixed), REFUSED);
     assert_int_equal(seen(&p, a), OK);
     assert_true(bytes_is(p.who.app, "one"));
@@ -418,33 +446,51 @@ static void token_shape_is_strict(void **state) {
     int64_t until;
     char text[80], head[128], kid[32];
     place_open(&p);
-    assert_int_equal(admit_token_create(p.admit, APP, BYTES("ann"), BYTES(""), HOUR, NOW, &t, &until), OK);
+    assert_int_equal(
+        admit_token_create(p.admit, APP, BYTES("ann"), BYTES(""), HOUR, NOW, &t, &until), OK);
     struct buf file = file_read(&p), h = {0};
     assert_int_equal(sscanf((char *)file.p, "kith-secrets 1\nsign app %79s", text), 1);
     assert_int_equal(base64url_decode(&raw, bytes_str(text)), OK);
-    assert_int_equal(base64url_decode(&h, bytes_of(t.p, (size_t)((uint8_t *)memchr(t.p, '.', t.n) - t.p))), OK);
+    assert_int_equal(
+        base64url_decode(&h, bytes_of(t.p, (size_t)((uint8_t *)memchr(t.p, '.', t.n) - t.p))), OK);
     buf_char(&h, 0);
-    assert_int_equal(sscanf((char *)h.p, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%16[0-9a-f]\"}", kid), 1);
+    assert_int_equal(
+        sscanf((char *)h.p, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%16[0-9a-f]\"}", kid), 1);
 #define CLAIMS(more) "{\"iss\":\"kith\",\"aud\":\"app\",\"sub\":\"ann\"" more "}"
 #define TIMES ",\"iat\":1700000000,\"ims\":1700000000123"
 #define GOOD CLAIMS(TIMES ",\"exp\":1700003600")
     struct bytes secret = buf_view(&raw);
     snprintf(head, sizeof head, "{\"alg\":\"HS256\",\"kid\":\"%s\"}", kid);
     assert_int_equal(seen(&p, hs256(head, GOOD, secret)), OK);
-    static const char *const BAD_CLAIMS[] = {
-        CLAIMS(TIMES), CLAIMS(TIMES ",\"exp\":\"1700003600\""), CLAIMS(TIMES ",\"exp\":-1"), CLAIMS(TIMES ",\"exp\":1e300"), CLAIMS(TIMES ",\"exp\":null"),
-        CLAIMS(TIMES ",\"exp\":1700000000"), CLAIMS(TIMES ",\"exp\":1700003600,\"exp\":1800000000"), CLAIMS(",\"exp\":1700003600"),
-        CLAIMS(",\"iat\":1700000000,\"exp\":1700003600"), CLAIMS(",\"iat\":1700000000,\"ims\":1800000000000,\"exp\":1700003600"),
-        CLAIMS(",\"iat\":1700000061,\"ims\":1700000061000,\"exp\":1700003600"), CLAIMS(TIMES ",\"nbf\":1700000300,\"exp\":1700003600"),
-        CLAIMS(TIMES ",\"nbf\":\"x\",\"exp\":1700003600"), CLAIMS(TIMES ",\"exp\":1700003600,\"dev\":\"a b\""), CLAIMS(TIMES ",\"exp\":1700003600,\"dev\":7"),
-        CLAIMS(TIMES ",\"exp\":1700003600,\"sub\":\"eve\""), "{\"iss\":\"kith\",\"aud\":[\"app\"],\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}",
-        "{\"iss\":\"kith\",\"aud\":\"app\",\"sub\":\"\"" TIMES ",\"exp\":1700003600}", "{\"iss\":\"kith\",\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}",
-        "{\"aud\":\"app\",\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}", "{\"iss\":\"kit\",\"aud\":\"app\",\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}", "[]", "7", "", "{"};
-    for (size_t i = 0; i < sizeof BAD_CLAIMS / sizeof *BAD_CLAIMS; i++) assert_int_equal(seen(&p, hs256(head, BAD_CLAIMS[i], secret)), REFUSED);
-    assert_int_equal(seen(&p, hs256(head, CLAIMS(TIMES ",\"nbf\":1700000000,\"exp\":1700003600.5"), secret)), OK);
-    static const char *const BAD_HEADS[] = {"{\"alg\":\"none\",\"kid\":\"%s\"}", "{\"alg\":\"None\",\"kid\":\"%s\"}", "{\"alg\":\"hs256\",\"kid\":\"%s\"}",
-        "{\"alg\":\"HS512\",\"kid\":\"%s\"}", "{\"alg\":\"RS256\",\"kid\":\"%s\"}", "{\"alg\":\"ES256\",\"kid\":\"%s\"}", "{\"kid\":\"%s\"}",
-        "{\"alg\":\"HS256\",\"alg\":\"none\",\"kid\":\"%s\"}", "{\"alg\":\"HS256\",\"kid\":\"0%s\"}", "{\"alg\":\"HS256\",\"kid\":\"%s\",\"crit\":[\"exp\"]}",
+    static const char *const BAD_CLAIMS[] = {CLAIMS(TIMES), CLAIMS(TIMES ",\"exp\":\"1700003600\""),
+        CLAIMS(TIMES ",\"exp\":-1"), CLAIMS(TIMES ",\"exp\":1e300"), CLAIMS(TIMES ",\"exp\":null"),
+        CLAIMS(TIMES ",\"exp\":1700000000"), CLAIMS(TIMES ",\"exp\":1700003600,\"exp\":1800000000"),
+        CLAIMS(",\"exp\":1700003600"), CLAIMS(",\"iat\":1700000000,\"exp\":1700003600"),
+        CLAIMS(",\"iat\":1700000000,\"ims\":1800000000000,\"exp\":1700003600"),
+        CLAIMS(",\"iat\":1700000061,\"ims\":1700000061000,\"exp\":1700003600"),
+        CLAIMS(TIMES ",\"nbf\":1700000300,\"exp\":1700003600"),
+        CLAIMS(TIMES ",\"nbf\":\"x\",\"exp\":1700003600"),
+        CLAIMS(TIMES ",\"exp\":1700003600,\"dev\":\"a b\""),
+        CLAIMS(TIMES ",\"exp\":1700003600,\"dev\":7"),
+        CLAIMS(TIMES ",\"exp\":1700003600,\"sub\":\"eve\""),
+        "{\"iss\":\"kith\",\"aud\":[\"app\"],\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}",
+        "{\"iss\":\"kith\",\"aud\":\"app\",\"sub\":\"\"" TIMES ",\"exp\":1700003600}",
+        "{\"iss\":\"kith\",\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}",
+        "{\"aud\":\"app\",\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}",
+        "{\"iss\":\"kit\",\"aud\":\"app\",\"sub\":\"ann\"" TIMES ",\"exp\":1700003600}", "[]", "7",
+        "", "{"};
+    for (size_t i = 0; i < sizeof BAD_CLAIMS / sizeof *BAD_CLAIMS; i++)
+        assert_int_equal(seen(&p, hs256(head, BAD_CLAIMS[i], secret)), REFUSED);
+    assert_int_equal(
+        seen(&p, hs256(head, CLAIMS(TIMES ",\"nbf\":1700000000,\"exp\":1700003600.5"), secret)),
+        OK);
+    static const char *const BAD_HEADS[] = {"{\"alg\":\"none\",\"kid\":\"%s\"}",
+        "{\"alg\":\"None\",\"kid\":\"%s\"}", "{\"alg\":\"hs256\",\"kid\":\"%s\"}",
+        "{\"alg\":\"HS512\",\"kid\":\"%s\"}", "{\"alg\":\"RS256\",\"kid\":\"%s\"}",
+        "{\"alg\":\"ES256\",\"kid\":\"%s\"}", "{\"kid\":\"%s\"}",
+        "{\"alg\":\"HS256\",\"alg\":\"none\",\"kid\":\"%s\"}",
+        "{\"alg\":\"HS256\",\"kid\":\"0%s\"}",
+        "{\"alg\":\"HS256\",\"kid\":\"%s\",\"crit\":[\"exp\"]}",
         "{\"alg\":\"HS256\",\"kid\":\"%s\",\"b64\":false}", "{\"alg\":\"HS256\"}", "[\"HS256\"]"};
     for (size_t i = 0; i < sizeof BAD_HEADS / sizeof *BAD_HEADS; i++) {
         struct buf made = {0};
@@ -478,11 +524,13 @@ static void token_too_long_is_refused(void **state) {
 }
 
 /* ---- an app's own issuer ---- */
-#define THEIRS(aud, more) "{\"iss\":\"https://id.example\",\"aud\":" aud ",\"sub\":\"ann\",\"exp\":1700003600" more "}"
+#define THEIRS(aud, more)                                                                          \
+    "{\"iss\":\"https://id.example\",\"aud\":" aud ",\"sub\":\"ann\",\"exp\":1700003600" more "}"
 
 static enum err issuer(struct place *p, struct bytes app, const char *secret, const char *jwks) {
     struct buf why = {0};
-    enum err e = admit_issuer_set(p->admit, app, BYTES("https://id.example"), BYTES("chat"), secret, jwks, &why);
+    enum err e = admit_issuer_set(
+        p->admit, app, BYTES("https://id.example"), BYTES("chat"), secret, jwks, &why);
     assert_true((e == OK) == (why.n == 0));
     buf_done(&why);
     return e;
@@ -499,50 +547,93 @@ static void issuer_with_a_shared_secret(void **state) {
     assert_int_equal(issuer(&p, APP, SECRET, NULL), OK);
     assert_int_equal(issuer(&p, APP, SECRET, NULL), OK);
     assert_int_equal(issuer(&p, BYTES("other"), SECRET, NULL), EXISTS);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ",\"iat\":1700000000,\"dev\":\"d\""), secret)), OK);
-    assert_true(bytes_is(p.who.app, "app") && bytes_is(p.who.user, "ann") && bytes_is(p.who.device, "d") && !p.who.server && !p.who.scopes);
+    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}",
+                                  THEIRS("\"chat\"", ",\"iat\":1700000000,\"dev\":\"d\""), secret)),
+        OK);
+    assert_true(bytes_is(p.who.app, "app") && bytes_is(p.who.user, "ann") &&
+                bytes_is(p.who.device, "d") && !p.who.server && !p.who.scopes);
     assert_int_equal(p.who.issued_ms, 1700000000000);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("[\"x\",\"chat\"]", ""), secret)), OK);
+    assert_int_equal(
+        seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("[\"x\",\"chat\"]", ""), secret)), OK);
     assert_int_equal(p.who.issued_ms, 0);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"app\"", ""), secret)), REFUSED);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("[\"x\"]", ""), secret)), REFUSED);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES("another secret, also of 32 bytes."))), REFUSED);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ",\"nbf\":1700000300"), secret)), REFUSED);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ",\"iat\":1700000300"), secret)), REFUSED);
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"none\"}", THEIRS("\"chat\"", ""), secret)), REFUSED);
+    assert_int_equal(
+        seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"app\"", ""), secret)), REFUSED);
+    assert_int_equal(
+        seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("[\"x\"]", ""), secret)), REFUSED);
+    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""),
+                                  BYTES("another secret, also of 32 bytes."))),
+        REFUSED);
+    assert_int_equal(
+        seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ",\"nbf\":1700000300"), secret)),
+        REFUSED);
+    assert_int_equal(
+        seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ",\"iat\":1700000300"), secret)),
+        REFUSED);
+    assert_int_equal(
+        seen(&p, hs256("{\"alg\":\"none\"}", THEIRS("\"chat\"", ""), secret)), REFUSED);
     /* it may not speak as the server */
-    assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", "{\"iss\":\"kith\",\"aud\":\"app\",\"sub\":\"ann\",\"exp\":1700003600}", secret)), REFUSED);
+    assert_int_equal(
+        seen(&p,
+            hs256("{\"alg\":\"HS256\"}",
+                "{\"iss\":\"kith\",\"aud\":\"app\",\"sub\":\"ann\",\"exp\":1700003600}", secret)),
+        REFUSED);
     place_close(&p);
 }
 
 static void issuer_with_public_keys(void **state) {
     (void)state;
     struct place p;
-    struct pair rsa = rsa_pair(2048, "r1"), ec = ec_pair("e1"), weak = rsa_pair(1024, "w1"), stranger = rsa_pair(2048, "r1");
+    struct pair rsa = rsa_pair(2048, "r1"), ec = ec_pair("e1"), weak = rsa_pair(1024, "w1"),
+                stranger = rsa_pair(2048, "r1");
     struct buf jwks = {0}, why = {0};
     place_open(&p);
-    buf_fmt(&jwks, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"%s\"},%.*s,%.*s,%.*s]}", SECRET, (int)rsa.jwk.n, (char *)rsa.jwk.p, (int)ec.jwk.n, (char *)ec.jwk.p, (int)weak.jwk.n,
-            (char *)weak.jwk.p);
+    buf_fmt(&jwks, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"%s\"},%.*s,%.*s,%.*s]}", SECRET,
+        (int)rsa.jwk.n, (char *)rsa.jwk.p, (int)ec.jwk.n, (char *)ec.jwk.p, (int)weak.jwk.n,
+        (char *)weak.jwk.p);
     buf_char(&jwks, 0);
     assert_int_equal(issuer(&p, APP, NULL, "{\"keys\":[]}"), MALFORMED);
     assert_int_equal(issuer(&p, APP, NULL, "nonsense"), MALFORMED);
     assert_int_equal(issuer(&p, APP, NULL, (char *)jwks.p), OK);
     for (int round = 0; round < 2; round++) { /* and from the file */
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"r1\"}", THEIRS("\"chat\"", ""), &rsa)), OK);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\"}", THEIRS("\"chat\"", ""), &rsa)), OK);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"ES256\",\"kid\":\"e1\"}", THEIRS("\"chat\"", ""), &ec)), OK);
+        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"r1\"}",
+                                      THEIRS("\"chat\"", ""), &rsa)),
+            OK);
+        assert_int_equal(
+            seen(&p, key_signed("{\"alg\":\"RS256\"}", THEIRS("\"chat\"", ""), &rsa)), OK);
+        assert_int_equal(
+            seen(&p, key_signed("{\"alg\":\"ES256\",\"kid\":\"e1\"}", THEIRS("\"chat\"", ""), &ec)),
+            OK);
         assert_true(bytes_is(p.who.user, "ann") && bytes_is(p.who.app, "app"));
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"e1\"}", THEIRS("\"chat\"", ""), &rsa)), REFUSED);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"ES256\",\"kid\":\"e1\"}", THEIRS("\"chat\"", ""), &rsa)), REFUSED);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"r1\"}", THEIRS("\"chat\"", ""), &ec)), REFUSED);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"w1\"}", THEIRS("\"chat\"", ""), &weak)), REFUSED);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"r1\"}", THEIRS("\"chat\"", ""), &stranger)), REFUSED);
-        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"no\"}", THEIRS("\"chat\"", ""), &rsa)), REFUSED);
+        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"e1\"}",
+                                      THEIRS("\"chat\"", ""), &rsa)),
+            REFUSED);
+        assert_int_equal(seen(&p, key_signed("{\"alg\":\"ES256\",\"kid\":\"e1\"}",
+                                      THEIRS("\"chat\"", ""), &rsa)),
+            REFUSED);
+        assert_int_equal(
+            seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"r1\"}", THEIRS("\"chat\"", ""), &ec)),
+            REFUSED);
+        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"w1\"}",
+                                      THEIRS("\"chat\"", ""), &weak)),
+            REFUSED);
+        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"r1\"}",
+                                      THEIRS("\"chat\"", ""), &stranger)),
+            REFUSED);
+        assert_int_equal(seen(&p, key_signed("{\"alg\":\"RS256\",\"kid\":\"no\"}",
+                                      THEIRS("\"chat\"", ""), &rsa)),
+            REFUSED);
         /* the confusion: a public document used as an HS256 secret */
-        assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\",\"kid\":\"r1\"}", THEIRS("\"chat\"", ""), bytes_str((char *)jwks.p))), REFUSED);
-        assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), bytes_of(rsa.jwk.p, rsa.jwk.n))), REFUSED);
-        assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES(SECRET))), REFUSED);
-        assert_int_equal(seen(&p, hs256("{\"alg\":\"RS256\",\"kid\":\"r1\"}", THEIRS("\"chat\"", ""), BYTES(SECRET))), REFUSED);
+        assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\",\"kid\":\"r1\"}",
+                                      THEIRS("\"chat\"", ""), bytes_str((char *)jwks.p))),
+            REFUSED);
+        assert_int_equal(seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""),
+                                      bytes_of(rsa.jwk.p, rsa.jwk.n))),
+            REFUSED);
+        assert_int_equal(
+            seen(&p, hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES(SECRET))), REFUSED);
+        assert_int_equal(seen(&p, hs256("{\"alg\":\"RS256\",\"kid\":\"r1\"}",
+                                      THEIRS("\"chat\"", ""), BYTES(SECRET))),
+            REFUSED);
         admit_close(&p.admit);
         assert_int_equal(admit_open(p.dir, &p.admit, &why), OK);
     }
@@ -557,17 +648,23 @@ static void issuer_with_public_keys(void **state) {
 static void an_issuer_that_is_removed(void **state) {
     (void)state;
     struct place p;
-    struct buf why = {0}, list = {0}, t = hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES(SECRET));
+    struct buf why = {0}, list = {0},
+               t = hs256("{\"alg\":\"HS256\"}", THEIRS("\"chat\"", ""), BYTES(SECRET));
     place_open(&p);
     assert_int_equal(issuer(&p, APP, SECRET, NULL), OK);
-    assert_int_equal(admit_issuer_set(p.admit, BYTES("b"), BYTES("https://b.example"), BYTES("b"), SECRET, NULL, &why), OK);
+    assert_int_equal(admit_issuer_set(p.admit, BYTES("b"), BYTES("https://b.example"), BYTES("b"),
+                         SECRET, NULL, &why),
+        OK);
     admit_issuer_list(p.admit, &list);
-    assert_true(bytes_is(buf_view(&list), "app\thttps://id.example\tchat\ths256\nb\thttps://b.example\tb\ths256\n"));
+    assert_true(bytes_is(
+        buf_view(&list), "app\thttps://id.example\tchat\ths256\nb\thttps://b.example\tb\ths256\n"));
     assert_int_equal(see(&p, &t), OK);
-    assert_int_equal(admit_issuer_remove(p.admit, BYTES("https://id.example"), BYTES("b"), &why), MISSING);
+    assert_int_equal(
+        admit_issuer_remove(p.admit, BYTES("https://id.example"), BYTES("b"), &why), MISSING);
     assert_int_equal(see(&p, &t), OK);
-    assert_int_equal(admit_issuer_remove(p.admit, BYTES("https://id.example"), BYTES("chat"), &why), OK);
-    assert_int_equal(see(&p, &t), REFUSED); /* though it was in the cache */
+    assert_int_equal(
+        admit_issuer_remove(p.admit, BYTES("https://id.example"), BYTES("chat"), &why), OK);
+    assert_int_equal(see(&p, &t), REFUSED);                         /* though it was in the cache */
     assert_int_equal(issuer(&p, BYTES("other"), SECRET, NULL), OK); /* its name is free again */
     buf_done(&t);
     buf_done(&why);
@@ -584,12 +681,16 @@ static void cache_is_bounded_and_true(void **state) {
     char user[32];
     place_open(&p);
     for (int i = 0; i < TOKENS; i++)
-        assert_int_equal(admit_token_create(p.admit, APP, bytes_of(user, (size_t)sprintf(user, "u%d", i)), BYTES(""), HOUR, NOW, &t[i], &until), OK);
+        assert_int_equal(
+            admit_token_create(p.admit, APP, bytes_of(user, (size_t)sprintf(user, "u%d", i)),
+                BYTES(""), HOUR, NOW, &t[i], &until),
+            OK);
     struct rng r = {3};
     for (int n = 0; n < 3 * TOKENS; n++) {
         uint64_t i = rng_below(&r, TOKENS);
         assert_int_equal(see(&p, &t[i]), OK);
-        assert_true(bytes_eq(p.who.user, bytes_of(user, (size_t)sprintf(user, "u%llu", (unsigned long long)i))));
+        assert_true(bytes_eq(
+            p.who.user, bytes_of(user, (size_t)sprintf(user, "u%llu", (unsigned long long)i))));
         if (n % 100 == 0) arena_reset(&p.arena);
     }
     for (int i = 0; i < TOKENS; i++) buf_done(&t[i]);
@@ -641,12 +742,16 @@ static void rate_holds_in_a_crowd(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(key_opens_what_its_scopes_say), cmocka_unit_test(key_revoked_is_refused_also_after_reopening), cmocka_unit_test(key_needs_an_id_and_scopes),
-        cmocka_unit_test(two_processes_lose_nothing), cmocka_unit_test(file_is_private_and_whole), cmocka_unit_test(failed_write_changes_nothing),
-        cmocka_unit_test(token_is_its_user_until_it_expires), cmocka_unit_test(token_tampered_is_refused), cmocka_unit_test(token_of_one_app_is_nothing_in_another),
-        cmocka_unit_test(token_shape_is_strict), cmocka_unit_test(token_too_long_is_refused), cmocka_unit_test(issuer_with_a_shared_secret),
-        cmocka_unit_test(issuer_with_public_keys), cmocka_unit_test(an_issuer_that_is_removed), cmocka_unit_test(cache_is_bounded_and_true),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(key_opens_what_its_scopes_say),
+        cmocka_unit_test(key_revoked_is_refused_also_after_reopening),
+        cmocka_unit_test(key_needs_an_id_and_scopes), cmocka_unit_test(two_processes_lose_nothing),
+        cmocka_unit_test(file_is_private_and_whole), cmocka_unit_test(failed_write_changes_nothing),
+        cmocka_unit_test(token_is_its_user_until_it_expires),
+        cmocka_unit_test(token_tampered_is_refused),
+        cmocka_unit_test(token_of_one_app_is_nothing_in_another),
+        cmocka_unit_test(token_shape_is_strict), cmocka_unit_test(token_too_long_is_refused),
+        cmocka_unit_test(issuer_with_a_shared_secret), cmocka_unit_test(issuer_with_public_keys),
+        cmocka_unit_test(an_issuer_that_is_removed), cmocka_unit_test(cache_is_bounded_and_true),
         cmocka_unit_test(rate_refills_and_says_when), cmocka_unit_test(rate_holds_in_a_crowd)};
     return cmocka_run_group_tests_name("admit", tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
-/* admit: tokens that were verified, by their SHA-256, so that a busy device's token costs one hash. Bounded: the slot's oldest use makes room.
- * Keeps: an entry is found only under the secrets it was verified with, and until it expires. SPDX-License-Identifier: Apache-2.0 */
+/* admit: tokens that were verified, by their SHA-256, so that a busy device's token costs one hash.
+ * Bounded: the slot's oldest use makes room.
+ * Keeps: an entry is found only under the secrets it was verified with, and until it expires.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,16 +39,23 @@ void cache_free(struct cache **pc) {
     *pc = NULL;
 }
 
-static struct stripe *stripe_of(struct cache *c, const uint8_t *hash) { return &c->stripes[hash[0] % STRIPES]; }
-static struct cached *set_of(struct stripe *s, const uint8_t *hash) { return s->entries[hash[1] % SETS]; }
+static struct stripe *stripe_of(struct cache *c, const uint8_t *hash) {
+    return &c->stripes[hash[0] % STRIPES];
+}
+static struct cached *set_of(struct stripe *s, const uint8_t *hash) {
+    return s->entries[hash[1] % SETS];
+}
 
-bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, int64_t now_ms, struct arena *arena, struct principal *out) {
+bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation,
+    int64_t now_ms, struct arena *arena, struct principal *out) {
     struct stripe *s = stripe_of(c, hash);
     struct cached *e = set_of(s, hash);
     bool found = false;
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < WAYS && !found; i++, e++) {
-        if (e->generation != generation || now_ms >= e->until_ms || memcmp(e->hash, hash, HASH_BYTES) != 0) continue;
+        if (e->generation != generation || now_ms >= e->until_ms ||
+            memcmp(e->hash, hash, HASH_BYTES) != 0)
+            continue;
         const uint8_t *t = e->text;
         out->app = arena_copy(arena, bytes_of(t, e->app_n));
         out->user = arena_copy(arena, bytes_of(t + e->app_n, e->user_n));
@@ -61,7 +70,8 @@ bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t genera
     return found;
 }
 
-void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation, const struct principal *who) {
+void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation,
+    const struct principal *who) {
     struct stripe *s = stripe_of(c, hash);
     pthread_mutex_lock(&s->lock);
     struct cached *set = set_of(s, hash), *e = set;

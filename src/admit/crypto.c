@@ -1,5 +1,6 @@
-/* admit: the cryptography, on OpenSSL, which no other file of this room includes. Verification keys are made once and only read afterwards, so any
- * thread may use them. SPDX-License-Identifier: Apache-2.0 */
+/* admit: the cryptography, on OpenSSL, which no other file of this room includes. Verification keys
+ * are made once and only read afterwards, so any thread may use them.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -12,7 +13,11 @@
 
 #include "admit/admit_in.h"
 
-enum { P256_BYTES = 32, RSA_BITS_MIN = 2048 /* RFC 7518 3.3 */, RSA_BITS_MAX = 8192 /* longer ones only cost time */ };
+enum {
+    P256_BYTES = 32,
+    RSA_BITS_MIN = 2048 /* RFC 7518 3.3 */,
+    RSA_BITS_MAX = 8192 /* longer ones only cost time */
+};
 
 struct verify_key {
     EVP_PKEY *pkey;
@@ -39,8 +44,10 @@ static struct verify_key *key_from(const char *type, OSSL_PARAM_BLD *build, bool
     EVP_PKEY *pkey = NULL;
     EVP_PKEY_CTX *make = EVP_PKEY_CTX_new_from_name(NULL, type, NULL), *test = NULL;
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(build);
-    bool ok = make && params && EVP_PKEY_fromdata_init(make) == 1 && EVP_PKEY_fromdata(make, &pkey, EVP_PKEY_PUBLIC_KEY, params) == 1;
-    ok = ok && (test = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL)) && EVP_PKEY_public_check(test) == 1;
+    bool ok = make && params && EVP_PKEY_fromdata_init(make) == 1 &&
+              EVP_PKEY_fromdata(make, &pkey, EVP_PKEY_PUBLIC_KEY, params) == 1;
+    ok = ok && (test = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL)) &&
+         EVP_PKEY_public_check(test) == 1;
     EVP_PKEY_CTX_free(test);
     EVP_PKEY_CTX_free(make);
     OSSL_PARAM_free(params);
@@ -60,7 +67,8 @@ struct verify_key *verify_key_rsa(struct bytes n, struct bytes e) {
     struct verify_key *k = NULL;
     check(bn && be && build);
     if (BN_num_bits(bn) >= RSA_BITS_MIN && BN_is_odd(bn) && BN_is_odd(be) && !BN_is_one(be) &&
-        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, bn) == 1 && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, be) == 1)
+        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, bn) == 1 &&
+        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, be) == 1)
         k = key_from("RSA", build, true);
     OSSL_PARAM_BLD_free(build);
     BN_free(bn);
@@ -91,11 +99,13 @@ void verify_key_free(struct verify_key **pk) {
 }
 
 /* ---- signatures ---- */
-/* JWS carries r and s side by side (RFC 7518 3.4); the library wants them in DER. Allocates *out. */
+/* JWS carries r and s side by side (RFC 7518 3.4); the library wants them in DER. Allocates *out.
+ * */
 static int ecdsa_der(struct bytes raw, uint8_t **out) {
     if (raw.n != 2 * P256_BYTES) return -1;
     ECDSA_SIG *sig = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw.p, P256_BYTES, NULL), *s = BN_bin2bn(raw.p + P256_BYTES, P256_BYTES, NULL);
+    BIGNUM *r = BN_bin2bn(raw.p, P256_BYTES, NULL),
+           *s = BN_bin2bn(raw.p + P256_BYTES, P256_BYTES, NULL);
     check(sig && r && s && ECDSA_SIG_set0(sig, r, s) == 1);
     int n = i2d_ECDSA_SIG(sig, out);
     ECDSA_SIG_free(sig);

@@ -1,4 +1,5 @@
-/* admit: token buckets for rates, one table a shard. Bounded: four buckets share a set, and the fullest makes room, since to forget it gives away least.
+/* admit: token buckets for rates, one table a shard. Bounded: four buckets share a set, and the
+ * fullest makes room, since to forget it gives away least.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
@@ -36,7 +37,8 @@ void admit_rates_free(struct admit_rates **pr) {
 }
 
 static double filled(const struct admit_rates *r, const struct bucket *b, int64_t now_ns) {
-    double t = b->tokens + (now_ns > b->at_ns ? (double)(now_ns - b->at_ns) / 1e9 * r->per_second : 0);
+    double t =
+        b->tokens + (now_ns > b->at_ns ? (double)(now_ns - b->at_ns) / 1e9 * r->per_second : 0);
     return t > r->burst ? r->burst : t;
 }
 
@@ -45,7 +47,8 @@ static struct bucket *bucket_of(struct admit_rates *r, uint64_t key, int64_t now
     for (int i = 0; i < WAYS; i++) {
         if (set[i].at_ns && set[i].key == key) return &set[i];
         if (fullest && !fullest->at_ns) continue;
-        if (!fullest || !set[i].at_ns || filled(r, &set[i], now_ns) > filled(r, fullest, now_ns)) fullest = &set[i];
+        if (!fullest || !set[i].at_ns || filled(r, &set[i], now_ns) > filled(r, fullest, now_ns))
+            fullest = &set[i];
     }
     *fullest = (struct bucket){key, r->burst, now_ns ? now_ns : 1};
     return fullest;

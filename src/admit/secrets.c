@@ -1,11 +1,14 @@
 /* admit: the secrets file, lines of blank-separated fields, always rewritten whole:
  *
  *   kith-secrets 1
- *   sign APP BASE64URL                                        an app's signing secret (HS256, 32 bytes), made when first needed
+ *   sign APP BASE64URL                                        an app's signing secret (HS256, 32
+ *     bytes), made when first needed
  *   key ID NAME APP SCOPES CREATED_MS REVOKED_MS SHA256-HEX   a server key, hashed
- *   issuer APP NAME AUDIENCE hs256|jwks DATA                  an app's own issuer; NAME, AUDIENCE and DATA in base64url
+ *   issuer APP NAME AUDIENCE hs256|jwks DATA                  an app's own issuer; NAME, AUDIENCE
+ *     and DATA in base64url
  *
- * Keeps: the file is whole, old or new, after a crash, and nobody else may read it. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: the file is whole, old or new, after a crash, and nobody else may read it.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,7 +23,9 @@
 #define HEADER "kith-secrets 1\n"
 enum { HS256_SECRET_MIN = 32 /* RFC 7518 3.2 */, HS256_SECRET_MAX = 1024, NAME_BYTES_MAX = 512 };
 
-static void id_text(char out[ID_TEXT], struct bytes v) { snprintf(out, ID_TEXT, "%.*s", (int)v.n, (const char *)v.p); }
+static void id_text(char out[ID_TEXT], struct bytes v) {
+    snprintf(out, ID_TEXT, "%.*s", (int)v.n, (const char *)v.p);
+}
 
 /* ---- what it holds ---- */
 void secrets_add_key(struct secrets *s, const struct server_key *k) {
@@ -28,14 +33,16 @@ void secrets_add_key(struct secrets *s, const struct server_key *k) {
     s->keys[s->key_count++] = *k;
 }
 
-struct signer *secrets_add_signer(struct secrets *s, struct bytes app, const uint8_t secret[HASH_BYTES]) {
+struct signer *secrets_add_signer(
+    struct secrets *s, struct bytes app, const uint8_t secret[HASH_BYTES]) {
     s->signers = must_realloc(s->signers, (s->signer_count + 1) * sizeof *s->signers);
     struct signer *n = &s->signers[s->signer_count++];
     uint8_t sum[HASH_BYTES];
     *n = (struct signer){0};
     id_text(n->app, app);
     memcpy(n->secret, secret, HASH_BYTES);
-    hmac_sha256(bytes_of(secret, HASH_BYTES), BYTES("kid"), sum); /* names the secret, tells nothing of it */
+    /* names the secret, tells nothing of it */
+    hmac_sha256(bytes_of(secret, HASH_BYTES), BYTES("kid"), sum);
     for (int i = 0; i < 8; i++) snprintf(n->kid + 2 * i, 3, "%02x", sum[i]);
     return n;
 }
@@ -49,13 +56,17 @@ const struct signer *secrets_signer(const struct secrets *s, struct bytes app) {
 enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct buf *why) {
     size_t secret = from->hs256_secret ? strlen(from->hs256_secret) : 0;
     *out = (struct issuer){0};
-    const char *words = !id_valid(from->app)                                                   ? "an issuer's app must be 1 to 64 of A-Z a-z 0-9 _ . : -"
-                        : !from->issuer.n || from->issuer.n > NAME_BYTES_MAX                   ? "an issuer needs a name ('iss') of at most 512 bytes"
-                        : bytes_is(from->issuer, "kith")                                       ? "the issuer name 'kith' is the server's own"
-                        : !from->audience.n || from->audience.n > NAME_BYTES_MAX               ? "an issuer needs an audience ('aud'), or its tokens for others would do here"
-                        : !secret == !from->jwks_json                                          ? "an issuer has either an HS256 secret or a JWKS document"
-                        : secret && (secret < HS256_SECRET_MIN || secret > HS256_SECRET_MAX)   ? "an HS256 secret has 32 to 1024 bytes (RFC 7518 3.2)"
-                                                                                               : NULL;
+    const char *words =
+        !id_valid(from->app) ? "an issuer's app must be 1 to 64 of A-Z a-z 0-9 _ . : -"
+        : !from->issuer.n || from->issuer.n > NAME_BYTES_MAX
+            ? "an issuer needs a name ('iss') of at most 512 bytes"
+        : bytes_is(from->issuer, "kith") ? "the issuer name 'kith' is the server's own"
+        : !from->audience.n || from->audience.n > NAME_BYTES_MAX
+            ? "an issuer needs an audience ('aud'), or its tokens for others would do here"
+        : !secret == !from->jwks_json ? "an issuer has either an HS256 secret or a JWKS document"
+        : secret && (secret < HS256_SECRET_MIN || secret > HS256_SECRET_MAX)
+            ? "an HS256 secret has 32 to 1024 bytes (RFC 7518 3.2)"
+            : NULL;
     if (words) return buf_str(why, words), MALFORMED;
     if (from->jwks_json) out->jwks = jwks_read(bytes_str(from->jwks_json), why);
     if (from->jwks_json && !out->jwks) return MALFORMED;
@@ -67,7 +78,9 @@ enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct
     return OK;
 }
 
-uint64_t issuer_hash(const struct issuer *i) { return (hash64(buf_view(&i->name)) * 31 + hash64(buf_view(&i->audience))) | 1; }
+uint64_t issuer_hash(const struct issuer *i) {
+    return (hash64(buf_view(&i->name)) * 31 + hash64(buf_view(&i->audience))) | 1;
+}
 
 void issuer_done(struct issuer *i) {
     secret_wipe(i->secret.p, i->secret.n);
@@ -141,7 +154,8 @@ enum err secrets_save(const char *path, const char *dir, const struct secrets *s
     text_write(&b, s);
     buf_fmt(&tmp, "%s.tmp", path);
     buf_char(&tmp, 0);
-    bool ok = file_write((const char *)tmp.p, &b) && rename((const char *)tmp.p, path) == 0 && disk_real()->sync_dir(disk_real(), dir) == OK;
+    bool ok = file_write((const char *)tmp.p, &b) && rename((const char *)tmp.p, path) == 0 &&
+              disk_real()->sync_dir(disk_real(), dir) == OK;
     if (!ok) buf_fmt(why, "%s cannot be written: %s", path, strerror(errno));
     secret_wipe(b.p, b.cap);
     buf_done(&b);
@@ -150,7 +164,9 @@ enum err secrets_save(const char *path, const char *dir, const struct secrets *s
 }
 
 /* ---- reading ---- */
-static bool base64_field(const char *text, struct buf *out) { return base64url_decode(out, bytes_str(text)) == OK; }
+static bool base64_field(const char *text, struct buf *out) {
+    return base64url_decode(out, bytes_str(text)) == OK;
+}
 
 static bool sign_line(struct secrets *s, char *const *f) {
     struct buf raw = {0};
@@ -170,8 +186,12 @@ static bool number_field(const char *text, long long *out) {
 
 static bool key_line(struct secrets *s, char *const *f) {
     struct server_key k = {0};
-    if (strlen(f[1]) >= sizeof k.id || !id_valid(bytes_str(f[2])) || !id_valid(bytes_str(f[3])) || admit_scopes_parse(f[4], &k.scopes) != OK) return false;
-    if (!number_field(f[5], &k.created_ms) || !number_field(f[6], &k.revoked_ms) || strlen(f[7]) != 2 * HASH_BYTES) return false;
+    if (strlen(f[1]) >= sizeof k.id || !id_valid(bytes_str(f[2])) || !id_valid(bytes_str(f[3])) ||
+        admit_scopes_parse(f[4], &k.scopes) != OK)
+        return false;
+    if (!number_field(f[5], &k.created_ms) || !number_field(f[6], &k.revoked_ms) ||
+        strlen(f[7]) != 2 * HASH_BYTES)
+        return false;
     for (int i = 0; i < HASH_BYTES; i++) {
         char pair[3] = {f[7][2 * i], f[7][2 * i + 1]}, *end;
         k.hash[i] = (uint8_t)strtoul(pair, &end, 16);
@@ -188,9 +208,11 @@ static bool issuer_line_read(struct secrets *s, char *const *f) {
     struct buf name = {0}, audience = {0}, data = {0}, why = {0};
     struct issuer i = {0};
     bool jwks = strcmp(f[4], "jwks") == 0;
-    bool ok = base64_field(f[2], &name) && base64_field(f[3], &audience) && base64_field(f[5], &data) && (jwks || strcmp(f[4], "hs256") == 0);
+    bool ok = base64_field(f[2], &name) && base64_field(f[3], &audience) &&
+              base64_field(f[5], &data) && (jwks || strcmp(f[4], "hs256") == 0);
     buf_char(&data, 0);
-    struct issuer_parts from = {bytes_str(f[1]), buf_view(&name), buf_view(&audience), jwks ? NULL : (const char *)data.p, jwks ? (const char *)data.p : NULL};
+    struct issuer_parts from = {bytes_str(f[1]), buf_view(&name), buf_view(&audience),
+        jwks ? NULL : (const char *)data.p, jwks ? (const char *)data.p : NULL};
     ok = ok && issuer_make(&from, &i, &why) == OK;
     if (ok) secrets_add_issuer(s, &i);
     secret_wipe(data.p, data.n);
@@ -210,7 +232,8 @@ static const struct line_kind {
 static bool line_read(struct secrets *s, char *line) {
     char *f[9], *rest = NULL;
     int n = 0;
-    for (char *w = strtok_r(line, " \n", &rest); w && n < 9; w = strtok_r(NULL, " \n", &rest)) f[n++] = w;
+    for (char *w = strtok_r(line, " \n", &rest); w && n < 9; w = strtok_r(NULL, " \n", &rest))
+        f[n++] = w;
     for (size_t i = 0; n && i < sizeof LINES / sizeof *LINES; i++)
         if (strcmp(f[0], LINES[i].word) == 0) return n == LINES[i].fields && LINES[i].read(s, f);
     return n == 0;
@@ -224,7 +247,10 @@ static enum err file_read(FILE *f, const char *path, struct secrets *out, struct
     for (; e == OK && getline(&line, &cap, f) > 0; n++) {
         bool good = n == 1 ? strcmp(line, HEADER) == 0 : line_read(out, line);
         if (good) continue;
-        buf_fmt(why, n == 1 ? "%s is not a secrets file of this version (line %d)" : "%s: line %d cannot be read", path, n);
+        buf_fmt(why,
+            n == 1 ? "%s is not a secrets file of this version (line %d)"
+                   : "%s: line %d cannot be read",
+            path, n);
         e = CORRUPT;
     }
     if (e == OK && ferror(f)) e = IO;
@@ -243,7 +269,10 @@ enum err secrets_load(const char *path, struct secrets *out, struct buf *why) {
     if (!f) return buf_fmt(why, "%s cannot be opened: %s", path, strerror(errno)), IO;
     enum err e = OK;
     if (fstat(fileno(f), &st) != 0 || (st.st_mode & 077)) {
-        buf_fmt(why, "%s holds secrets, and others may read or write it: chmod 600 it, and make new keys if they did", path);
+        buf_fmt(why,
+            "%s holds secrets, and others may read or write it: chmod 600 it, and make new keys if "
+            "they did",
+            path);
         e = REFUSED;
     }
     if (e == OK) e = file_read(f, path, out, why);

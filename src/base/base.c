@@ -1,4 +1,5 @@
-/* base: errors, checks, byte views, growable buffers, arenas. Allocation failure ends the process: nothing here can go on without memory.
+/* base: errors, checks, byte views, growable buffers, arenas. Allocation failure ends the process:
+ * nothing here can go on without memory.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/base.h"
 
@@ -8,12 +9,14 @@
 #include <string.h>
 
 const char *err_name(enum err e) {
-    static const char *const NAMES[] = {"ok", "again", "refused", "malformed", "missing", "exists", "limit", "stale", "io", "corrupt", "nomem"};
+    static const char *const NAMES[] = {"ok", "again", "refused", "malformed", "missing", "exists",
+        "limit", "stale", "io", "corrupt", "nomem"};
     return (size_t)e < sizeof NAMES / sizeof *NAMES ? NAMES[e] : "unknown";
 }
 
 void check_failed(const char *file, int line, const char *text) {
-    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"check failed: %s:%d: %s\"}\n", file, line, text);
+    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"check failed: %s:%d: %s\"}\n", file, line,
+        text);
     abort();
 }
 
@@ -30,9 +33,13 @@ void *must_realloc(void *p, size_t n) {
 }
 
 /* ---- bytes ---- */
-struct bytes bytes_str(const char *s) { return s ? bytes_of(s, strlen(s)) : (struct bytes){0}; }
+struct bytes bytes_str(const char *s) {
+    return s ? bytes_of(s, strlen(s)) : (struct bytes){0};
+}
 
-bool bytes_eq(struct bytes a, struct bytes b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+bool bytes_eq(struct bytes a, struct bytes b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 
 int bytes_cmp(struct bytes a, struct bytes b) {
     size_t n = a.n < b.n ? a.n : b.n;
@@ -96,8 +103,10 @@ void buf_fmt(struct buf *b, const char *fmt, ...) {
 }
 
 void buf_u64dec(struct buf *b, uint64_t v) {
-    static const char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869"
-                                "707172737475767778798081828384858687888990919293949596979899";
+    static const char PAIRS[] =
+        "000102030405060708091011121314151617181920212223242526272829303132333435363738394041424344"
+        "45464748495051525354555657585960616263646566676869"
+        "707172737475767778798081828384858687888990919293949596979899";
     char digits[20]; /* UINT64_MAX has twenty */
     size_t at = sizeof digits;
     for (; v >= 100; v /= 100) memcpy(digits + (at -= 2), PAIRS + v % 100 * 2, 2);

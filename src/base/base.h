@@ -1,6 +1,7 @@
 /* base: bytes, growable buffers, arenas, packing, hashes, errors and checks that every room uses.
  *
- * Invariants: nothing here does I/O except check(), which prints and aborts. No state at file scope.
+ * Invariants: nothing here does I/O except check(), which prints and aborts. No state at file
+ * scope.
  * Lifetimes: see each group. Sizes are bytes; integers on the wire and on disk are little-endian.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_BASE_H
@@ -51,7 +52,8 @@ int bytes_cmp(struct bytes a, struct bytes b); /* memcmp order, the shorter firs
 bool bytes_is(struct bytes a, const char *s);
 bool bytes_starts(struct bytes a, const char *prefix);
 
-/* ---- buf: grows; owns its memory. Zero-initialised is empty and valid. Allocation failure ends the process. */
+/* ---- buf: grows; owns its memory. Zero-initialised is empty and valid. Allocation failure ends
+ * the process. */
 struct buf {
     uint8_t *p;
     size_t n, cap;
@@ -62,26 +64,27 @@ void buf_bytes(struct buf *b, struct bytes v);
 void buf_str(struct buf *b, const char *s);
 void buf_char(struct buf *b, char c);
 void buf_fmt(struct buf *b, const char *fmt, ...) printf_like(2, 3);
-void buf_u64dec(struct buf *b, uint64_t v);     /* decimal text, fast */
-void buf_cut(struct buf *b, size_t first);      /* drops the first bytes */
+void buf_u64dec(struct buf *b, uint64_t v); /* decimal text, fast */
+void buf_cut(struct buf *b, size_t first);  /* drops the first bytes */
 static inline void buf_reset(struct buf *b) { b->n = 0; }
 void buf_done(struct buf *b);
 static inline struct bytes buf_view(const struct buf *b) { return (struct bytes){b->p, b->n}; }
 
-/* ---- arena: bump allocation, freed all at once. Zero-initialised is valid. Memory is 16-byte aligned. */
+/* ---- arena: bump allocation, freed all at once. Zero-initialised is valid. Memory is 16-byte
+ * aligned. */
 struct arena_block;
 struct arena {
     struct arena_block *head;
     size_t used;
 };
-void *arena_alloc(struct arena *a, size_t n);  /* not zeroed */
+void *arena_alloc(struct arena *a, size_t n); /* not zeroed */
 void *arena_zero(struct arena *a, size_t n);
 struct bytes arena_copy(struct arena *a, struct bytes v);
 char *arena_cstr(struct arena *a, struct bytes v);
 void arena_reset(struct arena *a); /* keeps one block of at most 1 MiB */
 void arena_done(struct arena *a);
 
-void *must_alloc(size_t n);            /* zeroed; ends the process when there is none */
+void *must_alloc(size_t n); /* zeroed; ends the process when there is none */
 void *must_realloc(void *p, size_t n);
 
 /* ---- packing: little-endian fields, LEB128 varints, varint-prefixed bytes ---- */
@@ -91,13 +94,16 @@ void pack_u32(struct buf *b, uint32_t v);
 void pack_u64(struct buf *b, uint64_t v);
 void pack_var(struct buf *b, uint64_t v);
 void pack_bytes(struct buf *b, struct bytes v); /* varint length, then the bytes */
-/* Reading past the end or a bad varint sets `bad` and gives zeros ever after; check it once at the end. */
+/* Reading past the end or a bad varint sets `bad` and gives zeros ever after; check it once at the
+ * end. */
 struct unpack {
     const uint8_t *p, *end;
     bool bad;
 };
 /* NULL + 0 is undefined in C, so the empty view is kept apart. */
-static inline struct unpack unpack_of(struct bytes v) { return (struct unpack){v.p, v.n ? v.p + v.n : v.p, false}; }
+static inline struct unpack unpack_of(struct bytes v) {
+    return (struct unpack){v.p, v.n ? v.p + v.n : v.p, false};
+}
 uint8_t unpack_u8(struct unpack *u);
 uint16_t unpack_u16(struct unpack *u);
 uint32_t unpack_u32(struct unpack *u);
@@ -107,19 +113,21 @@ struct bytes unpack_bytes(struct unpack *u); /* a view into the input */
 static inline bool unpack_more(const struct unpack *u) { return !u->bad && u->p < u->end; }
 
 /* ---- hashes ---- */
-uint64_t hash64(struct bytes v);           /* XXH3; stored values may depend on it */
+uint64_t hash64(struct bytes v);                /* XXH3; stored values may depend on it */
 uint32_t crc32c(uint32_t seed, struct bytes v); /* Castagnoli; RFC 3720 B.4; seed 0 to begin */
 
 /* ---- text ---- */
-bool utf8_valid(struct bytes v);           /* RFC 3629 */
-bool id_valid(struct bytes v);             /* 1..64 of A-Z a-z 0-9 _ . : - */
-/* RFC 3339 UTC with milliseconds, "2026-01-02T03:04:05.678Z"; writes exactly 24 bytes; held to the years 0000 to 9999 */
+bool utf8_valid(struct bytes v); /* RFC 3629 */
+bool id_valid(struct bytes v);   /* 1..64 of A-Z a-z 0-9 _ . : - */
+/* RFC 3339 UTC with milliseconds, "2026-01-02T03:04:05.678Z"; writes exactly 24 bytes; held to the
+ * years 0000 to 9999 */
 void time_format(int64_t ms, char out[24]);
 enum err time_parse(struct bytes v, int64_t *out_ms) must_use;
 /* "30s" "15m" "24h" "7d" -> milliseconds; at most 3650d */
 enum err duration_parse(struct bytes v, int64_t *out_ms) must_use;
-void base64url_encode(struct buf *b, struct bytes v);                  /* RFC 4648 5, no padding */
-enum err base64url_decode(struct buf *b, struct bytes v) must_use;     /* whole padding accepted; '+' '/' too; adds nothing on failure */
+void base64url_encode(struct buf *b, struct bytes v); /* RFC 4648 5, no padding */
+/* whole padding accepted; '+' '/' too; adds nothing on failure */
+enum err base64url_decode(struct buf *b, struct bytes v) must_use;
 
 /* ---- deterministic randomness (splitmix64); not for secrets ---- */
 struct rng {

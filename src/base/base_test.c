@@ -1,4 +1,5 @@
-/* base: tests of byte views, growing buffers and arenas, against plain memory. SPDX-License-Identifier: Apache-2.0 */
+/* base: tests of byte views, growing buffers and arenas, against plain memory.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,12 +16,15 @@
 
 static void views_compare_as_memory_does(void **state) {
     (void)state;
-    struct bytes none = {0}, empty = BYTES(""), a = BYTES("a"), ab = BYTES("ab"), b = BYTES("b"), high = BYTES("\xff");
+    struct bytes none = {0}, empty = BYTES(""), a = BYTES("a"), ab = BYTES("ab"), b = BYTES("b"),
+                 high = BYTES("\xff");
     assert_true(bytes_eq(none, empty) && bytes_eq(bytes_str(NULL), empty) && !bytes_eq(a, ab));
-    assert_true(bytes_cmp(none, a) < 0 && bytes_cmp(a, ab) < 0 && bytes_cmp(ab, b) < 0 && bytes_cmp(b, high) < 0);
+    assert_true(bytes_cmp(none, a) < 0 && bytes_cmp(a, ab) < 0 && bytes_cmp(ab, b) < 0 &&
+                bytes_cmp(b, high) < 0);
     assert_true(bytes_cmp(high, b) > 0 && bytes_cmp(ab, ab) == 0 && bytes_cmp(none, empty) == 0);
     assert_true(bytes_is(ab, "ab") && !bytes_is(ab, "a") && bytes_is(none, ""));
-    assert_true(bytes_starts(ab, "a") && bytes_starts(none, "") && !bytes_starts(a, "ab") && !bytes_starts(none, "a"));
+    assert_true(bytes_starts(ab, "a") && bytes_starts(none, "") && !bytes_starts(a, "ab") &&
+                !bytes_starts(none, "a"));
 }
 
 static void errors_have_names(void **state) {
@@ -114,7 +118,8 @@ static void decimals_are_printf(void **state) {
     buf_done(&b);
 }
 
-/* Pieces keep their bytes and never overlap, whatever the order of sizes; after a reset the arena serves again. */
+/* Pieces keep their bytes and never overlap, whatever the order of sizes; after a reset the arena
+ * serves again. */
 static void arena_pieces_stay_apart(void **state) {
     (void)state;
     enum { PIECES = 200 };
@@ -130,7 +135,8 @@ static void arena_pieces_stay_apart(void **state) {
             if (size[i]) memset(piece[i], (int)(i & 0xff), size[i]);
         }
         for (size_t i = 0; i < PIECES; i++)
-            for (size_t k = 0; k < size[i]; k += size[i] > 500 ? 997 : 1) assert_int_equal(piece[i][k], i & 0xff);
+            for (size_t k = 0; k<size[i]; k += size[i]> 500 ? 997 : 1)
+                assert_int_equal(piece[i][k], i & 0xff);
         if (round % 7 == 6) arena_done(&a);
         else arena_reset(&a);
     }
@@ -197,9 +203,15 @@ static void sizes_that_wrap_end_the_process(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(views_compare_as_memory_does), cmocka_unit_test(errors_have_names),       cmocka_unit_test(buf_is_its_model),
-        cmocka_unit_test(buf_takes_nothing),            cmocka_unit_test(buf_fmt_grows_to_fit),    cmocka_unit_test(decimals_are_printf),
-        cmocka_unit_test(arena_pieces_stay_apart),      cmocka_unit_test(arena_copies),            cmocka_unit_test(sizes_that_wrap_end_the_process),
+        cmocka_unit_test(views_compare_as_memory_does),
+        cmocka_unit_test(errors_have_names),
+        cmocka_unit_test(buf_is_its_model),
+        cmocka_unit_test(buf_takes_nothing),
+        cmocka_unit_test(buf_fmt_grows_to_fit),
+        cmocka_unit_test(decimals_are_printf),
+        cmocka_unit_test(arena_pieces_stay_apart),
+        cmocka_unit_test(arena_copies),
+        cmocka_unit_test(sizes_that_wrap_end_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

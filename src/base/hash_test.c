@@ -1,5 +1,6 @@
-/* base: tests of hashes by published values, and of both CRC paths by the definition. hash.c is included, so that its static
- * parts can be asked; its public names are changed to stay apart from the library's. SPDX-License-Identifier: Apache-2.0 */
+/* base: tests of hashes by published values, and of both CRC paths by the definition. hash.c is
+ * included, so that its static parts can be asked; its public names are changed to stay apart from
+ * the library's. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,8 @@ static void crc_goes_on_in_pieces(void **state) {
     (void)state;
     struct bytes v = BYTES("a record, its header and its body, cut at any place");
     for (size_t cut = 0; cut <= v.n; cut++)
-        assert_int_equal(crc32c(crc32c(0, bytes_of(v.p, cut)), bytes_of(v.p + cut, v.n - cut)), crc32c(0, v));
+        assert_int_equal(
+            crc32c(crc32c(0, bytes_of(v.p, cut)), bytes_of(v.p + cut, v.n - cut)), crc32c(0, v));
 }
 
 static void one_bit_changes_the_crc(void **state) {
@@ -67,23 +69,30 @@ static void one_bit_changes_the_crc(void **state) {
     }
 }
 
-/* Partitions are chosen by it: a library that answered otherwise would lose every stored user. One length for each of XXH3's paths. */
+/* Partitions are chosen by it: a library that answered otherwise would lose every stored user. One
+ * length for each of XXH3's paths. */
 static void hash_never_changes(void **state) {
     (void)state;
     static const struct {
         size_t n;
         uint64_t want;
-    } KNOWN[] = {{1, 0xe12ef9d2eb86ceebu}, {4, 0x244f36de481e7522u}, {9, 0x4781d83b8e99d495u}, {17, 0x2bf6f66973a6179du}, {130, 0x9c050a5f2d5acbf4u}, {241, 0xbff7215089202d8fu}, {1000, 0xb8b406a98622d913u}};
+    } KNOWN[] = {{1, 0xe12ef9d2eb86ceebu}, {4, 0x244f36de481e7522u}, {9, 0x4781d83b8e99d495u},
+        {17, 0x2bf6f66973a6179du}, {130, 0x9c050a5f2d5acbf4u}, {241, 0xbff7215089202d8fu},
+        {1000, 0xb8b406a98622d913u}};
     uint8_t data[1000];
     for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 7 + 1);
-    for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) assert_true(hash64(bytes_of(data, KNOWN[i].n)) == KNOWN[i].want);
+    for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
+        assert_true(hash64(bytes_of(data, KNOWN[i].n)) == KNOWN[i].want);
     assert_true(hash64((struct bytes){0}) == 0x2d06800538d394c2u);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc_has_the_published_values), cmocka_unit_test(crc_paths_agree),    cmocka_unit_test(crc_goes_on_in_pieces),
-        cmocka_unit_test(one_bit_changes_the_crc),      cmocka_unit_test(hash_never_changes),
+        cmocka_unit_test(crc_has_the_published_values),
+        cmocka_unit_test(crc_paths_agree),
+        cmocka_unit_test(crc_goes_on_in_pieces),
+        cmocka_unit_test(one_bit_changes_the_crc),
+        cmocka_unit_test(hash_never_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* base: packing and unpacking of fields, deterministic randomness. Little-endian hosts only (checked when compiled).
- * These run many times for each message: one test for room, then a store of known size.
+/* base: packing and unpacking of fields, deterministic randomness. Little-endian hosts only
+ * (checked when compiled). These run many times for each message: one test for room, then a store
+ * of known size.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* base: tests of packing: what is written is read back, and every cut or bad input is noticed. SPDX-License-Identifier: Apache-2.0 */
+/* base: tests of packing: what is written is read back, and every cut or bad input is noticed.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,8 @@
 
 static void layout_is_little_endian(void **state) {
     (void)state;
-    static const uint8_t WANT[] = {0x01, 0x02, 0x01, 0x04, 0x03, 0x02, 0x01, 0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01, 0xac, 0x02, 0x02, 'h', 'i'};
+    static const uint8_t WANT[] = {0x01, 0x02, 0x01, 0x04, 0x03, 0x02, 0x01, 0x08, 0x07, 0x06, 0x05,
+        0x04, 0x03, 0x02, 0x01, 0xac, 0x02, 0x02, 'h', 'i'};
     struct buf b = {0};
     pack_u8(&b, 1);
     pack_u16(&b, 0x0102);
@@ -78,7 +80,8 @@ static bool field_same(struct unpack *u, const struct field *f) {
     }
 }
 
-/* Random rows of fields: whole they come back; cut anywhere, `bad` is set and stays, and all that follows is zero. */
+/* Random rows of fields: whole they come back; cut anywhere, `bad` is set and stays, and all that
+ * follows is zero. */
 static void rows_come_back_and_cuts_are_noticed(void **state) {
     (void)state;
     enum { FIELDS = 12 };
@@ -89,7 +92,8 @@ static void rows_come_back_and_cuts_are_noticed(void **state) {
         struct field f[FIELDS];
         buf_reset(&b);
         for (int i = 0; i < FIELDS; i++) {
-            f[i] = (struct field){rng_next(&r) >> rng_below(&r, 64), bytes_of(text, (size_t)rng_below(&r, sizeof text)), (unsigned)rng_below(&r, 6)};
+            f[i] = (struct field){rng_next(&r) >> rng_below(&r, 64),
+                bytes_of(text, (size_t)rng_below(&r, sizeof text)), (unsigned)rng_below(&r, 6)};
             field_pack(&b, &f[i]);
         }
         struct unpack u = unpack_of(buf_view(&b));
@@ -105,7 +109,8 @@ static void rows_come_back_and_cuts_are_noticed(void **state) {
         u = unpack_of(bytes_of(part, cut));
         for (int i = 0; i < FIELDS; i++) (void)field_same(&u, &f[i]);
         assert_true(u.bad && !unpack_more(&u));
-        assert_true(unpack_u8(&u) == 0 && unpack_u16(&u) == 0 && unpack_u32(&u) == 0 && unpack_u64(&u) == 0 && unpack_var(&u) == 0);
+        assert_true(unpack_u8(&u) == 0 && unpack_u16(&u) == 0 && unpack_u32(&u) == 0 &&
+                    unpack_u64(&u) == 0 && unpack_var(&u) == 0);
         assert_int_equal(unpack_bytes(&u).n, 0);
         free(part);
     }
@@ -117,7 +122,9 @@ static void nothing_unpacks_to_nothing(void **state) {
     struct unpack u = unpack_of((struct bytes){0});
     assert_true(!u.bad && !unpack_more(&u));
     assert_true(unpack_var(&u) == 0 && u.bad);
-    static const uint8_t ENDLESS[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 'x'}; /* a length of 2^64 - 1 */
+    /* a length of 2^64 - 1 */
+    static const uint8_t ENDLESS[] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 'x'};
     u = unpack_of(bytes_of(ENDLESS, sizeof ENDLESS));
     assert_true(unpack_bytes(&u).n == 0 && u.bad);
 }
@@ -125,7 +132,8 @@ static void nothing_unpacks_to_nothing(void **state) {
 static void rng_repeats_and_spreads(void **state) {
     (void)state;
     struct rng r = {0}; /* the published first outputs of splitmix64 for the seed 0 */
-    assert_true(rng_next(&r) == 0xe220a8397b1dcdafu && rng_next(&r) == 0x6e789e6aa1b965f4u && rng_next(&r) == 0x06c45d188009454fu);
+    assert_true(rng_next(&r) == 0xe220a8397b1dcdafu && rng_next(&r) == 0x6e789e6aa1b965f4u &&
+                rng_next(&r) == 0x06c45d188009454fu);
     unsigned seen[10] = {0};
     for (int i = 0; i < 10000; i++) seen[rng_below(&r, 10)]++;
     for (int i = 0; i < 10; i++) assert_in_range(seen[i], 850, 1150);

@@ -1,4 +1,5 @@
-/* base: text: UTF-8, ids, times, durations, base64url. Strict on input; results are untouched on failure.
+/* base: text: UTF-8, ids, times, durations, base64url. Strict on input; results are untouched on
+ * failure.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
@@ -9,7 +10,8 @@ bool utf8_valid(struct bytes v) {
     const uint8_t *p = v.p, *end = v.p + v.n;
     while (p < end) {
         uint64_t eight;
-        if (end - p >= 8 && (memcpy(&eight, p, 8), !(eight & 0x8080808080808080u))) { /* most text is ASCII */
+        /* most text is ASCII */
+        if (end - p >= 8 && (memcpy(&eight, p, 8), !(eight & 0x8080808080808080u))) {
             p += 8;
             continue;
         }
@@ -24,21 +26,30 @@ bool utf8_valid(struct bytes v) {
             if ((p[i] & 0xc0) != 0x80) return false;
             c = c << 6 | (p[i] & 0x3f);
         }
-        if ((more == 2 && (c < 0x800 || (c >= 0xd800 && c < 0xe000))) || (more == 3 && (c < 0x10000 || c > 0x10ffff))) return false;
+        if ((more == 2 && (c < 0x800 || (c >= 0xd800 && c < 0xe000))) ||
+            (more == 3 && (c < 0x10000 || c > 0x10ffff)))
+            return false;
         p += more + 1;
     }
     return true;
 }
 
 bool id_valid(struct bytes v) {
-    static const bool ALLOWED[256] = {['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['_'] = true, ['.'] = true, [':'] = true, ['-'] = true};
+    static const bool ALLOWED[256] = {['a' ... 'z'] = true,
+        ['A' ... 'Z'] = true,
+        ['0' ... '9'] = true,
+        ['_'] = true,
+        ['.'] = true,
+        [':'] = true,
+        ['-'] = true};
     if (v.n < 1 || v.n > 64) return false;
     for (size_t i = 0; i < v.n; i++)
         if (!ALLOWED[v.p[i]]) return false;
     return true;
 }
 
-/* Days since 1970-01-01 of a proleptic Gregorian date, and back (era arithmetic: 400 years are 146,097 days). */
+/* Days since 1970-01-01 of a proleptic Gregorian date, and back (era arithmetic: 400 years are
+ * 146,097 days). */
 static int64_t days_of(int64_t y, unsigned m, unsigned d) {
     y -= m <= 2;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -49,7 +60,8 @@ static int64_t days_of(int64_t y, unsigned m, unsigned d) {
 static void date_of(int64_t days, int64_t *y, unsigned *m, unsigned *d) {
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    unsigned doe = (unsigned)(days - era * 146097), yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    unsigned doe = (unsigned)(days - era * 146097),
+             yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
     unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
     *d = doy - (153 * mp + 2) / 5 + 1;
     *m = mp < 10 ? mp + 3 : mp - 9;
@@ -67,7 +79,8 @@ static void digits(char *p, int64_t v, int n) {
 #define TIME_MAX 253402300799999   /* 9999-12-31T23:59:59.999Z */
 
 void time_format(int64_t ms, char out[24]) {
-    ms = ms < TIME_MIN ? TIME_MIN : ms > TIME_MAX ? TIME_MAX : ms; /* the form has four digits for a year */
+    /* the form has four digits for a year */
+    ms = ms < TIME_MIN ? TIME_MIN : ms > TIME_MAX ? TIME_MAX : ms;
     int64_t days = ms / 86400000 - (ms % 86400000 < 0), rest = ms - days * 86400000, y;
     unsigned m, d;
     date_of(days, &y, &m, &d);
@@ -90,22 +103,27 @@ static bool number(const uint8_t *p, size_t n, int64_t *out) {
     return true;
 }
 
-/* RFC 3339 with "Z" and one to nine digits of a fraction, cut to milliseconds. A leap second is the first of the next minute, as in POSIX. */
+/* RFC 3339 with "Z" and one to nine digits of a fraction, cut to milliseconds. A leap second is the
+ * first of the next minute, as in POSIX. */
 enum err time_parse(struct bytes v, int64_t *out_ms) {
     int64_t y, mo, d, h, mi, s, ms = 0;
     const uint8_t *p = v.p;
-    if (v.n < 20 || p[4] != '-' || p[7] != '-' || (p[10] != 'T' && p[10] != 't') || p[13] != ':' || p[16] != ':') return MALFORMED;
-    if (!number(p, 4, &y) || !number(p + 5, 2, &mo) || !number(p + 8, 2, &d) || !number(p + 11, 2, &h) || !number(p + 14, 2, &mi) ||
-        !number(p + 17, 2, &s))
+    if (v.n < 20 || p[4] != '-' || p[7] != '-' || (p[10] != 'T' && p[10] != 't') || p[13] != ':' ||
+        p[16] != ':')
+        return MALFORMED;
+    if (!number(p, 4, &y) || !number(p + 5, 2, &mo) || !number(p + 8, 2, &d) ||
+        !number(p + 11, 2, &h) || !number(p + 14, 2, &mi) || !number(p + 17, 2, &s))
         return MALFORMED;
     static const uint8_t DAYS[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    if (mo < 1 || mo > 12 || d < 1 || d > DAYS[mo - 1] || (mo == 2 && d == 29 && !leap)) return MALFORMED;
+    if (mo < 1 || mo > 12 || d < 1 || d > DAYS[mo - 1] || (mo == 2 && d == 29 && !leap))
+        return MALFORMED;
     if (h > 23 || mi > 59 || s > (h == 23 && mi == 59 ? 60 : 59)) return MALFORMED;
     size_t at = 19;
     if (p[at] == '.') {
         int64_t scale = 100;
-        for (at++; at < v.n && p[at] >= '0' && p[at] <= '9'; at++, scale /= 10) ms += (p[at] - '0') * scale;
+        for (at++; at < v.n && p[at] >= '0' && p[at] <= '9'; at++, scale /= 10)
+            ms += (p[at] - '0') * scale;
         if (at == 20 || at > 29) return MALFORMED;
     }
     if (at + 1 != v.n || (p[at] != 'Z' && p[at] != 'z')) return MALFORMED;
@@ -162,7 +180,8 @@ static int b64_value(uint8_t c) {
     return c == '_' || c == '/' ? 63 : -1;
 }
 
-/* Padding is whole or absent and left-over bits are zero: nobody may vary the end of a token and keep its meaning. */
+/* Padding is whole or absent and left-over bits are zero: nobody may vary the end of a token and
+ * keep its meaning. */
 enum err base64url_decode(struct buf *b, struct bytes v) {
     if (v.n % 4 == 0)
         for (int i = 0; i < 2 && v.n && v.p[v.n - 1] == '='; i++) v.n--;

@@ -5,7 +5,9 @@
 
 struct chat_halves chat_halves(void) {
     return (struct chat_halves){
-        {"chat, conversation side", chat_conversation_rules, chat_conversation_rule_count, chat_conversation_routes, chat_conversation_route_count},
-        {"chat, member side", chat_member_rules, chat_member_rule_count, chat_member_routes, chat_member_route_count},
+        {"chat, conversation side", chat_conversation_rules, chat_conversation_rule_count,
+            chat_conversation_routes, chat_conversation_route_count},
+        {"chat, member side", chat_member_rules, chat_member_rule_count, chat_member_routes,
+            chat_member_route_count},
     };
 }

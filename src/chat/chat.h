@@ -1,7 +1,10 @@
 /* chat: conversations and messages. Two halves that talk by relays only:
- *   conversation side (conversation's partition): order, seq, ids, membership and roles, receipts, reactions, threads;
- *   member side (a member's partition): this partition's copy of the messages, a member's marks, unread counts and list of conversations.
- * Records, relays and cells: chat_in.h and docs/format/chat.md. SPDX-License-Identifier: Apache-2.0 */
+ *   conversation side (conversation's partition): order, seq, ids, membership and roles, receipts,
+ *     reactions, threads;
+ *   member side (a member's partition): this partition's copy of the messages, a member's marks,
+ *     unread counts and list of conversations.
+ * Records, relays and cells: chat_in.h and docs/format/chat.md. SPDX-License-Identifier: Apache-2.0
+ * */
 #ifndef KITH_CHAT_H
 #define KITH_CHAT_H
 
@@ -13,21 +16,30 @@ struct chat_halves {
 };
 struct chat_halves chat_halves(void);
 
-/* Renders what an entry shows to this user now (the partition's copy is read, so a late reader sees the edited text): members of a JSON object without
- * braces: for messages the message's, for receipts {conversation,user,delivered,read}. false: it must not be delivered at all (blocked: skip silently).
- * `shared`: set true when the text is the same for every member of the audience (may be cached for this position). */
-bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared);
+/* Renders what an entry shows to this user now (the partition's copy is read, so a late reader sees
+ * the edited text): members of a JSON object without braces: for messages the message's, for
+ * receipts {conversation,user,delivered,read}. false: it must not be delivered at all (blocked:
+ * skip silently). `shared`: set true when the text is the same for every member of the audience
+ * (may be cached for this position). */
+bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e,
+    struct buf *out, bool *shared);
 /* Is the user in it, as this (their) partition knows? For live typing. */
-bool chat_is_member(struct cells *c, struct bytes app, struct bytes user, struct bytes conversation);
+bool chat_is_member(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes conversation);
 /* Members of the conversation in this partition (also direct ones). fn false stops. */
-void chat_local_members(struct cells *c, struct bytes app, struct bytes conversation, bool (*fn)(void *arg, struct bytes user), void *arg);
+void chat_local_members(struct cells *c, struct bytes app, struct bytes conversation,
+    bool (*fn)(void *arg, struct bytes user), void *arg);
 /* The user's conversations, as this partition knows, for presence. */
-void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *arg, struct bytes conversation), void *arg);
+void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user,
+    bool (*fn)(void *arg, struct bytes conversation), void *arg);
 /* Those that they left. */
-void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *arg, struct bytes conversation), void *arg);
-/* Members of the object that GET /v1/users/{id}/export answers: their conversations, and their mailbox from ?cursor= on. false: the answer says why not. */
+void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user,
+    bool (*fn)(void *arg, struct bytes conversation), void *arg);
+/* Members of the object that GET /v1/users/{id}/export answers: their conversations, and their
+ * mailbox from ?cursor= on. false: the answer says why not. */
 bool chat_export(struct query *q, struct json_out *o);
 /* The body of a KIND_MARK relay (member's partition -> conversation's): a member's marks rose. */
-void chat_mark_body(struct buf *b, struct bytes conversation, struct bytes user, uint64_t delivered, uint64_t read);
+void chat_mark_body(
+    struct buf *b, struct bytes conversation, struct bytes user, uint64_t delivered, uint64_t read);
 
 #endif

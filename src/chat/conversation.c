@@ -1,4 +1,6 @@
-/* chat, conversation side: conversations, their names and options, and what is told to the partitions of their members (roster.c has the list of them). Apply decides who may; plans only check shapes. SPDX-License-Identifier: Apache-2.0 */
+/* chat, conversation side: conversations, their names and options, and what is told to the
+ * partitions of their members (roster.c has the list of them). Apply decides who may; plans only
+ * check shapes. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/conv_in.h"
@@ -12,7 +14,9 @@ static struct cell *cell2(struct cells *c, char tag, struct bytes app, struct by
     return cells_get(c, key2(room, tag, app, conv));
 }
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
-uint16_t conv_partition(const struct request *r) { return partition_of_conversation(r->who.app, r->params[0], r->partitions); }
+uint16_t conv_partition(const struct request *r) {
+    return partition_of_conversation(r->who.app, r->params[0], r->partitions);
+}
 
 static const char *const TYPE_NAMES[] = {"", "direct", "group", "channel"};
 const char *conv_type_name(uint8_t type) { return TYPE_NAMES[type <= CONV_CHANNEL ? type : 0]; }
@@ -51,7 +55,8 @@ static bool direct_of(void *arg, struct bytes user) {
     return true;
 }
 
-static void direct_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body, bool named) {
+static void direct_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind,
+    struct bytes body, bool named) {
     struct direct d = {.s = s};
     struct buf whole = {0};
     members_each(s->cells, s->app, conv, direct_of, &d);
@@ -67,7 +72,8 @@ static void direct_broadcast(struct step *s, struct bytes conv, const struct con
     buf_done(&whole);
 }
 
-void conv_broadcast(struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body) {
+void conv_broadcast(
+    struct step *s, struct bytes conv, const struct conv *v, uint8_t kind, struct bytes body) {
     bool named = kind == KIND_COPY_MESSAGE || kind == KIND_COPY_UPDATE || kind == KIND_COPY_RECEIPT;
     if (v->type == CONV_DIRECT) {
         direct_broadcast(s, conv, v, kind, body, named);
@@ -85,7 +91,8 @@ void conv_broadcast(struct step *s, struct bytes conv, const struct conv *v, uin
     buf_done(&whole);
 }
 
-struct bytes conv_name(struct cells *c, struct bytes app, struct bytes conv, struct bytes *out_metadata) {
+struct bytes conv_name(
+    struct cells *c, struct bytes app, struct bytes conv, struct bytes *out_metadata) {
     struct cell *cell = cell2(c, 'a', app, conv);
     struct unpack u = unpack_of(view_of(cell));
     *out_metadata = (struct bytes){0};
@@ -107,28 +114,35 @@ void conv_meta_relay(struct step *s, struct bytes conv, const struct conv *v) {
 }
 
 /* ---- who acts, who looks ---- */
-bool actor_in(struct step *s, struct bytes conv, const struct conv *v, struct bytes by, struct member *out) {
+bool actor_in(
+    struct step *s, struct bytes conv, const struct conv *v, struct bytes by, struct member *out) {
     *out = (struct member){.role = ROLE_OWNER};
     if (!v) {
-        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)conv.n, (const char *)conv.p);
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'",
+            (int)conv.n, (const char *)conv.p);
         return false;
     }
     if (!by.n || member_get(s->cells, s->app, conv, by, out)) return true;
-    answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)conv.n, (const char *)conv.p);
+    answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)conv.n,
+        (const char *)conv.p);
     return false;
 }
 
 bool viewer_in(struct query *q, struct bytes conv, struct member *out, struct conv *head) {
     const struct request *r = q->request;
     *out = (struct member){.role = ROLE_OWNER};
-    if (conv_get(q->cells, r->who.app, conv, head) && (!r->who.user.n || member_get(q->cells, r->who.app, conv, r->who.user, out))) return true;
-    answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)conv.n, (const char *)conv.p);
+    if (conv_get(q->cells, r->who.app, conv, head) &&
+        (!r->who.user.n || member_get(q->cells, r->who.app, conv, r->who.user, out)))
+        return true;
+    answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s'", (int)conv.n,
+        (const char *)conv.p);
     return false;
 }
 
 /* ---- PUT /v1/conversations/{id} ---- */
 /* Leaves the object open. */
-static struct json_out conv_json(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct buf *b) {
+static struct json_out conv_json(
+    struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct buf *b) {
     struct json_out o = {b, false};
     struct bytes metadata, name = conv_name(c, app, conv, &metadata);
     jo_open_obj(&o);
@@ -193,7 +207,8 @@ static bool conv_put_read(struct step *s, struct conv_put *p) {
 }
 
 static void name_store(struct step *s, const struct conv_put *p) {
-    struct bytes metadata, name = arena_copy(s->arena, conv_name(s->cells, s->app, p->conv, &metadata));
+    struct bytes metadata,
+        name = arena_copy(s->arena, conv_name(s->cells, s->app, p->conv, &metadata));
     metadata = arena_copy(s->arena, metadata);
     struct buf b = {0};
     pack_bytes(&b, p->set & PUT_NAME ? p->name : name);
@@ -202,7 +217,8 @@ static void name_store(struct step *s, const struct conv_put *p) {
     buf_done(&b);
 }
 
-/* Ids seen so far, by hash: a request can name a hundred thousand, and each is looked for among those before it. */
+/* Ids seen so far, by hash: a request can name a hundred thousand, and each is looked for among
+ * those before it. */
 struct seen {
     uint32_t *slots; /* index into the list + 1; 0: free */
     uint64_t mask;
@@ -222,7 +238,8 @@ static bool seen_add(struct seen *h, const struct bytes *list, uint64_t n) {
 }
 
 /* How many of the list are not members yet; the list may name one twice. */
-static uint64_t members_new(struct step *s, const struct conv_put *p, struct bytes *fresh, bool made) {
+static uint64_t members_new(
+    struct step *s, const struct conv_put *p, struct bytes *fresh, bool made) {
     struct unpack u = p->list;
     struct seen seen = seen_make(s->arena, p->members + 1);
     uint64_t n = 0;
@@ -239,30 +256,40 @@ static uint64_t members_new(struct step *s, const struct conv_put *p, struct byt
     return n;
 }
 
-static bool put_allowed(struct step *s, const struct conv_put *p, const struct conv *v, bool made, uint64_t fresh) {
+static bool put_allowed(
+    struct step *s, const struct conv_put *p, const struct conv *v, bool made, uint64_t fresh) {
     struct answer *a = s->answer;
     struct member m = {.role = ROLE_OWNER};
     if (!made && !actor_in(s, p->conv, v, p->by, &m)) return false;
     uint64_t count = (made ? 0 : v->member_count) + fresh;
     if (made && !(p->set & PUT_TYPE)) {
-        answer_problem(a, PROBLEM_INVALID_VALUE, "type", "'type' is required to make a conversation: direct, group or channel");
+        answer_problem(a, PROBLEM_INVALID_VALUE, "type",
+            "'type' is required to make a conversation: direct, group or channel");
     } else if (!made && (p->set & PUT_TYPE) && p->type != v->type) {
-        answer_problem(a, PROBLEM_CONFLICT, "type", "it is a %s conversation; the type cannot change", conv_type_name(v->type));
+        answer_problem(a, PROBLEM_CONFLICT, "type",
+            "it is a %s conversation; the type cannot change", conv_type_name(v->type));
     } else if (v->type == CONV_DIRECT && fresh && !made) {
-        answer_problem(a, PROBLEM_INVALID_VALUE, "members", "the two members of a direct conversation do not change, also when one is erased; make another");
+        answer_problem(a, PROBLEM_INVALID_VALUE, "members",
+            "the two members of a direct conversation do not change, also when one is erased; make "
+            "another");
     } else if (v->type == CONV_DIRECT && made && count != 2) {
-        answer_problem(a, PROBLEM_INVALID_VALUE, "members", "a direct conversation has exactly two members, this would have %llu", (unsigned long long)count);
+        answer_problem(a, PROBLEM_INVALID_VALUE, "members",
+            "a direct conversation has exactly two members, this would have %llu",
+            (unsigned long long)count);
     } else if (v->type == CONV_GROUP && count > GROUP_MEMBERS_MAX) {
-        answer_problem(a, PROBLEM_LIMIT_REACHED, "members", "a group has at most %d members; make a channel", GROUP_MEMBERS_MAX);
+        answer_problem(a, PROBLEM_LIMIT_REACHED, "members",
+            "a group has at most %d members; make a channel", GROUP_MEMBERS_MAX);
     } else if (!made && m.role < ROLE_ADMIN && v->type != CONV_DIRECT) {
-        answer_problem(a, PROBLEM_FORBIDDEN, "", "only its admins and owners may change this conversation");
+        answer_problem(
+            a, PROBLEM_FORBIDDEN, "", "only its admins and owners may change this conversation");
     } else {
         return true;
     }
     return false;
 }
 
-static void members_join(struct step *s, const struct conv_put *p, struct conv *v, const struct bytes *fresh, uint64_t n) {
+static void members_join(struct step *s, const struct conv_put *p, struct conv *v,
+    const struct bytes *fresh, uint64_t n) {
     for (uint64_t i = 0; i < n; i++) {
         struct bytes peer = v->type == CONV_DIRECT ? fresh[1 - i] : (struct bytes){0};
         member_add(s, p->conv, v, fresh[i], ROLE_MEMBER, peer, p->by);
@@ -274,7 +301,8 @@ void apply_conv_put(struct step *s) {
     struct conv v;
     check(conv_put_read(s, &p));
     bool made = !conv_get(s->cells, s->app, p.conv, &v);
-    if (made) v = (struct conv){.type = p.type, .history_all = p.history_all, .created_ms = s->time_ms};
+    if (made)
+        v = (struct conv){.type = p.type, .history_all = p.history_all, .created_ms = s->time_ms};
     struct bytes *fresh = arena_alloc(s->arena, (p.members + 1) * sizeof *fresh);
     uint64_t n = members_new(s, &p, fresh, made);
     if (!put_allowed(s, &p, &v, made, n)) return;
@@ -285,7 +313,8 @@ void apply_conv_put(struct step *s) {
     conv_set(s, p.conv, &v);
     bool told = (p.set & (PUT_NAME | PUT_METADATA)) || (n && v.member_count <= META_EACH_JOIN_MAX);
     if (!made && told) conv_meta_relay(s, p.conv, &v);
-    else if (made && n > 1 && v.type != CONV_DIRECT) conv_meta_relay(s, p.conv, &v); /* early joiners learn the full count */
+    else if (made && n > 1 && v.type != CONV_DIRECT)
+        conv_meta_relay(s, p.conv, &v); /* early joiners learn the full count */
     answer_ok(s->answer, made ? 201 : 200);
     if (!s->wanted) return;
     struct json_out o = conv_json(s->cells, s->app, p.conv, &v, &s->answer->body);
@@ -313,27 +342,37 @@ static bool put_options(const struct json_value *f, struct conv_put *p, struct a
     if (f[0].present) {
         p->type = conv_type_of(json_string(f[0].v));
         p->set |= PUT_TYPE;
-        if (!p->type) return answer_problem(a, PROBLEM_INVALID_VALUE, "type", "'type' must be direct, group or channel"), false;
+        if (!p->type)
+            return answer_problem(
+                       a, PROBLEM_INVALID_VALUE, "type", "'type' must be direct, group or channel"),
+                   false;
     }
     if (f[4].present) {
         p->set |= PUT_DISAPPEAR;
-        if (!f[4].is_null && (duration_parse(json_string(f[4].v), &p->disappear_ms) != OK || !p->disappear_ms))
-            return answer_problem(a, PROBLEM_INVALID_VALUE, "disappear_after", "'disappear_after' must be a duration such as 30s 15m 24h 7d"), false;
+        if (!f[4].is_null &&
+            (duration_parse(json_string(f[4].v), &p->disappear_ms) != OK || !p->disappear_ms))
+            return answer_problem(a, PROBLEM_INVALID_VALUE, "disappear_after",
+                       "'disappear_after' must be a duration such as 30s 15m 24h 7d"),
+                   false;
     }
     if (f[5].present) {
         struct bytes h = json_string(f[5].v);
         p->history_all = bytes_is(h, "all");
         p->set |= PUT_HISTORY;
         if (!p->history_all && !bytes_is(h, "from_join"))
-            return answer_problem(a, PROBLEM_INVALID_VALUE, "history", "'history' must be all or from_join"), false;
+            return answer_problem(
+                       a, PROBLEM_INVALID_VALUE, "history", "'history' must be all or from_join"),
+                   false;
     }
     return true;
 }
 
 static enum err plan_conv_put(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field FIELDS[] = {{"type", JSON_STRING, false, false, 16}, {"members", JSON_ARRAY, false, false, 0},
-                                               {"name", JSON_STRING, false, true, NAME_MAX}, {"metadata", JSON_OBJECT, false, true, METADATA_MAX},
-                                               {"disappear_after", JSON_STRING, false, true, 16}, {"history", JSON_STRING, false, false, 16}};
+    static const struct json_field FIELDS[] = {{"type", JSON_STRING, false, false, 16},
+        {"members", JSON_ARRAY, false, false, 0}, {"name", JSON_STRING, false, true, NAME_MAX},
+        {"metadata", JSON_OBJECT, false, true, METADATA_MAX},
+        {"disappear_after", JSON_STRING, false, true, 16},
+        {"history", JSON_STRING, false, false, 16}};
     struct json_value f[6];
     struct conv_put v = {.by = r->who.user};
     if (!request_object(r, FIELDS, 6, f, a) || !put_options(f, &v, a)) return REFUSED;
@@ -358,7 +397,8 @@ static enum err plan_conv_put(struct request *r, struct plan *p, struct answer *
     buf_bytes(b, buf_view(&members));
     buf_done(&members);
     buf_done(&metadata);
-    if (list.bad) answer_problem(a, PROBLEM_INVALID_VALUE, "members", "'members' must be a list of user ids");
+    if (list.bad)
+        answer_problem(a, PROBLEM_INVALID_VALUE, "members", "'members' must be a list of user ids");
     return list.bad ? REFUSED : OK;
 }
 
@@ -367,7 +407,8 @@ static void query_conv(struct query *q) {
     struct member m;
     if (!viewer_in(q, q->request->params[0], &m, &v)) return;
     answer_ok(q->answer, 200);
-    struct json_out o = conv_json(q->cells, q->request->who.app, q->request->params[0], &v, &q->answer->body);
+    struct json_out o =
+        conv_json(q->cells, q->request->who.app, q->request->params[0], &v, &q->answer->body);
     conv_mine_json(q, &o, &v, &m);
     jo_close_obj(&o);
 }
@@ -389,13 +430,18 @@ void apply_member_put(struct step *s) {
     if (!actor_in(s, conv, there ? &v : NULL, by, &actor)) return;
     bool is = member_get(s->cells, s->app, conv, user, &m);
     if (v.type == CONV_DIRECT) {
-        answer_problem(s->answer, PROBLEM_CONFLICT, "", "the members of a direct conversation do not change");
-    } else if (actor.role < ROLE_ADMIN || (role == ROLE_OWNER && actor.role < ROLE_OWNER) || (is && m.role > actor.role)) {
-        answer_problem(s->answer, PROBLEM_FORBIDDEN, "", "your role in this conversation does not allow it");
+        answer_problem(
+            s->answer, PROBLEM_CONFLICT, "", "the members of a direct conversation do not change");
+    } else if (actor.role < ROLE_ADMIN || (role == ROLE_OWNER && actor.role < ROLE_OWNER) ||
+               (is && m.role > actor.role)) {
+        answer_problem(
+            s->answer, PROBLEM_FORBIDDEN, "", "your role in this conversation does not allow it");
     } else if (!is && v.type == CONV_GROUP && v.member_count >= GROUP_MEMBERS_MAX) {
-        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "a group has at most %d members; make a channel", GROUP_MEMBERS_MAX);
+        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "",
+            "a group has at most %d members; make a channel", GROUP_MEMBERS_MAX);
     } else if (is && m.role == ROLE_OWNER && role && role != ROLE_OWNER && v.owners == 1) {
-        answer_problem(s->answer, PROBLEM_CONFLICT, "role", "'%.*s' is its only owner; make another one first", (int)user.n, (const char *)user.p);
+        answer_problem(s->answer, PROBLEM_CONFLICT, "role",
+            "'%.*s' is its only owner; make another one first", (int)user.n, (const char *)user.p);
     } else if (is) {
         if (role) member_role_set(s, conv, &v, user, &m, role);
         conv_set(s, conv, &v);
@@ -407,7 +453,8 @@ void apply_member_put(struct step *s) {
         answer_ok(s->answer, 201);
     }
     if (s->answer->problem || !s->wanted || !member_get(s->cells, s->app, conv, user, &m)) return;
-    buf_fmt(&s->answer->body, "{\"user\":\"%.*s\",\"role\":\"%s\"}", (int)user.n, (const char *)user.p, ROLE_NAMES[m.role]);
+    buf_fmt(&s->answer->body, "{\"user\":\"%.*s\",\"role\":\"%s\"}", (int)user.n,
+        (const char *)user.p, ROLE_NAMES[m.role]);
 }
 
 void apply_member_delete(struct step *s) {
@@ -417,16 +464,19 @@ void apply_member_delete(struct step *s) {
     struct member actor, m;
     bool there = conv_get(s->cells, s->app, conv, &v);
     if (by.n && bytes_eq(by, user) && !(there && member_get(s->cells, s->app, conv, by, &m))) {
-        answer_ok(s->answer, 204); /* left already, or never in it: whether it exists is not theirs to learn */
+        /* left already, or never in it: whether it exists is not theirs to learn */
+        answer_ok(s->answer, 204);
         return;
     }
     if (!actor_in(s, conv, there ? &v : NULL, by, &actor)) return;
     answer_ok(s->answer, 204);
     if (!member_get(s->cells, s->app, conv, user, &m)) return;
     if (v.type == CONV_DIRECT) {
-        answer_problem(s->answer, PROBLEM_CONFLICT, "", "the members of a direct conversation do not change");
+        answer_problem(
+            s->answer, PROBLEM_CONFLICT, "", "the members of a direct conversation do not change");
     } else if (by.n && !bytes_eq(by, user) && (actor.role < ROLE_ADMIN || m.role > actor.role)) {
-        answer_problem(s->answer, PROBLEM_FORBIDDEN, "", "your role in this conversation does not allow it");
+        answer_problem(
+            s->answer, PROBLEM_FORBIDDEN, "", "your role in this conversation does not allow it");
     } else {
         member_drop(s, conv, &v, user);
         conv_set(s, conv, &v);
@@ -448,7 +498,10 @@ static enum err plan_member_put(struct request *r, struct plan *p, struct answer
     if (r->has_json && !request_object(r, FIELDS, 1, f, a)) return REFUSED;
     for (uint8_t i = ROLE_MEMBER; f[0].present && i <= ROLE_OWNER; i++)
         if (bytes_is(json_string(f[0].v), ROLE_NAMES[i])) role = i;
-    if (f[0].present && !role) return answer_problem(a, PROBLEM_INVALID_VALUE, "role", "'role' must be member, admin or owner"), REFUSED;
+    if (f[0].present && !role)
+        return answer_problem(
+                   a, PROBLEM_INVALID_VALUE, "role", "'role' must be member, admin or owner"),
+               REFUSED;
     member_plan(r, p, KIND_MEMBER_PUT);
     pack_u8(&p->body, role);
     return OK;
@@ -499,7 +552,9 @@ static void query_members(struct query *q) {
     if (!viewer_in(q, r->params[0], &m, &v)) return;
     answer_ok(q->answer, 200);
     buf_str(&q->answer->body, "{\"items\":[");
-    if (page->from != 1) members_newest(q->cells, r->who.app, r->params[0], page->from ? page->from - 1 : 0, list_member, &l);
+    if (page->from != 1)
+        members_newest(
+            q->cells, r->who.app, r->params[0], page->from ? page->from - 1 : 0, list_member, &l);
     buf_str(&q->answer->body, "],\"next\":");
     if (l.more) {
         buf_char(&q->answer->body, '"');
@@ -535,7 +590,8 @@ struct erasing {
 };
 
 /* Every message of one sender becomes a stub, and their reactions to others' go. */
-static void sender_blank(struct step *s, const struct erasing *e, const struct conv *v, uint64_t end) {
+static void sender_blank(
+    struct step *s, const struct erasing *e, const struct conv *v, uint64_t end) {
     for (uint64_t seq = e->from; seq <= end; seq++) {
         struct message m;
         if (!message_get(s->cells, s->app, e->conv, seq, &m)) continue;
@@ -543,14 +599,16 @@ static void sender_blank(struct step *s, const struct erasing *e, const struct c
         if (!theirs && m.reactions.n) reactions_forget(s, e->conv, v, &m, e->user);
         if (!theirs || (m.deleted_ms && !m.first)) continue;
         if (!m.deleted_ms) m.deleted_ms = s->time_ms;
-        m.body = m.data = m.media = m.mentions = m.reactions = m.ciphertexts = m.reply_to = (struct bytes){0};
+        m.body = m.data = m.media = m.mentions = m.reactions = m.ciphertexts = m.reply_to =
+            (struct bytes){0};
         m.first = 0;
         reactions_clear(s, e->conv, seq);
         message_replace(s, e->conv, NULL, &m, EVENT_DELETED);
     }
 }
 
-/* After the last stub, so that nothing that is told later brings an old text back. Their own partition may have no member left, and still a copy. */
+/* After the last stub, so that nothing that is told later brings an old text back. Their own
+ * partition may have no member left, and still a copy. */
 static void erased_told(struct step *s, const struct erasing *e, const struct conv *v) {
     struct buf b = {0};
     uint16_t home = partition_of_user(s->app, e->user, s->partitions);
@@ -579,7 +637,8 @@ void apply_member_erase(struct step *s) {
         member_drop(s, e.conv, &v, e.user);
         conv_set(s, e.conv, &v);
     }
-    uint64_t end = e.upto - e.from >= ERASE_STEP && e.upto >= e.from ? e.from + ERASE_STEP - 1 : e.upto;
+    uint64_t end =
+        e.upto - e.from >= ERASE_STEP && e.upto >= e.from ? e.from + ERASE_STEP - 1 : e.upto;
     sender_blank(s, &e, &v, end);
     if (end == e.upto) {
         erased_told(s, &e, &v);
@@ -595,12 +654,20 @@ void apply_member_erase(struct step *s) {
 }
 
 const struct record_rule chat_conversation_rules[] = {
-    {KIND_CONV_PUT, apply_conv_put}, {KIND_MEMBER_PUT, apply_member_put}, {KIND_MEMBER_DELETE, apply_member_delete},
-    {KIND_MESSAGE, apply_message}, {KIND_MESSAGE_EDIT, apply_message_edit}, {KIND_MESSAGE_DELETE, apply_message_delete},
-    {KIND_REACTION, apply_reaction}, {KIND_RECEIPT, apply_receipt}, {KIND_MARK, apply_mark}, {KIND_CONV_BLOCK, apply_conv_block},
+    {KIND_CONV_PUT, apply_conv_put},
+    {KIND_MEMBER_PUT, apply_member_put},
+    {KIND_MEMBER_DELETE, apply_member_delete},
+    {KIND_MESSAGE, apply_message},
+    {KIND_MESSAGE_EDIT, apply_message_edit},
+    {KIND_MESSAGE_DELETE, apply_message_delete},
+    {KIND_REACTION, apply_reaction},
+    {KIND_RECEIPT, apply_receipt},
+    {KIND_MARK, apply_mark},
+    {KIND_CONV_BLOCK, apply_conv_block},
     {KIND_MEMBER_ERASE, apply_member_erase},
 };
-const size_t chat_conversation_rule_count = sizeof chat_conversation_rules / sizeof *chat_conversation_rules;
+const size_t chat_conversation_rule_count =
+    sizeof chat_conversation_rules / sizeof *chat_conversation_rules;
 
 #define C "/v1/conversations/{id}"
 const struct route chat_conversation_routes[] = {
@@ -615,10 +682,13 @@ const struct route chat_conversation_routes[] = {
     {"PATCH", C "/messages/{m}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE, plan_message_patch, NULL},
     {"DELETE", C "/messages/{m}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE, plan_message_delete, NULL},
     {"GET", C "/messages/{m}/replies", SCOPE_READ, TOKEN_ANY, SPECIAL_NONE, plan_replies, NULL},
-    {"PUT", C "/messages/{m}/reactions/{emoji}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE, plan_reaction_put, NULL},
-    {"DELETE", C "/messages/{m}/reactions/{emoji}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE, plan_reaction_delete, NULL},
+    {"PUT", C "/messages/{m}/reactions/{emoji}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE,
+        plan_reaction_put, NULL},
+    {"DELETE", C "/messages/{m}/reactions/{emoji}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE,
+        plan_reaction_delete, NULL},
     {"POST", C "/receipts", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE, plan_receipt_post, NULL},
     {"GET", C "/receipts", SCOPE_READ, TOKEN_ANY, SPECIAL_NONE, plan_receipt_list, NULL},
     {"POST", C "/typing", SCOPE_WRITE, TOKEN_ANY, SPECIAL_TYPING, NULL, NULL},
 };
-const size_t chat_conversation_route_count = sizeof chat_conversation_routes / sizeof *chat_conversation_routes;
+const size_t chat_conversation_route_count =
+    sizeof chat_conversation_routes / sizeof *chat_conversation_routes;

@@ -1,5 +1,6 @@
-/* chat, conversation side, tested: records go in, answers and relays come out. Ids are found across every run of their index; the list of members is held
- * against a model while they come and go. SPDX-License-Identifier: Apache-2.0 */
+/* chat, conversation side, tested: records go in, answers and relays come out. Ids are found across
+ * every run of their index; the list of members is held against a model while they come and go.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,8 +46,15 @@ static int apply(struct world *w, uint8_t kind) {
     w->answer.status = 0;
     w->answer.problem = PROBLEM_NONE;
     w->time_ms++;
-    struct step s = {.cells = w->cells, .partitions = PARTITIONS, .position = ++w->position, .time_ms = w->time_ms, .app = APP, .body = buf_view(&w->body),
-                     .wanted = true, .arena = &w->arena, .answer = &w->answer};
+    struct step s = {.cells = w->cells,
+        .partitions = PARTITIONS,
+        .position = ++w->position,
+        .time_ms = w->time_ms,
+        .app = APP,
+        .body = buf_view(&w->body),
+        .wanted = true,
+        .arena = &w->arena,
+        .answer = &w->answer};
     for (size_t i = 0; i < chat_conversation_rule_count; i++)
         if (chat_conversation_rules[i].kind == kind) chat_conversation_rules[i].apply(&s);
     buf_reset(&w->body);
@@ -54,7 +62,8 @@ static int apply(struct world *w, uint8_t kind) {
     return w->answer.status;
 }
 
-static int put(struct world *w, const char *conv, uint8_t type, const char *const *members, size_t n) {
+static int put(
+    struct world *w, const char *conv, uint8_t type, const char *const *members, size_t n) {
     enum { SET_TYPE = 16 };
     struct buf *b = &w->body;
     pack_bytes(b, bytes_str(conv));
@@ -76,7 +85,8 @@ static int member(struct world *w, uint8_t kind, const char *conv, const char *u
     if (kind == KIND_MEMBER_PUT) pack_u8(&w->body, role);
     return apply(w, kind);
 }
-static int message(struct world *w, const char *conv, const char *from, const char *id, const char *text) {
+static int message(
+    struct world *w, const char *conv, const char *from, const char *id, const char *text) {
     struct buf *b = &w->body;
     pack_bytes(b, bytes_str(conv));
     pack_bytes(b, (struct bytes){0});
@@ -148,9 +158,13 @@ static const char *name(unsigned user) {
 }
 
 static void act_put(struct world *w, struct model *m, unsigned user, uint8_t role) {
-    bool is = model_place(m, user) < m->n, last = is && m->role[user] == ROLE_OWNER && role != ROLE_OWNER;
-    for (size_t i = 0; i < m->n && last; i++) last = m->in[i] == user || m->role[m->in[i]] != ROLE_OWNER;
-    assert_int_equal(member(w, KIND_MEMBER_PUT, "c", name(user), role), last ? 409 : is ? 200 : 201);
+    bool is = model_place(m, user) < m->n,
+         last = is && m->role[user] == ROLE_OWNER && role != ROLE_OWNER;
+    for (size_t i = 0; i < m->n && last; i++)
+        last = m->in[i] == user || m->role[m->in[i]] != ROLE_OWNER;
+    assert_int_equal(member(w, KIND_MEMBER_PUT, "c", name(user), role), last ? 409
+                                                                        : is ? 200
+                                                                             : 201);
     if (last) return;
     if (!is) m->in[m->n++] = user;
     m->role[user] = role;
@@ -198,7 +212,8 @@ static void compare(struct world *w, const struct model *m, struct rng *r) {
     struct walk k = {.m = m};
     members_each(w->cells, APP, BYTES("c"), oldest_is, &k);
     assert_int_equal(k.left, m->n);
-    for (k = (struct walk){.m = m, .left = m->n}; k.left;) { /* in pages, each behind the last one's end */
+    /* in pages, each behind the last one's end */
+    for (k = (struct walk){.m = m, .left = m->n}; k.left;) {
         k.stop_at = 1 + rng_below(r, 100);
         members_newest(w->cells, APP, BYTES("c"), k.last, newest_is, &k);
         if (!k.last) break;
@@ -214,8 +229,10 @@ static void members_keep_their_order(void **state) {
     world_open(&w);
     assert_int_equal(put(&w, "c", CONV_CHANNEL, NULL, 0), 201);
     for (unsigned i = 0; i < ACTS; i++) {
-        unsigned user = (unsigned)rng_below(&r, USERS), ebb = i / 4000 % 2; /* fills, then empties: chunks go as well as come */
-        if (rng_below(&r, 10) < (ebb ? 2u : 8u)) act_put(&w, &m, user, (uint8_t)(ROLE_MEMBER + rng_below(&r, 100) / 98));
+        /* fills, then empties: chunks go as well as come */
+        unsigned user = (unsigned)rng_below(&r, USERS), ebb = i / 4000 % 2;
+        if (rng_below(&r, 10) < (ebb ? 2u : 8u))
+            act_put(&w, &m, user, (uint8_t)(ROLE_MEMBER + rng_below(&r, 100) / 98));
         else act_delete(&w, &m, m.n && rng_below(&r, 2) ? m.in[rng_below(&r, m.n)] : user);
         if (rng_below(&r, 300) == 0 && m.n) act_put(&w, &m, m.in[rng_below(&r, m.n)], ROLE_OWNER);
         if (i % 500 == 0) compare(&w, &m, &r);
@@ -250,7 +267,8 @@ static void readers_stand_newest_first(void **state) {
         sprintf(id, "m%u", i);
         assert_int_equal(message(&w, "c", "u0", id, "x"), 201);
         unsigned user = (unsigned)rng_below(&r, READERS);
-        uint64_t upto = i - rng_below(&r, i < 900 ? i : 900); /* now and then one that is read already */
+        /* now and then one that is read already */
+        uint64_t upto = i - rng_below(&r, i < 900 ? i : 900);
         assert_int_equal(read_upto(&w, name(user), upto), 200);
         if (upto > marks[user]) {
             size_t at = model_place(&m, user);
@@ -273,7 +291,7 @@ static void readers_stand_newest_first(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(an_id_is_found_for_ever), cmocka_unit_test(members_keep_their_order),
-                                       cmocka_unit_test(readers_stand_newest_first)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(an_id_is_found_for_ever),
+        cmocka_unit_test(members_keep_their_order), cmocka_unit_test(readers_stand_newest_first)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,12 @@
-/* chat, member side: this partition's copy of a conversation's messages, one however many members live here.
+/* chat, member side: this partition's copy of a conversation's messages, one however many members
+ * live here.
  *
  *   'c' app conv         struct copy
  *   'C' app conv         varbytes name · varbytes metadata
  *   'B' app conv seq/64  varbytes message, seq ascending
  *
- * Keeps: a message is in the copy at most once; the copy has every message of the times when somebody here was a member. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a message is in the copy at most once; the copy has every message of the times when
+ * somebody here was a member. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/member_in.h"
@@ -32,9 +34,12 @@ bool copy_get(struct cells *c, struct bytes app, struct bytes conv, struct copy 
     memcpy(out, cell->data, sizeof *out);
     return true;
 }
-void copy_set(struct step *s, struct bytes conv, const struct copy *v) { cells_put(s->cells, cell2(s->cells, 'c', s->app, conv), bytes_of(v, sizeof *v)); }
+void copy_set(struct step *s, struct bytes conv, const struct copy *v) {
+    cells_put(s->cells, cell2(s->cells, 'c', s->app, conv), bytes_of(v, sizeof *v));
+}
 
-struct bytes copy_name(struct cells *c, struct bytes app, struct bytes conv, struct bytes *out_metadata) {
+struct bytes copy_name(
+    struct cells *c, struct bytes app, struct bytes conv, struct bytes *out_metadata) {
     struct cell *cell = cell2(c, 'C', app, conv);
     struct unpack u = unpack_of(view_of(cell));
     *out_metadata = (struct bytes){0};
@@ -48,11 +53,13 @@ void copy_name_set(struct step *s, struct bytes conv, struct bytes name, struct 
     pack_bytes(&b, name);
     pack_bytes(&b, metadata);
     struct cell *cell = cell2(s->cells, 'C', s->app, conv);
-    if (!bytes_eq(view_of(cell), buf_view(&b))) cells_put(s->cells, cell, buf_view(&b)); /* each who joins brings it again */
+    /* each who joins brings it again */
+    if (!bytes_eq(view_of(cell), buf_view(&b))) cells_put(s->cells, cell, buf_view(&b));
     buf_done(&b);
 }
 
-bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out) {
+bool copy_message(
+    struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct message *out) {
     uint32_t at, size;
     return block_find(view_of(block_cell(c, app, conv, seq)), seq, out, &at, &size);
 }
@@ -60,7 +67,9 @@ bool copy_message(struct cells *c, struct bytes app, struct bytes conv, uint64_t
 void copy_append(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed) {
     uint8_t key[300], room[10];
     bool first = seq % BLOCK_MESSAGES == 0; /* of its block */
-    struct cell *cell = first ? cells_new(s->cells, key2n(key, 'B', s->app, conv, seq / BLOCK_MESSAGES)) : block_cell(s->cells, s->app, conv, seq);
+    struct cell *cell =
+        first ? cells_new(s->cells, key2n(key, 'B', s->app, conv, seq / BLOCK_MESSAGES))
+              : block_cell(s->cells, s->app, conv, seq);
     struct buf length = {room, 0, sizeof room};
     pack_var(&length, packed.n);
     cells_append(s->cells, cell, buf_view(&length));
@@ -96,7 +105,8 @@ static bool block_has(struct bytes block, struct bytes sender, uint64_t from, ui
 }
 
 /* The block again, with stubs for what the sender wrote. */
-static void block_blanked(struct bytes block, struct bytes sender, uint64_t from, uint64_t to, int64_t now_ms, struct buf *out) {
+static void block_blanked(struct bytes block, struct bytes sender, uint64_t from, uint64_t to,
+    int64_t now_ms, struct buf *out) {
     struct unpack u = unpack_of(block);
     struct buf one = {0};
     while (unpack_more(&u)) {
@@ -104,7 +114,11 @@ static void block_blanked(struct bytes block, struct bytes sender, uint64_t from
         struct message m;
         if (is_senders(packed, sender, from, to)) {
             check(message_decode(packed, &m) == OK);
-            struct message stub = {.seq = m.seq, .id = m.id, .from = m.from, .created_ms = m.created_ms, .deleted_ms = m.deleted_ms ? m.deleted_ms : now_ms};
+            struct message stub = {.seq = m.seq,
+                .id = m.id,
+                .from = m.from,
+                .created_ms = m.created_ms,
+                .deleted_ms = m.deleted_ms ? m.deleted_ms : now_ms};
             buf_reset(&one);
             message_encode(&one, &stub);
             packed = buf_view(&one);
@@ -114,7 +128,8 @@ static void block_blanked(struct bytes block, struct bytes sender, uint64_t from
     buf_done(&one);
 }
 
-void copy_blank(struct step *s, struct bytes conv, uint64_t from, uint64_t to, struct bytes sender) {
+void copy_blank(
+    struct step *s, struct bytes conv, uint64_t from, uint64_t to, struct bytes sender) {
     struct buf b = {0};
     for (uint64_t block = from / BLOCK_MESSAGES; block <= to / BLOCK_MESSAGES; block++) {
         struct cell *cell = block_cell(s->cells, s->app, conv, block * BLOCK_MESSAGES);

@@ -1,9 +1,12 @@
 /* chat: finds a message by the id that its sender chose, for ever and at a flat cost.
  *
- *   'i' app conv   u32 fingerprints of the newest ids (at most TAIL), in order;  'j' app conv   their u32 seqs
- *   'I' app conv (level << 32 | n)   a sorted run of u64 (fingerprint << 32 | seq); eight runs of a level become one of the next
+ *   'i' app conv   u32 fingerprints of the newest ids (at most TAIL), in order;  'j' app conv
+ *                  their u32 seqs
+ *   'I' app conv (level << 32 | n)   a sorted run of u64 (fingerprint << 32 | seq); eight runs of a
+ *                                    level become one of the next
  *
- * Which runs exist follows from the count of flushes alone (its base-8 digits). A fingerprint may lie: the message itself is asked.
+ * Which runs exist follows from the count of flushes alone (its base-8 digits). A fingerprint may
+ * lie: the message itself is asked.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +21,8 @@ static struct cell *tail_cell(struct cells *c, char tag, struct bytes app, struc
     uint8_t room[300];
     return cells_get(c, key2(room, tag, app, conv));
 }
-static struct cell *run_cell(struct cells *c, struct bytes app, struct bytes conv, uint64_t level, uint64_t n) {
+static struct cell *run_cell(
+    struct cells *c, struct bytes app, struct bytes conv, uint64_t level, uint64_t n) {
     uint8_t room[300];
     return cells_get(c, key2n(room, 'I', app, conv, level << 32 | n));
 }
@@ -50,7 +54,8 @@ static void merge_up(struct step *s, struct bytes conv, unsigned level, uint64_t
 }
 
 static void tail_flush(struct step *s, struct bytes conv, struct conv *v) {
-    struct cell *fps = tail_cell(s->cells, 'i', s->app, conv), *seqs = tail_cell(s->cells, 'j', s->app, conv);
+    struct cell *fps = tail_cell(s->cells, 'i', s->app, conv),
+                *seqs = tail_cell(s->cells, 'j', s->app, conv);
     uint64_t *run = arena_alloc(s->arena, TAIL * 8);
     for (uint32_t i = 0; i < TAIL; i++) {
         uint32_t fp, seq;
@@ -60,12 +65,14 @@ static void tail_flush(struct step *s, struct bytes conv, struct conv *v) {
     }
     qsort(run, TAIL, 8, u64_cmp);
     uint64_t before = v->id_flushes;
-    cells_put(s->cells, run_cell(s->cells, s->app, conv, 0, runs_at(before, 0)), bytes_of(run, TAIL * 8));
+    cells_put(
+        s->cells, run_cell(s->cells, s->app, conv, 0, runs_at(before, 0)), bytes_of(run, TAIL * 8));
     cells_put(s->cells, fps, (struct bytes){0});
     cells_put(s->cells, seqs, (struct bytes){0});
     v->id_tail = 0;
     v->id_flushes++;
-    for (unsigned level = 0; level < LEVEL_TOP && runs_at(before, level) == FAN - 1; level++) merge_up(s, conv, level, runs_at(before, level + 1));
+    for (unsigned level = 0; level < LEVEL_TOP && runs_at(before, level) == FAN - 1; level++)
+        merge_up(s, conv, level, runs_at(before, level + 1));
 }
 
 void idindex_add(struct step *s, struct bytes conv, struct conv *v, struct bytes id, uint64_t seq) {
@@ -76,7 +83,8 @@ void idindex_add(struct step *s, struct bytes conv, struct conv *v, struct bytes
     if (++v->id_tail == TAIL) tail_flush(s, conv, v);
 }
 
-static bool is_it(struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct bytes id) {
+static bool is_it(
+    struct cells *c, struct bytes app, struct bytes conv, uint64_t seq, struct bytes id) {
     struct message m;
     return message_get(c, app, conv, seq, &m) && bytes_eq(m.id, id);
 }
@@ -87,8 +95,8 @@ static uint64_t run_at(const struct cell *run, size_t i) {
     return v;
 }
 
-/* First of the run whose fingerprint is not below. Fingerprints are evenly spread: where it should be is a few steps from where it is, where halving
- * would touch ten cache lines. */
+/* First of the run whose fingerprint is not below. Fingerprints are evenly spread: where it should
+ * be is a few steps from where it is, where halving would touch ten cache lines. */
 static size_t run_lower(const struct cell *run, uint32_t fp) {
     size_t n = run->size / 8, lo, hi, step = 8;
     size_t guess = (size_t)(((uint64_t)fp * n) >> 32);
@@ -108,7 +116,8 @@ static size_t run_lower(const struct cell *run, uint32_t fp) {
     return lo;
 }
 
-static uint64_t run_find(struct cells *c, struct bytes app, struct bytes conv, const struct cell *run, uint32_t fp, struct bytes id) {
+static uint64_t run_find(struct cells *c, struct bytes app, struct bytes conv,
+    const struct cell *run, uint32_t fp, struct bytes id) {
     if (!run->size) return 0;
     for (size_t i = run_lower(run, fp); i < run->size / 8; i++) {
         uint64_t v = run_at(run, i);
@@ -125,7 +134,8 @@ static bool sixteen_have(const uint32_t *list, uint32_t fp) {
     return hit;
 }
 
-uint64_t idindex_find(struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id) {
+uint64_t idindex_find(
+    struct cells *c, struct bytes app, struct bytes conv, const struct conv *v, struct bytes id) {
     uint32_t fp = fingerprint(id), seq;
     if (v->id_tail) {
         struct cell *fps = tail_cell(c, 'i', app, conv);

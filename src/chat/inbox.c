@@ -1,4 +1,5 @@
-/* chat, member side: what a user sees of it: entries rendered from the partition's copy, the list of conversations, unread counts.
+/* chat, member side: what a user sees of it: entries rendered from the partition's copy, the list
+ * of conversations, unread counts.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,8 @@
 #include "chat/conv_in.h"
 #include "chat/member_in.h"
 
-void chat_mark_body(struct buf *b, struct bytes conversation, struct bytes user, uint64_t delivered, uint64_t read) {
+void chat_mark_body(struct buf *b, struct bytes conversation, struct bytes user, uint64_t delivered,
+    uint64_t read) {
     pack_bytes(b, conversation);
     pack_bytes(b, user);
     pack_var(b, delivered);
@@ -35,24 +37,31 @@ static bool object_members(struct buf *b, struct bytes raw) {
 }
 
 /* Who joined after a message, where history is not shown, does not learn of its edits. */
-static bool before_their_time(struct cells *c, struct bytes app, struct bytes user, const struct entry *e) {
+static bool before_their_time(
+    struct cells *c, struct bytes app, struct bytes user, const struct entry *e) {
     struct place p;
     return place_get(c, app, user, e->conversation, &p) && !p.history_all && e->seq <= p.joined_seq;
 }
 
-static bool message_members(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared) {
+static bool message_members(struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared) {
     struct message m;
     struct copy head;
-    if (!copy_get(c, app, e->conversation, &head) || !copy_message(c, app, e->conversation, e->seq, &m)) return false;
-    bool anyone = !mailbox_is_blocked(c, app, m.from), always = e->event == EVENT_CREATED || e->seq > head.newest_join;
-    if (!anyone && mailbox_blocks(c, app, v->user, m.from)) return false; /* asked at the last moment */
+    if (!copy_get(c, app, e->conversation, &head) ||
+        !copy_message(c, app, e->conversation, e->seq, &m))
+        return false;
+    bool anyone = !mailbox_is_blocked(c, app, m.from),
+         always = e->event == EVENT_CREATED || e->seq > head.newest_join;
+    /* asked at the last moment */
+    if (!anyone && mailbox_blocks(c, app, v->user, m.from)) return false;
     if (!always && before_their_time(c, app, v->user, e)) return false;
     message_json_members(out, e->conversation, &m, v);
     *shared = anyone && always && !m.ciphertexts.n;
     return true;
 }
 
-bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared) {
+bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e,
+    struct buf *out, bool *shared) {
     *shared = false;
     switch (e->type) {
     case ENTRY_MESSAGE: return message_members(c, app, v, e, out, shared);
@@ -91,9 +100,11 @@ static bool render_entry(void *arg, const struct entry *e) {
     time_format(e->at_ms, at);
     buf_str(w->b, "\",\"at\":\"");
     buf_add(w->b, at, sizeof at);
-    buf_fmt(w->b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", type, entry_event_name(e->event), type);
+    buf_fmt(w->b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", type, entry_event_name(e->event),
+        type);
     bool theirs = chat_entry_json(w->q->cells, r->who.app, &v, e, w->b, &shared);
-    w->more = theirs && w->shown == ((const struct mailbox_page *)r->args)->limit; /* one past the page: only that it is there is told */
+    /* one past the page: only that it is there is told */
+    w->more = theirs && w->shown == ((const struct mailbox_page *)r->args)->limit;
     if (!theirs || w->more) {
         w->b->n = before;
         return !w->more;
@@ -104,14 +115,16 @@ static bool render_entry(void *arg, const struct entry *e) {
     return true;
 }
 
-/* Of a user whom nobody named it is empty and not missing: who has just been named elsewhere, as a member, is known here only when the relay has come. */
+/* Of a user whom nobody named it is empty and not missing: who has just been named elsewhere, as a
+ * member, is known here only when the relay has come. */
 static void query_mailbox(struct query *q) {
     const struct request *r = q->request;
     const struct mailbox_page *p = r->args;
     struct bytes app = r->who.app, user = r->params[0];
     struct rendering w = {.q = q, .b = &q->answer->body};
     if (p->after && p->after + 1 < mailbox_first_kept(q->cells, app, user)) {
-        answer_problem(q->answer, PROBLEM_GONE, "cursor", "what came after this cursor is past retention; begin without a cursor");
+        answer_problem(q->answer, PROBLEM_GONE, "cursor",
+            "what came after this cursor is past retention; begin without a cursor");
         return;
     }
     answer_ok(q->answer, 200);
@@ -188,7 +201,8 @@ enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a) {
     return OK;
 }
 
-/* ---- GET conversations: newest first. Its cursor is "<epoch>-<ms>-<id>": where the last one shown stood. What moves up meanwhile is not shown twice. ---- */
+/* ---- GET conversations: newest first. Its cursor is "<epoch>-<ms>-<id>": where the last one shown
+ * stood. What moves up meanwhile is not shown twice. ---- */
 struct row {
     struct bytes conv;
     int64_t at_ms; /* of the newest message that they may see, else of joining */
@@ -215,7 +229,8 @@ static bool row_take(void *arg, struct bytes conv) {
     const struct rows_page *page = r->args;
     struct copy c;
     struct place p;
-    check(copy_get(l->q->cells, r->who.app, conv, &c) && place_get(l->q->cells, r->who.app, r->params[0], conv, &p));
+    check(copy_get(l->q->cells, r->who.app, conv, &c) &&
+          place_get(l->q->cells, r->who.app, r->params[0], conv, &p));
     struct row row = {conv, c.last_seq > p.joined_seq ? c.last_ms : p.joined_ms};
     if (page->after.conv.n && row_cmp(&row, &page->after) <= 0) return true;
     if (l->n == l->cap) {
@@ -226,17 +241,21 @@ static bool row_take(void *arg, struct bytes conv) {
     return true;
 }
 
-static void last_message(struct query *q, struct json_out *o, struct bytes conv, const struct copy *c, const struct place *p) {
+static void last_message(struct query *q, struct json_out *o, struct bytes conv,
+    const struct copy *c, const struct place *p) {
     const struct request *r = q->request;
     struct message m;
     jo_key(o, "last");
-    bool theirs = c->last_seq > p->joined_seq || (p->history_all && c->last_seq == p->joined_seq); /* an older copy has not the last */
+    /* an older copy has not the last */
+    bool theirs = c->last_seq > p->joined_seq || (p->history_all && c->last_seq == p->joined_seq);
     if (!theirs || !copy_message(q->cells, r->who.app, conv, c->last_seq, &m)) {
         jo_null(o);
         return;
     }
-    struct view v = {.user = r->params[0], .device = r->who.device, .now_ms = r->now_ms,
-                     .hidden = mailbox_blocks(q->cells, r->who.app, r->params[0], m.from)};
+    struct view v = {.user = r->params[0],
+        .device = r->who.device,
+        .now_ms = r->now_ms,
+        .hidden = mailbox_blocks(q->cells, r->who.app, r->params[0], m.from)};
     buf_char(o->b, '{');
     message_json_members(o->b, conv, &m, &v);
     buf_char(o->b, '}');
@@ -248,7 +267,8 @@ static void row_json(struct query *q, struct json_out *o, struct bytes conv) {
     struct copy c;
     struct place p;
     struct bytes metadata, name = copy_name(q->cells, r->who.app, conv, &metadata);
-    check(copy_get(q->cells, r->who.app, conv, &c) && place_get(q->cells, r->who.app, r->params[0], conv, &p));
+    check(copy_get(q->cells, r->who.app, conv, &c) &&
+          place_get(q->cells, r->who.app, r->params[0], conv, &p));
     jo_open_obj(o);
     jo_key(o, "id");
     jo_str(o, conv);
@@ -317,7 +337,9 @@ static enum err rows_cursor_parse(struct bytes v, uint64_t epoch, struct row *ou
 enum err plan_conversations(struct request *r, struct plan *p, struct answer *a) {
     struct rows_page *page = arena_zero(r->arena, sizeof *page);
     struct bytes cursor = arena_copy(r->arena, request_query(r, "cursor"));
-    if (!request_limit(r, a, &page->limit) || !cursor_good(rows_cursor_parse(cursor, r->epoch, &page->after), a)) return REFUSED;
+    if (!request_limit(r, a, &page->limit) ||
+        !cursor_good(rows_cursor_parse(cursor, r->epoch, &page->after), a))
+        return REFUSED;
     r->args = page;
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->query = query_conversations;
@@ -326,12 +348,15 @@ enum err plan_conversations(struct request *r, struct plan *p, struct answer *a)
 
 /* ---- PUT preferences ---- */
 enum err plan_prefs(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field FIELDS[] = {{"muted_until", JSON_STRING, false, true, 40}, {"archived", JSON_BOOL, false, true, 0}};
+    static const struct json_field FIELDS[] = {
+        {"muted_until", JSON_STRING, false, true, 40}, {"archived", JSON_BOOL, false, true, 0}};
     struct json_value f[2];
     int64_t muted = 0;
     if (!request_object(r, FIELDS, 2, f, a)) return REFUSED;
     if (f[0].present && !f[0].is_null && time_parse(json_string(f[0].v), &muted) != OK)
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "muted_until", "'muted_until' must be an RFC 3339 time in UTC, such as 2026-01-02T03:04:05Z"), REFUSED;
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "muted_until",
+                   "'muted_until' must be an RFC 3339 time in UTC, such as 2026-01-02T03:04:05Z"),
+               REFUSED;
     p->partition = partition_of_user(r->who.app, r->params[0], r->partitions);
     p->kind = KIND_CONV_PREFS;
     pack_bytes(&p->body, r->params[0]);

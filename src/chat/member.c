@@ -1,15 +1,19 @@
-/* chat, member side: relays from the conversation become this partition's copy and its members' mailboxes. The hot path is apply_copy_message.
+/* chat, member side: relays from the conversation become this partition's copy and its members'
+ * mailboxes. The hot path is apply_copy_message.
  *
- *   CONV_PREFS body: varbytes user, conversation · u8 which (1 muted_until, 2 archived) · var muted_until_ms (0: not) · u8 archived
+ *   CONV_PREFS body: varbytes user, conversation · u8 which (1 muted_until, 2 archived) · var
+ *     muted_until_ms (0: not) · u8 archived
  *
- * Keeps: a relay that comes for somebody who was erased meanwhile leaves nothing of them. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a relay that comes for somebody who was erased meanwhile leaves nothing of them.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/conv_in.h"
 #include "chat/member_in.h"
 
 /* ---- joining and leaving ---- */
-static void conversation_told(struct step *s, struct bytes user, struct bytes conv, uint8_t type, struct bytes name, uint8_t event) {
+static void conversation_told(struct step *s, struct bytes user, struct bytes conv, uint8_t type,
+    struct bytes name, uint8_t event) {
     struct buf b = {0};
     struct json_out o = {&b, false};
     jo_key(&o, "id");
@@ -20,7 +24,8 @@ static void conversation_told(struct step *s, struct bytes user, struct bytes co
         jo_key(&o, "name");
         jo_str(&o, name);
     }
-    struct entry e = {.type = ENTRY_CONVERSATION, .event = event, .conversation = conv, .extra = buf_view(&b)};
+    struct entry e = {
+        .type = ENTRY_CONVERSATION, .event = event, .conversation = conv, .extra = buf_view(&b)};
     mailbox_append(s, user, &e);
     buf_done(&b);
 }
@@ -62,7 +67,10 @@ static void copy_joined(struct step *s, const struct join *j) {
     const struct place *p = &j->place;
     struct copy c;
     if (!copy_get(s->cells, s->app, j->conv, &c))
-        c = (struct copy){.type = p->type, .last_seq = p->joined_seq, .first_seq = p->joined_seq + 1, .last_ms = s->time_ms};
+        c = (struct copy){.type = p->type,
+            .last_seq = p->joined_seq,
+            .first_seq = p->joined_seq + 1,
+            .last_ms = s->time_ms};
     c.member_count = (uint32_t)j->member_count;
     if (j->newest.n) copy_newest(s, j, &c);
     if (!p->history_all && p->joined_seq > c.newest_join) c.newest_join = p->joined_seq;
@@ -105,7 +113,8 @@ static void apply_copy_leave(struct step *s) {
         c.member_count = (uint32_t)count;
         copy_set(s, conv, &c);
     }
-    if (!mailbox_known(s->cells, s->app, user) || !place_get(s->cells, s->app, user, conv, &p)) { /* erased, perhaps made anew: nothing of them stays */
+    /* erased, perhaps made anew: nothing of them stays */
+    if (!mailbox_known(s->cells, s->app, user) || !place_get(s->cells, s->app, user, conv, &p)) {
         place_list(s, user, conv, CONV_DIRECT, false);
         place_forget(s, user, conv);
         return;
@@ -136,8 +145,13 @@ static void apply_copy_meta(struct step *s) {
 
 /* ---- messages ---- */
 /* Shared once, or, in a direct conversation, to each who is named and does not block the sender. */
-static void message_told(struct step *s, uint8_t type, struct bytes conv, const struct message *m, uint8_t event, struct unpack *users) {
-    struct entry e = {.type = ENTRY_MESSAGE, .event = event, .conversation = conv, .seq = m->seq, .from = m->from};
+static void message_told(struct step *s, uint8_t type, struct bytes conv, const struct message *m,
+    uint8_t event, struct unpack *users) {
+    struct entry e = {.type = ENTRY_MESSAGE,
+        .event = event,
+        .conversation = conv,
+        .seq = m->seq,
+        .from = m->from};
     if (type != CONV_DIRECT) {
         mailbox_append_shared(s, conv, &e);
         return;
@@ -159,7 +173,8 @@ static void apply_copy_message(struct step *s) {
     struct copy c;
     check(message_decode(packed, &m) == OK);
     answer_ok(s->answer, 200);
-    if (!copy_get(s->cells, s->app, conv, &c)) return; /* who joins comes before what is said to them */
+    /* who joins comes before what is said to them */
+    if (!copy_get(s->cells, s->app, conv, &c)) return;
     c.last_seq = m.seq;
     c.last_ms = m.created_ms;
     c.member_count = (uint32_t)count;
@@ -176,12 +191,18 @@ static void apply_copy_update(struct step *s) {
     struct message m;
     check(message_decode(packed, &m) == OK);
     answer_ok(s->answer, 200);
-    if (copy_replace(s, conv, m.seq, packed)) message_told(s, type, conv, &m, event, &u); /* else: before this copy began */
+    /* else: before this copy began */
+    if (copy_replace(s, conv, m.seq, packed)) message_told(s, type, conv, &m, event, &u);
 }
 
 /* ---- marks ---- */
-static void receipt_told(struct step *s, uint8_t type, struct bytes conv, struct bytes reader, struct bytes marks, struct unpack *users) {
-    struct entry e = {.type = ENTRY_RECEIPT, .event = EVENT_UPDATED, .conversation = conv, .from = reader, .extra = marks};
+static void receipt_told(struct step *s, uint8_t type, struct bytes conv, struct bytes reader,
+    struct bytes marks, struct unpack *users) {
+    struct entry e = {.type = ENTRY_RECEIPT,
+        .event = EVENT_UPDATED,
+        .conversation = conv,
+        .from = reader,
+        .extra = marks};
     if (type != CONV_DIRECT) {
         mailbox_append_shared(s, conv, &e);
         return;
@@ -239,7 +260,8 @@ static void apply_copy_erased(struct step *s) {
     buf_done(&b);
 }
 
-/* ---- what users tells: a user is erased. The conversations hear it from the mailbox; here their places go. ---- */
+/* ---- what users tells: a user is erased. The conversations hear it from the mailbox; here their
+ * places go. ---- */
 struct leaving {
     struct step *s;
     struct bytes user;
@@ -290,7 +312,8 @@ static void apply_conv_prefs(struct step *s) {
     struct place p;
     check(!u.bad);
     if (!place_get(s->cells, s->app, user, conv, &p) || !p.in) {
-        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "'%.*s' is not in a conversation '%.*s'", (int)user.n, (const char *)user.p, (int)conv.n, (const char *)conv.p);
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "'%.*s' is not in a conversation '%.*s'",
+            (int)user.n, (const char *)user.p, (int)conv.n, (const char *)conv.p);
         return;
     }
     if (set & 1) p.muted_until_ms = muted;
@@ -301,8 +324,14 @@ static void apply_conv_prefs(struct step *s) {
 }
 
 const struct record_rule chat_member_rules[] = {
-    {KIND_COPY_JOIN, apply_copy_join}, {KIND_COPY_LEAVE, apply_copy_leave}, {KIND_COPY_META, apply_copy_meta}, {KIND_COPY_MESSAGE, apply_copy_message},
-    {KIND_COPY_UPDATE, apply_copy_update}, {KIND_COPY_RECEIPT, apply_copy_receipt}, {KIND_CONV_PREFS, apply_conv_prefs}, {KIND_COPY_ERASED, apply_copy_erased},
+    {KIND_COPY_JOIN, apply_copy_join},
+    {KIND_COPY_LEAVE, apply_copy_leave},
+    {KIND_COPY_META, apply_copy_meta},
+    {KIND_COPY_MESSAGE, apply_copy_message},
+    {KIND_COPY_UPDATE, apply_copy_update},
+    {KIND_COPY_RECEIPT, apply_copy_receipt},
+    {KIND_CONV_PREFS, apply_conv_prefs},
+    {KIND_COPY_ERASED, apply_copy_erased},
     {KIND_USER_LEAVES, apply_user_leaves},
 };
 const size_t chat_member_rule_count = sizeof chat_member_rules / sizeof *chat_member_rules;

@@ -1,4 +1,5 @@
-/* chat, member side, measured: relays applied directly, entries rendered, unread counted. Prints nanoseconds, the median of rounds; nothing here can fail.
+/* chat, member side, measured: relays applied directly, entries rendered, unread counted. Prints
+ * nanoseconds, the median of rounds; nothing here can fail.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,15 +27,24 @@ static void apply(struct world *w, uint8_t kind) {
         cells_turn_end(w->cells);
         arena_reset(&w->arena);
     }
-    w->step = (struct step){.cells = w->cells, .partitions = 1, .position = w->position, .time_ms = 1700000000000 + (int64_t)w->position, .app = APP,
-                            .body = buf_view(&w->body), .arena = &w->arena, .answer = &w->answer};
+    w->step = (struct step){.cells = w->cells,
+        .partitions = 1,
+        .position = w->position,
+        .time_ms = 1700000000000 + (int64_t)w->position,
+        .app = APP,
+        .body = buf_view(&w->body),
+        .arena = &w->arena,
+        .answer = &w->answer};
     for (size_t i = 0; i < chat_member_rule_count; i++)
         if (chat_member_rules[i].kind == kind) chat_member_rules[i].apply(&w->step);
     buf_reset(&w->body);
 }
-static struct bytes name_of(char *room, char what, uint64_t n) { return bytes_of(room, (size_t)sprintf(room, "%c-%06llu", what, (unsigned long long)n)); }
+static struct bytes name_of(char *room, char what, uint64_t n) {
+    return bytes_of(room, (size_t)sprintf(room, "%c-%06llu", what, (unsigned long long)n));
+}
 
-static void join(struct world *w, struct bytes conv, uint8_t type, struct bytes user, struct bytes peer) {
+static void join(
+    struct world *w, struct bytes conv, uint8_t type, struct bytes user, struct bytes peer) {
     pack_bytes(&w->body, conv);
     pack_u8(&w->body, type);
     pack_bytes(&w->body, user);
@@ -46,9 +56,15 @@ static void join(struct world *w, struct bytes conv, uint8_t type, struct bytes 
     for (int i = 0; i < 3; i++) pack_bytes(&w->body, BYTES(""));
     apply(w, KIND_COPY_JOIN);
 }
-static void message(struct world *w, struct bytes conv, uint8_t type, struct bytes from, uint64_t seq, struct bytes a, struct bytes b) {
-    struct message m = {.seq = seq, .id = BYTES("0123456789-abcdef"), .from = from, .created_ms = 1700000000000, .has_body = true,
-                        .body = BYTES("a hundred bytes of text, more or less, as people write to one another when they are on their way home")};
+static void message(struct world *w, struct bytes conv, uint8_t type, struct bytes from,
+    uint64_t seq, struct bytes a, struct bytes b) {
+    struct message m = {.seq = seq,
+        .id = BYTES("0123456789-abcdef"),
+        .from = from,
+        .created_ms = 1700000000000,
+        .has_body = true,
+        .body = BYTES("a hundred bytes of text, more or less, as people write to one another when "
+                      "they are on their way home")};
     buf_reset(&w->one);
     message_encode(&w->one, &m);
     pack_bytes(&w->body, conv);
@@ -70,7 +86,8 @@ static int cmp(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
-static void measure(const char *what, struct world *w, void (*fn)(struct world *, uint64_t), uint64_t each) {
+static void measure(
+    const char *what, struct world *w, void (*fn)(struct world *, uint64_t), uint64_t each) {
     double round[ROUNDS];
     for (int r = 0; r < ROUNDS; r++) {
         int64_t from = now_ns();
@@ -83,16 +100,19 @@ static void measure(const char *what, struct world *w, void (*fn)(struct world *
 
 static void direct_one(struct world *w, uint64_t i) {
     char c[32], a[32], b[32];
-    message(w, name_of(c, 'd', i % PAIRS), CONV_DIRECT, name_of(b, 'b', i % PAIRS), ++w->seq, name_of(a, 'a', i % PAIRS), BYTES(""));
+    message(w, name_of(c, 'd', i % PAIRS), CONV_DIRECT, name_of(b, 'b', i % PAIRS), ++w->seq,
+        name_of(a, 'a', i % PAIRS), BYTES(""));
 }
 static void direct_two(struct world *w, uint64_t i) {
     char c[32], a[32], b[32];
     struct bytes user = name_of(b, 'b', i % PAIRS);
-    message(w, name_of(c, 'd', i % PAIRS), CONV_DIRECT, user, ++w->seq, name_of(a, 'a', i % PAIRS), user);
+    message(w, name_of(c, 'd', i % PAIRS), CONV_DIRECT, user, ++w->seq, name_of(a, 'a', i % PAIRS),
+        user);
 }
 static void shared(struct world *w, uint64_t i) {
     char c[32];
-    message(w, name_of(c, 'g', i % GROUPS), CONV_GROUP, BYTES("a-000001"), ++w->seq, BYTES(""), BYTES(""));
+    message(w, name_of(c, 'g', i % GROUPS), CONV_GROUP, BYTES("a-000001"), ++w->seq, BYTES(""),
+        BYTES(""));
 }
 static void receipt(struct world *w, uint64_t i) {
     char c[32], a[32];
@@ -121,7 +141,8 @@ static void render_last(struct world *w, uint64_t i) {
 static void unread(struct world *w, uint64_t i) {
     struct place p;
     (void)i;
-    if (place_get(w->cells, APP, BYTES("z"), BYTES("large"), &p)) w->seq += place_unread(w->cells, APP, BYTES("z"), BYTES("large"), &p, 1700000000000) & 1;
+    if (place_get(w->cells, APP, BYTES("z"), BYTES("large"), &p))
+        w->seq += place_unread(w->cells, APP, BYTES("z"), BYTES("large"), &p, 1700000000000) & 1;
 }
 
 int main(void) {
@@ -133,9 +154,11 @@ int main(void) {
         join(w, name_of(c, 'd', i), CONV_DIRECT, name_of(a, 'a', i), name_of(b, 'b', i));
         join(w, bytes_str(c), CONV_DIRECT, bytes_str(b), bytes_str(a));
     }
-    for (uint64_t i = 0; i < GROUPS; i++) join(w, name_of(c, 'g', i), CONV_GROUP, BYTES("a-000007"), BYTES(""));
+    for (uint64_t i = 0; i < GROUPS; i++)
+        join(w, name_of(c, 'g', i), CONV_GROUP, BYTES("a-000007"), BYTES(""));
     join(w, BYTES("large"), CONV_CHANNEL, BYTES("z"), BYTES(""));
-    for (uint64_t i = 1; i <= UNREAD; i++) message(w, BYTES("large"), CONV_CHANNEL, BYTES("y"), i, BYTES(""), BYTES(""));
+    for (uint64_t i = 1; i <= UNREAD; i++)
+        message(w, BYTES("large"), CONV_CHANNEL, BYTES("y"), i, BYTES(""), BYTES(""));
     w->seq = UNREAD;
     measure("COPY_MESSAGE direct, one member here", w, direct_one, EACH);
     measure("COPY_MESSAGE direct, both members here", w, direct_two, EACH);

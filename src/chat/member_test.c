@@ -1,5 +1,7 @@
-/* chat, member side, tested: relays as the conversation would send them go in; mailboxes, lists and answers come out. Stories first, then random acts against
- * a model that knows for each user what they may see, then the same acts with little memory, which must leave the same state. SPDX-License-Identifier: Apache-2.0 */
+/* chat, member side, tested: relays as the conversation would send them go in; mailboxes, lists and
+ * answers come out. Stories first, then random acts against a model that knows for each user what
+ * they may see, then the same acts with little memory, which must leave the same state.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,8 +60,15 @@ static struct step *apply(struct world *w, uint8_t kind) {
     w->answer.status = 0;
     w->answer.problem = PROBLEM_NONE;
     w->time_ms += 10;
-    w->step = (struct step){.cells = w->cells, .partitions = 1, .position = ++w->position, .time_ms = w->time_ms, .app = APP, .body = buf_view(&w->body),
-                            .wanted = true, .arena = &w->arena, .answer = &w->answer};
+    w->step = (struct step){.cells = w->cells,
+        .partitions = 1,
+        .position = ++w->position,
+        .time_ms = w->time_ms,
+        .app = APP,
+        .body = buf_view(&w->body),
+        .wanted = true,
+        .arena = &w->arena,
+        .answer = &w->answer};
     for (size_t i = 0; i < chat_member_rule_count; i++)
         if (chat_member_rules[i].kind == kind) chat_member_rules[i].apply(&w->step);
     assert_int_not_equal(w->answer.status, 0);
@@ -68,12 +77,19 @@ static struct step *apply(struct world *w, uint8_t kind) {
 }
 static struct step *settle(struct world *w) { /* a step of another room's */
     arena_reset(&w->arena);
-    w->step = (struct step){.cells = w->cells, .partitions = 1, .position = ++w->position, .time_ms = w->time_ms, .app = APP, .arena = &w->arena, .answer = &w->answer};
+    w->step = (struct step){.cells = w->cells,
+        .partitions = 1,
+        .position = ++w->position,
+        .time_ms = w->time_ms,
+        .app = APP,
+        .arena = &w->arena,
+        .answer = &w->answer};
     return &w->step;
 }
 
 /* ---- relays ---- */
-static void join(struct world *w, const char *conv, uint8_t type, const char *user, const char *peer, uint64_t seq, bool history_all) {
+static void join(struct world *w, const char *conv, uint8_t type, const char *user,
+    const char *peer, uint64_t seq, bool history_all) {
     struct buf *b = &w->body;
     pack_bytes(b, str(conv));
     pack_u8(b, type);
@@ -99,14 +115,21 @@ static void pack_users(struct world *w, const char *users) { /* blank-separated 
     size_t n = 0;
     for (const char *p = users; *p; p += strcspn(p, " "), p += *p == ' ') n++;
     pack_var(&w->body, n);
-    for (const char *p = users; *p; p += strcspn(p, " "), p += *p == ' ') pack_bytes(&w->body, bytes_of(p, strcspn(p, " ")));
+    for (const char *p = users; *p; p += strcspn(p, " "), p += *p == ' ')
+        pack_bytes(&w->body, bytes_of(p, strcspn(p, " ")));
 }
 static struct message said(struct world *w, const char *from, uint64_t seq, const char *text) {
     static char id[32];
     sprintf(id, "m%llu", (unsigned long long)seq);
-    return (struct message){.seq = seq, .id = str(id), .from = str(from), .created_ms = w->time_ms, .has_body = true, .body = str(text)};
+    return (struct message){.seq = seq,
+        .id = str(id),
+        .from = str(from),
+        .created_ms = w->time_ms,
+        .has_body = true,
+        .body = str(text)};
 }
-static void message_send(struct world *w, const char *conv, uint8_t type, const struct message *m, const char *users) {
+static void message_send(
+    struct world *w, const char *conv, uint8_t type, const struct message *m, const char *users) {
     struct buf one = {0};
     message_encode(&one, m);
     pack_bytes(&w->body, str(conv));
@@ -117,11 +140,13 @@ static void message_send(struct world *w, const char *conv, uint8_t type, const 
     apply(w, KIND_COPY_MESSAGE);
     buf_done(&one);
 }
-static void say(struct world *w, const char *conv, uint8_t type, const char *from, uint64_t seq, const char *text, const char *users) {
+static void say(struct world *w, const char *conv, uint8_t type, const char *from, uint64_t seq,
+    const char *text, const char *users) {
     struct message m = said(w, from, seq, text);
     message_send(w, conv, type, &m, users);
 }
-static void update(struct world *w, const char *conv, uint8_t type, uint8_t event, const struct message *m, const char *users) {
+static void update(struct world *w, const char *conv, uint8_t type, uint8_t event,
+    const struct message *m, const char *users) {
     struct buf one = {0};
     message_encode(&one, m);
     pack_bytes(&w->body, str(conv));
@@ -132,7 +157,8 @@ static void update(struct world *w, const char *conv, uint8_t type, uint8_t even
     apply(w, KIND_COPY_UPDATE);
     buf_done(&one);
 }
-static void receipt(struct world *w, const char *conv, uint8_t type, const char *user, uint64_t delivered, uint64_t read, bool push, const char *users) {
+static void receipt(struct world *w, const char *conv, uint8_t type, const char *user,
+    uint64_t delivered, uint64_t read, bool push, const char *users) {
     pack_bytes(&w->body, str(conv));
     pack_u8(&w->body, type);
     pack_bytes(&w->body, str(user));
@@ -147,7 +173,9 @@ static void erased(struct world *w, const char *conv, const char *user) {
     pack_bytes(&w->body, str(user));
     pack_var(&w->body, 1);
     pack_var(&w->body, UINT32_MAX);
-    for (struct step *s = apply(w, KIND_COPY_ERASED); s->relay_count; s = apply(w, KIND_COPY_ERASED)) { /* what is left comes back to it */
+    /* what is left comes back to it */
+    for (struct step *s = apply(w, KIND_COPY_ERASED); s->relay_count;
+         s = apply(w, KIND_COPY_ERASED)) {
         assert_int_equal(s->relay_count, 1);
         assert_int_equal(s->relays[0].kind, KIND_COPY_ERASED);
         buf_bytes(&w->body, s->relays[0].body);
@@ -157,15 +185,26 @@ static void erased(struct world *w, const char *conv, const char *user) {
 /* ---- requests ---- */
 static const struct route *route(const char *method, const char *path) {
     for (size_t i = 0; i < chat_member_route_count; i++)
-        if (strcmp(chat_member_routes[i].method, method) == 0 && strcmp(chat_member_routes[i].path, path) == 0) return &chat_member_routes[i];
+        if (strcmp(chat_member_routes[i].method, method) == 0 &&
+            strcmp(chat_member_routes[i].path, path) == 0)
+            return &chat_member_routes[i];
     fail_msg("no route %s %s", method, path);
     return NULL;
 }
-static struct request ask(struct world *w, const char *user, const char *limit, const char *cursor) {
+static struct request ask(
+    struct world *w, const char *user, const char *limit, const char *cursor) {
     arena_reset(&w->arena);
-    struct request r = {.params = {str(user)}, .who = {.app = APP}, .now_ms = w->time_ms, .epoch = EPOCH, .partitions = 1, .arena = &w->arena};
-    if (limit) r.query_names[r.query_count] = BYTES("limit"), r.query_values[r.query_count++] = str(limit);
-    if (cursor) r.query_names[r.query_count] = BYTES("cursor"), r.query_values[r.query_count++] = str(cursor);
+    struct request r = {.params = {str(user)},
+        .who = {.app = APP},
+        .now_ms = w->time_ms,
+        .epoch = EPOCH,
+        .partitions = 1,
+        .arena = &w->arena};
+    if (limit)
+        r.query_names[r.query_count] = BYTES("limit"), r.query_values[r.query_count++] = str(limit);
+    if (cursor)
+        r.query_names[r.query_count] = BYTES("cursor"),
+        r.query_values[r.query_count++] = str(cursor);
     return r;
 }
 static int get(struct world *w, const char *path, struct request *r) {
@@ -210,10 +249,12 @@ static struct json item(struct json v, size_t n) {
     assert_int_equal(x.at, n + 1);
     return x.v;
 }
-#define assert_str(v, key, want)                                                            \
-    do {                                                                                    \
-        struct bytes got_ = json_string(field(v, key));                                     \
-        assert_true(bytes_is(got_, want) || (fprintf(stderr, "%s: '%.*s'\n", key, (int)got_.n, (const char *)got_.p), false)); \
+#define assert_str(v, key, want)                                                                   \
+    do {                                                                                           \
+        struct bytes got_ = json_string(field(v, key));                                            \
+        assert_true(                                                                               \
+            bytes_is(got_, want) ||                                                                \
+            (fprintf(stderr, "%s: '%.*s'\n", key, (int)got_.n, (const char *)got_.p), false));     \
     } while (0)
 #define MAILBOX "/v1/users/{id}/mailbox"
 #define CONVERSATIONS "/v1/users/{id}/conversations"
@@ -223,7 +264,9 @@ static struct json mailbox(struct world *w, const char *user) {
     assert_int_equal(get(w, MAILBOX, &r), 200);
     return parsed(w);
 }
-static size_t mailbox_count(struct world *w, const char *user) { return json_count(field(mailbox(w, user), "items")); }
+static size_t mailbox_count(struct world *w, const char *user) {
+    return json_count(field(mailbox(w, user), "items"));
+}
 static struct json conversations(struct world *w, const char *user) {
     struct request r = ask(w, user, "200", NULL);
     assert_int_equal(get(w, CONVERSATIONS, &r), 200);
@@ -256,7 +299,8 @@ static void direct_reaches_both(void **state) {
     v = conversations(&w, "bob");
     assert_int_equal(json_i64(field(item(v, 0), "unread")), 1);
     assert_str(field(item(v, 0), "last"), "id", "m1");
-    assert_int_equal(json_i64(field(item(conversations(&w, "ann"), 0), "unread")), 0); /* own ones do not count */
+    /* own ones do not count */
+    assert_int_equal(json_i64(field(item(conversations(&w, "ann"), 0), "unread")), 0);
     assert_int_equal(mailbox_count(&w, "ann"), 2);
     world_close(&w);
 }
@@ -281,7 +325,8 @@ static void who_joins_later_sees_nothing_of_before(void **state) {
     update(&w, "g", CONV_GROUP, EVENT_UPDATED, &m, "");
     v = mailbox(&w, "bob"); /* joined, 3, 3 edited: not the edit of 1 */
     assert_int_equal(json_count(field(v, "items")), 3);
-    assert_str(field(item(v, 1), "message"), "body", "late, mended"); /* a late reader sees the edited text */
+    /* a late reader sees the edited text */
+    assert_str(field(item(v, 1), "message"), "body", "late, mended");
     assert_str(item(v, 2), "event", "updated");
     assert_int_equal(mailbox_count(&w, "ann"), 6);
     assert_int_equal(json_i64(field(item(conversations(&w, "bob"), 0), "unread")), 1);
@@ -328,7 +373,12 @@ static void blocked_senders_are_not_delivered(void **state) {
     assert_int_equal(mailbox_count(&w, "bob"), 2);
     /* What bob is shown may not be kept for ann. */
     struct entry e = w.step.deliveries ? w.step.deliveries[0].entry : (struct entry){0};
-    e = (struct entry){.position = e.position, .type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = str("g"), .seq = 1, .from = str("eve")};
+    e = (struct entry){.position = e.position,
+        .type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = str("g"),
+        .seq = 1,
+        .from = str("eve")};
     struct view v = {.user = str("bob"), .now_ms = w.time_ms};
     assert_true(chat_entry_json(w.cells, APP, &v, &e, &b, &shared));
     assert_false(shared);
@@ -340,7 +390,8 @@ static void blocked_senders_are_not_delivered(void **state) {
     for (size_t i = 0; i < 2; i++) assert_int_equal(json_i64(field(item(c, i), "unread")), 0);
     assert_true(json_bool(field(field(item(c, 0), "last"), "hidden")));
     mailbox_set_block(settle(&w), str("ann"), str("eve"), false);
-    assert_int_equal(mailbox_count(&w, "ann"), 3); /* the group's is there again; the direct one never reached her */
+    /* the group's is there again; the direct one never reached her */
+    assert_int_equal(mailbox_count(&w, "ann"), 3);
     assert_true(chat_entry_json(w.cells, APP, &v, &e, &b, &shared));
     assert_true(shared);
     buf_done(&b);
@@ -357,7 +408,8 @@ static void joining_while_blocking_tells_the_conversation(void **state) {
     assert_int_equal(w.step.relay_count, 1);
     assert_int_equal(w.step.relays[0].kind, KIND_CONV_BLOCK);
     struct unpack u = unpack_of(w.step.relays[0].body);
-    assert_true(bytes_is(unpack_bytes(&u), "d") && bytes_is(unpack_bytes(&u), "ann") && unpack_u8(&u) == 1 && !unpack_more(&u));
+    assert_true(bytes_is(unpack_bytes(&u), "d") && bytes_is(unpack_bytes(&u), "ann") &&
+                unpack_u8(&u) == 1 && !unpack_more(&u));
     world_close(&w);
 }
 
@@ -397,7 +449,8 @@ static void erased_senders_become_stubs(void **state) {
     world_open(&w, 1 << 20);
     join(&w, "g", CONV_GROUP, "ann", "", 0, false);
     join(&w, "g", CONV_GROUP, "eve", "", 0, false);
-    for (uint64_t i = 1; i <= 200; i++) say(&w, "g", CONV_GROUP, i % 2 ? "eve" : "ann", i, "secret", "");
+    for (uint64_t i = 1; i <= 200; i++)
+        say(&w, "g", CONV_GROUP, i % 2 ? "eve" : "ann", i, "secret", "");
     struct message gone = said(&w, "eve", 1, "");
     gone.deleted_ms = 12345;
     update(&w, "g", CONV_GROUP, EVENT_DELETED, &gone, "");
@@ -438,7 +491,8 @@ static void deleted_and_expired_do_not_count(void **state) {
     w.time_ms += 120000;
     assert_int_equal(json_i64(field(item(conversations(&w, "ann"), 0), "unread")), 1);
     struct json v = mailbox(&w, "ann");
-    assert_true(has(field(item(v, 2), "message"), "deleted_at") && !has(field(item(v, 2), "message"), "body"));
+    assert_true(has(field(item(v, 2), "message"), "deleted_at") &&
+                !has(field(item(v, 2), "message"), "body"));
     world_close(&w);
 }
 
@@ -456,7 +510,12 @@ static void ciphertexts_are_the_asking_devices(void **state) {
     m.has_body = false;
     m.ciphertexts = buf_view(&c);
     message_send(&w, "g", CONV_GROUP, &m, "");
-    struct entry e = {.position = w.position, .type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = str("g"), .seq = 1, .from = str("bob")};
+    struct entry e = {.position = w.position,
+        .type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = str("g"),
+        .seq = 1,
+        .from = str("bob")};
     struct view v = {.user = str("ann"), .device = str("phone"), .now_ms = w.time_ms};
     assert_true(chat_entry_json(w.cells, APP, &v, &e, &b, &shared));
     assert_false(shared);
@@ -482,8 +541,10 @@ static void preferences_stay(void **state) {
     static const struct {
         const char *conv, *body;
         int status;
-    } CASES[] = {{"g", "{\"muted_until\":\"2033-01-01T00:00:00.000Z\"}", 200}, {"g", "{\"archived\":true}", 200}, {"nowhere", "{\"archived\":true}", 404},
-                 {"g", "{\"archived\":1}", 400}, {"g", "{\"muted_until\":\"soon\"}", 422}, {"g", "{\"colour\":1}", 400}};
+    } CASES[] = {{"g", "{\"muted_until\":\"2033-01-01T00:00:00.000Z\"}", 200},
+        {"g", "{\"archived\":true}", 200}, {"nowhere", "{\"archived\":true}", 404},
+        {"g", "{\"archived\":1}", 400}, {"g", "{\"muted_until\":\"soon\"}", 422},
+        {"g", "{\"colour\":1}", 400}};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         struct request r = ask(&w, "ann", NULL, NULL);
         r.params[1] = str(CASES[i].conv);
@@ -531,7 +592,8 @@ static void mailbox_pages_hold_only_what_is_theirs(void **state) {
     static const struct {
         const char *cursor, *limit;
         int status;
-    } CASES[] = {{"zzz", "5", 400}, {"4-1", "5", 410}, {"5-1", "0", 422}, {"5-1", "201", 422}, {"5-fff", "5", 200}, {"0", "5", 200}};
+    } CASES[] = {{"zzz", "5", 400}, {"4-1", "5", 410}, {"5-1", "0", 422}, {"5-1", "201", 422},
+        {"5-fff", "5", 200}, {"0", "5", 200}};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         struct request r = ask(&w, "ann", CASES[i].limit, CASES[i].cursor);
         assert_int_equal(get(&w, MAILBOX, &r), CASES[i].status);
@@ -564,14 +626,16 @@ static void conversations_page_while_they_move(void **state) {
         if (json_kind_of(field(v, "next")) == JSON_NULL) break;
         struct bytes next = json_string(field(v, "next"));
         snprintf(cursor, sizeof cursor, "%.*s", (int)next.n, (const char *)next.p);
-        say(&w, "g-20", CONV_GROUP, "bob", moved, "x", ""); /* seen already, and moves to the top again and again */
+        /* seen already, and moves to the top again and again */
+        say(&w, "g-20", CONV_GROUP, "bob", moved, "x", "");
     }
     for (int i = 0; i < MANY; i++) assert_int_equal(seen[i], 1);
     join(&w, "old", CONV_CHANNEL, "bob", "", 0, false);
     say(&w, "old", CONV_CHANNEL, "bob", 1, "x", "");
     say(&w, "g-2", CONV_GROUP, "bob", 1, "x", "");
     join(&w, "old", CONV_CHANNEL, "ann", "", 1, false);
-    assert_str(item(conversations(&w, "ann"), 0), "id", "old"); /* new to her, whatever was said there before */
+    /* new to her, whatever was said there before */
+    assert_str(item(conversations(&w, "ann"), 0), "id", "old");
     static const struct {
         const char *cursor;
         int status;
@@ -606,9 +670,12 @@ struct model {
     struct model_entry entries[USERS][ENTRIES_MAX];
     size_t count[USERS];
 };
-static const char *const NAMES[USERS] = {"u0", "u1", "u2", "u3", "u4", "u5", "u6"}, *const CONV_NAMES[CONVS] = {"d0", "d1", "g2", "g3", "c4", "c5"};
+static const char *const NAMES[USERS] = {"u0", "u1", "u2", "u3", "u4", "u5", "u6"},
+                         *const CONV_NAMES[CONVS] = {"d0", "d1", "g2", "g3", "c4", "c5"};
 /* Direct conversation d is between users 2 d and 2 d + 1, who are in it from the start. */
-static uint8_t type_of(unsigned c) { return c < DIRECTS ? CONV_DIRECT : c < 4 ? CONV_GROUP : CONV_CHANNEL; }
+static uint8_t type_of(unsigned c) {
+    return c < DIRECTS ? CONV_DIRECT : c < 4 ? CONV_GROUP : CONV_CHANNEL;
+}
 
 static void model_entry(struct model *m, unsigned u, struct model_entry e) {
     assert_true(m->count[u] < ENTRIES_MAX);
@@ -633,10 +700,13 @@ static void act_join_leave(struct world *w, struct model *m, unsigned u, unsigne
     bool in = m->place[u][c].in;
     if (c < DIRECTS && (in || u / 2 != c)) return;
     if (in) leave(w, CONV_NAMES[c], NAMES[u], m->seq[c]);
-    else join(w, CONV_NAMES[c], type_of(c), NAMES[u], c < DIRECTS ? NAMES[u ^ 1] : "", m->seq[c], false);
+    else
+        join(w, CONV_NAMES[c], type_of(c), NAMES[u], c < DIRECTS ? NAMES[u ^ 1] : "", m->seq[c],
+            false);
     m->place[u][c].in = !in;
     if (!in) m->place[u][c].joined = m->place[u][c].read = m->seq[c];
-    model_entry(m, u, (struct model_entry){.position = w->position, .conv = c, .type = ENTRY_CONVERSATION});
+    model_entry(
+        m, u, (struct model_entry){.position = w->position, .conv = c, .type = ENTRY_CONVERSATION});
 }
 static bool anyone_in(const struct model *m, unsigned c) {
     for (unsigned u = 0; u < USERS; u++)
@@ -650,7 +720,8 @@ static void act_message(struct world *w, struct model *m, struct rng *r, unsigne
     *x = (struct model_message){.from = u, .in_copy = anyone_in(m, c)};
     if (!x->in_copy) return; /* nothing is relayed to where nobody is */
     struct message g = said(w, NAMES[u], seq, "some text");
-    if (rng_below(r, 5) == 0) g.expires_ms = x->expires_ms = w->time_ms + (int64_t)rng_below(r, 3000);
+    if (rng_below(r, 5) == 0)
+        g.expires_ms = x->expires_ms = w->time_ms + (int64_t)rng_below(r, 3000);
     message_send(w, CONV_NAMES[c], type_of(c), &g, users_of(m, c));
     model_told(m, c, (struct model_entry){w->position, seq, u, c, ENTRY_MESSAGE, EVENT_CREATED});
 }
@@ -665,7 +736,8 @@ static void act_update(struct world *w, struct model *m, struct rng *r, unsigned
     if (x->deleted) g.deleted_ms = w->time_ms;
     uint8_t event = x->deleted ? EVENT_DELETED : EVENT_UPDATED;
     update(w, CONV_NAMES[c], type_of(c), event, &g, users_of(m, c));
-    if (x->in_copy) model_told(m, c, (struct model_entry){w->position, seq, x->from, c, ENTRY_MESSAGE, event});
+    if (x->in_copy)
+        model_told(m, c, (struct model_entry){w->position, seq, x->from, c, ENTRY_MESSAGE, event});
 }
 static void act_receipt(struct world *w, struct model *m, struct rng *r, unsigned u, unsigned c) {
     if (!m->place[u][c].in) return;
@@ -673,16 +745,19 @@ static void act_receipt(struct world *w, struct model *m, struct rng *r, unsigne
     bool push = c < 4;
     receipt(w, CONV_NAMES[c], type_of(c), NAMES[u], read, read, push, users_of(m, c));
     if (read > m->place[u][c].read) m->place[u][c].read = read;
-    if (push) model_told(m, c, (struct model_entry){w->position, 0, u, c, ENTRY_RECEIPT, EVENT_UPDATED});
+    if (push)
+        model_told(m, c, (struct model_entry){w->position, 0, u, c, ENTRY_RECEIPT, EVENT_UPDATED});
 }
 static void act_erased(struct world *w, struct model *m, unsigned u, unsigned c) {
     erased(w, CONV_NAMES[c], NAMES[u]);
     for (uint64_t s = 1; s <= m->seq[c]; s++)
-        if (m->messages[c][s].from == u && m->messages[c][s].in_copy) m->messages[c][s].deleted = true;
+        if (m->messages[c][s].from == u && m->messages[c][s].in_copy)
+            m->messages[c][s].deleted = true;
 }
 
 static void random_act(struct world *w, struct model *m, struct rng *r) {
-    unsigned u = (unsigned)rng_below(r, USERS), c = (unsigned)rng_below(r, CONVS), dice = (unsigned)rng_below(r, 100);
+    unsigned u = (unsigned)rng_below(r, USERS), c = (unsigned)rng_below(r, CONVS),
+             dice = (unsigned)rng_below(r, 100);
     if (dice < 22) act_join_leave(w, m, u, c);
     else if (dice < 65) act_message(w, m, r, u, c);
     else if (dice < 75) act_update(w, m, r, c);
@@ -697,7 +772,8 @@ static void random_act(struct world *w, struct model *m, struct rng *r) {
 static bool model_visible(const struct model *m, unsigned u, const struct model_entry *e) {
     if (e->type == ENTRY_RECEIPT) return !m->blocks[u][e->from];
     if (e->type != ENTRY_MESSAGE) return true;
-    return !m->blocks[u][e->from] && (e->event == EVENT_CREATED || e->seq > m->place[u][e->conv].joined);
+    return !m->blocks[u][e->from] &&
+           (e->event == EVENT_CREATED || e->seq > m->place[u][e->conv].joined);
 }
 static void compare_mailbox(struct world *w, const struct model *m, struct rng *r, unsigned u) {
     char limit[8], cursor[40];
@@ -725,7 +801,8 @@ static void compare_mailbox(struct world *w, const struct model *m, struct rng *
         if (e->type != ENTRY_MESSAGE) continue;
         const struct model_message *g = &m->messages[e->conv][e->seq];
         assert_int_equal(json_i64(field(field(x, "message"), "seq")), e->seq);
-        assert_int_equal(has(field(x, "message"), "body"), !g->deleted && !(g->expires_ms && w->time_ms >= g->expires_ms));
+        assert_int_equal(has(field(x, "message"), "body"),
+            !g->deleted && !(g->expires_ms && w->time_ms >= g->expires_ms));
     }
     assert_int_equal(at, n);
     assert_int_equal(json_kind_of(field(v, "next")) != JSON_NULL, more);
@@ -734,7 +811,8 @@ static uint64_t model_unread(const struct model *m, unsigned u, unsigned c, int6
     uint64_t n = 0;
     for (uint64_t s = m->place[u][c].read + 1; s <= m->seq[c]; s++) {
         const struct model_message *g = &m->messages[c][s];
-        n += s > m->place[u][c].joined && g->from != u && !g->deleted && !(g->expires_ms && now_ms >= g->expires_ms) && !m->blocks[u][g->from];
+        n += s > m->place[u][c].joined && g->from != u && !g->deleted &&
+             !(g->expires_ms && now_ms >= g->expires_ms) && !m->blocks[u][g->from];
     }
     return n;
 }
@@ -743,7 +821,8 @@ static void compare_conversations(struct world *w, const struct model *m, unsign
     size_t in = 0;
     for (unsigned c = 0; c < CONVS; c++) {
         in += m->place[u][c].in;
-        assert_int_equal(chat_is_member(w->cells, APP, str(NAMES[u]), str(CONV_NAMES[c])), m->place[u][c].in);
+        assert_int_equal(
+            chat_is_member(w->cells, APP, str(NAMES[u]), str(CONV_NAMES[c])), m->place[u][c].in);
     }
     assert_int_equal(json_count(field(v, "items")), in);
     for (size_t i = 0; i < in; i++) {
@@ -752,8 +831,10 @@ static void compare_conversations(struct world *w, const struct model *m, unsign
         unsigned c = (unsigned)(id.p[1] - '0');
         assert_int_equal(json_i64(field(x, "unread")), model_unread(m, u, c, w->time_ms));
         assert_int_equal(json_i64(field(x, "read")), m->place[u][c].read);
-        assert_int_equal(json_kind_of(field(x, "last")) != JSON_NULL, m->seq[c] > m->place[u][c].joined);
-        if (m->seq[c] > m->place[u][c].joined) assert_int_equal(json_i64(field(field(x, "last"), "seq")), m->seq[c]);
+        assert_int_equal(
+            json_kind_of(field(x, "last")) != JSON_NULL, m->seq[c] > m->place[u][c].joined);
+        if (m->seq[c] > m->place[u][c].joined)
+            assert_int_equal(json_i64(field(field(x, "last"), "seq")), m->seq[c]);
     }
 }
 
@@ -788,11 +869,19 @@ static void random_acts_match_the_model_and_leave_one_state(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(direct_reaches_both), cmocka_unit_test(who_joins_later_sees_nothing_of_before), cmocka_unit_test(leaving_and_coming_back),
-        cmocka_unit_test(blocked_senders_are_not_delivered), cmocka_unit_test(joining_while_blocking_tells_the_conversation),
-        cmocka_unit_test(receipts_reach_the_others), cmocka_unit_test(erased_senders_become_stubs), cmocka_unit_test(deleted_and_expired_do_not_count),
-        cmocka_unit_test(ciphertexts_are_the_asking_devices), cmocka_unit_test(preferences_stay), cmocka_unit_test(mailbox_pages_hold_only_what_is_theirs),
-        cmocka_unit_test(conversations_page_while_they_move), cmocka_unit_test(random_acts_match_the_model_and_leave_one_state),
+        cmocka_unit_test(direct_reaches_both),
+        cmocka_unit_test(who_joins_later_sees_nothing_of_before),
+        cmocka_unit_test(leaving_and_coming_back),
+        cmocka_unit_test(blocked_senders_are_not_delivered),
+        cmocka_unit_test(joining_while_blocking_tells_the_conversation),
+        cmocka_unit_test(receipts_reach_the_others),
+        cmocka_unit_test(erased_senders_become_stubs),
+        cmocka_unit_test(deleted_and_expired_do_not_count),
+        cmocka_unit_test(ciphertexts_are_the_asking_devices),
+        cmocka_unit_test(preferences_stay),
+        cmocka_unit_test(mailbox_pages_hold_only_what_is_theirs),
+        cmocka_unit_test(conversations_page_while_they_move),
+        cmocka_unit_test(random_acts_match_the_model_and_leave_one_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,15 @@
-/* chat, member side: a member's place in a conversation: since when, marks, preferences; and the lists that lead to it.
+/* chat, member side: a member's place in a conversation: since when, marks, preferences; and the
+ * lists that lead to it.
  *
- *   'H' app user conv   u64 joined_seq, left_seq, delivered, read · u64 muted_until_ms · u8 in, role, archived, history_all, type · 3 reserved ·
- *                       varbytes peer · u64 joined_ms · [var archived_seq]     
- *   'h' app user        varbytes conversations that the user is in;   'o' app user   that the user left (what they wrote there is erased with them)
+ *   'H' app user conv   u64 joined_seq, left_seq, delivered, read · u64 muted_until_ms · u8 in,
+ *                       role, archived, history_all, type · 3 reserved ·
+ *                       varbytes peer · u64 joined_ms · [var archived_seq]
+ *   'h' app user        varbytes conversations that the user is in;   'o' app user   that the user
+ *                       left (what they wrote there is erased with them)
  *   'd' app conv        direct: varbytes members who live here
  *
- * Keeps: a conversation is in 'h' exactly while the place says `in`; read is never below joined_seq, so it alone says what is unread. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a conversation is in 'h' exactly while the place says `in`; read is never below
+ * joined_seq, so it alone says what is unread. SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
 #include <string.h>
 
@@ -14,12 +18,14 @@
 enum { PLACE_FIXED = 48 };
 _Static_assert(offsetof(struct place, peer) == PLACE_FIXED, "what is stored as it is");
 
-static struct cell *place_cell(struct cells *c, struct bytes app, struct bytes user, struct bytes conv) {
+static struct cell *place_cell(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes conv) {
     uint8_t room[300];
     return cells_get(c, key3(room, 'H', app, user, conv));
 }
 
-bool place_get(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out) {
+bool place_get(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out) {
     struct cell *cell = place_cell(c, app, user, conv);
     if (!cell->size) return false;
     check(cell->size > PLACE_FIXED);
@@ -55,7 +61,9 @@ static void listed(struct step *s, char tag, struct bytes owner, struct bytes id
     while (unpack_more(&u)) {
         const uint8_t *at = u.p;
         if (!bytes_eq(unpack_bytes(&u), id)) continue;
-        if (!on) cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at), (struct bytes){0});
+        if (!on)
+            cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at),
+                (struct bytes){0});
         return;
     }
     if (!on) return;
@@ -71,7 +79,9 @@ void place_list(struct step *s, struct bytes user, struct bytes conv, uint8_t ty
     if (type == CONV_DIRECT) listed(s, 'd', conv, user, on);
 }
 
-void place_left(struct step *s, struct bytes user, struct bytes conv) { listed(s, 'o', user, conv, true); }
+void place_left(struct step *s, struct bytes user, struct bytes conv) {
+    listed(s, 'o', user, conv, true);
+}
 
 void place_lists_forget(struct step *s, struct bytes user) {
     uint8_t room[300];
@@ -85,25 +95,29 @@ static void given(struct bytes packed, bool (*fn)(void *, struct bytes), void *a
         if (!fn(arg, unpack_bytes(&u))) return;
 }
 
-bool chat_is_member(struct cells *c, struct bytes app, struct bytes user, struct bytes conversation) {
+bool chat_is_member(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes conversation) {
     struct place p;
     return place_get(c, app, user, conversation, &p) && p.in;
 }
 
-void chat_local_members(struct cells *c, struct bytes app, struct bytes conversation, bool (*fn)(void *, struct bytes), void *arg) {
+void chat_local_members(struct cells *c, struct bytes app, struct bytes conversation,
+    bool (*fn)(void *, struct bytes), void *arg) {
     uint8_t room[300];
     struct cell *cell = cells_get(c, key2(room, 'd', app, conversation));
     if (cell->size) given(bytes_of(cell->data, cell->size), fn, arg);
     else mailbox_members(c, app, conversation, fn, arg);
 }
 
-void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *, struct bytes), void *arg) {
+void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user,
+    bool (*fn)(void *, struct bytes), void *arg) {
     uint8_t room[300];
     struct cell *cell = cells_get(c, key2(room, 'h', app, user));
     given(bytes_of(cell->data, cell->size), fn, arg);
 }
 
-void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user, bool (*fn)(void *, struct bytes), void *arg) {
+void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user,
+    bool (*fn)(void *, struct bytes), void *arg) {
     uint8_t room[300];
     struct cell *cell = cells_get(c, key2(room, 'o', app, user));
     given(bytes_of(cell->data, cell->size), fn, arg);
@@ -116,17 +130,20 @@ uint64_t block_unread(struct bytes block, const struct unread_of *w) {
     while (unpack_more(&u)) {
         struct message m;
         check(message_decode(unpack_bytes(&u), &m) == OK);
-        n += m.seq > w->after && !bytes_eq(m.from, w->user) && !message_gone(&m, w->now_ms) && !packed_has(w->blocks, m.from);
+        n += m.seq > w->after && !bytes_eq(m.from, w->user) && !message_gone(&m, w->now_ms) &&
+             !packed_has(w->blocks, m.from);
     }
     return n;
 }
 
-static uint64_t news(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, uint64_t after, int64_t now_ms) {
+static uint64_t news(struct cells *c, struct bytes app, struct bytes user, struct bytes conv,
+    uint64_t after, int64_t now_ms) {
     struct copy head;
     if (!copy_get(c, app, conv, &head) || after >= head.last_seq) return 0;
     struct unread_of w = {user, mailbox_block_list(c, app, user), after, now_ms};
     uint64_t n = 0;
-    for (uint64_t block = (after + 1) / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES; block++) {
+    for (uint64_t block = (after + 1) / BLOCK_MESSAGES; block <= head.last_seq / BLOCK_MESSAGES;
+         block++) {
         uint8_t room[300];
         struct cell *cell = cells_get(c, key2n(room, 'B', app, conv, block));
         n += block_unread(bytes_of(cell->data, cell->size), &w);
@@ -134,10 +151,13 @@ static uint64_t news(struct cells *c, struct bytes app, struct bytes user, struc
     return n;
 }
 
-uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
+uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, struct bytes conv,
+    const struct place *p, int64_t now_ms) {
     return news(c, app, user, conv, p->read, now_ms);
 }
 
-bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct bytes conv, const struct place *p, int64_t now_ms) {
-    return p->archived && (p->muted_until_ms > now_ms || !news(c, app, user, conv, p->archived_seq, now_ms));
+bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct bytes conv,
+    const struct place *p, int64_t now_ms) {
+    return p->archived &&
+           (p->muted_until_ms > now_ms || !news(c, app, user, conv, p->archived_seq, now_ms));
 }

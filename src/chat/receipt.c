@@ -1,7 +1,9 @@
-/* chat, conversation side: receipts: one pair of marks a member, which only move forward. SPDX-License-Identifier: Apache-2.0 */
+/* chat, conversation side: receipts: one pair of marks a member, which only move forward.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "chat/conv_in.h"
 
-void marks_raise(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint64_t delivered, uint64_t read) {
+void marks_raise(struct step *s, struct bytes conv, struct conv *v, struct bytes user,
+    uint64_t delivered, uint64_t read) {
     struct member m;
     if (!member_get(s->cells, s->app, conv, user, &m)) return;
     if (delivered > v->seq) delivered = v->seq;
@@ -15,7 +17,8 @@ void marks_raise(struct step *s, struct bytes conv, struct conv *v, struct bytes
         conv_set(s, conv, v);
     }
     member_set(s, conv, user, &m);
-    bool push = v->type == CONV_DIRECT || (v->type == CONV_GROUP && v->member_count <= RECEIPT_PUSH_MEMBERS_MAX);
+    bool push = v->type == CONV_DIRECT ||
+                (v->type == CONV_GROUP && v->member_count <= RECEIPT_PUSH_MEMBERS_MAX);
     struct buf b = {0};
     pack_bytes(&b, conv);
     pack_u8(&b, v->type);
@@ -27,7 +30,8 @@ void marks_raise(struct step *s, struct bytes conv, struct conv *v, struct bytes
         conv_broadcast(s, conv, v, KIND_COPY_RECEIPT, buf_view(&b));
     } else {
         pack_var(&b, 0);
-        step_relay(s, partition_of_user(s->app, user, s->partitions), KIND_COPY_RECEIPT, buf_view(&b));
+        step_relay(
+            s, partition_of_user(s->app, user, s->partitions), KIND_COPY_RECEIPT, buf_view(&b));
     }
     buf_done(&b);
 }
@@ -39,19 +43,21 @@ void apply_receipt(struct step *s) {
     struct conv v;
     struct member m;
     if (!conv_get(s->cells, s->app, conv, &v) || !member_get(s->cells, s->app, conv, user, &m)) {
-        answer_problem(s->answer, PROBLEM_NOT_FOUND, "", "there is no conversation '%.*s' with '%.*s' in it", (int)conv.n, (const char *)conv.p, (int)user.n,
-                       (const char *)user.p);
+        answer_problem(s->answer, PROBLEM_NOT_FOUND, "",
+            "there is no conversation '%.*s' with '%.*s' in it", (int)conv.n, (const char *)conv.p,
+            (int)user.n, (const char *)user.p);
         return;
     }
     if (delivered > v.seq || read > v.seq) {
-        answer_problem(s->answer, PROBLEM_INVALID_VALUE, read > v.seq ? "read" : "delivered", "the newest message here has seq %llu", (unsigned long long)v.seq);
+        answer_problem(s->answer, PROBLEM_INVALID_VALUE, read > v.seq ? "read" : "delivered",
+            "the newest message here has seq %llu", (unsigned long long)v.seq);
         return;
     }
     marks_raise(s, conv, &v, user, delivered, read);
     answer_ok(s->answer, 200);
     if (!s->wanted || !member_get(s->cells, s->app, conv, user, &m)) return;
-    buf_fmt(&s->answer->body, "{\"user\":\"%.*s\",\"delivered\":%llu,\"read\":%llu}", (int)user.n, (const char *)user.p,
-            (unsigned long long)m.delivered, (unsigned long long)m.read);
+    buf_fmt(&s->answer->body, "{\"user\":\"%.*s\",\"delivered\":%llu,\"read\":%llu}", (int)user.n,
+        (const char *)user.p, (unsigned long long)m.delivered, (unsigned long long)m.read);
 }
 
 void apply_mark(struct step *s) {
@@ -64,24 +70,34 @@ void apply_mark(struct step *s) {
 }
 
 enum err plan_receipt_post(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field FIELDS[] = {{"delivered", JSON_I64, false, false, 0}, {"read", JSON_I64, false, false, 0}};
+    static const struct json_field FIELDS[] = {
+        {"delivered", JSON_I64, false, false, 0}, {"read", JSON_I64, false, false, 0}};
     struct json_value f[2];
     if (!request_object(r, FIELDS, 2, f, a)) return REFUSED;
-    if (!r->who.user.n) return answer_problem(a, PROBLEM_INVALID_VALUE, "user", "a server key names whose receipt it is by ?user="), REFUSED;
-    if (!f[0].present && !f[1].present) return answer_problem(a, PROBLEM_INVALID_VALUE, "read", "give 'delivered', 'read' or both"), REFUSED;
+    if (!r->who.user.n)
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "user",
+                   "a server key names whose receipt it is by ?user="),
+               REFUSED;
+    if (!f[0].present && !f[1].present)
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "read", "give 'delivered', 'read' or both"),
+               REFUSED;
     p->partition = conv_partition(r);
     p->kind = KIND_RECEIPT;
     pack_bytes(&p->body, r->params[0]);
     pack_bytes(&p->body, r->who.user);
     for (int i = 0; i < 2; i++) {
         int64_t v = f[i].present ? json_i64(f[i].v) : 0;
-        if (v < 0) return answer_problem(a, PROBLEM_INVALID_VALUE, FIELDS[i].name, "a seq is not negative"), REFUSED;
+        if (v < 0)
+            return answer_problem(
+                       a, PROBLEM_INVALID_VALUE, FIELDS[i].name, "a seq is not negative"),
+                   REFUSED;
         pack_var(&p->body, (uint64_t)v);
     }
     return OK;
 }
 
-/* ---- GET receipts: newest readers first. The cursor is the slot behind which to go on, plus one: 0 begins. ---- */
+/* ---- GET receipts: newest readers first. The cursor is the slot behind which to go on, plus one:
+ * 0 begins. ---- */
 struct marks {
     struct query *q;
     struct json_out o;
@@ -117,7 +133,8 @@ static void query_receipts(struct query *q) {
     buf_str(&q->answer->body, "{\"items\":[");
     uint64_t below = page->from ? page->from - 1 : 0;
     bool past = page->from == 1; /* behind the first slot there is nothing */
-    if (v.type == CONV_DIRECT && !past) members_newest(q->cells, r->who.app, r->params[0], below, mark_json, &l);
+    if (v.type == CONV_DIRECT && !past)
+        members_newest(q->cells, r->who.app, r->params[0], below, mark_json, &l);
     else if (!past) readers_newest(q->cells, r->who.app, r->params[0], below, mark_json, &l);
     buf_str(&q->answer->body, "],\"next\":");
     if (l.more) {

@@ -1,23 +1,29 @@
-/* chat, conversation side: who is in it, in the order in which they joined, and in that in which they last read.
+/* chat, conversation side: who is in it, in the order in which they joined, and in that in which
+ * they last read.
  *
  *   'P' app conv user    struct member: its slots say where in the two lines it stands
- *   'p' app conv chunk   those who joined: { u8 slot % 256 · varbytes user } of the slots 256 chunk .. 256 chunk + 255 that are taken, ascending
+ *   'p' app conv chunk   those who joined: { u8 slot % 256 · varbytes user } of the slots 256 chunk
+ *                        .. 256 chunk + 255 that are taken, ascending
  *   'O' app conv         u32 for each chunk of 'p' but the first that is there, ascending
- *   'n' and 'N'          the same two of those who read (joining is a first reading); of a direct conversation there is no such line
+ *   'n' and 'N'          the same two of those who read (joining is a first reading); of a direct
+ *                        conversation there is no such line
  *   'Q' app conv         u32 for each partition: how many members live there
  *
- * Keeps: a slot is given once, so a page that stopped at one goes on behind it whoever came, went or read; each of these costs one chunk a line.
- * A conversation that has members has an owner, except a direct one. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a slot is given once, so a page that stopped at one goes on behind it whoever came, went
+ * or read; each of these costs one chunk a line. A conversation that has members has an owner,
+ * except a direct one. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/conv_in.h"
 
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
-static struct cell *member_cell(struct cells *c, struct bytes app, struct bytes conv, struct bytes user) {
+static struct cell *member_cell(
+    struct cells *c, struct bytes app, struct bytes conv, struct bytes user) {
     uint8_t room[300];
     return cells_get(c, key3(room, 'P', app, conv, user));
 }
-bool member_get(struct cells *c, struct bytes app, struct bytes conv, struct bytes user, struct member *out) {
+bool member_get(
+    struct cells *c, struct bytes app, struct bytes conv, struct bytes user, struct member *out) {
     struct cell *cell = member_cell(c, app, conv, user);
     if (cell->size != sizeof *out) return false;
     memcpy(out, cell->data, sizeof *out);
@@ -36,11 +42,13 @@ struct line {
 };
 static const struct line JOINED = {'p', 'O'}, READ = {'n', 'N'};
 
-static struct cell *chunk_cell(struct cells *c, const struct line *k, struct bytes app, struct bytes conv, uint32_t chunk) {
+static struct cell *chunk_cell(
+    struct cells *c, const struct line *k, struct bytes app, struct bytes conv, uint32_t chunk) {
     uint8_t room[300];
     return cells_get(c, key2n(room, k->chunk, app, conv, chunk));
 }
-static struct cell *chunks_cell(struct cells *c, const struct line *k, struct bytes app, struct bytes conv) {
+static struct cell *chunks_cell(
+    struct cells *c, const struct line *k, struct bytes app, struct bytes conv) {
     uint8_t room[300];
     return cells_get(c, key2(room, k->chunks, app, conv));
 }
@@ -60,11 +68,14 @@ static size_t chunks_before(const struct cell *chunks, uint64_t chunk) {
     return lo;
 }
 
-static void line_add(struct step *s, const struct line *k, struct bytes conv, uint64_t slot, struct bytes user) {
+static void line_add(
+    struct step *s, const struct line *k, struct bytes conv, uint64_t slot, struct bytes user) {
     check(slot / CHUNK <= UINT32_MAX);
     uint32_t chunk = (uint32_t)(slot / CHUNK);
     struct cell *cell = chunk_cell(s->cells, k, s->app, conv, chunk);
-    if (!cell->size && chunk) cells_append(s->cells, chunks_cell(s->cells, k, s->app, conv), bytes_of(&chunk, sizeof chunk));
+    if (!cell->size && chunk)
+        cells_append(
+            s->cells, chunks_cell(s->cells, k, s->app, conv), bytes_of(&chunk, sizeof chunk));
     struct buf b = {0};
     pack_u8(&b, (uint8_t)(slot % CHUNK));
     pack_bytes(&b, user);
@@ -87,11 +98,13 @@ static void line_remove(struct step *s, const struct line *k, struct bytes conv,
     }
     if (cell->size || !chunk) return;
     chunks = chunks_cell(s->cells, k, s->app, conv);
-    cells_splice(s->cells, chunks, (uint32_t)(chunks_before(chunks, chunk) * sizeof chunk), sizeof chunk, (struct bytes){0});
+    cells_splice(s->cells, chunks, (uint32_t)(chunks_before(chunks, chunk) * sizeof chunk),
+        sizeof chunk, (struct bytes){0});
 }
 
 /* One chunk, the newest first; false: fn has had enough. */
-static bool chunk_newest(const struct cell *cell, uint64_t chunk, uint64_t below, bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
+static bool chunk_newest(const struct cell *cell, uint64_t chunk, uint64_t below,
+    bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
     struct unpack u = unpack_of(view_of(cell));
     struct bytes user[CHUNK];
     uint64_t slot[CHUNK];
@@ -107,7 +120,8 @@ static bool chunk_newest(const struct cell *cell, uint64_t chunk, uint64_t below
     return true;
 }
 
-static void line_newest(struct cells *c, const struct line *k, struct bytes app, struct bytes conv, uint64_t below, bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
+static void line_newest(struct cells *c, const struct line *k, struct bytes app, struct bytes conv,
+    uint64_t below, bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
     const struct cell *chunks = chunks_cell(c, k, app, conv);
     if (!below) below = UINT64_MAX;
     for (size_t i = chunks_before(chunks, (below - 1) / CHUNK + 1); i > 0; i--) {
@@ -126,20 +140,24 @@ static bool chunk_each(const struct cell *cell, bool (*fn)(void *, struct bytes)
     return true;
 }
 
-void members_each(struct cells *c, struct bytes app, struct bytes conv, bool (*fn)(void *, struct bytes), void *arg) {
+void members_each(struct cells *c, struct bytes app, struct bytes conv,
+    bool (*fn)(void *, struct bytes), void *arg) {
     if (!chunk_each(chunk_cell(c, &JOINED, app, conv, 0), fn, arg)) return;
     const struct cell *chunks = chunks_cell(c, &JOINED, app, conv);
     for (size_t i = 0; i < chunks->size / sizeof(uint32_t); i++)
         if (!chunk_each(chunk_cell(c, &JOINED, app, conv, chunk_at(chunks, i)), fn, arg)) return;
 }
-void members_newest(struct cells *c, struct bytes app, struct bytes conv, uint64_t below, bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
+void members_newest(struct cells *c, struct bytes app, struct bytes conv, uint64_t below,
+    bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
     line_newest(c, &JOINED, app, conv, below, fn, arg);
 }
-void readers_newest(struct cells *c, struct bytes app, struct bytes conv, uint64_t below, bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
+void readers_newest(struct cells *c, struct bytes app, struct bytes conv, uint64_t below,
+    bool (*fn)(void *, uint64_t, struct bytes), void *arg) {
     line_newest(c, &READ, app, conv, below, fn, arg);
 }
 
-void reader_moved(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m) {
+void reader_moved(
+    struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m) {
     if (v->type == CONV_DIRECT) return;
     line_remove(s, &READ, conv, m->read_slot);
     m->read_slot = v->reads++;
@@ -170,7 +188,8 @@ uint32_t members_in(struct step *s, struct bytes conv, uint16_t partition) {
 }
 
 /* ---- joining and leaving ---- */
-/* Where all may see what was before, the copy of a partition that had no member till now begins with the newest message. */
+/* Where all may see what was before, the copy of a partition that had no member till now begins
+ * with the newest message. */
 static void newest_given(struct step *s, struct bytes conv, const struct conv *v, struct buf *b) {
     struct message m;
     struct buf one = {0};
@@ -179,9 +198,16 @@ static void newest_given(struct step *s, struct bytes conv, const struct conv *v
     buf_done(&one);
 }
 
-void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role, struct bytes peer, struct bytes by) {
+void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes user, uint8_t role,
+    struct bytes peer, struct bytes by) {
     if (v->type != CONV_DIRECT && !v->owners) role = ROLE_OWNER;
-    struct member m = {.role = role, .slot = v->slots++, .read_slot = v->reads++, .joined_seq = v->seq, .delivered = v->seq, .read = v->seq, .joined_ms = s->time_ms};
+    struct member m = {.role = role,
+        .slot = v->slots++,
+        .read_slot = v->reads++,
+        .joined_seq = v->seq,
+        .delivered = v->seq,
+        .read = v->seq,
+        .joined_ms = s->time_ms};
     struct buf b = {0};
     member_set(s, conv, user, &m);
     line_add(s, &JOINED, conv, m.slot, user);
@@ -206,7 +232,8 @@ void member_add(struct step *s, struct bytes conv, struct conv *v, struct bytes 
     buf_done(&b);
 }
 
-void member_role_set(struct step *s, struct bytes conv, struct conv *v, struct bytes user, struct member *m, uint8_t role) {
+void member_role_set(struct step *s, struct bytes conv, struct conv *v, struct bytes user,
+    struct member *m, uint8_t role) {
     v->owners = v->owners - (m->role == ROLE_OWNER) + (role == ROLE_OWNER);
     m->role = role;
     member_set(s, conv, user, m);
@@ -235,7 +262,8 @@ void member_drop(struct step *s, struct bytes conv, struct conv *v, struct bytes
     buf_done(&b);
     struct bytes heir = {0};
     if (v->type == CONV_DIRECT || v->owners || !v->member_count) return;
-    members_each(s->cells, s->app, conv, first_of, &heir); /* the one who has been in it for longest */
+    /* the one who has been in it for longest */
+    members_each(s->cells, s->app, conv, first_of, &heir);
     heir = arena_copy(s->arena, heir);
     check(member_get(s->cells, s->app, conv, heir, &m));
     member_role_set(s, conv, v, heir, &m, ROLE_OWNER);

@@ -1,4 +1,5 @@
-/* config: the YAML file, by libcyaml, against a schema made of the names. This is the only file that includes it. SPDX-License-Identifier: Apache-2.0 */
+/* config: the YAML file, by libcyaml, against a schema made of the names. This is the only file
+ * that includes it. SPDX-License-Identifier: Apache-2.0 */
 #include "config/config.h"
 
 #include <cyaml/cyaml.h>
@@ -20,10 +21,12 @@ static void words_take(cyaml_log_t level, void *arg, const char *fmt, va_list ar
     if (*text) buf_fmt(why, ": %s", text);
 }
 
-enum err config_read(const char *path, const char *const *names, size_t n, struct config *out, struct buf *why) {
+enum err config_read(
+    const char *path, const char *const *names, size_t n, struct config *out, struct buf *why) {
     check(n < CONFIG_NAMES_MAX);
     *out = (struct config){0};
-    if (access(path, R_OK) != 0) return buf_fmt(why, "the configuration file %s cannot be read", path), MISSING;
+    if (access(path, R_OK) != 0)
+        return buf_fmt(why, "the configuration file %s cannot be read", path), MISSING;
     cyaml_schema_field_t fields[CONFIG_NAMES_MAX + 1] = {0};
     for (size_t i = 0; i < n; i++) {
         fields[i].key = names[i];
@@ -33,8 +36,12 @@ enum err config_read(const char *path, const char *const *names, size_t n, struc
         fields[i].value.data_size = 1;
         fields[i].value.string.max = 4096;
     }
-    const cyaml_schema_value_t schema = {.type = CYAML_MAPPING, .flags = CYAML_FLAG_POINTER, .data_size = sizeof *out, .mapping.fields = fields};
-    const cyaml_config_t how = {.log_fn = words_take, .log_ctx = why, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
+    const cyaml_schema_value_t schema = {.type = CYAML_MAPPING,
+        .flags = CYAML_FLAG_POINTER,
+        .data_size = sizeof *out,
+        .mapping.fields = fields};
+    const cyaml_config_t how = {
+        .log_fn = words_take, .log_ctx = why, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
     struct config *read = NULL;
     size_t before = why->n;
     buf_fmt(why, "the configuration file %s is not right", path);

@@ -1,4 +1,5 @@
-/* config: a file gives values; a wrong one gives words that name key and line. SPDX-License-Identifier: Apache-2.0 */
+/* config: a file gives values; a wrong one gives words that name key and line.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,12 +41,14 @@ static void gives_values(void **state) {
 
 static void names_what_is_wrong(void **state) {
     (void)state;
-    static const char *const BAD[][2] = {{"http: a\nhtpp: b\n", "htpp"}, {"shards:\n  - 1\n", "shards"}, {"http: [\n", "http"}, {"- http\n", "not right"}};
+    static const char *const BAD[][2] = {{"http: a\nhtpp: b\n", "htpp"},
+        {"shards:\n  - 1\n", "shards"}, {"http: [\n", "http"}, {"- http\n", "not right"}};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
         struct config c;
         struct buf why = {0};
         assert_int_equal(read_text(BAD[i][0], &c, &why), MALFORMED);
-        if (!strstr((char *)why.p, BAD[i][1])) fail_msg("'%s' does not name '%s'", (char *)why.p, BAD[i][1]);
+        if (!strstr((char *)why.p, BAD[i][1]))
+            fail_msg("'%s' does not name '%s'", (char *)why.p, BAD[i][1]);
         for (size_t k = 0; k < 3; k++) assert_null(c.values[k]);
         config_done(&c);
         buf_done(&why);
@@ -61,6 +64,7 @@ static void a_file_that_is_not_there(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_values), cmocka_unit_test(names_what_is_wrong), cmocka_unit_test(a_file_that_is_not_there)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_values),
+        cmocka_unit_test(names_what_is_wrong), cmocka_unit_test(a_file_that_is_not_there)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

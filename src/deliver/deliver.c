@@ -1,4 +1,5 @@
-/* deliver: opening, closing and acknowledging of sessions, and the way from a delivery to the sessions it concerns.
+/* deliver: opening, closing and acknowledging of sessions, and the way from a delivery to the
+ * sessions it concerns.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "deliver/deliver.h"
 
@@ -8,12 +9,14 @@
 #include "deliver/deliver_in.h"
 #include "wire/wire.h"
 
-/* ---- ids: slot + 1 below, how often the slot was given above, so that an answer to a session that is gone finds nobody ---- */
+/* ---- ids: slot + 1 below, how often the slot was given above, so that an answer to a session that
+ * is gone finds nobody ---- */
 static void slot_give(struct deliver *d, struct session *s) {
     if (!d->free_slot) {
         uint32_t old = d->slot_count, now = old ? old * 2 : 64;
         d->slots = must_realloc(d->slots, now * sizeof *d->slots);
-        for (uint32_t i = old; i < now; i++) d->slots[i] = (struct session_slot){.next_free = i + 1 < now ? i + 2 : 0};
+        for (uint32_t i = old; i < now; i++)
+            d->slots[i] = (struct session_slot){.next_free = i + 1 < now ? i + 2 : 0};
         d->free_slot = old + 1;
         d->slot_count = now;
     }
@@ -57,7 +60,8 @@ void session_filters_clear(struct session *s) {
 }
 
 static void window_clear(struct session *s) {
-    for (uint16_t i = 0; i < s->flight_count; i++) free(s->window[(s->flight_head + i) % s->window_cap].conversation);
+    for (uint16_t i = 0; i < s->flight_count; i++)
+        free(s->window[(s->flight_head + i) % s->window_cap].conversation);
     free(s->window);
     s->window = NULL;
     s->window_cap = s->flight_count = s->flight_head = 0;
@@ -89,16 +93,26 @@ void deliver_free(struct deliver **pd) {
     *pd = NULL;
 }
 
-struct bytes session_app(const struct session *s) { return s->app; }
-struct bytes session_user(const struct session *s) { return s->user; }
-struct bytes session_device(const struct session *s) { return s->device; }
+struct bytes session_app(const struct session *s) {
+    return s->app;
+}
+struct bytes session_user(const struct session *s) {
+    return s->user;
+}
+struct bytes session_device(const struct session *s) {
+    return s->device;
+}
 uint64_t deliver_count(const struct deliver *d, uint64_t *out_delivered) {
     *out_delivered = d->delivered;
     return d->count;
 }
 
-struct session *session_find(struct deliver *d, struct bytes app, struct bytes user) { return d->table[slot(d, app, user)]; }
-static bool is_of(const struct session *s, struct bytes app, struct bytes user) { return bytes_eq(s->user, user) && bytes_eq(s->app, app); }
+struct session *session_find(struct deliver *d, struct bytes app, struct bytes user) {
+    return d->table[slot(d, app, user)];
+}
+static bool is_of(const struct session *s, struct bytes app, struct bytes user) {
+    return bytes_eq(s->user, user) && bytes_eq(s->app, app);
+}
 
 static void table_grow(struct deliver *d) {
     size_t old = d->table_size;
@@ -115,7 +129,6 @@ static void table_grow(struct deliver *d) {
         }
     free(t);
 }
-
 
 static void ready_add(struct deliver *d, struct session *s) {
     if (s->ready) return;
@@ -169,14 +182,16 @@ static void ack_store(struct deliver *d, struct session *s, uint8_t says) {
     pack_u8(b, s->kept);
     pack_var(b, s->acked);
     pack_u8(b, says);
-    pack_var(b, s->sent > s->dup_to ? s->sent : s->dup_to); /* an earlier connection may have been sent more than this one has been yet */
+    /* an earlier connection may have been sent more than this one has been yet */
+    pack_var(b, s->sent > s->dup_to ? s->sent : s->dup_to);
     pack_var(b, s->mark_count);
     for (size_t i = 0; i < s->mark_count; i++) {
         pack_bytes(b, bytes_str(s->marks[i].conversation));
         pack_var(b, s->marks[i].seq);
     }
     if (says & ACK_LEFT) pack_var(b, s->expiry_s);
-    if (d->o.append(d->o.arg, s->partition, KIND_SESSION_ACK, s->app, buf_view(b), s->id, 0, 0) != OK) {
+    if (d->o.append(d->o.arg, s->partition, KIND_SESSION_ACK, s->app, buf_view(b), s->id, 0, 0) !=
+        OK) {
         dirty_add(d, s);
         return;
     }
@@ -198,14 +213,16 @@ void deliver_store_cursors(struct deliver *d, bool all) {
         for (struct session *s = d->table[i]; s; s = s->next) ack_store(d, s, ACK_TIGHTEN);
 }
 
-static void mark_note(struct deliver *d, struct session *s, const char *conversation, uint64_t seq) {
+static void mark_note(
+    struct deliver *d, struct session *s, const char *conversation, uint64_t seq) {
     for (size_t i = 0; i < s->mark_count; i++)
         if (strcmp(s->marks[i].conversation, conversation) == 0) {
             if (seq > s->marks[i].seq) s->marks[i].seq = seq;
             return;
         }
     if (s->mark_count == MARKS_MAX) ack_store(d, s, 0);
-    if (s->mark_count == MARKS_MAX) return; /* the log refuses: the next acknowledgement of this conversation says more */
+    /* the log refuses: the next acknowledgement of this conversation says more */
+    if (s->mark_count == MARKS_MAX) return;
     if (!s->marks) s->marks = must_alloc(sizeof *s->marks * MARKS_MAX);
     struct pending_mark *m = &s->marks[s->mark_count++];
     memcpy(m->conversation, conversation, strlen(conversation) + 1);
@@ -214,8 +231,9 @@ static void mark_note(struct deliver *d, struct session *s, const char *conversa
 
 enum err deliver_acked(struct deliver *d, struct session *s, uint16_t packet_id) {
     uint16_t i = 0;
-    while (i < s->flight_count && (s->window[(s->flight_head + i) % s->window_cap].packet != packet_id ||
-                                   s->window[(s->flight_head + i) % s->window_cap].acked))
+    while (i < s->flight_count &&
+           (s->window[(s->flight_head + i) % s->window_cap].packet != packet_id ||
+               s->window[(s->flight_head + i) % s->window_cap].acked))
         i++;
     if (i == s->flight_count) return MISSING;
     s->window[(s->flight_head + i) % s->window_cap].acked = true;
@@ -255,7 +273,9 @@ static struct session *session_make(struct deliver *d, const struct session_open
     s->expiry_s = o->expiry_s;
     s->kept = o->kind == SESSION_MQTT && o->expiry_s > 0;
     s->partition = partition_of_user(o->app, o->user, d->o.partitions);
-    s->window_max = o->receive_maximum && o->receive_maximum < DELIVER_WINDOW_MAX ? o->receive_maximum : DELIVER_WINDOW_MAX;
+    s->window_max = o->receive_maximum && o->receive_maximum < DELIVER_WINDOW_MAX
+                        ? o->receive_maximum
+                        : DELIVER_WINDOW_MAX;
     s->packet_max = o->packet_max;
     s->conn = o->conn;
     s->out = o->out;
@@ -281,7 +301,8 @@ static void open_record(struct deliver *d, struct session *s, uint8_t kind, bool
         pack_u8(&d->body, fresh);
         pack_var(&d->body, 2u * d->o.mark_ahead);
     }
-    enum err e = d->o.append(d->o.arg, s->partition, kind, s->app, buf_view(&d->body), s->id, PURPOSE_OPEN, 0);
+    enum err e = d->o.append(
+        d->o.arg, s->partition, kind, s->app, buf_view(&d->body), s->id, PURPOSE_OPEN, 0);
     if (e != OK) d->o.opened(d->o.arg, s->conn, false, e);
 }
 
@@ -289,7 +310,8 @@ static void take_over(struct deliver *d, const struct session_open *o) {
     struct session *s = session_find(d, o->app, o->user);
     while (s) {
         struct session *next = s->next;
-        if (is_of(s, o->app, o->user) && s->kind == SESSION_MQTT && bytes_eq(s->device, o->device)) {
+        if (is_of(s, o->app, o->user) && s->kind == SESSION_MQTT &&
+            bytes_eq(s->device, o->device)) {
             void *conn = s->conn;
             deliver_close(d, s);
             d->o.end(d->o.arg, conn, 0x8e);
@@ -329,7 +351,8 @@ struct session *deliver_open(struct deliver *d, const struct session_open *o) {
 
 static void open_done(struct deliver *d, struct session *s, const struct answer *a) {
     if (a->problem) {
-        d->o.opened(d->o.arg, s->conn, false, a->problem == PROBLEM_LIMIT_REACHED ? REFUSED : AGAIN);
+        d->o.opened(
+            d->o.arg, s->conn, false, a->problem == PROBLEM_LIMIT_REACHED ? REFUSED : AGAIN);
         return;
     }
     bool present = s->stored;
@@ -339,7 +362,9 @@ static void open_done(struct deliver *d, struct session *s, const struct answer 
         s->dup_to = present ? dup_to : 0;
         if (present) check(s->acked >= cursor);
     }
-    s->missed = present && s->acked + 1 < mailbox_first_kept(engine_cells(d->o.engine, s->partition), s->app, s->user);
+    s->missed =
+        present &&
+        s->acked + 1 < mailbox_first_kept(engine_cells(d->o.engine, s->partition), s->app, s->user);
     if (d->o.planted == BUG_SESSION_LOST) present = false;
     s->open = true;
     ready_add(d, s);
@@ -351,7 +376,9 @@ void deliver_close(struct deliver *d, struct session *s) {
         if (s->kept && s->expiry_s == 0) {
             ack_store(d, s, 0);
             record_begin(d, s);
-            if (d->o.append(d->o.arg, s->partition, KIND_SESSION_END, s->app, buf_view(&d->body), s->id, 0, 0) != OK) s->expiry_s = 1;
+            if (d->o.append(d->o.arg, s->partition, KIND_SESSION_END, s->app, buf_view(&d->body),
+                    s->id, 0, 0) != OK)
+                s->expiry_s = 1;
         } else {
             ack_store(d, s, s->open && !s->held ? ACK_TIGHTEN | ACK_LEFT : ACK_LEFT);
         }
@@ -378,7 +405,8 @@ enum err deliver_filter_check(const struct session *s, struct bytes filter) {
         return bytes_is(tail, "/presence") && id_valid(owner) ? OK : REFUSED;
     }
     if (bytes_starts(filter, "conversations/")) {
-        struct bytes tail = bytes_of(filter.p + filter.n - (filter.n < 7 ? filter.n : 7), filter.n < 7 ? filter.n : 7);
+        struct bytes tail = bytes_of(
+            filter.p + filter.n - (filter.n < 7 ? filter.n : 7), filter.n < 7 ? filter.n : 7);
         return bytes_is(tail, "/typing") ? OK : REFUSED;
     }
     return REFUSED;
@@ -393,7 +421,8 @@ static void filter_set(struct session *s, const struct session_filter *f, uint64
         }
     s->filters = must_realloc(s->filters, (s->filter_count + 1) * sizeof *s->filters);
     struct kept_filter *k = &s->filters[s->filter_count++];
-    *k = (struct kept_filter){.options = f->options, .subscription_id = f->subscription_id, .start = start};
+    *k = (struct kept_filter){
+        .options = f->options, .subscription_id = f->subscription_id, .start = start};
     k->text = must_alloc(f->filter.n + 1);
     memcpy(k->text, f->filter.p, f->filter.n);
 }
@@ -408,10 +437,12 @@ static void filter_drop(struct session *s, struct bytes filter) {
 }
 
 static enum err filters_record(struct deliver *d, struct session *s, uint32_t cookie) {
-    return d->o.append(d->o.arg, s->partition, KIND_SESSION_FILTERS, s->app, buf_view(&d->body), s->id, PURPOSE_FILTERS, cookie);
+    return d->o.append(d->o.arg, s->partition, KIND_SESSION_FILTERS, s->app, buf_view(&d->body),
+        s->id, PURPOSE_FILTERS, cookie);
 }
 
-enum err deliver_subscribe(struct deliver *d, struct session *s, const struct session_filter *f, size_t n, uint32_t cookie) {
+enum err deliver_subscribe(struct deliver *d, struct session *s, const struct session_filter *f,
+    size_t n, uint32_t cookie) {
     if (s->filter_count + n > DELIVER_FILTERS_MAX) return LIMIT;
     if (s->kept) {
         record_begin(d, s);
@@ -429,7 +460,8 @@ enum err deliver_subscribe(struct deliver *d, struct session *s, const struct se
     return OK;
 }
 
-enum err deliver_unsubscribe(struct deliver *d, struct session *s, const struct bytes *filters, size_t n, uint32_t cookie) {
+enum err deliver_unsubscribe(
+    struct deliver *d, struct session *s, const struct bytes *filters, size_t n, uint32_t cookie) {
     for (size_t i = 0; i < n; i++) filter_drop(s, filters[i]);
     if (!s->kept) {
         d->o.subscribed(d->o.arg, s->conn, cookie, OK);
@@ -452,10 +484,13 @@ bool deliver_has_filter(const struct session *s, struct bytes filter) {
     return false;
 }
 
-/* After the record: the stored filters are the truth; cursor and window of the running session stay as they are. */
-static void filters_done(struct deliver *d, struct session *s, uint32_t cookie, const struct answer *a) {
+/* After the record: the stored filters are the truth; cursor and window of the running session stay
+ * as they are. */
+static void filters_done(
+    struct deliver *d, struct session *s, uint32_t cookie, const struct answer *a) {
     if (!a->problem) {
-        uint64_t sent = s->sent, acked = s->acked, stored = s->stored_cursor, dup_to = s->dup_to, mark = s->mark;
+        uint64_t sent = s->sent, acked = s->acked, stored = s->stored_cursor, dup_to = s->dup_to,
+                 mark = s->mark;
         check(session_load(d, s));
         s->sent = sent;
         s->acked = acked;
@@ -466,7 +501,8 @@ static void filters_done(struct deliver *d, struct session *s, uint32_t cookie, 
     d->o.subscribed(d->o.arg, s->conn, cookie, a->problem ? AGAIN : OK);
 }
 
-void deliver_answered(struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a) {
+void deliver_answered(
+    struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a) {
     struct session *s = slot_find(d, session);
     if (!s) return;
     if (purpose == PURPOSE_OPEN) {
@@ -476,7 +512,8 @@ void deliver_answered(struct deliver *d, uint64_t session, uint8_t purpose, uint
     } else if (purpose == PURPOSE_MARK) {
         s->held = false;
         uint8_t room[300];
-        struct cell *cell = cells_get(engine_cells(d->o.engine, s->partition), key3(room, 'D', s->app, s->user, s->device));
+        struct cell *cell = cells_get(
+            engine_cells(d->o.engine, s->partition), key3(room, 'D', s->app, s->user, s->device));
         struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
         unpack_u8(&u);
         unpack_var(&u);
@@ -526,7 +563,8 @@ static void revoke(struct deliver *d, struct bytes app, const struct delivery *v
     }
 }
 
-void deliver_entry(struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v) {
+void deliver_entry(
+    struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v) {
     if (!d->count) return;
     if (v->kind == DELIVER_REVOKE) {
         revoke(d, app, v);
@@ -537,9 +575,11 @@ void deliver_entry(struct deliver *d, uint16_t partition, struct bytes app, cons
     else mailbox_members(engine_cells(d->o.engine, partition), app, v->audience, spread_user, &w);
 }
 
-/* An event without an id, so that a stream that breaks goes on behind what is stored: its name is the topic's last level, its data what the topic and the
- * payload say: {"conversation":c,"from":u} of typing, {"user":u,"online":true} of presence. */
-static void stream_live(struct deliver *d, struct session *s, struct bytes topic, struct bytes payload) {
+/* An event without an id, so that a stream that breaks goes on behind what is stored: its name is
+ * the topic's last level, its data what the topic and the payload say: {"conversation":c,"from":u}
+ * of typing, {"user":u,"online":true} of presence. */
+static void stream_live(
+    struct deliver *d, struct session *s, struct bytes topic, struct bytes payload) {
     struct bytes level[3] = {{0}};
     size_t n = 0, from = 0;
     for (size_t i = 0; i <= topic.n && n < 3; i++) {
@@ -577,7 +617,8 @@ void session_live(struct deliver *d, struct session *s, struct bytes topic, stru
     }
 }
 
-void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic, struct bytes payload) {
+void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic,
+    struct bytes payload) {
     for (struct session *s = session_find(d, app, user); s; s = s->next)
         if (is_of(s, app, user)) session_live(d, s, topic, payload);
 }

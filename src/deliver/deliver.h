@@ -3,11 +3,13 @@
  *   DELIVER_ENTRY ─▶ sessions of the user or audience ─▶ caught up? render and write : pump (walk the mailbox from `sent`)
  *   PUBACK ─▶ window ─▶ acked rises ─▶ (250 ms) SESSION_ACK record ─▶ cursor in the cell, MARK relays to conversations
  *
- * Invariants: nothing is queued for a device: what waits lies in the mailbox. sent and acked only rise. An entry is written only at positions <= the durable
- * send-ahead mark, so that after a crash everything that may have been sent bears DUP. At most `window` QoS 1 entries are unacknowledged, and nothing is
- * rendered while the connection's output is above its bound.
- * A session that was left expires expiry_s later; one that a crash left, only when it is used again and left.
- * Cells: 'D' app user device  {u8 2, var cursor, var mark, var expiry_s, var left_ms (0: in use), var n, n x {varbytes filter, u8 options, var start, var subscription id}}
+ * Invariants: nothing is queued for a device: what waits lies in the mailbox. sent and acked only
+ * rise. An entry is written only at positions <= the durable send-ahead mark, so that after a crash
+ * everything that may have been sent bears DUP. At most `window` QoS 1 entries are unacknowledged,
+ * and nothing is rendered while the connection's output is above its bound. A session that was left
+ * expires expiry_s later; one that a crash left, only when it is used again and left.
+ * Cells: 'D' app user device  {u8 2, var cursor, var mark, var expiry_s, var left_ms (0: in use),
+ * var n, n x {varbytes filter, u8 options, var start, var subscription id}}
  *        'e' app user         packed varbytes of devices with a kept session
  * Bytes go to the connection's buffer; sockets are not here. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_DELIVER_H
@@ -17,7 +19,8 @@
 #include "mailbox/mailbox.h"
 
 #define DELIVER_WINDOW_MAX 1024
-#define DELIVER_OUTPUT_MAX (64u << 10) /* bytes of unwritten output above which nothing more is rendered */
+/* bytes of unwritten output above which nothing more is rendered */
+#define DELIVER_OUTPUT_MAX (64u << 10)
 #define SESSION_EXPIRY_NEVER 0xffffffffu
 #define DELIVER_FILTERS_MAX 64
 #define DELIVER_KEPT_MAX 256 /* kept sessions of one user */
@@ -28,7 +31,8 @@ struct deliver;
 struct session;
 enum session_kind { SESSION_MQTT = 1, SESSION_STREAM };
 enum deliver_purpose { PURPOSE_OPEN = 1, PURPOSE_FILTERS, PURPOSE_MARK, PURPOSE_END };
-typedef bool deliver_render(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared);
+typedef bool deliver_render(struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared);
 
 struct deliver_options {
     struct engine *engine;
@@ -36,14 +40,20 @@ struct deliver_options {
     uint64_t epoch;
     deliver_render *render;
     void *arg;
-    /* Appends a record for a session; its answer comes back through deliver_answered. purpose 0: no answer is awaited. AGAIN/LIMIT: refused. */
-    enum err (*append)(void *arg, uint16_t partition, uint8_t kind, struct bytes app, struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
-    void (*output)(void *arg, void *conn);                      /* its buffer has bytes to write */
-    void (*end)(void *arg, void *conn, uint8_t reason);         /* close it, telling the MQTT 5 reason */
-    void (*opened)(void *arg, void *conn, bool present, enum err err);      /* the session is usable: CONNACK may go out */
-    void (*subscribed)(void *arg, void *conn, uint32_t cookie, enum err err); /* filters are durable: SUBACK or UNSUBACK may go out */
+    /* Appends a record for a session; its answer comes back through deliver_answered. purpose 0: no
+     * answer is awaited. AGAIN/LIMIT: refused. */
+    enum err (*append)(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
+        struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
+    void (*output)(void *arg, void *conn); /* its buffer has bytes to write */
+    /* close it, telling the MQTT 5 reason */
+    void (*end)(void *arg, void *conn, uint8_t reason);
+    /* the session is usable: CONNACK may go out */
+    void (*opened)(void *arg, void *conn, bool present, enum err err);
+    /* filters are durable: SUBACK or UNSUBACK may go out */
+    void (*subscribed)(void *arg, void *conn, uint32_t cookie, enum err err);
     int64_t (*now_ms)(void *arg);
-    uint32_t mark_ahead; /* positions of a partition that one stored send-ahead mark covers; 0: 65536 */
+    /* positions of a partition that one stored send-ahead mark covers; 0: 65536 */
+    uint32_t mark_ahead;
     unsigned planted; /* bugs on purpose, for the simulator */
 };
 enum deliver_bug { BUG_DUP_MISSING = 32, BUG_SESSION_LOST };
@@ -55,15 +65,17 @@ struct session_open {
     struct bytes app, user, device; /* copied */
     uint8_t kind, version;          /* version: MQTT 4 or 5 */
     bool clean;
-    uint32_t expiry_s;              /* 0: ends with the connection */
+    uint32_t expiry_s; /* 0: ends with the connection */
     uint16_t receive_maximum;
-    uint32_t packet_max;            /* bytes; 0: unlimited. What is longer is not sent, and counts as sent (MQTT 5, 3.1.2.11.4) */
-    uint64_t after;                 /* streams: position to go on from; UINT64_MAX: from now */
+    /* bytes; 0: unlimited. What is longer is not sent, and counts as sent (MQTT 5, 3.1.2.11.4) */
+    uint32_t packet_max;
+    uint64_t after; /* streams: position to go on from; UINT64_MAX: from now */
     void *conn;
-    struct buf *out;                /* the connection's output; borrowed until deliver_close */
+    struct buf *out; /* the connection's output; borrowed until deliver_close */
 };
-/* Takes over an open session of the same device (end is called for the old connection with 0x8e). `opened` follows, at once or after the record is durable;
- * its err is REFUSED when the user has too many kept sessions. */
+/* Takes over an open session of the same device (end is called for the old connection with 0x8e).
+ * `opened` follows, at once or after the record is durable; its err is REFUSED when the user has
+ * too many kept sessions. */
 struct session *deliver_open(struct deliver *d, const struct session_open *o);
 /* The connection is gone. The cursor is stored; a session without expiry ends. */
 void deliver_close(struct deliver *d, struct session *s);
@@ -71,28 +83,37 @@ void deliver_set_expiry(struct deliver *d, struct session *s, uint32_t expiry_s)
 
 struct session_filter {
     struct bytes filter;
-    uint8_t options; /* as in SUBSCRIBE: QoS in bits 0-1, no local 2, retain as published 3, retain handling 4-5 */
+    /* as in SUBSCRIBE: QoS in bits 0-1, no local 2, retain as published 3, retain handling 4-5 */
+    uint8_t options;
     uint32_t subscription_id;
 };
 /* May this user subscribe here? OK, REFUSED (others' or plain channels), MALFORMED. */
 enum err deliver_filter_check(const struct session *s, struct bytes filter);
 /* n filters that passed; `subscribed` with the cookie follows. LIMIT: too many. */
-enum err deliver_subscribe(struct deliver *d, struct session *s, const struct session_filter *f, size_t n, uint32_t cookie) must_use;
-enum err deliver_unsubscribe(struct deliver *d, struct session *s, const struct bytes *filters, size_t n, uint32_t cookie) must_use;
+enum err deliver_subscribe(struct deliver *d, struct session *s, const struct session_filter *f,
+    size_t n, uint32_t cookie) must_use;
+enum err deliver_unsubscribe(struct deliver *d, struct session *s, const struct bytes *filters,
+    size_t n, uint32_t cookie) must_use;
 bool deliver_has_filter(const struct session *s, struct bytes filter);
 
 /* PUBACK from the device. MISSING: no such packet in the window. */
 enum err deliver_acked(struct deliver *d, struct session *s, uint16_t packet_id);
-void deliver_written(struct deliver *d, struct session *s);  /* the output went below its bound: go on */
+/* the output went below its bound: go on */
+void deliver_written(struct deliver *d, struct session *s);
 
 /* The engine's callbacks. */
-void deliver_entry(struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
-void deliver_answered(struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a);
-/* Live only: typing and presence to every stream of the user, and every session with a matching filter. */
-void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic, struct bytes payload);
+void deliver_entry(
+    struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
+void deliver_answered(
+    struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a);
+/* Live only: typing and presence to every stream of the user, and every session with a matching
+ * filter. */
+void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic,
+    struct bytes payload);
 /* Pumps sessions that have something; call once a turn. */
 void deliver_turn(struct deliver *d);
-bool deliver_is_ready(const struct deliver *d); /* a session has something to send, and room: turn again at once */
+/* a session has something to send, and room: turn again at once */
+bool deliver_is_ready(const struct deliver *d);
 /* Every 250 ms: stores cursors and marks. `all`: at shutdown. */
 void deliver_store_cursors(struct deliver *d, bool all);
 struct bytes session_app(const struct session *s);

@@ -24,15 +24,16 @@ struct pending_mark {
     uint64_t seq;
 };
 struct session {
-    struct session *next;                /* hash chain by (app, user) */
+    struct session *next; /* hash chain by (app, user) */
     struct session *next_ready, *next_dirty;
     uint64_t id;
-    struct bytes app, user, device;      /* in `names` */
+    struct bytes app, user, device; /* in `names` */
     char *names;
     uint16_t partition;
     uint8_t kind, version;
     bool kept, stored, caught_up, held, ready, dirty, open, shifted;
-    bool missed; /* retention took what it had not been sent: to be told */ /* shifted: a packet id in the window is not its position's */
+    bool missed;
+        /* retention took what it had not been sent: to be told */ /* shifted: a packet id in the window is not its position's */
     uint32_t expiry_s, packet_max;
     uint64_t sent, acked, stored_cursor; /* positions */
     uint64_t dup_to, mark;               /* DUP up to here; may send up to here */
@@ -54,18 +55,19 @@ struct deliver {
     struct session **table; /* by hash of (app, user) */
     size_t table_size, count;
     struct session_slot *slots;
-    uint32_t slot_count, free_slot;      /* free list head + 1; 0: none */
+    uint32_t slot_count, free_slot; /* free list head + 1; 0: none */
     uint64_t delivered;
     struct session *ready, *dirty;
-    struct buf payload, topic, body;     /* scratch */
-    uint64_t cached_position;            /* payload of a shared entry, made once a partition */
+    struct buf payload, topic, body; /* scratch */
+    uint64_t cached_position;        /* payload of a shared entry, made once a partition */
     uint16_t cached_partition;
     struct bytes none;
 };
 /* 'D' cells. false: nothing is kept, or it has expired. */
 bool session_load(struct deliver *d, struct session *s);
 enum { ACK_TIGHTEN = 1, ACK_LEFT = 2 }; /* what a SESSION_ACK record says besides the cursor */
-uint64_t session_floor(const struct session *s, uint8_t type, uint8_t *out_qos, uint32_t *out_subscription);
+uint64_t session_floor(
+    const struct session *s, uint8_t type, uint8_t *out_qos, uint32_t *out_subscription);
 void session_pump(struct deliver *d, struct session *s);
 void session_filters_clear(struct session *s);
 void session_want_mark(struct deliver *d, struct session *s);

@@ -1,4 +1,5 @@
-/* deliver, tested: a kept session that comes back after retention took what it had not been sent. The engine is a stand-in here: one partition of cells.
+/* deliver, tested: a kept session that comes back after retention took what it had not been sent.
+ * The engine is a stand-in here: one partition of cells.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,16 +28,25 @@ static struct world {
 } w;
 
 uint64_t engine_applied(const struct engine *e, uint16_t partition) { return w.position; }
-struct cells *engine_cells(struct engine *e, uint16_t partition) { return w.cells; }
+struct cells *engine_cells(struct engine *e, uint16_t partition) {
+    return w.cells;
+}
 
 static struct step step_next(struct bytes body) {
     arena_reset(&w.arena);
-    return (struct step){.cells = w.cells, .partitions = 1, .position = ++w.position, .time_ms = w.time_ms, .app = APP, .body = body, .arena = &w.arena,
-                         .answer = &w.answer};
+    return (struct step){.cells = w.cells,
+        .partitions = 1,
+        .position = ++w.position,
+        .time_ms = w.time_ms,
+        .app = APP,
+        .body = body,
+        .arena = &w.arena,
+        .answer = &w.answer};
 }
 
 /* The log: takes effect at once; who waits is answered by answer_waiting. */
-static enum err append(void *arg, uint16_t partition, uint8_t kind, struct bytes app, struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
+static enum err append(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
+    struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
     struct step s = step_next(body);
     for (size_t i = 0; i < deliver_surface.record_count; i++)
         if (deliver_surface.records[i].kind == kind) deliver_surface.records[i].apply(&s);
@@ -55,9 +65,12 @@ static void opened(void *arg, void *conn, bool present, enum err err) {
     assert_int_equal(err, OK);
     w.present = present;
 }
-static void subscribed(void *arg, void *conn, uint32_t cookie, enum err err) { assert_int_equal(err, OK); }
+static void subscribed(void *arg, void *conn, uint32_t cookie, enum err err) {
+    assert_int_equal(err, OK);
+}
 static int64_t now_ms(void *arg) { return w.time_ms; }
-static bool render(struct cells *c, struct bytes app, const struct view *v, const struct entry *e, struct buf *out, bool *shared) {
+static bool render(struct cells *c, struct bytes app, const struct view *v, const struct entry *e,
+    struct buf *out, bool *shared) {
     buf_fmt(out, "\"n\":%llu", (unsigned long long)e->seq);
     return true;
 }
@@ -67,8 +80,15 @@ static void world_open(void) {
     w.store = store_create_memory();
     w.cells = cells_create(w.store, 0, 1 << 30);
     w.time_ms = 1700000000000;
-    struct deliver_options o = {.partitions = 1, .epoch = 5, .render = render, .append = append, .output = output, .end = end, .opened = opened,
-                                .subscribed = subscribed, .now_ms = now_ms};
+    struct deliver_options o = {.partitions = 1,
+        .epoch = 5,
+        .render = render,
+        .append = append,
+        .output = output,
+        .end = end,
+        .opened = opened,
+        .subscribed = subscribed,
+        .now_ms = now_ms};
     w.deliver = deliver_create(&o);
     struct step s = step_next((struct bytes){0});
     mailbox_ensure(&s, USER);
@@ -83,7 +103,13 @@ static void world_close(void) {
 }
 
 static struct session *session_come(void) {
-    struct session_open o = {.app = APP, .user = USER, .device = BYTES("d"), .kind = SESSION_MQTT, .version = 5, .expiry_s = SESSION_EXPIRY_NEVER, .out = &w.out};
+    struct session_open o = {.app = APP,
+        .user = USER,
+        .device = BYTES("d"),
+        .kind = SESSION_MQTT,
+        .version = 5,
+        .expiry_s = SESSION_EXPIRY_NEVER,
+        .out = &w.out};
     buf_reset(&w.out);
     struct session *s = deliver_open(w.deliver, &o);
     answer_waiting();
@@ -92,12 +118,18 @@ static struct session *session_come(void) {
 static void append_entries(unsigned from, unsigned n) {
     for (unsigned i = from; i < from + n; i++) {
         struct step s = step_next((struct bytes){0});
-        struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = BYTES("g"), .seq = i, .from = BYTES("bob")};
+        struct entry e = {.type = ENTRY_MESSAGE,
+            .event = EVENT_CREATED,
+            .conversation = BYTES("g"),
+            .seq = i,
+            .from = BYTES("bob")};
         mailbox_append(&s, USER, &e);
     }
 }
 /* Among the bytes written since the session came. */
-static bool says(const char *text) { return w.out.n && memmem(w.out.p, w.out.n, text, strlen(text)) != NULL; }
+static bool says(const char *text) {
+    return w.out.n && memmem(w.out.p, w.out.n, text, strlen(text)) != NULL;
+}
 
 static void subscribe(struct session *s, const char *filter) {
     struct session_filter f = {.filter = bytes_str(filter), .options = 1};
@@ -137,7 +169,8 @@ static void a_session_that_missed_nothing_is_not_told(void **state) {
     s = session_come();
     deliver_turn(w.deliver);
     assert_true(says("\"n\":100,"));
-    while (s->flight_count) assert_int_equal(deliver_acked(w.deliver, s, s->window[s->flight_head].packet), OK);
+    while (s->flight_count)
+        assert_int_equal(deliver_acked(w.deliver, s, s->window[s->flight_head].packet), OK);
     deliver_close(w.deliver, s);
     w.time_ms += mailbox_retention_ms + 1;
     append_entries(101, 400);
@@ -151,6 +184,7 @@ static void a_session_that_missed_nothing_is_not_told(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_session_is_told_what_retention_took), cmocka_unit_test(a_session_that_missed_nothing_is_not_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_session_is_told_what_retention_took),
+        cmocka_unit_test(a_session_that_missed_nothing_is_not_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

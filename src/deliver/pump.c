@@ -1,12 +1,14 @@
 /* deliver, the sending half: which entries a session sees, and how they are written.
- * Keeps: sent rises; nothing is written past the durable mark, the window or the output bound. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: sent rises; nothing is written past the durable mark, the window or the output bound.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
 
 #include "deliver/deliver_in.h"
 #include "wire/wire.h"
 
-static bool filter_takes(const struct session *s, const struct kept_filter *f, const char *type_topic) {
+static bool filter_takes(
+    const struct session *s, const struct kept_filter *f, const char *type_topic) {
     /* users/{me}/ then '#', '+' or the type */
     const char *t = f->text;
     if (strncmp(t, "users/", 6) != 0) return false;
@@ -17,8 +19,10 @@ static bool filter_takes(const struct session *s, const struct kept_filter *f, c
     return t[0] == '/' && strcmp(t + 1, type_topic) == 0;
 }
 
-/* Position after which this session sees entries of the type; UINT64_MAX: none of its filters takes them. */
-uint64_t session_floor(const struct session *s, uint8_t type, uint8_t *out_qos, uint32_t *out_subscription) {
+/* Position after which this session sees entries of the type; UINT64_MAX: none of its filters takes
+ * them. */
+uint64_t session_floor(
+    const struct session *s, uint8_t type, uint8_t *out_qos, uint32_t *out_subscription) {
     uint64_t floor = UINT64_MAX;
     *out_qos = 0;
     *out_subscription = 0;
@@ -45,14 +49,16 @@ void session_want_mark(struct deliver *d, struct session *s) {
     pack_bytes(b, s->user);
     pack_bytes(b, s->device);
     pack_var(b, engine_applied(d->o.engine, s->partition) + 2u * d->o.mark_ahead);
-    s->held = d->o.append(d->o.arg, s->partition, KIND_SESSION_MARK, s->app, buf_view(b), s->id, PURPOSE_MARK, 0) == OK;
+    s->held = d->o.append(d->o.arg, s->partition, KIND_SESSION_MARK, s->app, buf_view(b), s->id,
+                  PURPOSE_MARK, 0) == OK;
 }
 
 static void flight_add(struct session *s, const struct entry *e, uint16_t packet) {
     if (s->flight_count == s->window_cap) {
         uint16_t cap = s->window_cap ? (uint16_t)(s->window_cap * 2) : 8;
         struct flight *w = must_alloc(sizeof *w * cap);
-        for (uint16_t i = 0; i < s->flight_count; i++) w[i] = s->window[(s->flight_head + i) % s->window_cap];
+        for (uint16_t i = 0; i < s->flight_count; i++)
+            w[i] = s->window[(s->flight_head + i) % s->window_cap];
         free(s->window);
         s->window = w;
         s->window_cap = cap;
@@ -66,14 +72,16 @@ static void flight_add(struct session *s, const struct entry *e, uint16_t packet
 
 static bool payload_make(struct deliver *d, struct session *s, const struct entry *e) {
     /* A caller walks one partition's positions: an entry that many share is rendered once. */
-    if (d->cached_position == e->position && d->cached_partition == s->partition && d->payload.n) return true;
+    if (d->cached_position == e->position && d->cached_partition == s->partition && d->payload.n)
+        return true;
     struct view v = {.user = s->user, .device = s->device, .now_ms = d->o.now_ms(d->o.arg)};
     bool shared = false;
     struct buf *b = &d->payload;
     buf_reset(b);
     buf_char(b, '{');
     d->cached_position = 0;
-    if (!d->o.render(engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared)) return false;
+    if (!d->o.render(engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared))
+        return false;
     buf_str(b, ",\"cursor\":\"");
     cursor_format(b, d->o.epoch, e->position);
     buf_str(b, "\",\"event\":\"");
@@ -98,7 +106,8 @@ static void stream_write(struct deliver *d, struct session *s, const struct entr
     buf_str(b, "\",\"at\":\"");
     time_format(e->at_ms, at);
     buf_add(b, at, sizeof at);
-    buf_fmt(b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", entry_type_name(e->type), entry_event_name(e->event), entry_type_name(e->type));
+    buf_fmt(b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", entry_type_name(e->type),
+        entry_event_name(e->event), entry_type_name(e->type));
     if (!d->o.render(engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared)) return;
     buf_str(b, "}}");
     buf_reset(&d->topic);
@@ -114,10 +123,12 @@ static bool packet_taken(const struct session *s, uint16_t packet) {
     return false;
 }
 
-/* Made of the position, so that what is sent again on another connection has the same (MQTT 4.4); the next one when the window is so wide that it is taken. */
+/* Made of the position, so that what is sent again on another connection has the same (MQTT 4.4);
+ * the next one when the window is so wide that it is taken. */
 static uint16_t packet_of(struct session *s, uint64_t position) {
     uint16_t packet = (uint16_t)(position % 65535 + 1);
-    if (!s->flight_count || (!s->shifted && position - s->window[s->flight_head].position < 65535)) return packet;
+    if (!s->flight_count || (!s->shifted && position - s->window[s->flight_head].position < 65535))
+        return packet;
     while (packet_taken(s, packet)) {
         packet = packet == 65535 ? 1 : (uint16_t)(packet + 1);
         s->shifted = true;
@@ -125,7 +136,8 @@ static uint16_t packet_of(struct session *s, uint64_t position) {
     return packet;
 }
 
-static void mqtt_write(struct deliver *d, struct session *s, const struct entry *e, uint8_t qos, uint32_t subscription) {
+static void mqtt_write(struct deliver *d, struct session *s, const struct entry *e, uint8_t qos,
+    uint32_t subscription) {
     uint16_t packet = qos ? packet_of(s, e->position) : 0;
     size_t before = s->out->n;
     struct buf *t = &d->topic;
@@ -141,8 +153,10 @@ static void mqtt_write(struct deliver *d, struct session *s, const struct entry 
         mqtt_properties_add_subscription_id(&p, subscription);
         props = &p;
     }
-    mqtt_encode_publish(s->out, s->version, buf_view(t), buf_view(&d->payload), qos, dup, false, packet, props);
-    if (s->packet_max && s->out->n - before > s->packet_max) { /* too long for it: dropped, as if it had been sent */
+    mqtt_encode_publish(
+        s->out, s->version, buf_view(t), buf_view(&d->payload), qos, dup, false, packet, props);
+    /* too long for it: dropped, as if it had been sent */
+    if (s->packet_max && s->out->n - before > s->packet_max) {
         s->out->n = before;
         return;
     }
@@ -192,7 +206,8 @@ static bool pump_one(void *arg, const struct entry *e) {
 static void missed_told(struct deliver *d, struct session *s) {
     struct answer a = {0};
     s->missed = false;
-    answer_problem(&a, PROBLEM_GONE, "", "what this session had not acknowledged is past retention in part; what is kept follows");
+    answer_problem(&a, PROBLEM_GONE, "",
+        "what this session had not acknowledged is past retention in part; what is kept follows");
     buf_reset(&d->topic);
     buf_str(&d->topic, "users/");
     buf_bytes(&d->topic, s->user);

@@ -1,8 +1,12 @@
-/* deliver, the stored half: what a kept session is, as records apply it in the user's partition. Pure.
+/* deliver, the stored half: what a kept session is, as records apply it in the user's partition.
+ * Pure.
  *
- * Bodies: OPEN   varbytes user, varbytes device, var expiry_s, u8 fresh (drop what was kept), var send-ahead (positions past this record)
- *         FILTERS varbytes user, varbytes device, u8 add, var n, n x { varbytes filter, u8 options, var subscription id }
- *         ACK    varbytes user, varbytes device, u8 kept, var cursor, u8 says (1 the mark is lower now, 2 the connection is gone), var mark,
+ * Bodies: OPEN   varbytes user, varbytes device, var expiry_s, u8 fresh (drop what was kept), var
+ * send-ahead (positions past this record)
+ *         FILTERS varbytes user, varbytes device, u8 add, var n, n x { varbytes filter, u8 options,
+ *           var subscription id }
+ *         ACK    varbytes user, varbytes device, u8 kept, var cursor, u8 says (1 the mark is lower
+ *                now, 2 the connection is gone), var mark,
  *                var n, n x { varbytes conversation, var seq }, when it is gone: var expiry_s
  *         MARK   varbytes user, varbytes device, var mark
  *         END    varbytes user, varbytes device
@@ -51,7 +55,8 @@ static struct cell *session_cell(struct step *s, struct bytes user, struct bytes
 static struct bytes cell_view(const struct cell *c) { return bytes_of(c->data, c->size); }
 
 static bool is_expired(const struct stored *st, int64_t now_ms) {
-    return st->left_ms && st->expiry_s != SESSION_EXPIRY_NEVER && now_ms >= (int64_t)(st->left_ms + st->expiry_s * 1000);
+    return st->left_ms && st->expiry_s != SESSION_EXPIRY_NEVER &&
+           now_ms >= (int64_t)(st->left_ms + st->expiry_s * 1000);
 }
 
 static void device_listed(struct step *s, struct bytes user, struct bytes device, bool on) {
@@ -62,7 +67,9 @@ static void device_listed(struct step *s, struct bytes user, struct bytes device
         const uint8_t *at = u.p;
         struct bytes v = unpack_bytes(&u);
         if (!bytes_eq(v, device)) continue;
-        if (!on) cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at), (struct bytes){0});
+        if (!on)
+            cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at),
+                (struct bytes){0});
         return;
     }
     if (!on) return;
@@ -103,13 +110,15 @@ static void apply_open(struct step *s) {
     check(!u.bad);
     mailbox_ensure(s, user);
     if (others_kept(s, user, device) >= DELIVER_KEPT_MAX) {
-        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "a user has at most %d kept sessions", DELIVER_KEPT_MAX);
+        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "", "a user has at most %d kept sessions",
+            DELIVER_KEPT_MAX);
         return;
     }
     struct cell *cell = session_cell(s, user, device);
     struct stored st = {0};
     struct arena *a = s->arena;
-    if (!stored_read(arena_copy(a, cell_view(cell)), &st) || fresh) st = (struct stored){.cursor = s->position};
+    if (!stored_read(arena_copy(a, cell_view(cell)), &st) || fresh)
+        st = (struct stored){.cursor = s->position};
     st.expiry_s = expiry_s;
     st.left_ms = 0;
     if (st.mark < s->position + ahead) st.mark = s->position + ahead;
@@ -118,8 +127,10 @@ static void apply_open(struct step *s) {
     answer_ok(s->answer, 200);
 }
 
-/* Gives where the filter began, or `start` when it is new: replacing a subscription loses nothing (MQTT 5, 3.8.4). */
-static uint64_t filter_remove(struct buf *b, struct stored *st, struct bytes filter, uint64_t start) {
+/* Gives where the filter began, or `start` when it is new: replacing a subscription loses nothing
+ * (MQTT 5, 3.8.4). */
+static uint64_t filter_remove(
+    struct buf *b, struct stored *st, struct bytes filter, uint64_t start) {
     struct unpack u = unpack_of(st->rest);
     uint64_t kept = 0;
     for (uint64_t i = 0; i < st->filters; i++) {
@@ -170,14 +181,16 @@ static void apply_filters(struct step *s) {
     answer_ok(s->answer, 200);
 }
 
-/* The surface that owns conversations reads this: varbytes conversation, varbytes user, var delivered, var read. */
+/* The surface that owns conversations reads this: varbytes conversation, varbytes user, var
+ * delivered, var read. */
 static void mark_relay(struct step *s, struct bytes user, struct bytes conversation, uint64_t seq) {
     struct buf b = {0};
     pack_bytes(&b, conversation);
     pack_bytes(&b, user);
     pack_var(&b, seq);
     pack_var(&b, 0);
-    step_relay(s, partition_of_conversation(s->app, conversation, s->partitions), KIND_MARK, buf_view(&b));
+    step_relay(
+        s, partition_of_conversation(s->app, conversation, s->partitions), KIND_MARK, buf_view(&b));
     buf_done(&b);
 }
 
@@ -232,8 +245,11 @@ static void apply_end(struct step *s) {
 }
 
 static const struct record_rule RULES[] = {
-    {KIND_SESSION_OPEN, apply_open}, {KIND_SESSION_FILTERS, apply_filters}, {KIND_SESSION_ACK, apply_ack},
-    {KIND_SESSION_MARK, apply_mark}, {KIND_SESSION_END, apply_end},
+    {KIND_SESSION_OPEN, apply_open},
+    {KIND_SESSION_FILTERS, apply_filters},
+    {KIND_SESSION_ACK, apply_ack},
+    {KIND_SESSION_MARK, apply_mark},
+    {KIND_SESSION_END, apply_end},
 };
 const struct surface deliver_surface = {"deliver", RULES, sizeof RULES / sizeof *RULES, NULL, 0};
 
@@ -246,7 +262,8 @@ bool session_load(struct deliver *d, struct session *s) {
     s->stored_cursor = s->acked = s->sent = st.cursor;
     uint64_t applied = engine_applied(d->o.engine, s->partition);
     s->mark = st.mark;
-    s->dup_to = st.mark < applied ? st.mark : applied; /* the mark runs ahead; what comes from here on was never sent */
+    /* the mark runs ahead; what comes from here on was never sent */
+    s->dup_to = st.mark < applied ? st.mark : applied;
     session_filters_clear(s);
     struct unpack u = unpack_of(st.rest);
     s->filters = must_alloc(sizeof *s->filters * (st.filters + 1));

@@ -1,12 +1,13 @@
-/* drive: a crowd of users and their devices, against kith or any other MQTT broker; stamped messages, and what each receiver has had of them.
- * With kith a message is JSON to conversations/{id}/messages and arrives on users/{me}/messages; with another broker the stamp itself travels on
- * bench/{id}. SPDX-License-Identifier: Apache-2.0 */
+/* drive: a crowd of users and their devices, against kith or any other MQTT broker; stamped
+ * messages, and what each receiver has had of them. With kith a message is JSON to
+ * conversations/{id}/messages and arrives on users/{me}/messages; with another broker the stamp
+ * itself travels on bench/{id}. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "drive/drive_in.h"
+#include "drive/drive.h"
 
 #define MEMBERS_A_REQUEST 1000
 #define DESCRIPTORS_KEPT 100 /* for all that is no device */
@@ -31,7 +32,9 @@ bool stamp_read(struct bytes payload, bool kith, int64_t *out_due_ns, uint32_t *
 }
 
 /* ---- tracks ---- */
-static bool had_test(const struct track *t, uint32_t n) { return t->had[n % TRACK_WINDOW / 64] >> (n % 64) & 1; }
+static bool had_test(const struct track *t, uint32_t n) {
+    return t->had[n % TRACK_WINDOW / 64] >> (n % 64) & 1;
+}
 static void had_set(struct track *t, uint32_t n, bool on) {
     uint64_t bit = 1ull << (n % 64), *word = &t->had[n % TRACK_WINDOW / 64];
     *word = on ? *word | bit : *word & ~bit;
@@ -40,7 +43,9 @@ static void had_set(struct track *t, uint32_t n, bool on) {
 bool track_take(struct track *t, uint32_t number, bool dup, struct tally *tally) {
     if (number > t->seen) {
         uint32_t gap = number - t->seen - 1;
-        for (uint32_t n = gap < TRACK_WINDOW ? t->seen + 1 : number - TRACK_WINDOW + 1; n < number; n++) had_set(t, n, false);
+        for (uint32_t n = gap < TRACK_WINDOW ? t->seen + 1 : number - TRACK_WINDOW + 1; n < number;
+             n++)
+            had_set(t, n, false);
         t->missing += gap;
         t->seen = number;
         had_set(t, number, true);
@@ -57,27 +62,40 @@ bool track_take(struct track *t, uint32_t number, bool dup, struct tally *tally)
     return true;
 }
 
-void track_end(const struct track *t, uint32_t sent, struct tally *tally) { tally->lost += t->missing + (sent > t->seen ? sent - t->seen : 0); }
+void track_end(const struct track *t, uint32_t sent, struct tally *tally) {
+    tally->lost += t->missing + (sent > t->seen ? sent - t->seen : 0);
+}
 
 /* ---- options ---- */
 void crowd_defaults(struct crowd *c) {
-    *c = (struct crowd){.mqtt = "127.0.0.1:1883", .http = "127.0.0.1:8080", .key = getenv("KITH_KEY"), .broker = "kith", .payload = 100, .qos = 1};
+    *c = (struct crowd){.mqtt = "127.0.0.1:1883",
+        .http = "127.0.0.1:8080",
+        .key = getenv("KITH_KEY"),
+        .broker = "kith",
+        .payload = 100,
+        .qos = 1};
     snprintf(c->run, sizeof c->run, "b%llx", (unsigned long long)clock_wall_ms() & 0xffffffffff);
 }
 
 bool crowd_check(struct crowd *c) {
     c->kith = strcmp(c->broker, "kith") == 0;
-    if (!c->kith && strcmp(c->broker, "mqtt") != 0) return fprintf(stderr, "kith: --broker must be kith or mqtt, not '%s'\n", c->broker), false;
-    if (c->kith && !c->key) return fputs("kith: a server key is needed: --key, or KITH_KEY in the environment\n", stderr), false;
+    if (!c->kith && strcmp(c->broker, "mqtt") != 0)
+        return fprintf(stderr, "kith: --broker must be kith or mqtt, not '%s'\n", c->broker), false;
+    if (c->kith && !c->key)
+        return fputs(
+                   "kith: a server key is needed: --key, or KITH_KEY in the environment\n", stderr),
+               false;
     if (c->qos > 1) return fputs("kith: --qos must be 0 or 1\n", stderr), false;
-    if (c->payload > PAYLOAD_MAX) return fprintf(stderr, "kith: --payload must be at most %d\n", PAYLOAD_MAX), false;
+    if (c->payload > PAYLOAD_MAX)
+        return fprintf(stderr, "kith: --payload must be at most %d\n", PAYLOAD_MAX), false;
     return true;
 }
 
 /* ---- users and tokens ---- */
 static bool answer_told(const char *what, const char *name, int status, struct bytes body) {
     if (status == 200 || status == 201) return true;
-    fprintf(stderr, "kith: %s %s was answered %d %.*s\n", what, name, status, (int)body.n, body.n ? (const char *)body.p : "");
+    fprintf(stderr, "kith: %s %s was answered %d %.*s\n", what, name, status, (int)body.n,
+        body.n ? (const char *)body.p : "");
     return false;
 }
 
@@ -112,7 +130,9 @@ static bool descriptors_suffice(size_t n) {
         (void)setrlimit(RLIMIT_NOFILE, &l);
     }
     if (n + DESCRIPTORS_KEPT <= l.rlim_cur) return true;
-    fprintf(stderr, "kith: %zu devices need more descriptors than the %llu this process may have (ulimit -n)\n", n, (unsigned long long)l.rlim_cur);
+    fprintf(stderr,
+        "kith: %zu devices need more descriptors than the %llu this process may have (ulimit -n)\n",
+        n, (unsigned long long)l.rlim_cur);
     return false;
 }
 
@@ -129,7 +149,12 @@ bool crowd_make(struct crowd *c, size_t n) {
     c->fleet.expiry_s = SESSION_EXPIRY_S;
     for (size_t i = 0; i < n; i++) snprintf(c->names[i], sizeof c->names[i], "%s.u%zu", c->run, i);
     if (!descriptors_suffice(n)) return false;
-    struct requests t = {.address = c->http, .key = c->key, .n = n, .arg = c, .make = token_make, .done = token_done};
+    struct requests t = {.address = c->http,
+        .key = c->key,
+        .n = n,
+        .arg = c,
+        .make = token_make,
+        .done = token_done};
     if (c->kith && !run_told(&t)) return false;
     for (size_t i = 0; i < n; i++) {
         struct device *d = &c->fleet.devices[i];
@@ -174,10 +199,13 @@ struct making {
 
 static void part_make(void *arg, size_t i, struct buf *line, struct buf *body) {
     struct making *m = arg;
-    size_t at = m->from + i * MEMBERS_A_REQUEST, end = at + MEMBERS_A_REQUEST < m->to ? at + MEMBERS_A_REQUEST : m->to;
+    size_t at = m->from + i * MEMBERS_A_REQUEST,
+           end = at + MEMBERS_A_REQUEST < m->to ? at + MEMBERS_A_REQUEST : m->to;
     buf_fmt(line, "PUT /v1/conversations/%s", m->id);
     buf_fmt(body, "{\"type\":\"%s\",\"members\":[", m->type);
-    for (size_t k = at; k < end; k++) buf_fmt(body, "%s\"%s.u%zu\"", k > at ? "," : "", m->c->run, k); /* members need not be of the crowd */
+    /* members need not be of the crowd */
+    for (size_t k = at; k < end; k++)
+        buf_fmt(body, "%s\"%s.u%zu\"", k > at ? "," : "", m->c->run, k);
     buf_str(body, "]}");
 }
 static bool part_done(void *arg, size_t i, int status, struct bytes body) {
@@ -187,8 +215,13 @@ static bool part_done(void *arg, size_t i, int status, struct bytes body) {
 bool crowd_conversation(struct crowd *c, const char *id, const char *type, size_t from, size_t to) {
     if (!c->kith) return true;
     struct making m = {.c = c, .id = id, .type = type, .from = from, .to = to};
-    struct requests r = {.address = c->http, .key = c->key, .n = (to - from + MEMBERS_A_REQUEST - 1) / MEMBERS_A_REQUEST, .connections = 1, .arg = &m,
-                         .make = part_make, .done = part_done};
+    struct requests r = {.address = c->http,
+        .key = c->key,
+        .n = (to - from + MEMBERS_A_REQUEST - 1) / MEMBERS_A_REQUEST,
+        .connections = 1,
+        .arg = &m,
+        .make = part_make,
+        .done = part_done};
     return run_told(&r);
 }
 
@@ -197,27 +230,36 @@ static void direct_make(void *arg, size_t i, struct buf *line, struct buf *body)
     size_t a, b;
     m->pair(m->c, i, &a, &b);
     buf_fmt(line, "PUT /v1/conversations/%s.%zu", m->c->run, i);
-    buf_fmt(body, "{\"type\":\"direct\",\"members\":[\"%s.u%zu\",\"%s.u%zu\"]}", m->c->run, a, m->c->run, b);
+    buf_fmt(body, "{\"type\":\"direct\",\"members\":[\"%s.u%zu\",\"%s.u%zu\"]}", m->c->run, a,
+        m->c->run, b);
 }
 static bool direct_done(void *arg, size_t i, int status, struct bytes body) {
     return answer_told("a conversation of", ((struct making *)arg)->c->run, status, body);
 }
 
-bool crowd_directs(struct crowd *c, size_t n, void (*pair)(struct crowd *c, size_t i, size_t *a, size_t *b)) {
+bool crowd_directs(
+    struct crowd *c, size_t n, void (*pair)(struct crowd *c, size_t i, size_t *a, size_t *b)) {
     if (!c->kith) return true;
     struct making m = {.c = c, .pair = pair};
-    struct requests r = {.address = c->http, .key = c->key, .n = n, .arg = &m, .make = direct_make, .done = direct_done};
+    struct requests r = {.address = c->http,
+        .key = c->key,
+        .n = n,
+        .arg = &m,
+        .make = direct_make,
+        .done = direct_done};
     return run_told(&r);
 }
 
 /* ---- messages ---- */
-uint16_t crowd_publish(struct crowd *c, size_t i, const char *to, int64_t due_ns, uint32_t number, const char *id) {
+uint16_t crowd_publish(
+    struct crowd *c, size_t i, const char *to, int64_t due_ns, uint32_t number, const char *id) {
     static char payload[PAYLOAD_MAX + 300];
     char topic[160];
     size_t n = 0;
     if (c->kith) n = (size_t)snprintf(payload, 200, "{\"id\":\"%s\",\"body\":\"", id);
     size_t from = n;
-    n += (size_t)snprintf(payload + n, STAMP_BYTES + 1, "T%016llxN%08x;", (unsigned long long)due_ns, number);
+    n += (size_t)snprintf(
+        payload + n, STAMP_BYTES + 1, "T%016llxN%08x;", (unsigned long long)due_ns, number);
     while (n - from < c->payload) payload[n++] = 'x';
     if (c->kith) {
         memcpy(payload + n, "\"}", 2);

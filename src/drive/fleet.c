@@ -1,12 +1,13 @@
-/* drive: devices that speak MQTT on one event loop. Sleeps by a timer descriptor, exact to some microseconds, so that pacing burns no core that the
- * server may need. What messages mean is not here. SPDX-License-Identifier: Apache-2.0 */
+/* drive: devices that speak MQTT on one event loop. Sleeps by a timer descriptor, exact to some
+ * microseconds, so that pacing burns no core that the server may need. What messages mean is not
+ * here. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "drive/drive_in.h"
+#include "drive/drive.h"
 
 #define HANDSHAKES_MAX 60 /* a common listen backlog is 100 */
 #define OPEN_QUIET_NS (20 * SECOND_NS)
@@ -17,7 +18,8 @@
 #define EVENTS_MAX 512
 
 bool reason_is_temporary(uint8_t reason) {
-    return reason == 0x88 || reason == 0x89 || reason == 0x8b || reason == 0x97 || reason == 3; /* unavailable, busy, shutting down, quota; 3.1.1: unavailable */
+    /* unavailable, busy, shutting down, quota; 3.1.1: unavailable */
+    return reason == 0x88 || reason == 0x89 || reason == 0x8b || reason == 0x97 || reason == 3;
 }
 
 static void want(struct device *d, bool write) {
@@ -51,7 +53,8 @@ static void device_drop(struct device *d, bool for_good) {
 
 static void device_refused(struct device *d, uint8_t reason, struct bytes words) {
     d->fleet->refusal = reason;
-    snprintf(d->fleet->refusal_words, sizeof d->fleet->refusal_words, "%.*s", (int)words.n, words.n ? (const char *)words.p : "");
+    snprintf(d->fleet->refusal_words, sizeof d->fleet->refusal_words, "%.*s", (int)words.n,
+        words.n ? (const char *)words.p : "");
     device_drop(d, !reason_is_temporary(reason));
 }
 
@@ -94,7 +97,8 @@ uint16_t device_publish(struct device *d, struct bytes topic, struct bytes paylo
         packet = d->next_packet = (uint16_t)(d->next_packet % 65535 + 1);
         d->outstanding++;
     }
-    mqtt_encode_publish(&d->out, d->fleet->version, topic, payload, d->fleet->qos, false, false, packet, NULL);
+    mqtt_encode_publish(
+        &d->out, d->fleet->version, topic, payload, d->fleet->qos, false, false, packet, NULL);
     device_dirty(d);
     return packet;
 }
@@ -112,8 +116,11 @@ static void device_start(struct fleet *f, struct device *d) {
     d->state = DEVICE_CONNECTING;
     d->started_ns = clock_mono_ns();
     f->opening++;
-    if (sock_connect(f->address, from, &d->fd) != OK || loop_add(f->loop, d->fd, LOOP_READ, d) != OK) return device_drop(d, false);
-    mqtt_encode_connect(&d->out, f->version, f->clean, KEEP_ALIVE_S, d->client_id, d->username, d->password, f->clean ? 0 : f->expiry_s, RECEIVE_MAXIMUM);
+    if (sock_connect(f->address, from, &d->fd) != OK ||
+        loop_add(f->loop, d->fd, LOOP_READ, d) != OK)
+        return device_drop(d, false);
+    mqtt_encode_connect(&d->out, f->version, f->clean, KEEP_ALIVE_S, d->client_id, d->username,
+        d->password, f->clean ? 0 : f->expiry_s, RECEIVE_MAXIMUM);
     want(d, true);
 }
 
@@ -142,7 +149,9 @@ static void packet_take(struct device *d, const struct mqtt_packet *p) {
     switch (p->type) {
     case MQTT_CONNACK: connack_take(d, p); return;
     case MQTT_SUBACK:
-        if (p->codes.n != 1 || p->codes.p[0] >= 0x80) return device_refused(d, p->codes.n ? p->codes.p[0] : 0x80, BYTES("SUBSCRIBE was refused"));
+        if (p->codes.n != 1 || p->codes.p[0] >= 0x80)
+            return device_refused(
+                d, p->codes.n ? p->codes.p[0] : 0x80, BYTES("SUBSCRIBE was refused"));
         if (d->state == DEVICE_SUBSCRIBING) device_ready(d, false);
         return;
     case MQTT_PUBLISH:
@@ -175,7 +184,8 @@ static void device_read(struct device *d) {
         buf_add(&d->in, chunk, n);
         in = buf_view(&d->in);
     }
-    while (d->state < DEVICE_GONE && (e = mqtt_decode(bytes_of(in.p + at, in.n - at), d->fleet->version, 1 << 20, &p, &used, &reason)) == OK) {
+    while (d->state < DEVICE_GONE && (e = mqtt_decode(bytes_of(in.p + at, in.n - at),
+                                          d->fleet->version, 1 << 20, &p, &used, &reason)) == OK) {
         at += used;
         packet_take(d, &p);
     }
@@ -216,7 +226,8 @@ static void devices_ping(struct fleet *f, int64_t now) {
 /* The readiness of the timer ends when it is set anew, so it is never read. */
 static int wait_ms(struct fleet *f, int64_t until_ns, int64_t now) {
     if (until_ns <= now) return 0;
-    struct itimerspec t = {.it_value = {.tv_sec = until_ns / SECOND_NS, .tv_nsec = until_ns % SECOND_NS}};
+    struct itimerspec t = {
+        .it_value = {.tv_sec = until_ns / SECOND_NS, .tv_nsec = until_ns % SECOND_NS}};
     check(timerfd_settime(f->timer_fd, TFD_TIMER_ABSTIME, &t, NULL) == 0);
     return -1;
 }
@@ -247,7 +258,8 @@ bool fleet_open(struct fleet *f) {
     }
     f->next = 0;
     size_t ready = 0;
-    for (int64_t quiet = clock_mono_ns(); f->ready < f->count && clock_mono_ns() - quiet < OPEN_QUIET_NS;) {
+    for (int64_t quiet = clock_mono_ns();
+         f->ready < f->count && clock_mono_ns() - quiet < OPEN_QUIET_NS;) {
         devices_start(f);
         fleet_turn(f, clock_mono_ns() + 10 * MILLI_NS);
         if (f->refused || (f->gone && !f->reconnects)) return false;
@@ -292,6 +304,7 @@ void fleet_close(struct fleet *f) {
 
 void fleet_why(const struct fleet *f, struct buf *out) {
     buf_fmt(out, "%zu of %zu devices are connected to %s", f->ready, f->count, f->address);
-    if (f->refusal) buf_fmt(out, "; the last refusal was reason 0x%02x %s", f->refusal, f->refusal_words);
+    if (f->refusal)
+        buf_fmt(out, "; the last refusal was reason 0x%02x %s", f->refusal, f->refusal_words);
     else if (f->gone) buf_fmt(out, "; connections fail or are closed");
 }

@@ -1,11 +1,12 @@
-/* drive: HTTP requests side by side over kept connections, one under way on each. What is refused for now (429, 503) and what a closed connection
- * left unanswered is sent again: every write of the interface may be repeated. SPDX-License-Identifier: Apache-2.0 */
+/* drive: HTTP requests side by side over kept connections, one under way on each. What is refused
+ * for now (429, 503) and what a closed connection left unanswered is sent again: every write of the
+ * interface may be repeated. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "drive/drive_in.h"
+#include "drive/drive.h"
 
 #define CONNECTIONS 64
 #define QUIET_NS (20 * SECOND_NS) /* without any answer: the server is gone */
@@ -56,7 +57,9 @@ static void client_send(struct run *run, struct client *c) {
     c->out_at = 0;
     if (c->fd < 0) {
         c->writing = true;
-        if (sock_connect(run->r->address, NULL, &c->fd) != OK || loop_add(run->loop, c->fd, LOOP_READ | LOOP_WRITE, c) != OK) return client_later(run, c);
+        if (sock_connect(run->r->address, NULL, &c->fd) != OK ||
+            loop_add(run->loop, c->fd, LOOP_READ | LOOP_WRITE, c) != OK)
+            return client_later(run, c);
         return; /* written when it is connected */
     }
     client_write(run, c);
@@ -71,8 +74,10 @@ static void client_next(struct run *run, struct client *c) {
     r->make(r->arg, c->request, &line, &body);
     buf_reset(&c->out);
     buf_bytes(&c->out, buf_view(&line));
-    buf_fmt(&c->out, " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n", r->key ? r->key : "");
-    if (body.n) buf_fmt(&c->out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.n);
+    buf_fmt(&c->out, " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n",
+        r->key ? r->key : "");
+    if (body.n)
+        buf_fmt(&c->out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.n);
     buf_str(&c->out, "\r\n");
     buf_bytes(&c->out, buf_view(&body));
     buf_done(&line);
@@ -123,7 +128,10 @@ static void run_turn(struct run *run) {
 
 bool requests_run(const struct requests *r, struct buf *why) {
     size_t most = r->connections ? r->connections : CONNECTIONS;
-    struct run run = {.r = r, .loop = loop_create(), .count = r->n < most ? r->n : most, .heard_ns = clock_mono_ns()};
+    struct run run = {.r = r,
+        .loop = loop_create(),
+        .count = r->n < most ? r->n : most,
+        .heard_ns = clock_mono_ns()};
     run.clients = must_alloc((run.count + 1) * sizeof *run.clients);
     for (size_t i = 0; i < run.count; i++) {
         run.clients[i].fd = -1;
@@ -134,7 +142,8 @@ bool requests_run(const struct requests *r, struct buf *why) {
         run_turn(&run);
         silent = clock_mono_ns() - run.heard_ns > QUIET_NS;
     }
-    if (silent) buf_fmt(why, "no answer from HTTP at %s for %d s", r->address, (int)(QUIET_NS / SECOND_NS));
+    if (silent)
+        buf_fmt(why, "no answer from HTTP at %s for %d s", r->address, (int)(QUIET_NS / SECOND_NS));
     for (size_t i = 0; i < run.count; i++) {
         if (run.clients[i].fd >= 0) close(run.clients[i].fd);
         buf_done(&run.clients[i].in);
@@ -165,7 +174,8 @@ static bool one_done(void *arg, size_t i, int status, struct bytes body) {
 int request_get(const char *address, const char *key, const char *path, struct buf *out) {
     struct one o = {.path = path, .out = out};
     struct buf why = {0};
-    struct requests r = {.address = address, .key = key, .n = 1, .arg = &o, .make = one_make, .done = one_done};
+    struct requests r = {
+        .address = address, .key = key, .n = 1, .arg = &o, .make = one_make, .done = one_done};
     bool ok = requests_run(&r, &why);
     buf_done(&why);
     return ok ? o.status : 0;

@@ -1,16 +1,19 @@
-/* drive: options in, results out: text lines or one JSON object; progress; what a process uses. Nothing here knows MQTT.
+/* drive: options in, results out: text lines or one JSON object; progress; what a process uses.
+ * Nothing here knows MQTT.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "drive/drive_in.h"
+#include "drive/drive.h"
 
 /* ---- options ---- */
 static void help_print(const char *usage, const struct drive_option *o) {
     printf("usage: kith %s\n", usage);
-    for (; o->name; o++) printf("  --%s %s%*s %s\n", o->name, o->value ? o->value : "", (int)(24 - strlen(o->name) - (o->value ? strlen(o->value) : 0)), "", o->help);
+    for (; o->name; o++)
+        printf("  --%s %s%*s %s\n", o->name, o->value ? o->value : "",
+            (int)(24 - strlen(o->name) - (o->value ? strlen(o->value) : 0)), "", o->help);
 }
 
 static bool option_set(const struct drive_option *o, const char *value) {
@@ -30,7 +33,8 @@ static bool option_take(const struct drive_option *o, int argc, char **argv, int
     size_t n = strcspn(word, "=");
     while (o->name && (strlen(o->name) != n || strncmp(o->name, word, n) != 0)) o++;
     if (!o->name) {
-        fprintf(stderr, "kith: there is no option --%.*s here; 'kith %s --help' lists them\n", (int)n, word, argv[0]);
+        fprintf(stderr, "kith: there is no option --%.*s here; 'kith %s --help' lists them\n",
+            (int)n, word, argv[0]);
         return false;
     }
     if (o->kind == OPTION_SWITCH) {
@@ -43,7 +47,8 @@ static bool option_take(const struct drive_option *o, int argc, char **argv, int
     return false;
 }
 
-int options_take(int argc, char **argv, const char *usage, const struct drive_option *o, const char **word) {
+int options_take(
+    int argc, char **argv, const char *usage, const struct drive_option *o, const char **word) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             help_print(usage, o);
@@ -103,7 +108,8 @@ void report_times(struct report *r, const char *key, const char *words, const st
     key_begin(r, key, words);
     if (r->json) buf_char(&r->out, '{');
     for (size_t i = 0; i < sizeof P / sizeof *P; i++)
-        buf_fmt(&r->out, r->json ? "\"%s\":%.1f," : "%s %.1f  ", P[i].name, (double)hist_percentile(h, P[i].percent) / 1000);
+        buf_fmt(&r->out, r->json ? "\"%s\":%.1f," : "%s %.1f  ", P[i].name,
+            (double)hist_percentile(h, P[i].percent) / 1000);
     buf_fmt(&r->out, r->json ? "\"max\":%.1f}" : "max %.1f us", (double)h->max / 1000);
     value_end(r);
 }
@@ -121,18 +127,24 @@ enum { BAR = 30, LINES = 10 };
 #define LINE_EVERY_NS SECOND_NS
 
 void progress_begin(struct progress *p, const char *what, uint64_t total) {
-    *p = (struct progress){.what = what, .total = total ? total : 1, .begun_ns = clock_mono_ns(), .terminal = isatty(STDERR_FILENO) == 1};
+    *p = (struct progress){.what = what,
+        .total = total ? total : 1,
+        .begun_ns = clock_mono_ns(),
+        .terminal = isatty(STDERR_FILENO) == 1};
     p->told_ns = p->begun_ns;
 }
 
 static void progress_line(struct progress *p, uint64_t done, int64_t now) {
-    double seconds = (double)(now - p->begun_ns) / 1e9, left = done ? seconds * (double)(p->total - done) / (double)done : 0;
+    double seconds = (double)(now - p->begun_ns) / 1e9,
+           left = done ? seconds * (double)(p->total - done) / (double)done : 0;
     if (p->terminal) {
         int full = (int)((uint64_t)BAR * done / p->total);
-        fprintf(stderr, "\r%-14s [%.*s%.*s] %llu/%llu, left %.0f s \033[K", p->what, full, "##############################", BAR - full,
-                "..............................", (unsigned long long)done, (unsigned long long)p->total, left);
+        fprintf(stderr, "\r%-14s [%.*s%.*s] %llu/%llu, left %.0f s \033[K", p->what, full,
+            "##############################", BAR - full, "..............................",
+            (unsigned long long)done, (unsigned long long)p->total, left);
     } else {
-        fprintf(stderr, "%s: %llu of %llu, %.1f s\n", p->what, (unsigned long long)done, (unsigned long long)p->total, seconds);
+        fprintf(stderr, "%s: %llu of %llu, %.1f s\n", p->what, (unsigned long long)done,
+            (unsigned long long)p->total, seconds);
     }
     p->told = done;
     p->told_ns = now;
@@ -142,7 +154,8 @@ void progress_show(struct progress *p, uint64_t done) {
     if (done > p->total) done = p->total;
     if (!p->terminal && done * LINES / p->total == p->told * LINES / p->total) return;
     int64_t now = clock_mono_ns();
-    if (now - p->told_ns >= (p->terminal ? BAR_EVERY_NS : LINE_EVERY_NS)) progress_line(p, done, now);
+    if (now - p->told_ns >= (p->terminal ? BAR_EVERY_NS : LINE_EVERY_NS))
+        progress_line(p, done, now);
 }
 
 void progress_end(struct progress *p, uint64_t done) {
@@ -159,9 +172,13 @@ struct usage_of process_usage(long pid) {
     snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *f = fopen(path, "re");
     if (!f) return u;
-    char *name_end = fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL; /* a name may hold anything */
+    /* a name may hold anything */
+    char *name_end = fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL;
     fclose(f);
-    if (name_end && sscanf(name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %*u %ld", &user, &sys, &rss) == 3) {
+    if (name_end && sscanf(name_end + 1,
+                        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d "
+                        "%*d %*u %*u %ld",
+                        &user, &sys, &rss) == 3) {
         u.cpu_s = (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
         u.rss_bytes = (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE);
     }

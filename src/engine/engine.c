@@ -1,5 +1,6 @@
-/* engine: applies durable records to the cells of this lane's partitions and keeps the promise of relays: made once, effective once.
- * Owns cells, outboxes and the batch that is out. Time comes with the caller; nothing here reads a clock.
+/* engine: applies durable records to the cells of this lane's partitions and keeps the promise of
+ * relays: made once, effective once. Owns cells, outboxes and the batch that is out. Time comes
+ * with the caller; nothing here reads a clock.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "engine/engine.h"
 
@@ -24,15 +25,17 @@ struct outbox {
     struct waiting *head, *tail;
     struct waiting *unsent; /* first that `send` has not taken yet */
     int64_t oldest_since_ms;
-    bool asleep;            /* made by the replay: nothing goes out before the destination said what it has */
+    /* made by the replay: nothing goes out before the destination said what it has */
+    bool asleep;
 };
 struct partition {
     struct cells *cells;
     uint64_t applied, frozen, written;
-    struct outbox *boxes;   /* [partitions] by destination */
-    uint64_t *ack_due;      /* [partitions] by source: counter to acknowledge, 0 none */
-    bool *knocked;          /* [partitions] by source: waits for the end of our replay */
-    uint64_t *asked;        /* [partitions] by source: the counter asked for last, so that one gap asks once */
+    struct outbox *boxes; /* [partitions] by destination */
+    uint64_t *ack_due;    /* [partitions] by source: counter to acknowledge, 0 none */
+    bool *knocked;        /* [partitions] by source: waits for the end of our replay */
+    /* [partitions] by source: the counter asked for last, so that one gap asks once */
+    uint64_t *asked;
 };
 struct engine {
     struct engine_options o;
@@ -44,16 +47,18 @@ struct engine {
     uint64_t generation;
     bool batch_out;
     uint64_t outbox_count;
-    struct parcel **held;    /* relays for us that the log could not take yet */
+    struct parcel **held; /* relays for us that the log could not take yet */
     size_t held_count, held_cap;
     struct engine_counts counts;
     int64_t now_ms;
-    bool awake;              /* the replay is over */
+    bool awake; /* the replay is over */
 };
 
 void parcel_free(struct parcel *p) { free(p); }
 
-static bool owns(const struct engine *e, uint16_t partition) { return partition % e->o.lanes == e->o.lane; }
+static bool owns(const struct engine *e, uint16_t partition) {
+    return partition % e->o.lanes == e->o.lane;
+}
 
 enum err engine_start_positions(struct store *store, uint16_t partitions, uint64_t *out_from) {
     struct buf v = {0};
@@ -143,11 +148,17 @@ struct cells *engine_cells(struct engine *e, uint16_t partition) {
     check(owns(e, partition));
     return e->parts[partition].cells;
 }
-uint64_t engine_applied(const struct engine *e, uint16_t partition) { return e->parts[partition].applied; }
-bool engine_caught_up(const struct engine *e) { return e->o.log->calls->caught_up(e->o.log, e->o.lane); }
+uint64_t engine_applied(const struct engine *e, uint16_t partition) {
+    return e->parts[partition].applied;
+}
+bool engine_caught_up(const struct engine *e) {
+    return e->o.log->calls->caught_up(e->o.log, e->o.lane);
+}
 uint64_t engine_outbox_count(const struct engine *e) { return e->outbox_count; }
 const struct engine_counts *engine_counts(const struct engine *e) { return &e->counts; }
-uint64_t engine_hash(struct engine *e, uint16_t partition) { return cells_state_hash(e->parts[partition].cells); }
+uint64_t engine_hash(struct engine *e, uint16_t partition) {
+    return cells_state_hash(e->parts[partition].cells);
+}
 
 uint64_t engine_dirty_bytes(const struct engine *e) {
     uint64_t n = 0;
@@ -163,10 +174,11 @@ uint64_t engine_held_bytes(const struct engine *e) {
     return n;
 }
 
-enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struct bytes app, int64_t time_ms, uint64_t ticket,
-                       struct bytes body, bool must) {
+enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struct bytes app,
+    int64_t time_ms, uint64_t ticket, struct bytes body, bool must) {
     check(owns(e, partition));
-    struct record r = {.kind = kind, .time_ms = time_ms, .ticket = ticket, .app = app, .body = body};
+    struct record r = {
+        .kind = kind, .time_ms = time_ms, .ticket = ticket, .app = app, .body = body};
     buf_reset(&e->scratch);
     record_encode(&e->scratch, &r);
     e->counts.records_appended++;
@@ -190,11 +202,14 @@ static uint64_t counter_get(const struct cell *cell, uint16_t index) {
     return v;
 }
 
-static void counter_set(struct cells *c, struct cell *cell, uint16_t index, uint64_t v) { memcpy(cells_edit(c, cell) + index * 8u, &v, 8); }
+static void counter_set(struct cells *c, struct cell *cell, uint16_t index, uint64_t v) {
+    memcpy(cells_edit(c, cell) + index * 8u, &v, 8);
+}
 
 /* ---- sending ---- */
 static bool relay_append(struct engine *e, struct parcel *p) {
-    if (e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true) != OK) return false;
+    if (e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true) != OK)
+        return false;
     free(p);
     e->counts.records_appended++;
     return true;
@@ -202,7 +217,8 @@ static bool relay_append(struct engine *e, struct parcel *p) {
 
 static void relay_arrived(struct engine *e, struct parcel *p) {
     if (!e->held_count && relay_append(e, p)) return;
-    /* The log is full or busy: what was promised is kept here and tried again each turn, in order. */
+    /* The log is full or busy: what was promised is kept here and tried again each turn, in order.
+     * */
     if (e->held_count == e->held_cap) {
         e->held_cap = e->held_cap ? e->held_cap * 2 : 64;
         e->held = must_realloc(e->held, e->held_cap * sizeof *e->held);
@@ -244,20 +260,31 @@ static void box_send(struct engine *e, uint16_t to, struct outbox *b) {
     }
 }
 
-static void relay_post(struct engine *e, uint16_t from, const struct step *s, const struct relay *r) {
+static void relay_post(
+    struct engine *e, uint16_t from, const struct step *s, const struct relay *r) {
     struct partition *part = &e->parts[from];
     struct cell *out = counters_cell(part->cells, KEY_OUT, e->o.partitions);
     uint64_t counter = counter_get(out, r->to) + 1;
     counter_set(part->cells, out, r->to, counter);
-    struct record rec = {.kind = r->kind, .time_ms = s->time_ms, .app = s->app, .body = r->body, .relay = true,
-                         .source = from, .source_position = s->position, .counter = counter};
+    struct record rec = {.kind = r->kind,
+        .time_ms = s->time_ms,
+        .app = s->app,
+        .body = r->body,
+        .relay = true,
+        .source = from,
+        .source_position = s->position,
+        .counter = counter};
     buf_reset(&e->scratch);
     record_encode(&e->scratch, &rec);
     struct waiting *w = must_alloc(sizeof *w);
     w->counter = counter;
     w->source_position = s->position;
     w->parcel = must_alloc(sizeof *w->parcel + e->scratch.n);
-    *w->parcel = (struct parcel){.kind = PARCEL_RELAY, .from = from, .to = r->to, .counter = counter, .size = (uint32_t)e->scratch.n};
+    *w->parcel = (struct parcel){.kind = PARCEL_RELAY,
+        .from = from,
+        .to = r->to,
+        .counter = counter,
+        .size = (uint32_t)e->scratch.n};
     memcpy(w->parcel->data, e->scratch.p, e->scratch.n);
     struct outbox *b = &part->boxes[r->to];
     if (b->tail) b->tail->next = w;
@@ -292,7 +319,8 @@ static void box_knock(struct engine *e, uint16_t from, uint16_t to) {
     if (!parcel_send(e, to, p)) free(p); /* boxes_retry knocks again */
 }
 
-/* What the destination has not said it has goes out. While the replay goes on, more may come that it has. */
+/* What the destination has not said it has goes out. While the replay goes on, more may come that
+ * it has. */
 static void box_wake(struct engine *e, uint16_t to, struct outbox *b) {
     if (!b->asleep || !e->awake) return;
     b->asleep = false;
@@ -306,7 +334,8 @@ static void knock_answer(struct engine *e, struct parcel *p) {
     struct partition *part = &e->parts[p->to];
     p->kind = PARCEL_ACK;
     part->knocked[p->from] = !e->awake;
-    if (e->awake) p->counter = counter_get(counters_cell(part->cells, KEY_IN, e->o.partitions), p->from);
+    if (e->awake)
+        p->counter = counter_get(counters_cell(part->cells, KEY_IN, e->o.partitions), p->from);
     if (!e->awake || !parcel_send(e, p->from, p)) free(p); /* lost: the other knocks again */
 }
 
@@ -355,7 +384,8 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
             part->asked[r->source] = seen + 1;
             e->counts.relays_gap++;
             struct parcel *ask = must_alloc(sizeof *ask);
-            *ask = (struct parcel){.kind = PARCEL_ASK, .from = r->source, .to = to, .counter = seen + 1};
+            *ask = (struct parcel){
+                .kind = PARCEL_ASK, .from = r->source, .to = to, .counter = seen + 1};
             if (!parcel_send(e, r->source, ask)) {
                 free(ask);
                 part->asked[r->source] = 0;
@@ -374,7 +404,8 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
 static void outcome_carry(struct engine *e, struct step *s, uint64_t ticket) {
     for (size_t i = 0; i < s->relay_count; i++) relay_post(e, s->partition, s, &s->relays[i]);
     if (ticket) e->o.answered(e->o.arg, ticket, s->answer);
-    for (size_t i = 0; i < s->delivery_count; i++) e->o.delivered(e->o.arg, s->partition, s->app, &s->deliveries[i]);
+    for (size_t i = 0; i < s->delivery_count; i++)
+        e->o.delivered(e->o.arg, s->partition, s->app, &s->deliveries[i]);
 }
 
 static void apply_one(struct engine *e, const struct log_record *lr) {
@@ -387,9 +418,19 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
     if (e->o.planted == BUG_APPS_MIXED && r.app.n) r.app = bytes_of("demo", 4);
     if (!r.relay || relay_is_next(e, lr->partition, &r)) {
         struct answer answer = {0};
-        struct step s = {.cells = part->cells, .partition = lr->partition, .partitions = e->o.partitions, .position = lr->position,
-                         .time_ms = r.time_ms, .app = r.app, .body = r.body, .relay = r.relay, .source = r.source,
-                         .wanted = r.ticket != 0, .planted = e->o.planted, .arena = &e->turn, .answer = &answer};
+        struct step s = {.cells = part->cells,
+            .partition = lr->partition,
+            .partitions = e->o.partitions,
+            .position = lr->position,
+            .time_ms = r.time_ms,
+            .app = r.app,
+            .body = r.body,
+            .relay = r.relay,
+            .source = r.source,
+            .wanted = r.ticket != 0,
+            .planted = e->o.planted,
+            .arena = &e->turn,
+            .answer = &answer};
         check(e->rules[r.kind]);
         e->rules[r.kind](&s);
         part->applied = lr->position;
@@ -406,7 +447,8 @@ static void acks_send(struct engine *e) {
         for (uint16_t src = 0; src < e->o.partitions; src++) {
             if (!part->ack_due[src]) continue;
             struct parcel *ack = must_alloc(sizeof *ack);
-            *ack = (struct parcel){.kind = PARCEL_ACK, .from = src, .to = p, .counter = part->ack_due[src]};
+            *ack = (struct parcel){
+                .kind = PARCEL_ACK, .from = src, .to = p, .counter = part->ack_due[src]};
             if (parcel_send(e, src, ack)) part->ack_due[src] = 0;
             else free(ack);
         }
@@ -429,7 +471,8 @@ static void boxes_retry(struct engine *e) {
                 }
                 continue;
             }
-            if (e->now_ms - b->oldest_since_ms > RESEND_AFTER_MS && e->o.planted != BUG_RELAY_DROPPED) {
+            if (e->now_ms - b->oldest_since_ms > RESEND_AFTER_MS &&
+                e->o.planted != BUG_RELAY_DROPPED) {
                 b->oldest_since_ms = e->now_ms;
                 b->unsent = b->head;
             }
@@ -438,7 +481,8 @@ static void boxes_retry(struct engine *e) {
     }
 }
 
-/* The replay is over: asks each destination of what it made what is there already, and answers who asked meanwhile. */
+/* The replay is over: asks each destination of what it made what is there already, and answers who
+ * asked meanwhile. */
 static void wake(struct engine *e) {
     e->awake = true;
     for (uint16_t p = 0; p < e->o.partitions; p++)
@@ -497,7 +541,8 @@ struct table_batch *engine_batch_ready(struct engine *e) {
         struct partition *part = &e->parts[p];
         if (!part->cells || part->frozen == part->written) continue;
         for (uint16_t d = 0; d < e->o.partitions; d++)
-            if (part->boxes[d].head && part->boxes[d].head->source_position <= part->frozen) return NULL;
+            if (part->boxes[d].head && part->boxes[d].head->source_position <= part->frozen)
+                return NULL;
     }
     return &e->batch;
 }
@@ -512,7 +557,8 @@ void engine_batch_written(struct engine *e) {
         part->written = part->frozen;
         cells_flushed(part->cells, e->generation);
     }
-    if (e->batch.data.n < e->batch.data.cap / 4) buf_done(&e->batch.data); /* a large one is kept only while load keeps it large: growing it anew costs page faults */
+    /* a large one is kept only while load keeps it large: growing it anew costs page faults */
+    if (e->batch.data.n < e->batch.data.cap / 4) buf_done(&e->batch.data);
 }
 
 void engine_positions(const struct engine *e, uint64_t *below) {

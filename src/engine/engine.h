@@ -5,10 +5,13 @@
  *                    ├─ deliveries, answers ─▶ callbacks
  *                    └─ freeze ─▶ batch ─▶ (when its relays are durable elsewhere) tables thread ─▶ trim
  *
- * Invariants: apply runs only on durable records, in position order, and sees nothing but cells and the record. Relay (source, destination, counter) takes effect
- * once. After a start a relay that the replay makes again goes out only when its destination, asked (KNOCK), said what it has: most of them are there.
- * No batch is handed out while a relay made at or before its positions is not yet acknowledged. One thread; no clock of its own: the caller says what time it is.
- * Cells of its own: \x01 out (u64 last counter by destination), \x02 in (u64 last counter by source); \x03 pos (u64, only in the store).
+ * Invariants: apply runs only on durable records, in position order, and sees nothing but cells and
+ * the record. Relay (source, destination, counter) takes effect once. After a start a relay that
+ * the replay makes again goes out only when its destination, asked (KNOCK), said what it has: most
+ * of them are there. No batch is handed out while a relay made at or before its positions is not
+ * yet acknowledged. One thread; no clock of its own: the caller says what time it is.
+ * Cells of its own: \x01 out (u64 last counter by destination), \x02 in (u64 last counter by
+ * source); \x03 pos (u64, only in the store).
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_ENGINE_H
 #define KITH_ENGINE_H
@@ -19,14 +22,18 @@
 
 struct engine;
 
-/* What engines of different lanes tell each other. Heap; the receiver frees with parcel_free. May be lost, repeated or late: the protocol mends it. */
+/* What engines of different lanes tell each other. Heap; the receiver frees with parcel_free. May
+ * be lost, repeated or late: the protocol mends it. */
 enum parcel_kind { PARCEL_RELAY = 1, PARCEL_ACK, PARCEL_ASK, PARCEL_KNOCK };
 struct parcel {
     uint8_t kind;
-    uint16_t from, to;    /* partitions: relay's source and destination; for the others the same pair, unswapped */
-    uint64_t counter;     /* relay's; ACK: all up to it are applied; ASK: send again from it on; KNOCK: none, it asks for an ACK */
+    /* partitions: relay's source and destination; for the others the same pair, unswapped */
+    uint16_t from, to;
+    /* relay's; ACK: all up to it are applied; ASK: send again from it on; KNOCK: none, it asks for
+     * an ACK */
+    uint64_t counter;
     uint32_t size;
-    uint8_t data[];       /* relay: the whole record */
+    uint8_t data[]; /* relay: the whole record */
 };
 void parcel_free(struct parcel *);
 
@@ -34,47 +41,58 @@ struct engine_options {
     struct log *log;
     struct store *store;
     unsigned lane, lanes;
-    uint16_t partitions;             /* partition p belongs to lane p % lanes */
+    uint16_t partitions; /* partition p belongs to lane p % lanes */
     const struct surface *const *surfaces;
     size_t surface_count;
-    uint64_t memory_bytes;           /* cells' budget for the whole engine */
+    uint64_t memory_bytes; /* cells' budget for the whole engine */
     void *arg;
-    void (*answered)(void *arg, uint64_t ticket, struct answer *a);        /* a->body may be taken (zero it) */
+    /* a->body may be taken (zero it) */
+    void (*answered)(void *arg, uint64_t ticket, struct answer *a);
     void (*delivered)(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
-    bool (*send)(void *arg, unsigned lane, struct parcel *p);              /* takes p on true; false: full, tried again next turn */
+    /* takes p on true; false: full, tried again next turn */
+    bool (*send)(void *arg, unsigned lane, struct parcel *p);
     /* Bugs on purpose, for the simulator to find; 0 in production */
     unsigned planted;
 };
 enum planted_bug { BUG_RELAY_DROPPED = 1, BUG_RELAY_TWICE, BUG_FLUSH_PAST_RELAY, BUG_APPS_MIXED };
 
-enum err engine_create(const struct engine_options *, struct engine **out, struct buf *why) must_use;
+enum err engine_create(
+    const struct engine_options *, struct engine **out, struct buf *why) must_use;
 void engine_free(struct engine **);
-/* First position that the log must give, for each partition (applied position in the tables + 1). Reads the store; call before the log is opened. */
+/* First position that the log must give, for each partition (applied position in the tables + 1).
+ * Reads the store; call before the log is opened. */
 enum err engine_start_positions(struct store *, uint16_t partitions, uint64_t *out_from) must_use;
 
-/* Appends a record of the outside world. AGAIN or LIMIT: refused, nothing happened. `must`: see log append. */
-enum err engine_append(struct engine *, uint16_t partition, uint8_t kind, struct bytes app, int64_t time_ms, uint64_t ticket, struct bytes body, bool must);
-void engine_receive(struct engine *, struct parcel *p);         /* takes p */
+/* Appends a record of the outside world. AGAIN or LIMIT: refused, nothing happened. `must`: see log
+ * append. */
+enum err engine_append(struct engine *, uint16_t partition, uint8_t kind, struct bytes app,
+    int64_t time_ms, uint64_t ticket, struct bytes body, bool must);
+void engine_receive(struct engine *, struct parcel *p); /* takes p */
 /* Polls and applies up to max records; sends relays and acks. true: there is more to do at once. */
 bool engine_turn(struct engine *, size_t max, int64_t mono_ms);
 struct cells *engine_cells(struct engine *, uint16_t partition);
 uint64_t engine_applied(const struct engine *, uint16_t partition);
-bool engine_caught_up(const struct engine *);                   /* recovery is over */
+bool engine_caught_up(const struct engine *); /* recovery is over */
 uint64_t engine_outbox_count(const struct engine *);
 uint64_t engine_dirty_bytes(const struct engine *); /* what a freeze would hand over */
 uint64_t engine_held_bytes(const struct engine *);  /* all cells in memory */
 /* Since the engine was made. */
 struct engine_counts {
-    uint64_t records_appended, records_applied, relays_sent, relays_received, relays_duplicate, relays_gap, flushes;
+    uint64_t records_appended, records_applied, relays_sent, relays_received, relays_duplicate,
+        relays_gap, flushes;
 };
 const struct engine_counts *engine_counts(const struct engine *);
-uint64_t engine_hash(struct engine *, uint16_t partition);      /* state hash, order-free; slow */
+uint64_t engine_hash(struct engine *, uint16_t partition); /* state hash, order-free; slow */
 
-/* Freezes what is dirty (false: nothing, or one is out already). When engine_batch_ready says so (every relay it depends on is acknowledged), the caller writes
- * it, then calls engine_batch_written; after a later store sync the positions of the written batches count as held (engine_synced). */
+/* Freezes what is dirty (false: nothing, or one is out already). When engine_batch_ready says so
+ * (every relay it depends on is acknowledged), the caller writes it, then calls
+ * engine_batch_written; after a later store sync the positions of the written batches count as held
+ * (engine_synced). */
 bool engine_freeze(struct engine *);
-struct table_batch *engine_batch_ready(struct engine *);         /* NULL: none, or it must wait; borrowed until written */
+/* NULL: none, or it must wait; borrowed until written */
+struct table_batch *engine_batch_ready(struct engine *);
 void engine_batch_written(struct engine *);
-void engine_positions(const struct engine *, uint64_t *below);  /* fills below[p] for own partitions: written position + 1 */
+/* fills below[p] for own partitions: written position + 1 */
+void engine_positions(const struct engine *, uint64_t *below);
 
 #endif

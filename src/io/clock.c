@@ -1,4 +1,5 @@
-/* io: the clocks and the secret randomness of the real machine. SPDX-License-Identifier: Apache-2.0 */
+/* io: the clocks and the secret randomness of the real machine. SPDX-License-Identifier: Apache-2.0
+ * */
 #include <errno.h>
 #include <sys/random.h>
 #include <time.h>

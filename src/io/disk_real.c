@@ -1,5 +1,6 @@
 /* io: the disk of the real machine. Stateless: handles are the kernel's descriptors.
- * Keeps: a call has done all it says or gives an error; a full disk is LIMIT, never IO. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a call has done all it says or gives an error; a full disk is LIMIT, never IO.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +63,8 @@ static enum err real_pwrite(struct disk *d, int fd, const void *p, size_t n, uin
     return OK;
 }
 
-/* Writing zeros, not fallocate: unwritten extents would make each later fdatasync a metadata commit. */
+/* Writing zeros, not fallocate: unwritten extents would make each later fdatasync a metadata
+ * commit. */
 static enum err real_zero(struct disk *d, int fd, uint64_t from, uint64_t to) {
     if (from >= to) return OK;
     size_t chunk = to - from < ZERO_CHUNK ? (size_t)(to - from) : ZERO_CHUNK;
@@ -103,9 +105,12 @@ static enum err real_remove(struct disk *d, const char *path) {
 }
 
 /* By bytes, not by locale: the order must be the same on every machine. */
-static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
-static enum err real_list(struct disk *d, const char *dir, bool (*fn)(void *, const char *), void *arg) {
+static enum err real_list(
+    struct disk *d, const char *dir, bool (*fn)(void *, const char *), void *arg) {
     (void)d;
     struct dirent **names;
     int n = scandir(dir, &names, NULL, by_name);
@@ -135,6 +140,8 @@ static void real_close(struct disk *d, int fd) {
     close(fd);
 }
 
-static struct disk REAL = {real_open,     real_size,   real_pread,  real_pwrite, real_zero,     real_sync,       real_sync_dir,
-                           real_rename,   real_remove, real_list,   real_make_dir, real_free_bytes, real_close};
-struct disk *disk_real(void) { return &REAL; }
+static struct disk REAL = {real_open, real_size, real_pread, real_pwrite, real_zero, real_sync,
+    real_sync_dir, real_rename, real_remove, real_list, real_make_dir, real_free_bytes, real_close};
+struct disk *disk_real(void) {
+    return &REAL;
+}

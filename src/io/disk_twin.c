@@ -1,5 +1,7 @@
-/* io: the disk twin: files as two images, one that reads see and one that a crash leaves, with a mark for each sector in which they may differ.
- * Keeps: a sector without a mark is the same after a crash; names behind a synced directory are too. See the face for the faults.
+/* io: the disk twin: files as two images, one that reads see and one that a crash leaves, with a
+ * mark for each sector in which they may differ.
+ * Keeps: a sector without a mark is the same after a crash; names behind a synced directory are
+ * too. See the face for the faults.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/disk_twin.h"
 
@@ -134,7 +136,8 @@ static bool file_is_named(const struct twin *t, int file) {
 
 static void files_sweep(struct twin *t) {
     for (size_t i = 0; i < t->file_count; i++)
-        if (t->files[i].used && !t->files[i].handles && !file_is_named(t, (int)i)) file_done(&t->files[i]);
+        if (t->files[i].used && !t->files[i].handles && !file_is_named(t, (int)i))
+            file_done(&t->files[i]);
 }
 
 static uint64_t bytes_used(const struct twin *t) {
@@ -158,10 +161,14 @@ static void file_grow(struct file *f, uint64_t size) {
     if (size > f->size) f->size = size;
 }
 
-/* What the sector is after a crash, or after the kernel wrote it back by itself: the first n bytes are new. */
+/* What the sector is after a crash, or after the kernel wrote it back by itself: the first n bytes
+ * are new. */
 static void sector_keep(struct file *f, uint64_t s, uint64_t n) {
     memcpy(f->kept + s * SECTOR, f->now + s * SECTOR, n);
-    if (n) f->kept_size = least(f->size, s * SECTOR + SECTOR) > f->kept_size ? least(f->size, s * SECTOR + SECTOR) : f->kept_size;
+    if (n)
+        f->kept_size = least(f->size, s * SECTOR + SECTOR) > f->kept_size
+                           ? least(f->size, s * SECTOR + SECTOR)
+                           : f->kept_size;
 }
 
 static void file_write(struct twin *t, struct file *f, const uint8_t *p, uint64_t n, uint64_t at) {
@@ -193,7 +200,8 @@ static struct file *file_of(struct disk *d, int fd) {
 }
 
 /* ---- faults ---- */
-/* Counts one more call that changes something. False: the power is gone; *edge: it goes during this call. */
+/* Counts one more call that changes something. False: the power is gone; *edge: it goes during this
+ * call. */
 static bool alive(struct twin *t, bool *edge) {
     *edge = false;
     if (t->dead) return false;
@@ -244,7 +252,8 @@ static enum err twin_open(struct disk *d, const char *path, bool create, int *ou
     }
     size_t i = 0;
     while (i < t->handle_count && t->handles[i] != NOTHING) i++;
-    if (i == t->handle_count) t->handles = must_realloc(t->handles, ++t->handle_count * sizeof *t->handles);
+    if (i == t->handle_count)
+        t->handles = must_realloc(t->handles, ++t->handle_count * sizeof *t->handles);
     t->handles[i] = file;
     t->files[file].handles++;
     *out_fd = (int)i;
@@ -266,9 +275,13 @@ static enum err twin_pread(struct disk *d, int fd, void *p, size_t n, uint64_t a
     return OK;
 }
 
-static enum err twin_pwrite(struct disk *d, int fd, const void *p, size_t n, uint64_t at) { return write_any(d, fd, p, n, at); }
+static enum err twin_pwrite(struct disk *d, int fd, const void *p, size_t n, uint64_t at) {
+    return write_any(d, fd, p, n, at);
+}
 
-static enum err twin_zero(struct disk *d, int fd, uint64_t from, uint64_t to) { return from < to ? write_any(d, fd, NULL, to - from, from) : OK; }
+static enum err twin_zero(struct disk *d, int fd, uint64_t from, uint64_t to) {
+    return from < to ? write_any(d, fd, NULL, to - from, from) : OK;
+}
 
 static enum err twin_sync(struct disk *d, int fd) {
     struct twin *t = twin_of(d);
@@ -332,7 +345,8 @@ static enum err twin_remove(struct disk *d, const char *path) {
     return edge ? IO : OK;
 }
 
-static enum err twin_list(struct disk *d, const char *dir, bool (*fn)(void *, const char *), void *arg) {
+static enum err twin_list(
+    struct disk *d, const char *dir, bool (*fn)(void *, const char *), void *arg) {
     struct twin *t = twin_of(d);
     if (!directory_is_there(&t->now, dir)) return MISSING;
     for (size_t i = 0; i < t->now.n; i++) {
@@ -371,8 +385,9 @@ static void twin_close(struct disk *d, int fd) {
 /* ---- the face ---- */
 struct disk *disk_twin_create(struct rng *rng) {
     struct twin *t = must_alloc(sizeof *t);
-    t->disk = (struct disk){twin_open,   twin_size,   twin_pread, twin_pwrite,   twin_zero,       twin_sync, twin_sync_dir,
-                            twin_rename, twin_remove, twin_list,  twin_make_dir, twin_free_bytes, twin_close};
+    t->disk = (struct disk){twin_open, twin_size, twin_pread, twin_pwrite, twin_zero, twin_sync,
+        twin_sync_dir, twin_rename, twin_remove, twin_list, twin_make_dir, twin_free_bytes,
+        twin_close};
     t->rng = rng;
     t->capacity = UINT64_MAX;
     return &t->disk;
@@ -391,7 +406,9 @@ void disk_twin_free(struct disk **d) {
     *d = NULL;
 }
 
-const struct disk_twin_counts *disk_twin_counts(const struct disk *d) { return &((const struct twin *)d)->counts; }
+const struct disk_twin_counts *disk_twin_counts(const struct disk *d) {
+    return &((const struct twin *)d)->counts;
+}
 void disk_twin_fail_sync(struct disk *d) { twin_of(d)->fail_sync = true; }
 void disk_twin_fail_write(struct disk *d) { twin_of(d)->fail_write = true; }
 void disk_twin_lose_syncs(struct disk *d, bool on) { twin_of(d)->lose_syncs = on; }
@@ -452,7 +469,8 @@ void disk_twin_crash(struct disk *d) {
     t->change_count = 0;
     orphans_drop(&t->kept);
     t->now.n = 0;
-    for (size_t i = 0; i < t->kept.n; i++) name_set(&t->now, t->kept.list[i].path, t->kept.list[i].file);
+    for (size_t i = 0; i < t->kept.n; i++)
+        name_set(&t->now, t->kept.list[i].path, t->kept.list[i].file);
     uint64_t luck = rng_below(t->rng, 5);
     for (size_t i = 0; i < t->file_count; i++)
         if (t->files[i].used) file_crash(t, &t->files[i], luck);

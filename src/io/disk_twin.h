@@ -1,8 +1,11 @@
-/* io: a disk in memory that fails as disks fail, for tests and the simulator. Deterministic: all chance comes from the rng given.
+/* io: a disk in memory that fails as disks fail, for tests and the simulator. Deterministic: all
+ * chance comes from the rng given.
  *
- * A file has what was written and what would survive. Each 512-byte sector written since the last sync is kept, dropped or torn by a crash, each on its
- * own; names made, renamed and removed since the last sync of their directory survive up to a point in time, as with a journal of names.
- * Calls are the `struct disk` of io.h, for one thread. Lifetime: borrowed by who opens files on it; all handles die with a crash.
+ * A file has what was written and what would survive. Each 512-byte sector written since the last
+ * sync is kept, dropped or torn by a crash, each on its own; names made, renamed and removed since
+ * the last sync of their directory survive up to a point in time, as with a journal of names. Calls
+ * are the `struct disk` of io.h, for one thread. Lifetime: borrowed by who opens files on it; all
+ * handles die with a crash.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_DISK_TWIN_H
 #define KITH_DISK_TWIN_H
@@ -20,11 +23,14 @@ struct disk *disk_twin_create(struct rng *rng); /* the rng is borrowed */
 void disk_twin_free(struct disk **d);
 const struct disk_twin_counts *disk_twin_counts(const struct disk *d);
 
-/* The power goes and comes back: what was not synced is decided, handles are gone, the faults below are switched off (not the capacity). */
+/* The power goes and comes back: what was not synced is decided, handles are gone, the faults below
+ * are switched off (not the capacity). */
 void disk_twin_crash(struct disk *d);
-/* After n more calls that change something, nothing changes any more: each such call gives IO, the one at the edge may be half done, until the crash. */
+/* After n more calls that change something, nothing changes any more: each such call gives IO, the
+ * one at the edge may be half done, until the crash. */
 void disk_twin_die_after(struct disk *d, uint64_t calls);
-/* The next sync of a file gives IO; as with a real kernel what it did not write is then thought clean, so that trying again lies. */
+/* The next sync of a file gives IO; as with a real kernel what it did not write is then thought
+ * clean, so that trying again lies. */
 void disk_twin_fail_sync(struct disk *d);
 /* The next write gives IO; any part of it may have been written. */
 void disk_twin_fail_write(struct disk *d);

@@ -1,4 +1,5 @@
-/* io: tests of the disk twin: what is synced stays, what is not may go, and every fault can be met. SPDX-License-Identifier: Apache-2.0 */
+/* io: tests of the disk twin: what is synced stays, what is not may go, and every fault can be met.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +61,8 @@ static void synced_bytes_stay(void **state) {
         assert_memory_equal(after, latest, SIZE);
         disk_twin_crash(d);
         read_all(d, after);
-        for (size_t i = 0; i < SIZE; i++) assert_true(after[i] == synced[i] || possible[i][after[i]]);
+        for (size_t i = 0; i < SIZE; i++)
+            assert_true(after[i] == synced[i] || possible[i][after[i]]);
         all.sectors_kept += disk_twin_counts(d)->sectors_kept;
         all.sectors_dropped += disk_twin_counts(d)->sectors_dropped;
         all.sectors_torn += disk_twin_counts(d)->sectors_torn;
@@ -88,8 +90,10 @@ static void names_survive_in_order(void **state) {
         int fd;
         assert_int_equal(d->open(d, "d/h", true, &fd), OK);
         disk_twin_crash(d);
-        assert_int_not_equal(there(d, "d/f"), there(d, "d/g")); /* a rename is whole or not at all */
-        if (there(d, "d/h")) assert_true(there(d, "d/g"));      /* what came later is not there without what came before */
+        /* a rename is whole or not at all */
+        assert_int_not_equal(there(d, "d/f"), there(d, "d/g"));
+        /* what came later is not there without what came before */
+        if (there(d, "d/h")) assert_true(there(d, "d/g"));
         undone += there(d, "d/f");
         done += there(d, "d/g");
         assert_int_equal(d->remove(d, "d/f"), OK);
@@ -155,7 +159,8 @@ static void faults_can_be_met(void **state) {
     assert_false(disk_twin_damage(d, "d/f", 1 << 20, 1));
     assert_false(disk_twin_damage(d, "d/none", 0, 1));
     const struct disk_twin_counts *c = disk_twin_counts(d);
-    assert_true(c->writes_failed == 1 && c->full == 1 && c->deaths == 1 && c->syncs_lost == 1 && c->crashes == 1);
+    assert_true(c->writes_failed == 1 && c->full == 1 && c->deaths == 1 && c->syncs_lost == 1 &&
+                c->crashes == 1);
     assert_int_equal(d->open(d, "nowhere/f", true, &fd), MISSING);
     disk_twin_free(&d);
     disk_twin_free(&d);
@@ -163,8 +168,10 @@ static void faults_can_be_met(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(synced_bytes_stay), cmocka_unit_test(names_survive_in_order),
-        cmocka_unit_test(a_failed_sync_lies_when_repeated), cmocka_unit_test(faults_can_be_met),
+        cmocka_unit_test(synced_bytes_stay),
+        cmocka_unit_test(names_survive_in_order),
+        cmocka_unit_test(a_failed_sync_lies_when_repeated),
+        cmocka_unit_test(faults_can_be_met),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

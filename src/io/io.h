@@ -1,24 +1,29 @@
-/* io: where the world comes in: disk, clock and randomness behind one structure (so that a simulator can be the world),
- * and the event loop with its sockets. Nothing here knows what bytes mean. SPDX-License-Identifier: Apache-2.0 */
+/* io: where the world comes in: disk, clock and randomness behind one structure (so that a
+ * simulator can be the world), and the event loop with its sockets. Nothing here knows what bytes
+ * mean. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_IO_H
 #define KITH_IO_H
 
 #include "base/base.h"
 
 /* ---- disk ---- */
-/* Files are named by path; handles are small ints >= 0. All calls block. Errors: LIMIT = no space, MISSING, IO. */
+/* Files are named by path; handles are small ints >= 0. All calls block. Errors: LIMIT = no space,
+ * MISSING, IO. */
 struct disk {
     enum err (*open)(struct disk *, const char *path, bool create, int *out_fd);
     enum err (*size)(struct disk *, int fd, uint64_t *out);
     enum err (*pread)(struct disk *, int fd, void *p, size_t n, uint64_t at, size_t *out_n);
-    enum err (*pwrite)(struct disk *, int fd, const void *p, size_t n, uint64_t at); /* all or an error; a crash may tear it */
-    enum err (*zero)(struct disk *, int fd, uint64_t from, uint64_t to); /* writes zeros: later writes there need no allocation */
-    enum err (*sync)(struct disk *, int fd);         /* fdatasync */
+    /* all or an error; a crash may tear it */
+    enum err (*pwrite)(struct disk *, int fd, const void *p, size_t n, uint64_t at);
+    /* writes zeros: later writes there need no allocation */
+    enum err (*zero)(struct disk *, int fd, uint64_t from, uint64_t to);
+    enum err (*sync)(struct disk *, int fd); /* fdatasync */
     enum err (*sync_dir)(struct disk *, const char *path);
     enum err (*rename)(struct disk *, const char *from, const char *to);
     enum err (*remove)(struct disk *, const char *path); /* OK when it was not there */
     /* Names in a directory, sorted; fn false stops */
-    enum err (*list)(struct disk *, const char *dir, bool (*fn)(void *arg, const char *name), void *arg);
+    enum err (*list)(
+        struct disk *, const char *dir, bool (*fn)(void *arg, const char *name), void *arg);
     enum err (*make_dir)(struct disk *, const char *path); /* 0700; OK when it is there */
     uint64_t (*free_bytes)(struct disk *, const char *dir);
     void (*close)(struct disk *, int fd);
@@ -26,7 +31,7 @@ struct disk {
 struct disk *disk_real(void); /* one shared, stateless */
 
 /* ---- clock and randomness ---- */
-int64_t clock_wall_ms(void);  /* since 1970 UTC */
+int64_t clock_wall_ms(void); /* since 1970 UTC */
 int64_t clock_mono_ns(void);
 void random_secret(void *p, size_t n); /* getrandom(2); ends the process if it fails */
 
@@ -42,13 +47,16 @@ void loop_free(struct loop **);
 enum err loop_add(struct loop *, int fd, uint32_t what, void *tag) must_use;
 void loop_change(struct loop *, int fd, uint32_t what, void *tag);
 void loop_remove(struct loop *, int fd);
-/* Waits at most timeout_ms (-1: for ever) and fills up to max events. A wake by loop_wake is swallowed (returns with what there is). */
+/* Waits at most timeout_ms (-1: for ever) and fills up to max events. A wake by loop_wake is
+ * swallowed (returns with what there is). */
 size_t loop_wait(struct loop *, int timeout_ms, struct loop_event *out, size_t max);
 void loop_wake(struct loop *); /* any thread; cheap when a wake is already pending */
 
 /* ---- sockets (TCP, non-blocking, close-on-exec, TCP_NODELAY on accepted ones) ---- */
-/* "127.0.0.1:1883" or "[::1]:0"; out_port is the port bound. Words in *why. SO_REUSEPORT is not used. Backlog 4096. */
-enum err sock_listen(const char *addr_port, int *out_fd, uint16_t *out_port, struct buf *why) must_use;
+/* "127.0.0.1:1883" or "[::1]:0"; out_port is the port bound. Words in *why. SO_REUSEPORT is not
+ * used. Backlog 4096. */
+enum err sock_listen(
+    const char *addr_port, int *out_fd, uint16_t *out_port, struct buf *why) must_use;
 enum err sock_listen_unix(const char *path, int *out_fd, struct buf *why) must_use; /* 0600 */
 /* AGAIN when none waits; LIMIT when out of descriptors. peer: text address, at least 64 bytes. */
 enum err sock_accept(int listen_fd, int *out_fd, char *peer, size_t peer_size) must_use;

@@ -1,4 +1,5 @@
-/* io: tests of the ring, the loop and its wake, the sockets and the real disk. SPDX-License-Identifier: Apache-2.0 */
+/* io: tests of the ring, the loop and its wake, the sockets and the real disk.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -201,9 +202,12 @@ static void clocks_and_secrets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ring_is_bounded_and_ordered), cmocka_unit_test(ring_and_wake_lose_nothing_between_threads),
-        cmocka_unit_test(sockets_talk_and_end),        cmocka_unit_test(addresses_are_judged),
-        cmocka_unit_test(real_disk_does_what_it_says), cmocka_unit_test(clocks_and_secrets),
+        cmocka_unit_test(ring_is_bounded_and_ordered),
+        cmocka_unit_test(ring_and_wake_lose_nothing_between_threads),
+        cmocka_unit_test(sockets_talk_and_end),
+        cmocka_unit_test(addresses_are_judged),
+        cmocka_unit_test(real_disk_does_what_it_says),
+        cmocka_unit_test(clocks_and_secrets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* io: the event loop of one thread (epoll) with a wake that other threads may give.
- * Keeps: a wake is one write at most until the loop has seen it, and none while the loop is awake; no wake is lost. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a wake is one write at most until the loop has seen it, and none while the loop is awake;
+ * no wake is lost. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 struct loop {
     int fd, wake_fd;
-    _Atomic bool sleeping;  /* only then does a wake cost a system call */
+    _Atomic bool sleeping; /* only then does a wake cost a system call */
     _Atomic bool woken;
     struct epoll_event events[EVENTS_MAX];
 };
@@ -67,7 +68,8 @@ size_t loop_wait(struct loop *l, int timeout_ms, struct loop_event *out, size_t 
     if (atomic_load(&l->woken)) timeout_ms = 0;
     int n = epoll_wait(l->fd, l->events, max < EVENTS_MAX ? (int)max : EVENTS_MAX, timeout_ms);
     atomic_store(&l->sleeping, false);
-    /* An exchange, not a store: what the waker wrote before its wake is seen by who returns from here. */
+    /* An exchange, not a store: what the waker wrote before its wake is seen by who returns from
+     * here. */
     (void)atomic_exchange(&l->woken, false);
     size_t count = 0;
     for (int i = 0; i < n; i++) {

@@ -2,8 +2,9 @@
  *
  *   consumer's line: head, and the tail it saw last │ producer's line: tail, and the head it saw last
  *
- * Keeps: head <= tail <= head + slots. Each side remembers the other's last index, so that the shared lines move between cores
- * only when a side believes the ring empty or full. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: head <= tail <= head + slots. Each side remembers the other's last index, so that the
+ * shared lines move between cores only when a side believes the ring empty or full.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -62,7 +63,8 @@ void *ring_take(struct ring *r) {
     return p;
 }
 
-/* Head first: the tail read after it can only be further on, so that the difference is never negative. */
+/* Head first: the tail read after it can only be further on, so that the difference is never
+ * negative. */
 size_t ring_count(const struct ring *r) {
     size_t h = atomic_load_explicit(&r->head, memory_order_acquire);
     return atomic_load_explicit(&r->tail, memory_order_acquire) - h;

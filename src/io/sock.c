@@ -1,4 +1,5 @@
-/* io: TCP and local sockets, non-blocking. Keeps: every descriptor is close-on-exec. SPDX-License-Identifier: Apache-2.0 */
+/* io: TCP and local sockets, non-blocking. Keeps: every descriptor is close-on-exec.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -27,7 +28,8 @@ static enum err address(const char *addr_port, struct sockaddr_storage *out, soc
         h[n - 1] = 0;
         h++;
     }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE}, *list;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE},
+                    *list;
     if (getaddrinfo(*h ? h : NULL, colon + 1, &hints, &list)) return MALFORMED;
     memcpy(out, list->ai_addr, list->ai_addrlen);
     *out_len = list->ai_addrlen;
@@ -36,7 +38,8 @@ static enum err address(const char *addr_port, struct sockaddr_storage *out, soc
 }
 
 static uint16_t port_of(const struct sockaddr_storage *a) {
-    return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port : ((const struct sockaddr_in *)a)->sin_port);
+    return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                          : ((const struct sockaddr_in *)a)->sin_port);
 }
 
 enum err sock_listen(const char *addr_port, int *out_fd, uint16_t *out_port, struct buf *why) {
@@ -66,14 +69,16 @@ enum err sock_listen(const char *addr_port, int *out_fd, uint16_t *out_port, str
 enum err sock_listen_unix(const char *path, int *out_fd, struct buf *why) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof a.sun_path) {
-        buf_fmt(why, "the path %s is too long for a socket (%zu bytes at most)", path, sizeof a.sun_path - 1);
+        buf_fmt(why, "the path %s is too long for a socket (%zu bytes at most)", path,
+            sizeof a.sun_path - 1);
         return LIMIT;
     }
     strcpy(a.sun_path, path);
     unlink(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     mode_t old = umask(0177);
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, BACKLOG_UNIX) == 0;
+    bool ok =
+        fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, BACKLOG_UNIX) == 0;
     umask(old);
     if (!ok) {
         buf_fmt(why, "cannot listen on %s: %s", path, strerror(errno));
@@ -88,10 +93,15 @@ enum err sock_accept(int listen_fd, int *out_fd, char *peer, size_t peer_size) {
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     int fd = accept4(listen_fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
-    /* Linux hands the new socket's own network errors to accept: only a lack of something here is ours to wait out. */
-    if (fd < 0) return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? LIMIT : AGAIN;
-    if (a.ss_family == AF_INET) inet_ntop(AF_INET, &((struct sockaddr_in *)&a)->sin_addr, peer, (socklen_t)peer_size);
-    else if (a.ss_family == AF_INET6) inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&a)->sin6_addr, peer, (socklen_t)peer_size);
+    /* Linux hands the new socket's own network errors to accept: only a lack of something here is
+     * ours to wait out. */
+    if (fd < 0)
+        return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? LIMIT
+                                                                                         : AGAIN;
+    if (a.ss_family == AF_INET)
+        inet_ntop(AF_INET, &((struct sockaddr_in *)&a)->sin_addr, peer, (socklen_t)peer_size);
+    else if (a.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&a)->sin6_addr, peer, (socklen_t)peer_size);
     else snprintf(peer, peer_size, "local");
     if (a.ss_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *out_fd = fd;
@@ -144,6 +154,7 @@ bool addr_is_loopback(const char *addr_port) {
     struct sockaddr_storage a;
     socklen_t len;
     if (address(addr_port, &a, &len) != OK) return false;
-    if (a.ss_family == AF_INET) return ntohl(((struct sockaddr_in *)&a)->sin_addr.s_addr) >> 24 == 127;
+    if (a.ss_family == AF_INET)
+        return ntohl(((struct sockaddr_in *)&a)->sin_addr.s_addr) >> 24 == 127;
     return a.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)&a)->sin6_addr);
 }

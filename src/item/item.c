@@ -1,4 +1,5 @@
-/* item: encodings of records, messages, entries and cursors; ids and keys. Pure. SPDX-License-Identifier: Apache-2.0 */
+/* item: encodings of records, messages, entries and cursors; ids and keys. Pure.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "item/item.h"
 
 #include <string.h>
@@ -47,8 +48,11 @@ static uint64_t place(char what, struct bytes app, struct bytes id) {
     uint8_t room[300];
     return hash64(key2(room, what, app, id));
 }
-uint16_t partition_of_user(struct bytes app, struct bytes user, uint16_t partitions) { return (uint16_t)(place('u', app, user) % partitions); }
-uint16_t partition_of_conversation(struct bytes app, struct bytes conversation, uint16_t partitions) {
+uint16_t partition_of_user(struct bytes app, struct bytes user, uint16_t partitions) {
+    return (uint16_t)(place('u', app, user) % partitions);
+}
+uint16_t partition_of_conversation(
+    struct bytes app, struct bytes conversation, uint16_t partitions) {
     return (uint16_t)(place('c', app, conversation) % partitions);
 }
 
@@ -67,7 +71,8 @@ struct bytes key2(uint8_t room[static 300], char tag, struct bytes a, struct byt
     room[0] = (uint8_t)tag;
     return bytes_of(room, (size_t)(part(part(room + 1, a), b) - room));
 }
-struct bytes key3(uint8_t room[static 300], char tag, struct bytes a, struct bytes b, struct bytes c) {
+struct bytes key3(
+    uint8_t room[static 300], char tag, struct bytes a, struct bytes b, struct bytes c) {
     room[0] = (uint8_t)tag;
     return bytes_of(room, (size_t)(part(part(part(room + 1, a), b), c) - room));
 }
@@ -75,7 +80,8 @@ struct bytes key2n(uint8_t room[static 300], char tag, struct bytes a, struct by
     room[0] = (uint8_t)tag;
     return bytes_of(room, (size_t)(number(part(part(room + 1, a), b), n) - room));
 }
-struct bytes key3n(uint8_t room[static 300], char tag, struct bytes a, struct bytes b, struct bytes c, uint64_t n) {
+struct bytes key3n(uint8_t room[static 300], char tag, struct bytes a, struct bytes b,
+    struct bytes c, uint64_t n) {
     room[0] = (uint8_t)tag;
     return bytes_of(room, (size_t)(number(part(part(part(room + 1, a), b), c), n) - room));
 }
@@ -83,11 +89,18 @@ struct bytes key3n(uint8_t room[static 300], char tag, struct bytes a, struct by
 /* ---- entries and cursors ---- */
 static const struct {
     const char *name, *topic;
-} TYPES[] = {{"", ""}, {"message", "messages"}, {"receipt", "receipts"}, {"notification", "notifications"}, {"post", "posts"},
-             {"story", "stories"}, {"error", "errors"}, {"conversation", "conversations"}};
-const char *entry_type_name(uint8_t t) { return TYPES[t < sizeof TYPES / sizeof *TYPES ? t : 0].name; }
-const char *entry_type_topic(uint8_t t) { return TYPES[t < sizeof TYPES / sizeof *TYPES ? t : 0].topic; }
-const char *entry_event_name(uint8_t e) { return e == EVENT_UPDATED ? "updated" : e == EVENT_DELETED ? "deleted" : "created"; }
+} TYPES[] = {{"", ""}, {"message", "messages"}, {"receipt", "receipts"},
+    {"notification", "notifications"}, {"post", "posts"}, {"story", "stories"}, {"error", "errors"},
+    {"conversation", "conversations"}};
+const char *entry_type_name(uint8_t t) {
+    return TYPES[t < sizeof TYPES / sizeof *TYPES ? t : 0].name;
+}
+const char *entry_type_topic(uint8_t t) {
+    return TYPES[t < sizeof TYPES / sizeof *TYPES ? t : 0].topic;
+}
+const char *entry_event_name(uint8_t e) {
+    return e == EVENT_UPDATED ? "updated" : e == EVENT_DELETED ? "deleted" : "created";
+}
 
 void entry_encode(struct buf *b, const struct entry *e) {
     pack_var(b, e->position);
@@ -149,13 +162,15 @@ enum err cursor_parse(struct bytes v, uint64_t epoch, uint64_t *out_position) {
     const uint8_t *dash = memchr(v.p, '-', v.n);
     if (!dash) return MALFORMED;
     size_t n = (size_t)(dash - v.p);
-    if (!hex_read(bytes_of(v.p, n), &e) || !hex_read(bytes_of(dash + 1, v.n - n - 1), &p)) return MALFORMED;
+    if (!hex_read(bytes_of(v.p, n), &e) || !hex_read(bytes_of(dash + 1, v.n - n - 1), &p))
+        return MALFORMED;
     if (e != epoch) return STALE;
     *out_position = p;
     return OK;
 }
 
-enum err cursor_parse_after(struct bytes v, uint64_t epoch, uint64_t *out_position, struct bytes *out_id) {
+enum err cursor_parse_after(
+    struct bytes v, uint64_t epoch, uint64_t *out_position, struct bytes *out_id) {
     size_t at = 0, dashes = 0;
     uint64_t position;
     *out_position = 0;

@@ -1,7 +1,9 @@
 /* item: messages: their stored bytes, blocks of them, ids and the JSON that people see.
  *
- *   var seq · var present bits · varbytes id · varbytes from · var created · then the fields whose bit is set, in bit order:
- *   0 body · 1 data · 2 media · 3 reply_to · 4 mentions · 5 reactions · 6 ciphertexts (varbytes) · 7 edited · 8 deleted · 9 expires (var) · 10 first (u64)
+ *   var seq · var present bits · varbytes id · varbytes from · var created · then the fields whose
+ *     bit is set, in bit order:
+ *   0 body · 1 data · 2 media · 3 reply_to · 4 mentions · 5 reactions · 6 ciphertexts (varbytes) ·
+ *     7 edited · 8 deleted · 9 expires (var) · 10 first (u64)
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -52,7 +54,8 @@ enum err message_decode(struct bytes v, struct message *m) {
     m->id = unpack_bytes(&u);
     m->from = unpack_bytes(&u);
     m->created_ms = (int64_t)unpack_var(&u);
-    struct bytes *f[FIELDS] = {&m->body, &m->data, &m->media, &m->reply_to, &m->mentions, &m->reactions, &m->ciphertexts};
+    struct bytes *f[FIELDS] = {
+        &m->body, &m->data, &m->media, &m->reply_to, &m->mentions, &m->reactions, &m->ciphertexts};
     int64_t *times[3] = {&m->edited_ms, &m->deleted_ms, &m->expires_ms};
     m->has_body = bits & 1;
     for (int i = 0; i < FIELDS; i++)
@@ -63,7 +66,9 @@ enum err message_decode(struct bytes v, struct message *m) {
     return u.bad ? CORRUPT : OK;
 }
 
-bool message_gone(const struct message *m, int64_t now_ms) { return m->deleted_ms || (m->expires_ms && now_ms >= m->expires_ms); }
+bool message_gone(const struct message *m, int64_t now_ms) {
+    return m->deleted_ms || (m->expires_ms && now_ms >= m->expires_ms);
+}
 
 static void reactions_json(struct json_out *o, struct bytes packed) {
     struct unpack u = unpack_of(packed);
@@ -85,7 +90,9 @@ static void ciphertext_json(struct json_out *o, struct bytes packed, const struc
     bool any = false;
     while (unpack_more(&u)) {
         struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u), data = unpack_bytes(&u);
-        if (v->user.n && (!bytes_eq(user, v->user) || (v->device.n && !bytes_eq(device, v->device)))) continue;
+        if (v->user.n &&
+            (!bytes_eq(user, v->user) || (v->device.n && !bytes_eq(device, v->device))))
+            continue;
         if (!any) {
             jo_key(o, "ciphertexts");
             jo_open_arr(o);
@@ -115,7 +122,8 @@ static void time_field(struct json_out *o, const char *key, int64_t ms) {
     jo_time(o, ms);
 }
 
-void message_json_members(struct buf *b, struct bytes conversation, const struct message *m, const struct view *v) {
+void message_json_members(
+    struct buf *b, struct bytes conversation, const struct message *m, const struct view *v) {
     struct json_out o = {b, false};
     jo_key(&o, "id");
     jo_str(&o, m->id);
@@ -182,7 +190,8 @@ uint64_t message_id_seq(struct bytes id) {
     return seq;
 }
 
-bool block_find(struct bytes block, uint64_t seq, struct message *out, uint32_t *out_at, uint32_t *out_size) {
+bool block_find(
+    struct bytes block, uint64_t seq, struct message *out, uint32_t *out_at, uint32_t *out_size) {
     struct unpack u = unpack_of(block);
     while (unpack_more(&u)) {
         const uint8_t *at = u.p;

@@ -1,4 +1,5 @@
-/* log: lanes and the memory driver. Keeps: a lane's records come out in the order they went in, once each. SPDX-License-Identifier: Apache-2.0 */
+/* log: lanes and the memory driver. Keeps: a lane's records come out in the order they went in,
+ * once each. SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,7 +116,8 @@ struct memory_log {
     uint64_t *durable;
 };
 
-static enum err memory_append(struct log *log, unsigned lane, uint16_t partition, struct bytes record, bool must) {
+static enum err memory_append(
+    struct log *log, unsigned lane, uint16_t partition, struct bytes record, bool must) {
     (void)must;
     struct memory_log *m = (struct memory_log *)log;
     check(record.n <= RECORD_MAX);
@@ -129,7 +131,9 @@ static void memory_kick(struct log *log, unsigned lane) {
 static size_t memory_poll(struct log *log, unsigned lane, struct log_record *out, size_t max) {
     return lane_poll(&((struct memory_log *)log)->lanes[lane], out, max);
 }
-static bool memory_caught_up(struct log *log, unsigned lane) { return ((struct memory_log *)log)->lanes[lane].replay_left == 0; }
+static bool memory_caught_up(struct log *log, unsigned lane) {
+    return ((struct memory_log *)log)->lanes[lane].replay_left == 0;
+}
 static void memory_trim(struct log *log, const uint64_t *below) {
     (void)log;
     (void)below;
@@ -147,12 +151,14 @@ static uint64_t memory_room(struct log *log) {
     (void)log;
     return UINT64_MAX;
 }
-static void memory_range(struct log *log, uint16_t partition, uint64_t *out_first, uint64_t *out_last) {
+static void memory_range(
+    struct log *log, uint16_t partition, uint64_t *out_first, uint64_t *out_last) {
     struct memory_log *m = (struct memory_log *)log;
     *out_last = m->durable[partition];
     *out_first = *out_last ? 1 : 0;
 }
-static enum err memory_read(struct log *log, uint16_t partition, uint64_t from, uint64_t to, bool (*fn)(void *, const struct log_record *), void *arg) {
+static enum err memory_read(struct log *log, uint16_t partition, uint64_t from, uint64_t to,
+    bool (*fn)(void *, const struct log_record *), void *arg) {
     struct memory_log *m = (struct memory_log *)log;
     struct log_record r;
     size_t at = 0;
@@ -169,7 +175,8 @@ static bool memory_commit(struct log *log) {
         struct log_record r;
         size_t at = 0;
         while (chunk_next(c, &at, &r)) {
-            if (!m->committed[r.partition]) m->committed[r.partition] = must_alloc(sizeof **m->committed);
+            if (!m->committed[r.partition])
+                m->committed[r.partition] = must_alloc(sizeof **m->committed);
             chunk_add(m->committed[r.partition], r.partition, r.position, r.data);
             m->durable[r.partition] = r.position;
         }
@@ -189,8 +196,9 @@ static void memory_close(struct log *log) {
     free(m->durable);
     free(m);
 }
-static const struct log_calls MEMORY = {memory_append, memory_kick, memory_poll, memory_caught_up, memory_trim, memory_room,
-                                        memory_range, memory_read, memory_keep, memory_copy, memory_commit, memory_close};
+static const struct log_calls MEMORY = {memory_append, memory_kick, memory_poll, memory_caught_up,
+    memory_trim, memory_room, memory_range, memory_read, memory_keep, memory_copy, memory_commit,
+    memory_close};
 
 enum err log_open_memory(const struct log_options *o, struct log **out) {
     struct memory_log *m = must_alloc(sizeof *m);

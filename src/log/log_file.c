@@ -1,7 +1,10 @@
-/* log: the file driver. One commit is one pwrite and one fdatasync of all that the lanes queued since the last, into a segment that was filled with zeros
- * and synced before, so that a commit never grows a file. A helper thread makes the next segment ahead; without threads a commit by hand does.
- * Keeps: a commit never spans two segments; ordinary appends are refused before the room for promised ones is gone; an opening gives nothing to poll
- * before it wrote again and synced all that no later record proves durable. SPDX-License-Identifier: Apache-2.0 */
+/* log: the file driver. One commit is one pwrite and one fdatasync of all that the lanes queued
+ * since the last, into a segment that was filled with zeros and synced before, so that a commit
+ * never grows a file. A helper thread makes the next segment ahead; without threads a commit by
+ * hand does.
+ * Keeps: a commit never spans two segments; ordinary appends are refused before the room for
+ * promised ones is gone; an opening gives nothing to poll before it wrote again and synced all that
+ * no later record proves durable. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,45 +17,50 @@
 #define QUEUE_BYTES (16u << 20)
 #define RESERVE_BYTES (8u << 20)
 #define LANES_MAX 256u
-#define OPEN_MS_MIN 60000 /* a segment is not closed for its age before that */
+#define OPEN_MS_MIN 60000              /* a segment is not closed for its age before that */
 #define WASTE_MAX (RECORD_MAX + 4096u) /* what the end of a segment may leave unused */
 
 struct segment {
     uint64_t first_sequence;
     int64_t created_ms;
-    uint32_t crc, run;              /* of its header */
+    uint32_t crc, run; /* of its header */
     uint64_t *before;
 };
 struct file_log {
     struct log log;
-    struct log_options o;           /* dir is our own copy */
+    struct log_options o; /* dir is our own copy */
     struct lane *lanes;
-    uint64_t *next;                 /* by the owner lane: next position */
-    uint64_t *written;              /* by the log thread: last position put into a segment */
-    uint64_t *durable;              /* with the lock: last position synced */
-    pthread_mutex_t lock;           /* everything below, and sleeping */
+    uint64_t *next;       /* by the owner lane: next position */
+    uint64_t *written;    /* by the log thread: last position put into a segment */
+    uint64_t *durable;    /* with the lock: last position synced */
+    pthread_mutex_t lock; /* everything below, and sleeping */
     pthread_cond_t wake, spare_wake;
     pthread_t thread, spare_thread;
     bool asleep, work, stop, spare_stop, spare_ready;
-    bool close_segment;             /* trim asks for the next one */
+    bool close_segment; /* trim asks for the next one */
     _Atomic bool spare_failed;
-    bool dead;                      /* fatal came back: a simulated node that is no more */
+    bool dead; /* fatal came back: a simulated node that is no more */
     struct segment *segments;
     size_t segment_count;
-    unsigned keeping;               /* who copies: nothing is trimmed */
+    unsigned keeping; /* who copies: nothing is trimmed */
     int fd;
-    uint64_t end, size;             /* of the current segment: where the next record goes; its bytes */
-    uint64_t sequence, synced;      /* next to give; last durable */
-    uint32_t run, seed;             /* of this opening; the header's crc of the current segment */
-    _Atomic uint64_t room_now;      /* bytes that can still be placed, neither the queues nor `taken` counted */
-    _Atomic uint64_t taken;         /* bytes of the commit under way */
+    /* of the current segment: where the next record goes; its bytes */
+    uint64_t end, size;
+    uint64_t sequence, synced; /* next to give; last durable */
+    uint32_t run, seed;        /* of this opening; the header's crc of the current segment */
+    /* bytes that can still be placed, neither the queues nor `taken` counted */
+    _Atomic uint64_t room_now;
+    _Atomic uint64_t taken; /* bytes of the commit under way */
     struct buf write;
 };
 
-/* What the end of a segment leaves unused is at most one record; small segments, for tests, have small records. */
+/* What the end of a segment leaves unused is at most one record; small segments, for tests, have
+ * small records. */
 static void room_update(struct file_log *f) {
-    uint64_t left = f->size > f->end ? f->size - f->end : 0, whole = f->o.segment_bytes - SEGMENT_HEADER;
-    f->room_now = f->spare_ready ? left + whole - (WASTE_MAX < whole / 2 ? WASTE_MAX : whole / 2) : left;
+    uint64_t left = f->size > f->end ? f->size - f->end : 0,
+             whole = f->o.segment_bytes - SEGMENT_HEADER;
+    f->room_now =
+        f->spare_ready ? left + whole - (WASTE_MAX < whole / 2 ? WASTE_MAX : whole / 2) : left;
 }
 
 static void die(struct file_log *f, const char *what) {
@@ -60,9 +68,12 @@ static void die(struct file_log *f, const char *what) {
     f->o.fatal(f->o.arg, what);
 }
 
-static void spare_path(struct file_log *f, char *out, size_t n) { snprintf(out, n, "%s/next.tmp", f->o.dir); }
+static void spare_path(struct file_log *f, char *out, size_t n) {
+    snprintf(out, n, "%s/next.tmp", f->o.dir);
+}
 
-/* One that an earlier opening left has all its zeros if it has its size: the switch writes its header anew, and nothing else before it has its name. */
+/* One that an earlier opening left has all its zeros if it has its size: the switch writes its
+ * header anew, and nothing else before it has its name. */
 static bool spare_left(struct file_log *f, const char *path) {
     struct disk *d = f->o.disk;
     uint64_t size = 0;
@@ -138,7 +149,8 @@ static void segment_note(struct file_log *f, const struct segment_header *h) {
     memcpy(s->before, h->before, f->o.partitions * sizeof *s->before);
 }
 
-/* The spare becomes the current segment. With the lock held; called only when room was promised, or at the start. */
+/* The spare becomes the current segment. With the lock held; called only when room was promised, or
+ * at the start. */
 static enum err segment_switch(struct file_log *f) {
     struct disk *d = f->o.disk;
     char from[512], to[512];
@@ -147,8 +159,12 @@ static enum err segment_switch(struct file_log *f) {
     while (!f->spare_ready) pthread_cond_wait(&f->spare_wake, &f->lock);
     spare_path(f, from, sizeof from);
     segment_path(to, sizeof to, f->o.dir, f->sequence);
-    struct segment_header h = {.magic = SEGMENT_MAGIC, .version = 1, .partitions = f->o.partitions, .first_sequence = f->sequence,
-                               .created_ms = f->o.now_ms(f->o.arg), .run = f->run};
+    struct segment_header h = {.magic = SEGMENT_MAGIC,
+        .version = 1,
+        .partitions = f->o.partitions,
+        .first_sequence = f->sequence,
+        .created_ms = f->o.now_ms(f->o.arg),
+        .run = f->run};
     memcpy(h.before, f->written, f->o.partitions * sizeof *h.before);
     segment_header_seal(&h);
     int fd;
@@ -176,7 +192,8 @@ static enum err segment_switch(struct file_log *f) {
 /* ---- commit ---- */
 static enum err write_and_sync(struct file_log *f) {
     struct disk *d = f->o.disk;
-    enum err e = f->o.planted == BUG_ACK_BEFORE_SYNC ? d->sync(d, f->fd) : OK; /* of the commit before this one */
+    /* of the commit before this one */
+    enum err e = f->o.planted == BUG_ACK_BEFORE_SYNC ? d->sync(d, f->fd) : OK;
     if (e == OK) e = d->pwrite(d, f->fd, f->write.p, f->write.n, f->end);
     if (e == OK && f->o.planted != BUG_ACK_BEFORE_SYNC) {
         e = d->sync(d, f->fd);
@@ -226,7 +243,11 @@ static void chunk_write(struct file_log *f, struct chunk *c) {
         if (f->end + f->write.n + n > f->size) switch_or_die(f);
         if (f->dead) return;
         buf_reserve(&f->write, n);
-        struct record_header h = {.sequence = f->sequence++, .position = r.position, .synced = f->synced, .partition = r.partition, .run = f->run};
+        struct record_header h = {.sequence = f->sequence++,
+            .position = r.position,
+            .synced = f->synced,
+            .partition = r.partition,
+            .run = f->run};
         record_put(f->write.p + f->write.n, f->seed, &h, r.data);
         f->write.n += n;
         f->written[r.partition] = r.position;
@@ -281,14 +302,16 @@ static void *log_main(void *arg) {
 }
 
 /* ---- the lane's side ---- */
-/* Read before room_now: a commit lowers the room before it gives up `taken`, so that what is promised twice is never seen as free. */
+/* Read before room_now: a commit lowers the room before it gives up `taken`, so that what is
+ * promised twice is never seen as free. */
 static uint64_t queued_bytes(const struct file_log *f) {
     uint64_t n = 0;
     for (unsigned i = 0; i < f->o.lanes; i++) n += f->lanes[i].queued_bytes;
     return n + f->taken;
 }
 
-static enum err file_append(struct log *log, unsigned lane, uint16_t partition, struct bytes record, bool must) {
+static enum err file_append(
+    struct log *log, unsigned lane, uint16_t partition, struct bytes record, bool must) {
     struct file_log *f = (struct file_log *)log;
     struct lane *l = &f->lanes[lane];
     size_t n = record_bytes(record.n);
@@ -315,7 +338,9 @@ static void file_kick(struct log *log, unsigned lane) {
 static size_t file_poll(struct log *log, unsigned lane, struct log_record *out, size_t max) {
     return lane_poll(&((struct file_log *)log)->lanes[lane], out, max);
 }
-static bool file_caught_up(struct log *log, unsigned lane) { return ((struct file_log *)log)->lanes[lane].replay_left == 0; }
+static bool file_caught_up(struct log *log, unsigned lane) {
+    return ((struct file_log *)log)->lanes[lane].replay_left == 0;
+}
 
 static uint64_t file_room(struct log *log) {
     struct file_log *f = (struct file_log *)log;
@@ -323,7 +348,8 @@ static uint64_t file_room(struct log *log) {
     return room > gone ? room - gone : 0;
 }
 
-static bool may_go(const struct file_log *f, const struct segment *next, const uint64_t *below, int64_t now) {
+static bool may_go(
+    const struct file_log *f, const struct segment *next, const uint64_t *below, int64_t now) {
     if (now - next->created_ms < f->o.retention_ms) return false;
     for (uint16_t p = 0; p < f->o.partitions; p++)
         if (next->before[p] >= below[p]) return false;
@@ -333,7 +359,9 @@ static bool may_go(const struct file_log *f, const struct segment *next, const u
 /* A quiet log would keep what was erased for as long as its last segment is not full. */
 static void close_old(struct file_log *f, int64_t now) {
     int64_t most = f->o.retention_ms / 8 > OPEN_MS_MIN ? f->o.retention_ms / 8 : OPEN_MS_MIN;
-    if (!f->spare_ready || f->end == SEGMENT_HEADER || now - f->segments[f->segment_count - 1].created_ms < most) return;
+    if (!f->spare_ready || f->end == SEGMENT_HEADER ||
+        now - f->segments[f->segment_count - 1].created_ms < most)
+        return;
     f->close_segment = f->work = true;
     pthread_cond_signal(&f->wake);
 }
@@ -342,7 +370,8 @@ static void file_trim(struct log *log, const uint64_t *below) {
     struct file_log *f = (struct file_log *)log;
     pthread_mutex_lock(&f->lock);
     close_old(f, f->o.now_ms(f->o.arg));
-    while (!f->keeping && f->segment_count > 1 && may_go(f, &f->segments[1], below, f->o.now_ms(f->o.arg))) {
+    while (!f->keeping && f->segment_count > 1 &&
+           may_go(f, &f->segments[1], below, f->o.now_ms(f->o.arg))) {
         char path[512];
         segment_path(path, sizeof path, f->o.dir, f->segments[0].first_sequence);
         if (f->o.disk->remove(f->o.disk, path) != OK) break;
@@ -352,7 +381,8 @@ static void file_trim(struct log *log, const uint64_t *below) {
     pthread_mutex_unlock(&f->lock);
 }
 
-static void file_range(struct log *log, uint16_t partition, uint64_t *out_first, uint64_t *out_last) {
+static void file_range(
+    struct log *log, uint16_t partition, uint64_t *out_first, uint64_t *out_last) {
     struct file_log *f = (struct file_log *)log;
     pthread_mutex_lock(&f->lock);
     *out_last = f->durable[partition];
@@ -370,30 +400,38 @@ struct reading {
 };
 static bool read_one(void *arg, const struct record_header *h, struct bytes data) {
     struct reading *r = arg;
-    if (h->flags & RECORD_OPENED || h->partition != r->partition || h->position < r->from) return true;
+    if (h->flags & RECORD_OPENED || h->partition != r->partition || h->position < r->from)
+        return true;
     struct log_record lr = {h->partition, h->position, data};
     r->done = !r->fn(r->arg, &lr) || h->position >= r->to;
     return !r->done;
 }
 
-/* The i-th segment, if the range may have records in it; OK with sequence 0 when it has none. A trim may take segments away between two calls. */
-static enum err reading_next(struct file_log *f, struct reading *r, uint64_t after, struct scan *out) {
+/* The i-th segment, if the range may have records in it; OK with sequence 0 when it has none. A
+ * trim may take segments away between two calls. */
+static enum err reading_next(
+    struct file_log *f, struct reading *r, uint64_t after, struct scan *out) {
     enum err e = OK;
     pthread_mutex_lock(&f->lock);
     if (r->to > f->durable[r->partition]) r->to = f->durable[r->partition];
     size_t i = 0;
     while (i < f->segment_count && f->segments[i].first_sequence <= after) i++;
-    while (!after && i + 1 < f->segment_count && f->segments[i + 1].before[r->partition] < r->from) i++;
+    while (!after && i + 1 < f->segment_count && f->segments[i + 1].before[r->partition] < r->from)
+        i++;
     if (f->segments[0].before[r->partition] >= r->from) e = STALE;
     else if (r->from <= r->to && i < f->segment_count)
-        *out = (struct scan){.seed = f->segments[i].crc, .run = f->segments[i].run, .sequence = f->segments[i].first_sequence,
-                             .until = i + 1 < f->segment_count ? f->segments[i + 1].first_sequence : 0};
+        *out = (struct scan){.seed = f->segments[i].crc,
+            .run = f->segments[i].run,
+            .sequence = f->segments[i].first_sequence,
+            .until = i + 1 < f->segment_count ? f->segments[i + 1].first_sequence : 0};
     pthread_mutex_unlock(&f->lock);
     return e;
 }
 
-/* No lock is held while reading: a commit must not wait. What is not yet durable is not looked at. */
-static enum err file_read(struct log *log, uint16_t partition, uint64_t from, uint64_t to, bool (*fn)(void *, const struct log_record *), void *arg) {
+/* No lock is held while reading: a commit must not wait. What is not yet durable is not looked at.
+ * */
+static enum err file_read(struct log *log, uint16_t partition, uint64_t from, uint64_t to,
+    bool (*fn)(void *, const struct log_record *), void *arg) {
     struct file_log *f = (struct file_log *)log;
     struct reading r = {from ? from : 1, to, partition, fn, arg, false};
     struct buf why = {0};
@@ -409,7 +447,8 @@ static enum err file_read(struct log *log, uint16_t partition, uint64_t from, ui
             f->o.disk->close(f->o.disk, fd);
         }
         if (e == MISSING) e = STALE;
-        if (e == OK && !s.until && !s.stopped) e = CORRUPT; /* the range is durable, and it is not all there */
+        /* the range is durable, and it is not all there */
+        if (e == OK && !s.until && !s.stopped) e = CORRUPT;
     }
     buf_done(&why);
     return e;
@@ -422,7 +461,8 @@ static void file_keep(struct log *log, bool on) {
     pthread_mutex_unlock(&f->lock);
 }
 
-/* The current segment goes on being written: only what is durable now is copied. Else a commit between two reads would leave a hole before good records. */
+/* The current segment goes on being written: only what is durable now is copied. Else a commit
+ * between two reads would leave a hole before good records. */
 static enum err file_copy(struct log *log, const char *to, struct buf *why) {
     struct file_log *f = (struct file_log *)log;
     struct disk *d = f->o.disk;
@@ -439,7 +479,9 @@ static enum err file_copy(struct log *log, const char *to, struct buf *why) {
         e = segment_copy(d, a, b, i + 1 < n ? UINT64_MAX : end);
     }
     if (e == OK) e = d->sync_dir(d, to);
-    if (e != OK) buf_fmt(why, "the log cannot be copied to %s: %s", to, e == LIMIT ? "the disk is full" : err_name(e));
+    if (e != OK)
+        buf_fmt(why, "the log cannot be copied to %s: %s", to,
+            e == LIMIT ? "the disk is full" : err_name(e));
     free(list);
     return e;
 }
@@ -471,8 +513,8 @@ static void file_close(struct log *log) {
     pthread_cond_destroy(&f->spare_wake);
     free(f);
 }
-static const struct log_calls FILES = {file_append, file_kick, file_poll, file_caught_up, file_trim, file_room,
-                                       file_range, file_read, file_keep, file_copy, file_commit, file_close};
+static const struct log_calls FILES = {file_append, file_kick, file_poll, file_caught_up, file_trim,
+    file_room, file_range, file_read, file_keep, file_copy, file_commit, file_close};
 
 /* ---- opening ---- */
 struct loading {
@@ -486,7 +528,8 @@ static bool load_one(void *arg, const struct record_header *h, struct bytes data
     struct file_log *f = l->f;
     if (h->flags & RECORD_OPENED) return true;
     if (h->partition >= f->o.partitions || h->position != f->written[h->partition] + 1) {
-        buf_fmt(l->why, "log: partition %u: position %llu stands where another belongs", h->partition, (unsigned long long)h->position);
+        buf_fmt(l->why, "log: partition %u: position %llu stands where another belongs",
+            h->partition, (unsigned long long)h->position);
         return false;
     }
     f->written[h->partition] = h->position;
@@ -520,17 +563,20 @@ static enum err headers_load(struct file_log *f, struct buf *why) {
         if ((e = f->o.disk->open(f->o.disk, path, false, &fd)) != OK) break;
         e = segment_header_read(f->o.disk, fd, &h);
         f->o.disk->close(f->o.disk, fd);
-        if (e == OK && (h.partitions != f->o.partitions || h.first_sequence != list[i])) e = CORRUPT;
+        if (e == OK && (h.partitions != f->o.partitions || h.first_sequence != list[i]))
+            e = CORRUPT;
         if (e == OK) segment_note(f, &h);
-        else if (e == STALE) buf_fmt(why, "log: %s is of a format that this program does not read", path);
+        else if (e == STALE)
+            buf_fmt(why, "log: %s is of a format that this program does not read", path);
         else buf_fmt(why, "log: the header of %s is damaged", path);
     }
     free(list);
     return e;
 }
 
-/* What reads back need not be on the disk: after a sync that failed the kernel takes its pages for clean. So the records that no later one proves durable
- * are written once more, what a torn write left behind them is wiped, and then a sync says the truth. */
+/* What reads back need not be on the disk: after a sync that failed the kernel takes its pages for
+ * clean. So the records that no later one proves durable are written once more, what a torn write
+ * left behind them is wiped, and then a sync says the truth. */
 static enum err tail_prove(struct file_log *f, const struct scan *s) {
     struct disk *d = f->o.disk;
     size_t n = (size_t)(s->end - s->proven), got = 0;
@@ -544,12 +590,14 @@ static enum err tail_prove(struct file_log *f, const struct scan *s) {
     return e;
 }
 
-/* The opening record makes the run known before anything of it is written. Where it has no room nothing has; the next segment's header carries the run. */
+/* The opening record makes the run known before anything of it is written. Where it has no room
+ * nothing has; the next segment's header carries the run. */
 static enum err run_begin(struct file_log *f) {
     struct disk *d = f->o.disk;
     uint8_t p[RECORD_HEADER];
     if (f->end + RECORD_HEADER > f->size) return OK;
-    struct record_header h = {.sequence = f->sequence, .synced = f->sequence - 1, .flags = RECORD_OPENED, .run = f->run};
+    struct record_header h = {
+        .sequence = f->sequence, .synced = f->sequence - 1, .flags = RECORD_OPENED, .run = f->run};
     record_put(p, f->seed, &h, (struct bytes){0});
     enum err e = d->pwrite(d, f->fd, p, RECORD_HEADER, f->end);
     if (e == OK) e = d->sync(d, f->fd);
@@ -572,8 +620,11 @@ static enum err segment_load(struct file_log *f, size_t i, struct loading *l) {
     struct disk *d = f->o.disk;
     const struct segment *g = &f->segments[i];
     bool last = i + 1 == f->segment_count;
-    struct scan s = {.seed = g->crc, .run = g->run, .sequence = g->first_sequence, .until = last ? 0 : f->segments[i + 1].first_sequence,
-                     .trusting = last && f->o.planted == BUG_TORN_TAIL_ACCEPTED};
+    struct scan s = {.seed = g->crc,
+        .run = g->run,
+        .sequence = g->first_sequence,
+        .until = last ? 0 : f->segments[i + 1].first_sequence,
+        .trusting = last && f->o.planted == BUG_TORN_TAIL_ACCEPTED};
     char path[512];
     int fd;
     segment_path(path, sizeof path, f->o.dir, g->first_sequence);
@@ -594,7 +645,8 @@ static enum err tail_load(struct file_log *f, struct buf *why) {
     struct loading l = {f, must_alloc(f->o.lanes * sizeof *l.chunks), why};
     size_t i = start_segment(f);
     enum err e = OK;
-    if (f->segment_count) memcpy(f->written, f->segments[i].before, f->o.partitions * sizeof *f->written);
+    if (f->segment_count)
+        memcpy(f->written, f->segments[i].before, f->o.partitions * sizeof *f->written);
     if (f->segment_count) e = span_check(f->o.partitions, f->o.from, f->written, NULL, why);
     for (; i < f->segment_count && e == OK; i++) e = segment_load(f, i, &l);
     for (unsigned k = 0; k < f->o.lanes; k++)
@@ -610,8 +662,11 @@ static enum err tail_load(struct file_log *f, struct buf *why) {
 static void file_defaults(struct file_log *f) {
     if (!f->o.segment_bytes) f->o.segment_bytes = SEGMENT_BYTES;
     if (!f->o.queue_bytes) f->o.queue_bytes = QUEUE_BYTES;
-    if (!f->o.reserve_bytes) f->o.reserve_bytes = f->o.segment_bytes / 8 < RESERVE_BYTES ? f->o.segment_bytes / 8 : RESERVE_BYTES;
-    check(f->o.partitions <= SEGMENT_PARTITIONS_MAX && f->o.lanes <= LANES_MAX && f->o.segment_bytes >= 4 * SEGMENT_HEADER);
+    if (!f->o.reserve_bytes)
+        f->o.reserve_bytes =
+            f->o.segment_bytes / 8 < RESERVE_BYTES ? f->o.segment_bytes / 8 : RESERVE_BYTES;
+    check(f->o.partitions <= SEGMENT_PARTITIONS_MAX && f->o.lanes <= LANES_MAX &&
+          f->o.segment_bytes >= 4 * SEGMENT_HEADER);
 }
 
 static struct file_log *file_new(const struct log_options *o) {
@@ -635,7 +690,8 @@ static struct file_log *file_new(const struct log_options *o) {
     return f;
 }
 
-/* Names too may be only in memory: the folder's own, and a segment's whose maker died before its folder was synced. */
+/* Names too may be only in memory: the folder's own, and a segment's whose maker died before its
+ * folder was synced. */
 static enum err folder_open(struct file_log *f) {
     struct disk *d = f->o.disk;
     char parent[512];
@@ -657,7 +713,9 @@ enum err log_open_file(const struct log_options *o, struct log **out, struct buf
         e = segment_switch(f);
     }
     if (e != OK) {
-        if (!why->n) buf_fmt(why, "the log in %s cannot be opened: %s", o->dir, e == LIMIT ? "the disk is full" : err_name(e));
+        if (!why->n)
+            buf_fmt(why, "the log in %s cannot be opened: %s", o->dir,
+                e == LIMIT ? "the disk is full" : err_name(e));
         file_close(&f->log);
         return e;
     }

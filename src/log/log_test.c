@@ -1,5 +1,6 @@
-/* log: the file driver against a model, on a disk that fails: what poll gave is never lost, nothing old comes back, positions have no gaps. Then its edges
- * one by one, and the threads on a real folder. SPDX-License-Identifier: Apache-2.0 */
+/* log: the file driver against a model, on a disk that fails: what poll gave is never lost, nothing
+ * old comes back, positions have no gaps. Then its edges one by one, and the threads on a real
+ * folder. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ static uint16_t lane_of(void *arg, uint16_t p) {
 }
 
 /* ---- the model ---- */
-/* `life[p][i]`: which life wrote position i, 0 when the model knows of none. Up to `given` poll gave it; up to `queued` it was appended in this life. */
+/* `life[p][i]`: which life wrote position i, 0 when the model knows of none. Up to `given` poll
+ * gave it; up to `queued` it was appended in this life. */
 struct world {
     struct rng rng;
     struct disk *disk;
@@ -50,7 +52,8 @@ static void found(struct world *w, const char *what) {
 }
 
 /* A record says where it belongs, and the rest of it follows from that. */
-static struct bytes record_make(uint8_t *room, uint16_t p, uint64_t position, uint32_t life, size_t n) {
+static struct bytes record_make(
+    uint8_t *room, uint16_t p, uint64_t position, uint32_t life, size_t n) {
     struct rng r = {position * 31 + p + (uint64_t)life * 7919};
     memset(room, 0, TAG_BYTES);
     memcpy(room, &p, 2);
@@ -70,9 +73,11 @@ static bool record_true(const struct log_record *r, uint32_t *out_life) {
 static void take(struct world *w, const struct log_record *r, uint64_t *next) {
     uint32_t life = 0;
     uint16_t p = r->partition;
-    if (p >= PARTITIONS || r->position >= POSITIONS_MAX || !record_true(r, &life)) return found(w, "a record is not what was written");
+    if (p >= PARTITIONS || r->position >= POSITIONS_MAX || !record_true(r, &life))
+        return found(w, "a record is not what was written");
     if (r->position != next[p]++) return found(w, "positions have a gap");
-    if (w->wrote[p][r->position] != life) return found(w, "a record comes back that was never there, or had gone");
+    if (w->wrote[p][r->position] != life)
+        return found(w, "a record comes back that was never there, or had gone");
     w->polled++;
 }
 
@@ -88,13 +93,24 @@ static void poll_all(struct world *w) {
 }
 
 static enum err world_open(struct world *w, struct buf *why) {
-    struct log_options o = {.dir = "log", .disk = w->disk, .partitions = PARTITIONS, .lanes = LANES, .lane_of = lane_of, .from = w->from,
-                            .segment_bytes = SEGMENT, .queue_bytes = SEGMENT / 2, .fatal = on_fatal, .arg = w, .now_ms = now_of, .retention_ms = 100,
-                            .planted = w->planted};
+    struct log_options o = {.dir = "log",
+        .disk = w->disk,
+        .partitions = PARTITIONS,
+        .lanes = LANES,
+        .lane_of = lane_of,
+        .from = w->from,
+        .segment_bytes = SEGMENT,
+        .queue_bytes = SEGMENT / 2,
+        .fatal = on_fatal,
+        .arg = w,
+        .now_ms = now_of,
+        .retention_ms = 100,
+        .planted = w->planted};
     return log_open_file(&o, &w->log, why);
 }
 
-/* What was given must be there again from `from` on; behind it, what this last life had appended may be, without a gap. */
+/* What was given must be there again from `from` on; behind it, what this last life had appended
+ * may be, without a gap. */
 static void replay_check(struct world *w) {
     uint64_t before[PARTITIONS], first, last;
     for (int p = 0; p < PARTITIONS; p++) {
@@ -108,7 +124,8 @@ static void replay_check(struct world *w) {
         if (w->given[p] < before[p]) found(w, "what was given is lost");
         w->log->calls->range(w->log, p, &first, &last);
         if (last != w->given[p]) found(w, "the range ends elsewhere");
-        if (first > w->from[p] && last >= w->from[p]) found(w, "more was trimmed than the tables hold");
+        if (first > w->from[p] && last >= w->from[p])
+            found(w, "more was trimmed than the tables hold");
         for (uint64_t i = w->given[p] + 1; i <= w->queued[p]; i++) w->wrote[p][i] = 0;
         w->queued[p] = w->given[p];
     }
@@ -126,10 +143,12 @@ static void world_restart(struct world *w, bool power) {
     log_end(w, power);
     w->restarts++;
     for (int p = 0; p < PARTITIONS; p++)
-        if (rng_below(&w->rng, 3) == 0) w->from[p] += rng_below(&w->rng, w->given[p] + 2 - w->from[p]);
+        if (rng_below(&w->rng, 3) == 0)
+            w->from[p] += rng_below(&w->rng, w->given[p] + 2 - w->from[p]);
     for (;;) {
         w->dead = false;
-        if (rng_below(&w->rng, 6) == 0) disk_twin_die_after(w->disk, rng_below(&w->rng, 12)), w->dying = true;
+        if (rng_below(&w->rng, 6) == 0)
+            disk_twin_die_after(w->disk, rng_below(&w->rng, 12)), w->dying = true;
         else if (rng_below(&w->rng, 6) == 0) disk_twin_fail_sync(w->disk);
         enum err e = world_open(w, &why);
         if (e == OK) break;
@@ -151,7 +170,8 @@ static void act_append(struct world *w) {
     size_t n = TAG_BYTES + rng_below(&w->rng, rng_below(&w->rng, 8) ? 300 : 6000);
     bool must = rng_below(&w->rng, 4) == 0;
     if (w->queued[p] + 2 >= POSITIONS_MAX) return;
-    enum err e = w->log->calls->append(w->log, lane_of(NULL, p), p, record_make(room, p, w->queued[p] + 1, w->life, n), must);
+    enum err e = w->log->calls->append(
+        w->log, lane_of(NULL, p), p, record_make(room, p, w->queued[p] + 1, w->life, n), must);
     if (e == OK) w->wrote[p][++w->queued[p]] = w->life;
     else if (e != AGAIN && e != LIMIT) found(w, "append gives another error");
     w->limits += e == LIMIT;
@@ -187,7 +207,8 @@ static void act_read(struct world *w) {
     struct reading_back b = {.w = w};
     b.next[p] = from;
     enum err e = w->log->calls->read(w->log, p, from, to, read_back, &b);
-    if (e != (from < first ? STALE : OK) && !w->dying) found(w, "read gives another error"); /* a dying disk may take a file and say it did not */
+    /* a dying disk may take a file and say it did not */
+    if (e != (from < first ? STALE : OK) && !w->dying) found(w, "read gives another error");
     if (e == OK && b.last != (to < last ? to : last)) found(w, "read gives not all");
 }
 
@@ -227,13 +248,16 @@ static void whole_check(struct world *w) {
         w->log->calls->range(w->log, p, &first, &last);
         all += last ? last + 1 - (first ? first : last + 1) : 0;
     }
-    if (!w->wrong && log_check("log", w->disk, PARTITIONS, NULL, &why, &records) != OK) found(w, "the check finds fault");
-    else if (!w->wrong && records != all) found(w, "the check counts other records than the ranges");
+    if (!w->wrong && log_check("log", w->disk, PARTITIONS, NULL, &why, &records) != OK)
+        found(w, "the check finds fault");
+    else if (!w->wrong && records != all)
+        found(w, "the check counts other records than the ranges");
     buf_done(&why);
 }
 
 /* Lives one story; adds what was reached to *sum. Gives what was wrong, or NULL. */
-static const char *story(uint64_t seed, unsigned planted, struct world *sum, struct disk_twin_counts *met) {
+static const char *story(
+    uint64_t seed, unsigned planted, struct world *sum, struct disk_twin_counts *met) {
     struct world *w = must_alloc(sizeof *w);
     struct rng disk_rng = {seed * 1000003};
     struct buf why = {0};
@@ -273,8 +297,10 @@ static void what_was_given_is_never_lost(void **state) {
         if (wrong) print_error("seed %llu: %s\n", (unsigned long long)seed, wrong);
         assert_null(wrong);
     }
-    assert_true(sum->fatals > 100 && sum->restarts > 1000 && sum->polled > 10000 && sum->limits > 10 && sum->refused_opens > 50);
-    assert_true(met.syncs_failed > 50 && met.writes_failed > 50 && met.sectors_torn > 100 && met.deaths > 100);
+    assert_true(sum->fatals > 100 && sum->restarts > 1000 && sum->polled > 10000 &&
+                sum->limits > 10 && sum->refused_opens > 50);
+    assert_true(met.syncs_failed > 50 && met.writes_failed > 50 && met.sectors_torn > 100 &&
+                met.deaths > 100);
     free(sum);
 }
 
@@ -314,7 +340,8 @@ static void world_end(struct world **pw) {
 
 static enum err append(struct world *w, uint16_t p, size_t n, bool must) {
     uint8_t room[8192];
-    enum err e = w->log->calls->append(w->log, lane_of(NULL, p), p, record_make(room, p, w->queued[p] + 1, w->life, n), must);
+    enum err e = w->log->calls->append(
+        w->log, lane_of(NULL, p), p, record_make(room, p, w->queued[p] + 1, w->life, n), must);
     if (e == OK) w->wrote[p][++w->queued[p]] = w->life;
     return e;
 }
@@ -356,7 +383,8 @@ static void nothing_is_given_before_the_sync(void **state) {
     world_end(&w);
 }
 
-/* The kernel takes pages for clean after a failed sync: they read back, and a power cut still loses them. The opening between must have written them again. */
+/* The kernel takes pages for clean after a failed sync: they read back, and a power cut still loses
+ * them. The opening between must have written them again. */
 static void what_reads_back_after_a_failed_sync_is_made_true(void **state) {
     (void)state;
     int survived = 0;
@@ -449,7 +477,8 @@ static void trim_asks_tables_and_retention(void **state) {
     world_end(&w);
 }
 
-/* Nothing is written any more: what there is leaves the log all the same when its time has passed. */
+/* Nothing is written any more: what there is leaves the log all the same when its time has passed.
+ * */
 static void a_quiet_log_forgets_too(void **state) {
     (void)state;
     struct world *w = quiet_world(9);
@@ -484,13 +513,15 @@ static void tables_ahead_of_the_log_are_refused(void **state) {
 
 static enum err (*under_pread)(struct disk *, int, void *, size_t, uint64_t, size_t *);
 static uint64_t read_bytes;
-static enum err counting_pread(struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *out_n) {
+static enum err counting_pread(
+    struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *out_n) {
     read_bytes += n;
     return under_pread(d, fd, p, n, at, out_n);
 }
 
 static struct world *writing;
-static enum err pread_after_commits(struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *out_n) {
+static enum err pread_after_commits(
+    struct disk *d, int fd, void *p, size_t n, uint64_t at, size_t *out_n) {
     for (int i = 0; i < 4; i++) give(writing, 0, 1500);
     return under_pread(d, fd, p, n, at, out_n);
 }
@@ -560,7 +591,8 @@ static int64_t now_zero(void *arg) {
     return 0;
 }
 
-/* A lane's thread: keeps some records under way and takes them in order; the other lane does the same beside it. */
+/* A lane's thread: keeps some records under way and takes them in order; the other lane does the
+ * same beside it. */
 static void *lane_main(void *arg) {
     struct threaded_lane *l = arg;
     const struct log_calls *c = l->t->log->calls;
@@ -573,7 +605,9 @@ static void *lane_main(void *arg) {
         pthread_mutex_unlock(&l->t->lock);
         while (sent < THREADED_RECORDS && sent - l->polled < 200) {
             uint16_t p = (uint16_t)(l->lane + LANES * (sent % (PARTITIONS / LANES)));
-            if (c->append(l->t->log, l->lane, p, record_make(room, p, next[p] + 1, 1, TAG_BYTES + sent % 700), false) != OK) break;
+            if (c->append(l->t->log, l->lane, p,
+                    record_make(room, p, next[p] + 1, 1, TAG_BYTES + sent % 700), false) != OK)
+                break;
             next[p]++;
             sent++;
         }
@@ -584,7 +618,8 @@ static void *lane_main(void *arg) {
         if (n) continue;
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 20 * 1000 * 1000; /* a refused append (the spare in the making) is tried again without a wake */
+        /* a refused append (the spare in the making) is tried again without a wake */
+        until.tv_nsec += 20 * 1000 * 1000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         pthread_mutex_lock(&l->t->lock);
@@ -600,7 +635,8 @@ static void folder_remove(const char *dir) {
     assert_int_equal(system(command), 0);
 }
 
-/* A copy of a log that is being written is as sound as the log, and holds what was durable before. */
+/* A copy of a log that is being written is as sound as the log, and holds what was durable before.
+ * */
 static void copy_is_sound(struct log *log, const char *top, int i) {
     char to[64];
     uint64_t records, first[PARTITIONS], last[PARTITIONS], kept = 0;
@@ -625,13 +661,24 @@ static void lanes_run_side_by_side_on_a_real_disk(void **state) {
     snprintf(dir, sizeof dir, "%s/log", top);
     uint64_t from[PARTITIONS] = {1, 1, 1, 1}, below[PARTITIONS], records;
     struct threaded t = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    struct log_options o = {.dir = dir, .disk = disk_real(), .partitions = PARTITIONS, .lanes = LANES, .lane_of = lane_of, .from = from,
-                            .segment_bytes = 256 * 1024, .thread = true, .wake = on_wake, .fatal = never_fatal, .arg = &t, .now_ms = now_zero};
+    struct log_options o = {.dir = dir,
+        .disk = disk_real(),
+        .partitions = PARTITIONS,
+        .lanes = LANES,
+        .lane_of = lane_of,
+        .from = from,
+        .segment_bytes = 256 * 1024,
+        .thread = true,
+        .wake = on_wake,
+        .fatal = never_fatal,
+        .arg = &t,
+        .now_ms = now_zero};
     struct buf why = {0};
     assert_int_equal(log_open_file(&o, &t.log, &why), OK);
     struct threaded_lane lanes[LANES] = {{.t = &t, .lane = 0}, {.t = &t, .lane = 1}};
     pthread_t threads[LANES];
-    for (int i = 0; i < LANES; i++) assert_int_equal(pthread_create(&threads[i], NULL, lane_main, &lanes[i]), 0);
+    for (int i = 0; i < LANES; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, lane_main, &lanes[i]), 0);
     for (int i = 0; i < 20; i++) { /* what other threads may call meanwhile */
         uint64_t first;
         for (uint16_t p = 0; p < PARTITIONS; p++) {
@@ -643,9 +690,11 @@ static void lanes_run_side_by_side_on_a_real_disk(void **state) {
         usleep(2000);
     }
     for (int i = 0; i < LANES; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
-    for (int i = 0; i < LANES; i++) assert_true(!lanes[i].wrong && lanes[i].polled == THREADED_RECORDS);
+    for (int i = 0; i < LANES; i++)
+        assert_true(!lanes[i].wrong && lanes[i].polled == THREADED_RECORDS);
     uint8_t room[100] = {0};
-    assert_int_equal(t.log->calls->append(t.log, 1, 3, bytes_of(room, sizeof room), false), OK); /* not kicked: closing commits it */
+    /* not kicked: closing commits it */
+    assert_int_equal(t.log->calls->append(t.log, 1, 3, bytes_of(room, sizeof room), false), OK);
     t.log->calls->close(t.log);
     assert_int_equal(log_check(dir, disk_real(), PARTITIONS, NULL, &why, &records), OK);
     for (int p = 0; p < PARTITIONS; p++) from[p] = THREADED_RECORDS / 2 + 1;
@@ -665,9 +714,11 @@ static void memory_driver_forgets_only_what_was_not_committed(void **state) {
     uint64_t from[PARTITIONS] = {1, 1, 1, 1};
     struct log *log;
     struct log_record out[8];
-    struct log_options o = {.partitions = PARTITIONS, .lanes = LANES, .lane_of = lane_of, .from = from};
+    struct log_options o = {
+        .partitions = PARTITIONS, .lanes = LANES, .lane_of = lane_of, .from = from};
     assert_int_equal(log_open_memory(&o, &log), OK);
-    for (int i = 0; i < 3; i++) assert_int_equal(log->calls->append(log, 1, 1, BYTES("kept"), false), OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(log->calls->append(log, 1, 1, BYTES("kept"), false), OK);
     assert_int_equal(log->calls->poll(log, 1, out, 8), 0);
     assert_true(log->calls->commit(log));
     assert_false(log->calls->commit(log));

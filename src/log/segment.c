@@ -1,7 +1,10 @@
-/* log: segments on disk: their header, their records, and reading them with distrust. See docs/format/log.md for the drawing.
+/* log: segments on disk: their header, their records, and reading them with distrust. See
+ * docs/format/log.md for the drawing.
  *
- * A crash may tear the last write: records of it may be there, in part, in any order. None was durable, so the first bad record ends the log. It is
- * corruption, and not a torn tail, when a later good record says (`synced`) that the bad one had been durable. SPDX-License-Identifier: Apache-2.0 */
+ * A crash may tear the last write: records of it may be there, in part, in any order. None was
+ * durable, so the first bad record ends the log. It is corruption, and not a torn tail, when a
+ * later good record says (`synced`) that the bad one had been durable.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,21 +77,26 @@ static const uint8_t *window_at(struct window *w, uint64_t at, size_t n) {
 }
 
 /* The data of a good record at `at`, and its header. */
-static const uint8_t *record_at(struct window *w, uint64_t at, uint32_t seed, bool trusting, struct record_header *h) {
+static const uint8_t *record_at(
+    struct window *w, uint64_t at, uint32_t seed, bool trusting, struct record_header *h) {
     const uint8_t *p = window_at(w, at, RECORD_HEADER);
     if (!p) return NULL;
     memcpy(h, p, RECORD_HEADER);
-    if (!h->sequence || h->length > RECORD_MAX || !(p = window_at(w, at, record_bytes(h->length)))) return NULL;
+    if (!h->sequence || h->length > RECORD_MAX || !(p = window_at(w, at, record_bytes(h->length))))
+        return NULL;
     p += RECORD_HEADER;
     return trusting || h->crc == record_crc(seed, h, bytes_of(p, h->length)) ? p : NULL;
 }
 
-/* A run begins with its opening record: nothing that an earlier run left behind the end is taken for the present one's. */
+/* A run begins with its opening record: nothing that an earlier run left behind the end is taken
+ * for the present one's. */
 static bool follows(const struct scan *s, const struct record_header *h) {
-    return h->sequence == s->sequence && (h->flags & RECORD_OPENED ? h->run > s->run : h->run == s->run);
+    return h->sequence == s->sequence &&
+           (h->flags & RECORD_OPENED ? h->run > s->run : h->run == s->run);
 }
 
-/* Is there proof behind the first bad record that it had been durable? Looks at every word to the end of the file. */
+/* Is there proof behind the first bad record that it had been durable? Looks at every word to the
+ * end of the file. */
 static bool proof_behind(struct window *w, struct scan *s) {
     struct record_header h;
     bool proof = false;
@@ -105,36 +113,43 @@ static bool proof_behind(struct window *w, struct scan *s) {
         s->used = i + 8;
         if (!proof && (p = window_at(w, i, RECORD_HEADER))) {
             memcpy(&h, p, RECORD_HEADER);
-            proof = h.sequence > s->sequence && h.synced >= s->sequence && h.synced < h.sequence && record_at(w, i, s->seed, false, &h);
+            proof = h.sequence > s->sequence && h.synced >= s->sequence && h.synced < h.sequence &&
+                    record_at(w, i, s->seed, false, &h);
         }
         i += 8;
     }
     return proof;
 }
 
-static void scan_records(struct window *w, struct scan *s, bool (*fn)(void *, const struct record_header *, struct bytes), void *arg) {
+static void scan_records(struct window *w, struct scan *s,
+    bool (*fn)(void *, const struct record_header *, struct bytes), void *arg) {
     struct record_header h;
     const uint8_t *data;
     s->end = s->proven = SEGMENT_HEADER;
-    while (!s->stopped && (data = record_at(w, s->end, s->seed, s->trusting, &h)) && follows(s, &h)) {
+    while (
+        !s->stopped && (data = record_at(w, s->end, s->seed, s->trusting, &h)) && follows(s, &h)) {
         s->sequence = h.sequence + 1;
         s->run = h.run;
         s->records += !(h.flags & RECORD_OPENED);
-        if (h.synced + 1 == h.sequence) s->proven = s->end; /* the first of its commit: all before it were durable */
+        /* the first of its commit: all before it were durable */
+        if (h.synced + 1 == h.sequence) s->proven = s->end;
         if (fn && !fn(arg, &h, bytes_of(data, h.length))) s->stopped = true;
         s->end += record_bytes(h.length);
     }
     s->used = s->end;
 }
 
-enum err segment_scan(struct disk *d, int fd, struct scan *s, bool (*fn)(void *, const struct record_header *, struct bytes), void *arg, struct buf *why) {
+enum err segment_scan(struct disk *d, int fd, struct scan *s,
+    bool (*fn)(void *, const struct record_header *, struct bytes), void *arg, struct buf *why) {
     struct window w = {.d = d, .fd = fd};
     enum err e = d->size(d, fd, &w.size);
     if (e != OK) return e;
     scan_records(&w, s, fn, arg);
-    bool bad = s->until ? !s->stopped && s->sequence != s->until : !s->stopped && proof_behind(&w, s);
+    bool bad =
+        s->until ? !s->stopped && s->sequence != s->until : !s->stopped && proof_behind(&w, s);
     if (w.err == OK && bad) {
-        buf_fmt(why, "log: a record that was stored is damaged: sequence %llu at byte %llu", (unsigned long long)s->sequence, (unsigned long long)s->end);
+        buf_fmt(why, "log: a record that was stored is damaged: sequence %llu at byte %llu",
+            (unsigned long long)s->sequence, (unsigned long long)s->end);
         w.err = CORRUPT;
     }
     free(w.p);
@@ -180,7 +195,8 @@ static bool name_take(void *arg, const char *name) {
     struct names *l = arg;
     unsigned long long v;
     char tail[8] = "";
-    if (strlen(name) != 20 || sscanf(name, "%16llx%5s", &v, tail) != 2 || strcmp(tail, ".seg") != 0) return true;
+    if (strlen(name) != 20 || sscanf(name, "%16llx%5s", &v, tail) != 2 || strcmp(tail, ".seg") != 0)
+        return true;
     l->list = must_realloc(l->list, (l->n + 1) * sizeof *l->list);
     l->list[l->n++] = v;
     return true;
@@ -194,11 +210,17 @@ enum err segments_list(struct disk *d, const char *dir, uint64_t **out, size_t *
     return e;
 }
 
-enum err span_check(uint16_t partitions, const uint64_t *from, const uint64_t *before, const uint64_t *last, struct buf *why) {
+enum err span_check(uint16_t partitions, const uint64_t *from, const uint64_t *before,
+    const uint64_t *last, struct buf *why) {
     for (uint16_t p = 0; p < partitions; p++) {
-        unsigned long long held = from[p] - 1, ends = last ? last[p] : UINT64_MAX, begins = before ? before[p] + 1 : 1;
-        if (held > ends) buf_fmt(why, "log: partition %u ends at %llu, before what the tables hold (%llu)", p, ends, held);
-        else if (held + 1 < begins) buf_fmt(why, "log: partition %u begins at %llu, behind what the tables hold (%llu)", p, begins, held);
+        unsigned long long held = from[p] - 1, ends = last ? last[p] : UINT64_MAX,
+                           begins = before ? before[p] + 1 : 1;
+        if (held > ends)
+            buf_fmt(why, "log: partition %u ends at %llu, before what the tables hold (%llu)", p,
+                ends, held);
+        else if (held + 1 < begins)
+            buf_fmt(why, "log: partition %u begins at %llu, behind what the tables hold (%llu)", p,
+                begins, held);
         else continue;
         return CORRUPT;
     }
@@ -223,18 +245,21 @@ static bool check_record(void *arg, const struct record_header *h, struct bytes 
         c->last[h->partition]++;
         return true;
     }
-    buf_fmt(c->why, "log: %s: partition %u: position %llu follows %llu\n", c->path, h->partition, (unsigned long long)h->position,
-            (unsigned long long)(h->partition < c->partitions ? c->last[h->partition] : 0));
+    buf_fmt(c->why, "log: %s: partition %u: position %llu follows %llu\n", c->path, h->partition,
+        (unsigned long long)h->position,
+        (unsigned long long)(h->partition < c->partitions ? c->last[h->partition] : 0));
     c->bad = true;
     return false;
 }
 
-static enum err check_segment(struct checking *c, struct disk *d, struct scan *s, uint64_t until, bool first) {
+static enum err check_segment(
+    struct checking *c, struct disk *d, struct scan *s, uint64_t until, bool first) {
     struct segment_header h;
     int fd;
     enum err e = d->open(d, c->path, false, &fd);
     if (e != OK) return e;
-    if ((e = segment_header_read(d, fd, &h)) != OK || h.partitions != c->partitions || h.first_sequence != c->first_sequence) {
+    if ((e = segment_header_read(d, fd, &h)) != OK || h.partitions != c->partitions ||
+        h.first_sequence != c->first_sequence) {
         buf_fmt(c->why, "log: %s: the header is damaged, or of another kind of data\n", c->path);
         e = CORRUPT;
     } else {
@@ -243,19 +268,28 @@ static enum err check_segment(struct checking *c, struct disk *d, struct scan *s
             memcpy(c->last, h.before, c->partitions * sizeof *c->last);
         }
         c->bad = memcmp(c->last, h.before, c->partitions * sizeof *c->last) != 0;
-        if (c->bad) buf_fmt(c->why, "log: %s: its header does not follow the segment before\n", c->path);
-        *s = (struct scan){.seed = h.crc, .run = h.run, .sequence = h.first_sequence, .until = until, .records = s->records};
+        if (c->bad)
+            buf_fmt(c->why, "log: %s: its header does not follow the segment before\n", c->path);
+        *s = (struct scan){.seed = h.crc,
+            .run = h.run,
+            .sequence = h.first_sequence,
+            .until = until,
+            .records = s->records};
         if (!c->bad) e = segment_scan(d, fd, s, check_record, c, c->why);
     }
     d->close(d, fd);
     return e == OK && c->bad ? CORRUPT : e;
 }
 
-enum err log_check(const char *dir, struct disk *d, uint16_t partitions, const uint64_t *from, struct buf *why, uint64_t *out_records) {
+enum err log_check(const char *dir, struct disk *d, uint16_t partitions, const uint64_t *from,
+    struct buf *why, uint64_t *out_records) {
     uint64_t *list;
     size_t n;
     enum err e = segments_list(d, dir, &list, &n);
-    struct checking c = {.before = must_alloc(partitions * sizeof(uint64_t)), .last = must_alloc(partitions * sizeof(uint64_t)), .partitions = partitions, .why = why};
+    struct checking c = {.before = must_alloc(partitions * sizeof(uint64_t)),
+        .last = must_alloc(partitions * sizeof(uint64_t)),
+        .partitions = partitions,
+        .why = why};
     struct scan s = {0};
     check(partitions <= SEGMENT_PARTITIONS_MAX);
     for (size_t i = 0; i < n && e == OK; i++) {

@@ -1,4 +1,5 @@
-/* log: segments: every damaged byte is either known for damage or cut off as a torn tail, and what an earlier run left behind is never taken for a record.
+/* log: segments: every damaged byte is either known for damage or cut off as a torn tail, and what
+ * an earlier run left behind is never taken for a record.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +30,11 @@ static void file_make(struct file *f, uint64_t size) {
 
 /* One record at the end; `synced` is how far before it all was durable. */
 static void put(struct file *f, uint32_t run, uint16_t flags, uint64_t synced, struct bytes data) {
-    struct record_header h = {.sequence = f->sequence++, .position = f->sequence, .synced = synced, .run = run, .flags = flags};
+    struct record_header h = {.sequence = f->sequence++,
+        .position = f->sequence,
+        .synced = synced,
+        .run = run,
+        .flags = flags};
     uint8_t *p = must_alloc(record_bytes(data.n));
     record_put(p, SEED, &h, data);
     assert_int_equal(f->d->pwrite(f->d, f->fd, p, record_bytes(data.n), f->end), OK);
@@ -71,11 +76,13 @@ static void each_damaged_byte_is_noticed(void **state) {
     assert_int_equal(scan(&f, 0, &s, &n), OK);
     assert_true(n == count && s.end == f.end && s.used == f.end && s.proven == last_commit);
     assert_int_equal(scan(&f, 10 + count, &s, &n), OK);
-    assert_int_equal(scan(&f, 10 + count + 1, &s, &n), CORRUPT); /* the next segment says that there was one more */
+    /* the next segment says that there was one more */
+    assert_int_equal(scan(&f, 10 + count + 1, &s, &n), CORRUPT);
     for (uint64_t at = SEGMENT_HEADER; at < f.end; at++) {
         uint64_t i = 0;
         while (ends[i] <= at) i++;
-        bool padding = at >= ends[i] - 5; /* 40 + 19 bytes, filled up to 64: no checksum covers the filling, nor need it */
+        /* 40 + 19 bytes, filled up to 64: no checksum covers the filling, nor need it */
+        bool padding = at >= ends[i] - 5;
         assert_true(disk_twin_damage(f.d, "s", at, 0x10));
         enum err e = scan(&f, 0, &s, &n);
         assert_int_equal(e, padding || at >= last_commit ? OK : CORRUPT);
@@ -87,7 +94,8 @@ static void each_damaged_byte_is_noticed(void **state) {
     disk_twin_free(&f.d);
 }
 
-/* A commit of three loses its first record in a crash; the next run writes one of the same size and sequence in its place, and crashes too. */
+/* A commit of three loses its first record in a crash; the next run writes one of the same size and
+ * sequence in its place, and crashes too. */
 static void an_earlier_run_is_not_taken_for_this_one(void **state) {
     (void)state;
     struct file f;
@@ -128,7 +136,8 @@ static void a_record_is_good_in_its_own_segment_only(void **state) {
     disk_twin_free(&f.d);
 }
 
-/* A message that holds the bytes of a record cannot make a torn tail look like damage: its writer does not know the segment's checksum. */
+/* A message that holds the bytes of a record cannot make a torn tail look like damage: its writer
+ * does not know the segment's checksum. */
 static void a_forged_record_inside_a_message_proves_nothing(void **state) {
     (void)state;
     struct file f;
@@ -153,13 +162,15 @@ static void large_records_are_read_in_steps(void **state) {
     struct scan s;
     uint64_t n;
     static uint8_t large[RECORD_MAX];
-    static const size_t SIZES[] = {0, 1, 524288 - 40, 524288, 700001, 40, 524288 - 4096, RECORD_MAX, 8};
+    static const size_t SIZES[] = {
+        0, 1, 524288 - 40, 524288, 700001, 40, 524288 - 4096, RECORD_MAX, 8};
     memset(large, 7, sizeof large);
     file_make(&f, SIZE + 3 * 700000);
     for (int i = 0; i < 9; i++) put(&f, 1, 0, f.sequence - 1, bytes_of(large, SIZES[i]));
     assert_int_equal(scan(&f, 0, &s, &n), OK);
     assert_true(n == 9 && s.end == f.end);
-    assert_true(disk_twin_damage(f.d, "s", SEGMENT_HEADER + 48 + 40 + 2, 1)); /* in the third; the proof is read far behind it */
+    /* in the third; the proof is read far behind it */
+    assert_true(disk_twin_damage(f.d, "s", SEGMENT_HEADER + 48 + 40 + 2, 1));
     assert_int_equal(scan(&f, 0, &s, &n), CORRUPT);
     assert_int_equal(n, 2);
     f.d->close(f.d, f.fd);
@@ -169,7 +180,12 @@ static void large_records_are_read_in_steps(void **state) {
 static void headers_are_checked(void **state) {
     (void)state;
     struct file f;
-    struct segment_header h = {.magic = SEGMENT_MAGIC, .version = 1, .partitions = 4, .first_sequence = 10, .run = 3}, out;
+    struct segment_header h = {.magic = SEGMENT_MAGIC,
+                              .version = 1,
+                              .partitions = 4,
+                              .first_sequence = 10,
+                              .run = 3},
+                          out;
     file_make(&f, 8192);
     assert_int_equal(segment_header_read(f.d, f.fd, &out), CORRUPT);
     segment_header_seal(&h);
@@ -193,7 +209,8 @@ static void the_list_takes_segments_only(void **state) {
     (void)state;
     struct rng rng = {1};
     struct disk *d = disk_twin_create(&rng);
-    static const char *const NAMES[] = {"d/next.tmp", "d/0000000000000001.seg", "d/00000000000000ff.seg", "d/00000000000000ff.sex", "d/x0000000000000ff.seg"};
+    static const char *const NAMES[] = {"d/next.tmp", "d/0000000000000001.seg",
+        "d/00000000000000ff.seg", "d/00000000000000ff.sex", "d/x0000000000000ff.seg"};
     uint64_t *list;
     size_t n;
     int fd;
@@ -208,15 +225,29 @@ static void the_list_takes_segments_only(void **state) {
 /* docs/format/log.md draws these; what is on disks must not move. */
 static void headers_are_pinned(void **state) {
     (void)state;
-    struct segment_header h = {.magic = SEGMENT_MAGIC, .version = 1, .partitions = 2, .first_sequence = 3, .created_ms = 4, .run = 5, .before = {6, 7}};
+    struct segment_header h = {.magic = SEGMENT_MAGIC,
+        .version = 1,
+        .partitions = 2,
+        .first_sequence = 3,
+        .created_ms = 4,
+        .run = 5,
+        .before = {6, 7}};
     segment_header_seal(&h);
-    uint8_t want[sizeof h] = "KITHLOG1\1\0\0\0\2\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0\6\0\0\0\0\0\0\0\7";
+    uint8_t want[sizeof h] = "KITHLOG1\1\0\0\0\2\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\0\0\0\0\5\0"
+                             "\0\0\6\0\0\0\0\0\0\0\7";
     uint32_t crc = crc32c(0, bytes_of(want, sizeof want));
     memcpy(want + 32, &crc, 4);
     assert_int_equal(sizeof h, 3880);
     assert_memory_equal(&h, want, sizeof want);
-    uint8_t got[56], record[56] = "\0\0\0\0\3\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\5\0\1\0\6\0\0\0xyz";
-    struct record_header r = {.sequence = 2, .position = 3, .synced = 4, .partition = 5, .flags = RECORD_OPENED, .run = 6};
+    uint8_t got[56],
+        record[56] =
+            "\0\0\0\0\3\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0\5\0\1\0\6\0\0\0xyz";
+    struct record_header r = {.sequence = 2,
+        .position = 3,
+        .synced = 4,
+        .partition = 5,
+        .flags = RECORD_OPENED,
+        .run = 6};
     memset(got, 0xff, sizeof got);
     memset(record + 48, 0xff, 8); /* not written: the record ends at 48 */
     record_put(got, 77, &r, BYTES("xyz"));
@@ -227,7 +258,8 @@ static void headers_are_pinned(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(headers_are_pinned), cmocka_unit_test(each_damaged_byte_is_noticed),
+        cmocka_unit_test(headers_are_pinned),
+        cmocka_unit_test(each_damaged_byte_is_noticed),
         cmocka_unit_test(an_earlier_run_is_not_taken_for_this_one),
         cmocka_unit_test(a_record_is_good_in_its_own_segment_only),
         cmocka_unit_test(a_forged_record_inside_a_message_proves_nothing),

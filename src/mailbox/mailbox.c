@@ -1,5 +1,7 @@
-/* mailbox: users made and erased, what is appended to them, whom they block and mute. Pure where a step is given.
- * Keeps: 'y' counts, for each user, who in this partition blocks them. SPDX-License-Identifier: Apache-2.0 */
+/* mailbox: users made and erased, what is appended to them, whom they block and mute. Pure where a
+ * step is given.
+ * Keeps: 'y' counts, for each user, who in this partition blocks them.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "mailbox/mailbox.h"
 
 #include <string.h>
@@ -14,7 +16,9 @@ static struct cell *cell_of(struct cells *c, char tag, struct bytes app, struct 
 }
 static struct bytes view_of(const struct cell *cell) { return bytes_of(cell->data, cell->size); }
 
-bool mailbox_known(struct cells *c, struct bytes app, struct bytes user) { return cell_of(c, 'm', app, user)->size != 0; }
+bool mailbox_known(struct cells *c, struct bytes app, struct bytes user) {
+    return cell_of(c, 'm', app, user)->size != 0;
+}
 
 bool mailbox_ensure(struct step *s, struct bytes user) {
     if (mailbox_known(s->cells, s->app, user)) return false;
@@ -23,7 +27,8 @@ bool mailbox_ensure(struct step *s, struct bytes user) {
     return true;
 }
 
-static void append(struct step *s, char tag, struct bytes owner, struct delivery *d, const struct entry *e) {
+static void append(
+    struct step *s, char tag, struct bytes owner, struct delivery *d, const struct entry *e) {
     d->kind = DELIVER_ENTRY;
     d->entry = *e;
     d->entry.position = s->position;
@@ -77,13 +82,15 @@ static void blockers_count(struct step *s, struct bytes other, bool more) {
     cells_put(s->cells, c, bytes_of(&n, n ? sizeof n : 0));
 }
 
-/* The surface that owns conversations reads this: varbytes conversation, varbytes who blocks the other in it, u8 on. */
+/* The surface that owns conversations reads this: varbytes conversation, varbytes who blocks the
+ * other in it, u8 on. */
 static void block_relay(struct step *s, struct bytes user, struct bytes conversation, bool on) {
     struct buf b = {0};
     pack_bytes(&b, conversation);
     pack_bytes(&b, user);
     pack_u8(&b, on);
-    step_relay(s, partition_of_conversation(s->app, conversation, s->partitions), KIND_CONV_BLOCK, buf_view(&b));
+    step_relay(s, partition_of_conversation(s->app, conversation, s->partitions), KIND_CONV_BLOCK,
+        buf_view(&b));
     buf_done(&b);
 }
 
@@ -97,7 +104,8 @@ void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bo
     }
 }
 
-void mailbox_set_direct(struct step *s, struct bytes user, struct bytes other, struct bytes conversation, bool on) {
+void mailbox_set_direct(
+    struct step *s, struct bytes user, struct bytes other, struct bytes conversation, bool on) {
     struct cell *c = cell_of(s->cells, 'x', s->app, user);
     struct unpack u = unpack_of(view_of(c));
     struct buf b = {0};
@@ -114,16 +122,25 @@ void mailbox_set_direct(struct step *s, struct bytes user, struct bytes other, s
     if (on && !size) cells_append(s->cells, c, buf_view(&b));
     else if (!on && size) cells_splice(s->cells, c, at, size, (struct bytes){0});
     buf_done(&b);
-    if (on && mailbox_blocks(s->cells, s->app, user, other)) block_relay(s, user, conversation, true);
+    if (on && mailbox_blocks(s->cells, s->app, user, other))
+        block_relay(s, user, conversation, true);
 }
-void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on) { ids_set(s, 'z', user, other, on); }
-struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(cell_of(c, 'b', app, user)); }
-struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(cell_of(c, 'z', app, user)); }
+void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on) {
+    ids_set(s, 'z', user, other, on);
+}
+struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user) {
+    return view_of(cell_of(c, 'b', app, user));
+}
+struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user) {
+    return view_of(cell_of(c, 'z', app, user));
+}
 bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other) {
     uint32_t at, size;
     return ids_have(mailbox_block_list(c, app, user), other, &at, &size);
 }
-bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other) { return cell_of(c, 'y', app, other)->size != 0; }
+bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other) {
+    return cell_of(c, 'y', app, other)->size != 0;
+}
 
 /* The surface that owns conversations reads this: varbytes conversation, varbytes who is erased. */
 struct erasing {
@@ -134,13 +151,16 @@ static void erase_relay(const struct erasing *e, struct bytes conversation) {
     struct buf b = {0};
     pack_bytes(&b, conversation);
     pack_bytes(&b, e->user);
-    step_relay(e->s, partition_of_conversation(e->s->app, conversation, e->s->partitions), KIND_MEMBER_ERASE, buf_view(&b));
+    step_relay(e->s, partition_of_conversation(e->s->app, conversation, e->s->partitions),
+        KIND_MEMBER_ERASE, buf_view(&b));
     buf_done(&b);
 }
 static bool erase_membership(void *arg, struct bytes record) {
     const struct erasing *e = arg;
     struct membership g = membership_read(record);
-    if (!g.to || !mailbox_is_in(e->s->cells, e->s->app, e->user, g.audience)) erase_relay(e, g.audience); /* of two times in it the open one speaks */
+    /* of two times in it the open one speaks */
+    if (!g.to || !mailbox_is_in(e->s->cells, e->s->app, e->user, g.audience))
+        erase_relay(e, g.audience);
     return true;
 }
 static void erase_told(struct step *s, struct bytes user) {

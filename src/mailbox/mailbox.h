@@ -1,19 +1,27 @@
-/* mailbox: the ordered list of what reached each user, and who may reach them. A service of the user's partition.
+/* mailbox: the ordered list of what reached each user, and who may reach them. A service of the
+ * user's partition.
  *
- * A user's mailbox is the merge, by position, of their own entries and of the shared entries of each audience (group or channel conversation) they
- * belonged to at that position. Nothing is copied for each member. Entries of one user: packed in blocks of 64 to a key.
+ * A user's mailbox is the merge, by position, of their own entries and of the shared entries of
+ * each audience (group or channel conversation) they belonged to at that position. Nothing is
+ * copied for each member. Entries of one user: packed in blocks of 64 to a key.
  *
- *   'm' app user            head: u64 count, last position, first block kept, newest position trimmed;  'M' app user block   64 entries
- *   's' app audience        the same of an audience's shared entries;                                   'S' app audience block   64 shared entries
+ *   'm' app user            head: u64 count, last position, first block kept, newest position
+ *                           trimmed;  'M' app user block   64 entries
+ *   's' app audience        the same of an audience's shared entries;
+ *                           'S' app audience block   64 shared entries
  *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 ids
- *   'g' app user            u32 count of memberships;    'G' app user chunk   up to 64 {varbytes audience, u64 from, u64 to (0: still in)}
+ *   'g' app user            u32 count of memberships;    'G' app user chunk   up to 64 {varbytes
+ *                           audience, u64 from, u64 to (0: still in)}
  *   'r' app user audience   u32 slot among the members, u32 slot among the memberships, while in
- *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32: how many here block this user
+ *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32:
+ *                           how many here block this user
  *   'z' app user            packed varbytes of the ids that the user mutes
- *   'x' app user            packed { varbytes other, varbytes conversation }: the user's direct conversations, which must know of a block
+ *   'x' app user            packed { varbytes other, varbytes conversation }: the user's direct
+ *                           conversations, which must know of a block
  *
- * Invariants: positions rise; at most one entry a user and position; an entry is seen through an audience only for from < position <= to.
- * Calls with a step edit cells and add deliveries; calls with cells only read. SPDX-License-Identifier: Apache-2.0 */
+ * Invariants: positions rise; at most one entry a user and position; an entry is seen through an
+ * audience only for from < position <= to. Calls with a step edit cells and add deliveries; calls
+ * with cells only read. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_MAILBOX_H
 #define KITH_MAILBOX_H
 
@@ -23,10 +31,12 @@
 bool mailbox_ensure(struct step *s, struct bytes user);
 bool mailbox_known(struct cells *c, struct bytes app, struct bytes user);
 
-/* Entries older than this go, a block at a time, when the list they are in grows; 0 keeps all. Part of what apply computes: it never differs between nodes. */
+/* Entries older than this go, a block at a time, when the list they are in grows; 0 keeps all. Part
+ * of what apply computes: it never differs between nodes. */
 extern const int64_t mailbox_retention_ms;
 
-/* e->position and at_ms are set from the step. Adds DELIVER_ENTRY. A user who is not known (erased meanwhile) gets nothing. */
+/* e->position and at_ms are set from the step. Adds DELIVER_ENTRY. A user who is not known (erased
+ * meanwhile) gets nothing. */
 void mailbox_append(struct step *s, struct bytes user, const struct entry *e);
 void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e);
 
@@ -34,28 +44,39 @@ void mailbox_append_shared(struct step *s, struct bytes audience, const struct e
 void mailbox_join(struct step *s, struct bytes user, struct bytes audience);
 void mailbox_leave(struct step *s, struct bytes user, struct bytes audience);
 bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience);
-/* Local members of an audience, in no promised order (the last takes the place of one who leaves). fn false stops and must not edit. */
-void mailbox_members(struct cells *c, struct bytes app, struct bytes audience, bool (*fn)(void *arg, struct bytes user), void *arg);
-uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience); /* in this partition */
+/* Local members of an audience, in no promised order (the last takes the place of one who leaves).
+ * fn false stops and must not edit. */
+void mailbox_members(struct cells *c, struct bytes app, struct bytes audience,
+    bool (*fn)(void *arg, struct bytes user), void *arg);
+/* in this partition */
+uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience);
 
-/* Every entry with position > after, oldest first, up to limit; fn false stops, and must not edit. Views valid during fn.
- * Returns how many fn was given. Cost: O(audiences + k log audiences + log blocks for each audience with news). */
-size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after, size_t limit,
-                    bool (*fn)(void *arg, const struct entry *e), void *arg);
-uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);  /* newest position of any entry they see; 0: none */
-uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user); /* cursors before it - 1 are past retention; 1 when nothing was trimmed */
+/* Every entry with position > after, oldest first, up to limit; fn false stops, and must not edit.
+ * Views valid during fn. Returns how many fn was given. Cost: O(audiences + k log audiences + log
+ * blocks for each audience with news). */
+size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after,
+    size_t limit, bool (*fn)(void *arg, const struct entry *e), void *arg);
+/* newest position of any entry they see; 0: none */
+uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);
+/* cursors before it - 1 are past retention; 1 when nothing was trimmed */
+uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user);
 
-/* Each direct conversation of the two learns of it by a CONV_BLOCK relay, sent with this step: what is appended later comes after it. */
+/* Each direct conversation of the two learns of it by a CONV_BLOCK relay, sent with this step: what
+ * is appended later comes after it. */
 void mailbox_set_block(struct step *s, struct bytes user, struct bytes other, bool on);
-/* The user is in a direct conversation with the other, or no more. It learns at once when the user blocks the other already. Idempotent. */
-void mailbox_set_direct(struct step *s, struct bytes user, struct bytes other, struct bytes conversation, bool on);
+/* The user is in a direct conversation with the other, or no more. It learns at once when the user
+ * blocks the other already. Idempotent. */
+void mailbox_set_direct(
+    struct step *s, struct bytes user, struct bytes other, struct bytes conversation, bool on);
 bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other);
-bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other); /* by anyone in this partition */
-struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user); /* packed varbytes; view until the next edit */
+/* by anyone in this partition */
+bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other);
+/* packed varbytes; view until the next edit */
+struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user);
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on);
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user);
-/* Removes the whole mailbox, memberships included. Each conversation that they are in, or were and something reached them there, learns of it by a
- * MEMBER_ERASE relay, sent with this step. */
+/* Removes the whole mailbox, memberships included. Each conversation that they are in, or were and
+ * something reached them there, learns of it by a MEMBER_ERASE relay, sent with this step. */
 void mailbox_erase(struct step *s, struct bytes user);
 
 #endif

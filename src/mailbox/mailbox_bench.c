@@ -1,5 +1,6 @@
-/* mailbox, measured: appending, walking from a recent cursor with few and many audiences, joining and leaving a large one. Prints nanoseconds, the median of
- * rounds; nothing here can fail. SPDX-License-Identifier: Apache-2.0 */
+/* mailbox, measured: appending, walking from a recent cursor with few and many audiences, joining
+ * and leaving a large one. Prints nanoseconds, the median of rounds; nothing here can fail.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +25,18 @@ static struct step *act(struct world *w) {
         cells_turn_end(w->cells);
         arena_reset(&w->arena);
     }
-    w->step = (struct step){.cells = w->cells, .partitions = 1, .position = w->position, .time_ms = 1700000000000 + (int64_t)w->position, .app = APP,
-                            .arena = &w->arena, .answer = &w->answer};
+    w->step = (struct step){.cells = w->cells,
+        .partitions = 1,
+        .position = w->position,
+        .time_ms = 1700000000000 + (int64_t)w->position,
+        .app = APP,
+        .arena = &w->arena,
+        .answer = &w->answer};
     return &w->step;
 }
-static struct bytes name_of(char *room, char what, uint64_t n) { return bytes_of(room, (size_t)sprintf(room, "%c%llu", what, (unsigned long long)n)); }
+static struct bytes name_of(char *room, char what, uint64_t n) {
+    return bytes_of(room, (size_t)sprintf(room, "%c%llu", what, (unsigned long long)n));
+}
 
 static int64_t now_ns(void) {
     struct timespec t;
@@ -39,7 +47,8 @@ static int cmp(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
-static void measure(const char *what, struct world *w, void (*fn)(struct world *, uint64_t i), uint64_t each) {
+static void measure(
+    const char *what, struct world *w, void (*fn)(struct world *, uint64_t i), uint64_t each) {
     double round[ROUNDS];
     for (int r = 0; r < ROUNDS; r++) {
         int64_t from = now_ns();
@@ -52,12 +61,20 @@ static void measure(const char *what, struct world *w, void (*fn)(struct world *
 
 static void append_own(struct world *w, uint64_t i) {
     char room[32];
-    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = BYTES("conversation-1"), .seq = i, .from = BYTES("user-2")};
+    struct entry e = {.type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = BYTES("conversation-1"),
+        .seq = i,
+        .from = BYTES("user-2")};
     mailbox_append(act(w), name_of(room, 'u', i % 1000), &e);
 }
 static void append_shared(struct world *w, uint64_t i) {
     char room[32];
-    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = BYTES("conversation-1"), .seq = i, .from = BYTES("user-2")};
+    struct entry e = {.type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = BYTES("conversation-1"),
+        .seq = i,
+        .from = BYTES("user-2")};
     mailbox_append_shared(act(w), name_of(room, 'a', i % 500), &e);
 }
 static bool take(void *arg, const struct entry *e) {
@@ -94,7 +111,8 @@ int main(void) {
     for (uint64_t u = 0; u < 1000; u++) mailbox_ensure(act(w), name_of(room, 'u', u));
     mailbox_ensure(act(w), BYTES("busy"));
     for (uint64_t a = 0; a < 500; a++) mailbox_join(act(w), BYTES("busy"), name_of(room, 'a', a));
-    for (uint64_t m = 0; m < 100000; m++) mailbox_join(act(w), name_of(room, 'm', m), BYTES("large"));
+    for (uint64_t m = 0; m < 100000; m++)
+        mailbox_join(act(w), name_of(room, 'm', m), BYTES("large"));
     measure("append own", w, append_own, EACH);
     measure("append shared", w, append_shared, EACH);
     measure("walk: no audiences, cursor 2000 records back, some entries", w, walk_few, EACH);

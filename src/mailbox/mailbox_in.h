@@ -1,13 +1,15 @@
-/* mailbox, inside: rows of entries in blocks, and packed lists that lose a record by moving the last one into its place. SPDX-License-Identifier: Apache-2.0 */
+/* mailbox, inside: rows of entries in blocks, and packed lists that lose a record by moving the
+ * last one into its place. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_MAILBOX_IN_H
 #define KITH_MAILBOX_IN_H
 
 #include "mailbox/mailbox.h"
 
-/* ---- list.c: entries in the order of their positions, 64 to a key: a user's own ('m', 'M') or an audience's ('s', 'S') ---- */
+/* ---- list.c: entries in the order of their positions, 64 to a key: a user's own ('m', 'M') or an
+ * audience's ('s', 'S') ---- */
 #define LIST_BLOCK 64u
 
-struct list_head { /* stored as it is */
+struct list_head {        /* stored as it is */
     uint64_t count;       /* ever appended; the newest lies in block (count - 1) / 64 */
     uint64_t last;        /* newest position */
     uint64_t first_block; /* oldest block kept */
@@ -22,29 +24,41 @@ struct list_walk {
     struct entry entry; /* the one it stands on */
 };
 struct list_head list_head_get(struct cells *c, char tag, struct bytes app, struct bytes owner);
-void list_head_set(struct cells *c, char tag, struct bytes app, struct bytes owner, const struct list_head *h);
-/* e has its position and time. Drops old blocks when one begins: those with no entry younger than retention_ms; 0 keeps all. */
-void list_append(struct step *s, char tag, struct bytes owner, const struct entry *e, int64_t retention_ms);
+void list_head_set(
+    struct cells *c, char tag, struct bytes app, struct bytes owner, const struct list_head *h);
+/* e has its position and time. Drops old blocks when one begins: those with no entry younger than
+ * retention_ms; 0 keeps all. */
+void list_append(
+    struct step *s, char tag, struct bytes owner, const struct entry *e, int64_t retention_ms);
 /* Stands on the first entry with after < position <= to. false: there is none. */
-bool list_walk_begin(struct list_walk *w, struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t after, uint64_t to);
+bool list_walk_begin(struct list_walk *w, struct cells *c, char tag, struct bytes app,
+    struct bytes owner, uint64_t after, uint64_t to);
 bool list_walk_next(struct list_walk *w);
 /* Newest position with from < position <= to; 0: none. */
-uint64_t list_last_in(struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t from, uint64_t to);
+uint64_t list_last_in(
+    struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t from, uint64_t to);
 void list_clear(struct cells *c, char tag, struct bytes app, struct bytes owner);
 
-/* ---- packed.c: unordered records, so many to a key; a slot is a record's place and changes only when packed_remove moves it ---- */
+/* ---- packed.c: unordered records, so many to a key; a slot is a record's place and changes only
+ * when packed_remove moves it ---- */
 struct packed {
     char head, chunk; /* tags */
     uint32_t per;     /* records to a chunk */
 };
 extern const struct packed PACKED_MEMBERS, PACKED_MEMBERSHIPS;
-uint32_t packed_count(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
-uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, struct bytes record); /* its slot */
+uint32_t packed_count(
+    struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
+/* its slot */
+uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
+    struct bytes record);
 /* The record in a slot; *out_cell and *out_at say where its bytes lie, to be edited in place. */
-struct bytes packed_at(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, uint32_t slot, struct cell **out_cell, uint32_t *out_at);
+struct bytes packed_at(struct cells *c, const struct packed *k, struct bytes app,
+    struct bytes owner, uint32_t slot, struct cell **out_cell, uint32_t *out_at);
 /* true: the last record took the slot; *out_moved is it, in the step's arena. */
-bool packed_remove(struct step *s, const struct packed *k, struct bytes owner, uint32_t slot, struct bytes *out_moved);
-void packed_each(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, bool (*fn)(void *arg, struct bytes record), void *arg);
+bool packed_remove(struct step *s, const struct packed *k, struct bytes owner, uint32_t slot,
+    struct bytes *out_moved);
+void packed_each(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
+    bool (*fn)(void *arg, struct bytes record), void *arg);
 void packed_clear(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
 
 /* ---- members.c ---- */

@@ -1,5 +1,6 @@
-/* mailbox, tested: stories of joining and leaving, trimming, blocking and erasing; then random acts against a model that copies each entry to each who may see
- * it; then the same acts with and without memory to spare, which must leave the same state. SPDX-License-Identifier: Apache-2.0 */
+/* mailbox, tested: stories of joining and leaving, trimming, blocking and erasing; then random acts
+ * against a model that copies each entry to each who may see it; then the same acts with and
+ * without memory to spare, which must leave the same state. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +39,13 @@ static void world_close(struct world *w) {
 }
 static struct step *act(struct world *w) {
     arena_reset(&w->arena);
-    w->step = (struct step){.cells = w->cells, .partitions = 1, .position = ++w->position, .time_ms = w->time_ms, .app = APP, .arena = &w->arena, .answer = &w->answer};
+    w->step = (struct step){.cells = w->cells,
+        .partitions = 1,
+        .position = ++w->position,
+        .time_ms = w->time_ms,
+        .app = APP,
+        .arena = &w->arena,
+        .answer = &w->answer};
     return &w->step;
 }
 static void world_flush(struct world *w) {
@@ -49,7 +56,9 @@ static void world_flush(struct world *w) {
     cells_flushed(w->cells, w->generation);
 }
 
-static struct bytes name_of(char *room, char what, uint64_t n) { return bytes_of(room, (size_t)sprintf(room, "%c%llu", what, (unsigned long long)n)); }
+static struct bytes name_of(char *room, char what, uint64_t n) {
+    return bytes_of(room, (size_t)sprintf(room, "%c%llu", what, (unsigned long long)n));
+}
 
 struct seen {
     uint64_t list[4096];
@@ -61,7 +70,8 @@ static bool see(void *arg, const struct entry *e) {
     return s->n != s->stop;
 }
 /* stop: how many the callback takes before it says no; 0: all. */
-static struct seen *walk_until(struct world *w, struct bytes user, uint64_t after, size_t limit, size_t stop) {
+static struct seen *walk_until(
+    struct world *w, struct bytes user, uint64_t after, size_t limit, size_t stop) {
     static struct seen s;
     s.n = 0;
     s.stop = stop;
@@ -69,14 +79,24 @@ static struct seen *walk_until(struct world *w, struct bytes user, uint64_t afte
     assert_int_equal(given, s.n);
     return &s;
 }
-static struct seen *walk(struct world *w, struct bytes user, uint64_t after, size_t limit) { return walk_until(w, user, after, limit, 0); }
+static struct seen *walk(struct world *w, struct bytes user, uint64_t after, size_t limit) {
+    return walk_until(w, user, after, limit, 0);
+}
 static uint64_t own(struct world *w, struct bytes user) {
-    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = BYTES("d"), .seq = 7, .from = BYTES("someone")};
+    struct entry e = {.type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = BYTES("d"),
+        .seq = 7,
+        .from = BYTES("someone")};
     mailbox_append(act(w), user, &e);
     return w->position;
 }
 static uint64_t shared(struct world *w, struct bytes audience) {
-    struct entry e = {.type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = audience, .seq = 7, .from = BYTES("someone")};
+    struct entry e = {.type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = audience,
+        .seq = 7,
+        .from = BYTES("someone")};
     mailbox_append_shared(act(w), audience, &e);
     return w->position;
 }
@@ -188,8 +208,10 @@ static void old_blocks_go_and_cursors_before_them_are_told(void **state) {
     assert_true(n >= 300 && n <= 300 + 128);
     assert_int_equal(last - kept + 1, n);
     assert_int_equal(walk(&w, ann, kept - 1, 4096)->n, n);
-    assert_int_equal(mailbox_first_kept(w.cells, APP, late), 1); /* what went was before their time */
-    assert_int_equal(mailbox_first_kept(w.cells, APP, gone), left + 1); /* and what went later was after it */
+    /* what went was before their time */
+    assert_int_equal(mailbox_first_kept(w.cells, APP, late), 1);
+    /* and what went later was after it */
+    assert_int_equal(mailbox_first_kept(w.cells, APP, gone), left + 1);
     assert_int_equal(walk(&w, late, 0, 10)->n, 0);
     world_close(&w);
 }
@@ -244,7 +266,8 @@ static void compare_walk(struct world *w, const struct model *m, struct rng *r, 
     size_t at = 0, limit = 1 + rng_below(r, 200);
     while (at < m->n[u] && m->seen[u][at] <= after) at++;
     size_t want = m->n[u] - at < limit ? m->n[u] - at : limit;
-    struct seen *s = rng_below(r, 2) ? walk(w, user, after, limit) : walk_until(w, user, after, SIZE_MAX, limit);
+    struct seen *s =
+        rng_below(r, 2) ? walk(w, user, after, limit) : walk_until(w, user, after, SIZE_MAX, limit);
     assert_int_equal(s->n, want);
     for (size_t i = 0; i < want; i++) assert_int_equal(s->list[i], m->seen[u][at + i]);
     assert_int_equal(mailbox_known(w->cells, APP, user), m->known[u]);
@@ -297,7 +320,8 @@ static void random_acts_match_the_model_and_leave_one_state(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 4; seed++) {
         uint64_t ample = run(seed, 1 << 30, 0, 0);
-        assert_int_equal(run(seed, 20000, 3, 0), ample); /* evicted and loaded again at every turn */
+        /* evicted and loaded again at every turn */
+        assert_int_equal(run(seed, 20000, 3, 0), ample);
         assert_int_equal(run(seed, 200000, 40, 0), ample);
     }
 }
@@ -341,9 +365,14 @@ static void thousands_come_and_go(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(member_sees_only_while_in), cmocka_unit_test(coming_and_going_in_silence_leaves_nothing), cmocka_unit_test(delivery_says_who),
-        cmocka_unit_test(blocks_are_counted_for_the_blocked), cmocka_unit_test(old_blocks_go_and_cursors_before_them_are_told), cmocka_unit_test(thousands_come_and_go),
-        cmocka_unit_test(random_acts_match_the_model_and_leave_one_state), cmocka_unit_test(random_acts_with_retention),
+        cmocka_unit_test(member_sees_only_while_in),
+        cmocka_unit_test(coming_and_going_in_silence_leaves_nothing),
+        cmocka_unit_test(delivery_says_who),
+        cmocka_unit_test(blocks_are_counted_for_the_blocked),
+        cmocka_unit_test(old_blocks_go_and_cursors_before_them_are_told),
+        cmocka_unit_test(thousands_come_and_go),
+        cmocka_unit_test(random_acts_match_the_model_and_leave_one_state),
+        cmocka_unit_test(random_acts_with_retention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

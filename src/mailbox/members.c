@@ -1,9 +1,11 @@
 /* mailbox: who belongs to which audience, and from when to when.
  *
- *   'r' app user audience   u32 slot among the audience's members · u32 slot among the user's memberships, while in
+ *   'r' app user audience   u32 slot among the audience's members · u32 slot among the user's
+ *                           memberships, while in
  *
- * Keeps: a user is in an audience exactly when there is a row, and the membership that it names is the open one.
- * A membership through which nothing was ever seen is forgotten when it ends, so coming and going leaves nothing behind. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a user is in an audience exactly when there is a row, and the membership that it names is
+ * the open one. A membership through which nothing was ever seen is forgotten when it ends, so
+ * coming and going leaves nothing behind. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "mailbox/mailbox_in.h"
@@ -12,7 +14,8 @@ struct row { /* stored as it is */
     uint32_t member, membership;
 };
 
-static struct cell *row_cell(struct cells *c, struct bytes app, struct bytes user, struct bytes audience) {
+static struct cell *row_cell(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes audience) {
     uint8_t room[300];
     return cells_get(c, key3(room, 'r', app, user, audience));
 }
@@ -22,7 +25,9 @@ static struct row row_read(const struct cell *cell) {
     memcpy(&r, cell->data, sizeof r);
     return r;
 }
-static void row_write(struct cells *c, struct cell *cell, struct row r) { cells_put(c, cell, bytes_of(&r, sizeof r)); }
+static void row_write(struct cells *c, struct cell *cell, struct row r) {
+    cells_put(c, cell, bytes_of(&r, sizeof r));
+}
 
 /* ---- memberships ---- */
 struct membership membership_read(struct bytes record) {
@@ -37,9 +42,12 @@ struct membership membership_read(struct bytes record) {
 bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience) {
     return row_cell(c, app, user, audience)->size != 0;
 }
-uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience) { return packed_count(c, &PACKED_MEMBERS, app, audience); }
+uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience) {
+    return packed_count(c, &PACKED_MEMBERS, app, audience);
+}
 
-void mailbox_members(struct cells *c, struct bytes app, struct bytes audience, bool (*fn)(void *, struct bytes), void *arg) {
+void mailbox_members(struct cells *c, struct bytes app, struct bytes audience,
+    bool (*fn)(void *, struct bytes), void *arg) {
     packed_each(c, &PACKED_MEMBERS, app, audience, fn, arg);
 }
 
@@ -77,7 +85,8 @@ static void membership_end(struct step *s, struct bytes user, uint32_t slot) {
         membership_forget(s, user, slot);
         return;
     }
-    memcpy(cells_edit(s->cells, cell) + at + record.n - sizeof s->position, &s->position, sizeof s->position);
+    memcpy(cells_edit(s->cells, cell) + at + record.n - sizeof s->position, &s->position,
+        sizeof s->position);
 }
 
 void mailbox_leave(struct step *s, struct bytes user, struct bytes audience) {

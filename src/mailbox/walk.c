@@ -1,16 +1,19 @@
-/* mailbox: one user's view: the merge, by position, of their own list and of those parts of their audiences' lists that they belonged to.
+/* mailbox: one user's view: the merge, by position, of their own list and of those parts of their
+ * audiences' lists that they belonged to.
  *
  *   own          ──┐
  *   audience A   ──┼─▶ heap by the position each stands on ─▶ fn
  *   audience B   ──┘
  *
- * A list whose newest entry is not after the cursor costs one look at its head and no block. SPDX-License-Identifier: Apache-2.0 */
+ * A list whose newest entry is not after the cursor costs one look at its head and no block.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
 
 #include "mailbox/mailbox_in.h"
 
-enum { WALKS_FIRST = 8 }; /* lists with news that need no allocation: nearly always enough when live */
+/* lists with news that need no allocation: nearly always enough when live */
+enum { WALKS_FIRST = 8 };
 
 struct merge {
     struct list_walk first[WALKS_FIRST], *walks;
@@ -34,7 +37,9 @@ static void merge_add(struct merge *m, char tag, struct bytes owner, uint64_t af
 static bool merge_membership(void *arg, struct bytes record) {
     struct merge *m = arg;
     struct membership g = membership_read(record);
-    if (!g.to || g.to > m->after) merge_add(m, 's', g.audience, g.from > m->after ? g.from : m->after, g.to ? g.to : UINT64_MAX);
+    if (!g.to || g.to > m->after)
+        merge_add(
+            m, 's', g.audience, g.from > m->after ? g.from : m->after, g.to ? g.to : UINT64_MAX);
     return true;
 }
 
@@ -53,7 +58,8 @@ static void sift(struct merge *m, size_t i) {
     }
 }
 
-size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after, size_t limit, bool (*fn)(void *, const struct entry *), void *arg) {
+size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after,
+    size_t limit, bool (*fn)(void *, const struct entry *), void *arg) {
     struct merge m;
     m.walks = m.first;
     m.n = 0;
@@ -85,7 +91,8 @@ static bool extent_last(void *arg, struct bytes record) {
     struct extent *x = arg;
     struct membership g = membership_read(record);
     if (g.to && g.to <= x->position) return true;
-    uint64_t last = list_last_in(x->cells, 's', x->app, g.audience, g.from, g.to ? g.to : UINT64_MAX);
+    uint64_t last =
+        list_last_in(x->cells, 's', x->app, g.audience, g.from, g.to ? g.to : UINT64_MAX);
     if (last > x->position) x->position = last;
     return true;
 }

@@ -11,16 +11,19 @@ uint64_t hist_bucket_top(unsigned bucket) {
 }
 
 void hist_merge(struct hist *into, const struct hist *from) {
-    for (unsigned i = 0; i < HIST_BUCKETS; i++) into->buckets[i] += __atomic_load_n(&from->buckets[i], __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < HIST_BUCKETS; i++)
+        into->buckets[i] += __atomic_load_n(&from->buckets[i], __ATOMIC_RELAXED);
     into->sum += __atomic_load_n(&from->sum, __ATOMIC_RELAXED);
     uint64_t max = __atomic_load_n(&from->max, __ATOMIC_RELAXED);
     if (max > into->max) into->max = max;
 }
 
-/* The count is the buckets' sum rather than a cell of its own: so it agrees with them, whenever it is read. */
+/* The count is the buckets' sum rather than a cell of its own: so it agrees with them, whenever it
+ * is read. */
 uint64_t hist_count(const struct hist *h) {
     uint64_t n = 0;
-    for (unsigned i = 0; i < HIST_BUCKETS; i++) n += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < HIST_BUCKETS; i++)
+        n += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
     return n;
 }
 

@@ -21,7 +21,8 @@ static void buckets_join_without_gaps(void **state) {
         assert_int_equal(hist_bucket(top + 1), i + 1);
         assert_true(hist_bucket_top(i + 1) > top);
     }
-    for (unsigned k = HIST_SUB_BITS; k < 64; k++) assert_true(hist_bucket_top(hist_bucket(1ull << k)) == 1ull << k);
+    for (unsigned k = HIST_SUB_BITS; k < 64; k++)
+        assert_true(hist_bucket_top(hist_bucket(1ull << k)) == 1ull << k);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -68,7 +69,8 @@ static void nothing_and_the_ends_are_answered(void **state) {
     hist_record(&h, 0);
     assert_true(hist_percentile(&h, 50) == 0 && hist_count(&h) == 1 && h.max == 0);
     hist_record(&h, UINT64_MAX);
-    assert_true(hist_percentile(&h, 100) == UINT64_MAX && hist_percentile(&h, 200) == UINT64_MAX && hist_percentile(&h, -1) == hist_percentile(&h, 0));
+    assert_true(hist_percentile(&h, 100) == UINT64_MAX && hist_percentile(&h, 200) == UINT64_MAX &&
+                hist_percentile(&h, -1) == hist_percentile(&h, 0));
 }
 
 int main(void) {

@@ -1,16 +1,20 @@
-/* measure: what a shard counts and times. Counters, a histogram for each stage of a message's way, and a ring of the last spans.
+/* measure: what a shard counts and times. Counters, a histogram for each stage of a message's way,
+ * and a ring of the last spans.
  *
- * Invariants: one struct measure a shard, written by that shard's thread only and read by any: cells are relaxed atomics, so a
- * reader sees each cell whole, and two cells perhaps a moment apart. Memory is constant (about 180 KiB); recording never allocates,
- * locks or fails. Zero-initialised is valid.
- * Lifetimes: the caller owns the storage, and keeps it while anyone may read. Times are nanoseconds; whose clock, the caller says.
+ * Invariants: one struct measure a shard, written by that shard's thread only and read by any:
+ * cells are relaxed atomics, so a reader sees each cell whole, and two cells perhaps a moment
+ * apart. Memory is constant (about 180 KiB); recording never allocates, locks or fails.
+ * Zero-initialised is valid.
+ * Lifetimes: the caller owns the storage, and keeps it while anyone may read. Times are
+ * nanoseconds; whose clock, the caller says.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_MEASURE_H
 #define KITH_MEASURE_H
 
 #include "base/base.h"
 
-/* Name, and help for people. Rendered as kith_<name>_total. Names that begin with `limit_` count how often a limit was hit. */
+/* Name, and help for people. Rendered as kith_<name>_total. Names that begin with `limit_` count
+ * how often a limit was hit. */
 #define MEASURE_COUNTERS(X)                                                                        \
     X(connections_opened, "Connections accepted")                                                  \
     X(connections_closed, "Connections closed")                                                    \
@@ -30,7 +34,8 @@
     X(bytes_in, "Bytes received")                                                                  \
     X(bytes_out, "Bytes sent")                                                                     \
     X(limit_log_queue, "Writes refused because the log's queue was full")                          \
-    X(limit_memory, "Times that senders were held back until the tables had taken what was in memory") \
+    X(limit_memory,                                                                                \
+        "Times that senders were held back until the tables had taken what was in memory")         \
     X(limit_disk_full, "Writes refused because the disk was full")                                 \
     X(limit_connection, "Connections refused at the limit of connections")                         \
     X(limit_output_buffer, "Connections held back or closed because they did not read")            \
@@ -43,7 +48,8 @@ enum measure_counter {
         COUNTER_COUNT
 };
 
-/* The stages of a message's way through a shard, in order. Rendered as kith_stage_seconds{stage="<name>"}. */
+/* The stages of a message's way through a shard, in order. Rendered as
+ * kith_stage_seconds{stage="<name>"}. */
 #define MEASURE_STAGES(X)                                                                          \
     X(accept)     /* a connection accepted and placed */                                           \
     X(parse)      /* bytes to a request or packet */                                               \
@@ -61,10 +67,11 @@ enum measure_stage {
         TIMED_COUNT
 };
 
-/* ---- histogram: log-linear, after HdrHistogram. Values up to 32 have a bucket each; above, each power of two is cut in 32, so a
- * value is known to within 1/32 of itself. Buckets are open below and closed above, as OpenMetrics' `le` is:
+/* ---- histogram: log-linear, after HdrHistogram. Values up to 32 have a bucket each; above, each
+ * power of two is cut in 32, so a value is known to within 1/32 of itself. Buckets are open below
+ * and closed above, as OpenMetrics' `le` is:
  *   bucket   0     1    ...   31        32        ...     63        64     ...
- *   values  0..1   2          32      (32, 33]          (63, 64]  (64, 66]                                                      */
+ *   values  0..1   2          32      (32, 33]          (63, 64]  (64, 66] */
 #define HIST_SUB_BITS 5
 #define HIST_BUCKETS ((64 - HIST_SUB_BITS + 1) << HIST_SUB_BITS)
 struct hist {
@@ -88,11 +95,14 @@ uint64_t hist_bucket_top(unsigned bucket); /* the largest value in it */
 static inline void hist_record(struct hist *h, uint64_t value) {
     measure_bump(&h->buckets[hist_bucket(value)], 1);
     measure_bump(&h->sum, value);
-    if (value > __atomic_load_n(&h->max, __ATOMIC_RELAXED)) __atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
+    if (value > __atomic_load_n(&h->max, __ATOMIC_RELAXED))
+        __atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
 }
-void hist_merge(struct hist *into, const struct hist *from); /* `into` belongs to the caller; `from` may be written meanwhile */
+/* `into` belongs to the caller; `from` may be written meanwhile */
+void hist_merge(struct hist *into, const struct hist *from);
 uint64_t hist_count(const struct hist *h);
-/* The value that `percent` (0 to 100) of those recorded do not exceed: never too low, at most 1/32 too high. 0 when there are none. */
+/* The value that `percent` (0 to 100) of those recorded do not exceed: never too low, at most 1/32
+ * too high. 0 when there are none. */
 uint64_t hist_percentile(const struct hist *h, double percent);
 
 /* ---- spans: one stage of one thing's way. The ring keeps the last SPAN_RING of a shard. ---- */
@@ -114,18 +124,27 @@ struct measure {
     struct span_slot spans[SPAN_RING];
 };
 
-static inline void measure_add(struct measure *m, enum measure_counter c, uint64_t by) { measure_bump(&m->counters[c], by); }
+static inline void measure_add(struct measure *m, enum measure_counter c, uint64_t by) {
+    measure_bump(&m->counters[c], by);
+}
 /* For what another room counts already. */
-static inline void measure_set(struct measure *m, enum measure_counter c, uint64_t value) { __atomic_store_n(&m->counters[c], value, __ATOMIC_RELAXED); }
-static inline void measure_time(struct measure *m, enum measure_stage s, uint64_t duration_ns) { hist_record(&m->stages[s], duration_ns); }
-void measure_span(struct measure *m, const struct span *s); /* times the stage, and leaves the span in the ring */
+static inline void measure_set(struct measure *m, enum measure_counter c, uint64_t value) {
+    __atomic_store_n(&m->counters[c], value, __ATOMIC_RELAXED);
+}
+static inline void measure_time(struct measure *m, enum measure_stage s, uint64_t duration_ns) {
+    hist_record(&m->stages[s], duration_ns);
+}
+/* times the stage, and leaves the span in the ring */
+void measure_span(struct measure *m, const struct span *s);
 
-/* Copies the last spans, oldest first and without gaps, at most `cap`; those overwritten meanwhile are left out. Returns how many. */
+/* Copies the last spans, oldest first and without gaps, at most `cap`; those overwritten meanwhile
+ * are left out. Returns how many. */
 size_t measure_spans(const struct measure *m, struct span *out, size_t cap);
 /* The same as text: one JSON object a line. */
 void measure_spans_text(const struct measure *m, struct buf *out);
 
-/* OpenMetrics 1.0 text of the sum of all shards; a stage never timed is left out. Gauges may follow; the caller ends with "# EOF\n". */
+/* OpenMetrics 1.0 text of the sum of all shards; a stage never timed is left out. Gauges may
+ * follow; the caller ends with "# EOF\n". */
 void measure_text(const struct measure *const *shards, size_t n, struct buf *out);
 void measure_gauge(struct buf *out, const char *name, const char *help, uint64_t value);
 

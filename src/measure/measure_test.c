@@ -1,4 +1,5 @@
-/* measure: tests of the text: the figures are the sum of the shards, and the form is OpenMetrics 1.0. SPDX-License-Identifier: Apache-2.0 */
+/* measure: tests of the text: the figures are the sum of the shards, and the form is OpenMetrics
+ * 1.0. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,12 +58,13 @@ static void counters_are_summed(void **state) {
 
 static void stages_are_summed_and_cumulative(void **state) {
     struct fixture *f = *state;
-    measure_time(f->m[0], TIMED_durable, 1024);          /* on a bound: belongs to it */
-    measure_time(f->m[1], TIMED_durable, 1025);          /* just past it */
+    measure_time(f->m[0], TIMED_durable, 1024); /* on a bound: belongs to it */
+    measure_time(f->m[1], TIMED_durable, 1025); /* just past it */
     measure_time(f->m[1], TIMED_durable, 450000);
     measure_time(f->m[2], TIMED_durable, 3600000000000); /* an hour, past the last bound */
     render(f);
-    assert_true(says(f, "# TYPE kith_stage_seconds histogram") && says(f, "# UNIT kith_stage_seconds seconds"));
+    assert_true(says(f, "# TYPE kith_stage_seconds histogram") &&
+                says(f, "# UNIT kith_stage_seconds seconds"));
     assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000001024\"} 1"));
     assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000002048\"} 2"));
     assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000262144\"} 2"));
@@ -90,13 +92,16 @@ static void bucket_lines_count_exactly(void **state) {
         uint64_t want = 0, bound = 1ull << k;
         for (int i = 0; i < N; i++) want += v[i] <= bound;
         char line[120];
-        snprintf(line, sizeof line, "kith_stage_seconds_bucket{stage=\"apply\",le=\"%llu.%09llu\"} %llu", (unsigned long long)(bound / 1000000000),
-                 (unsigned long long)(bound % 1000000000), (unsigned long long)want);
+        snprintf(line, sizeof line,
+            "kith_stage_seconds_bucket{stage=\"apply\",le=\"%llu.%09llu\"} %llu",
+            (unsigned long long)(bound / 1000000000), (unsigned long long)(bound % 1000000000),
+            (unsigned long long)want);
         assert_true(says(f, line));
     }
 }
 
-/* Each sample follows the TYPE of its family and families are not interleaved; no name comes twice; no line is empty. */
+/* Each sample follows the TYPE of its family and families are not interleaved; no name comes twice;
+ * no line is empty. */
 static void form_is_openmetrics(void **state) {
     struct fixture *f = *state;
     for (int s = 0; s < TIMED_COUNT; s++) measure_time(f->m[0], (enum measure_stage)s, 1);
@@ -114,19 +119,26 @@ static void form_is_openmetrics(void **state) {
         assert_true(name[strlen(family)] == ' ' || name[strlen(family)] == '_');
     }
     assert_int_equal(families, COUNTER_COUNT + 1);
-    assert_int_equal(lines, COUNTER_COUNT * 3 + 3 + TIMED_COUNT * 28); /* bounded: 26 buckets, count and sum for a stage */
+    /* bounded: 26 buckets, count and sum for a stage */
+    assert_int_equal(lines, COUNTER_COUNT * 3 + 3 + TIMED_COUNT * 28);
 }
 
 static void gauges_have_their_form(void **state) {
     struct fixture *f = *state;
     measure_gauge(&f->text, "connections", "Connections open now", 7);
-    assert_true(bytes_is(buf_view(&f->text), "# TYPE kith_connections gauge\n# HELP kith_connections Connections open now.\nkith_connections 7\n"));
+    assert_true(
+        bytes_is(buf_view(&f->text), "# TYPE kith_connections gauge\n# HELP kith_connections "
+                                     "Connections open now.\nkith_connections 7\n"));
 }
 
 int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, fixture_init, fixture_done)
     const struct CMUnitTest tests[] = {
-        T(counters_are_summed), T(stages_are_summed_and_cumulative), T(bucket_lines_count_exactly), T(form_is_openmetrics), T(gauges_have_their_form),
+        T(counters_are_summed),
+        T(stages_are_summed_and_cumulative),
+        T(bucket_lines_count_exactly),
+        T(form_is_openmetrics),
+        T(gauges_have_their_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

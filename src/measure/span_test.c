@@ -1,4 +1,5 @@
-/* measure: tests of the ring of spans, alone and while it is written. SPDX-License-Identifier: Apache-2.0 */
+/* measure: tests of the ring of spans, alone and while it is written.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,10 +12,13 @@
 #include "measure/measure.h"
 
 /* All fields follow from the number, so that a torn copy shows. */
-static struct span span_of(uint64_t n) { return (struct span){n * 3, n * 5, n * 7, (enum measure_stage)(n % TIMED_COUNT)}; }
+static struct span span_of(uint64_t n) {
+    return (struct span){n * 3, n * 5, n * 7, (enum measure_stage)(n % TIMED_COUNT)};
+}
 static bool span_is(const struct span *s, uint64_t n) {
     struct span want = span_of(n);
-    return s->id == want.id && s->start_ns == want.start_ns && s->duration_ns == want.duration_ns && s->stage == want.stage;
+    return s->id == want.id && s->start_ns == want.start_ns && s->duration_ns == want.duration_ns &&
+           s->stage == want.stage;
 }
 
 static void ring_keeps_the_last(void **state) {
@@ -48,8 +52,9 @@ static void text_is_a_line_a_span(void **state) {
     measure_span(m, &(struct span){0xab, 10, 20, TIMED_accept});
     measure_span(m, &(struct span){UINT64_MAX, 30, 40, TIMED_write});
     measure_spans_text(m, &b);
-    assert_true(bytes_is(buf_view(&b), "{\"id\":\"00000000000000ab\",\"stage\":\"accept\",\"start_ns\":10,\"duration_ns\":20}\n"
-                                       "{\"id\":\"ffffffffffffffff\",\"stage\":\"write\",\"start_ns\":30,\"duration_ns\":40}\n"));
+    assert_true(bytes_is(buf_view(&b),
+        "{\"id\":\"00000000000000ab\",\"stage\":\"accept\",\"start_ns\":10,\"duration_ns\":20}\n"
+        "{\"id\":\"ffffffffffffffff\",\"stage\":\"write\",\"start_ns\":30,\"duration_ns\":40}\n"));
     buf_done(&b);
     free(m);
 }
@@ -69,19 +74,25 @@ static void *writer(void *arg) {
     return NULL;
 }
 
-/* Whatever a reader gets is whole, in order and without gaps, and never older than what it got before. */
+/* Whatever a reader gets is whole, in order and without gaps, and never older than what it got
+ * before. */
 static void readers_never_see_half_a_span(void **state) {
     (void)state;
-    enum { READS = 3000, LAPS = 8000 }; /* both: a reader that is done before the writer began proves nothing */
+    /* both: a reader that is done before the writer began proves nothing */
+    enum { READS = 3000, LAPS = 8000 };
     struct race r = {.m = must_alloc(sizeof *r.m)};
     struct span *out = must_alloc(SPAN_RING * sizeof *out);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, writer, &r), 0);
     bool whole = true;
     uint64_t last = 0;
-    for (int read = 0; read < READS || __atomic_load_n(&r.m->span_count, __ATOMIC_RELAXED) < LAPS * SPAN_RING; read++) {
+    for (int read = 0;
+         read < READS || __atomic_load_n(&r.m->span_count, __ATOMIC_RELAXED) < LAPS * SPAN_RING;
+         read++) {
         size_t n = measure_spans(r.m, out, SPAN_RING);
-        for (size_t i = 0; i < n; i++) whole = whole && span_is(&out[i], out[i].id / 3) && (!i || out[i].id == out[i - 1].id + 3);
+        for (size_t i = 0; i < n; i++)
+            whole =
+                whole && span_is(&out[i], out[i].id / 3) && (!i || out[i].id == out[i - 1].id + 3);
         if (!n) continue;
         whole = whole && out[n - 1].id / 3 >= last;
         last = out[n - 1].id / 3;

@@ -1,5 +1,7 @@
-/* shard: connections: bytes in, bytes out, timeouts. What the bytes mean is http_conn.c's and mqtt_conn.c's.
- * Keeps: output is written once a turn, all together; a peer that does not read is not rendered for (deliver) and not read from (here).
+/* shard: connections: bytes in, bytes out, timeouts. What the bytes mean is http_conn.c's and
+ * mqtt_conn.c's.
+ * Keeps: output is written once a turn, all together; a peer that does not read is not rendered for
+ * (deliver) and not read from (here).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +12,10 @@
 
 #define READ_CHUNK (64u << 10)
 #define OUTPUT_PAUSE (1u << 20) /* unwritten bytes at which the connection is no longer read */
-#define INPUT_PAUSE (MQTT_PACKET_MAX + READ_CHUNK) /* unparsed bytes, likewise: more than any packet */
-#define CLOSING_MS 5000         /* how long an ending connection may take to read its last words */
-#define IDLE_KEEP 4096u         /* buffers above this are given back when empty */
+/* unparsed bytes, likewise: more than any packet */
+#define INPUT_PAUSE (MQTT_PACKET_MAX + READ_CHUNK)
+#define CLOSING_MS 5000 /* how long an ending connection may take to read its last words */
+#define IDLE_KEEP 4096u /* buffers above this are given back when empty */
 #define ACCEPT_BURST 64
 
 static uint32_t slot_take(struct shard *s) {
@@ -27,7 +30,8 @@ static uint32_t slot_take(struct shard *s) {
 }
 
 static void slot_set(struct shard *s, struct conn *c) {
-    static _Thread_local uint32_t generation; /* unique enough: a job outlives its connection by seconds */
+    /* unique enough: a job outlives its connection by seconds */
+    static _Thread_local uint32_t generation;
     c->index = slot_take(s);
     c->generation = ++generation;
     s->conns[c->index] = c;
@@ -35,7 +39,8 @@ static void slot_set(struct shard *s, struct conn *c) {
 }
 
 struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
-    if (index >= s->conn_count || !s->conns[index] || s->conns[index]->generation != generation) return NULL;
+    if (index >= s->conn_count || !s->conns[index] || s->conns[index]->generation != generation)
+        return NULL;
     return s->conns[index];
 }
 
@@ -44,7 +49,8 @@ void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
         int fd;
         char peer[64] = "";
         if (sock_accept(listen_fd, &fd, peer, sizeof peer) != OK) return;
-        if (s->conn_open >= s->server->o.connections_max / s->server->shards && protocol != PROTO_CONTROL) {
+        if (s->conn_open >= s->server->o.connections_max / s->server->shards &&
+            protocol != PROTO_CONTROL) {
             measure_add(&s->measure, COUNTER_limit_connection, 1);
             close(fd);
             continue;
@@ -156,7 +162,8 @@ void conn_touch_all(struct shard *s) {
 
 /* Who does not take what is written is not read, nor who sends faster than it is answered. */
 static bool must_pause(const struct shard *s, const struct conn *c) {
-    return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) || c->half_closed || (s->held_back && c->protocol == PROTO_MQTT);
+    return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) ||
+           c->half_closed || (s->held_back && c->protocol == PROTO_MQTT);
 }
 
 static void interest(struct shard *s, struct conn *c) {
@@ -164,12 +171,14 @@ static void interest(struct shard *s, struct conn *c) {
     if (write && !c->want_write) c->wrote_ms = s->mono_ms;
     if (c->want_write == write && c->read_paused == pause) return;
     c->want_write = write;
-    if (pause && !c->read_paused && c->out.n - c->out_at > OUTPUT_PAUSE) measure_add(&s->measure, COUNTER_limit_output_buffer, 1);
+    if (pause && !c->read_paused && c->out.n - c->out_at > OUTPUT_PAUSE)
+        measure_add(&s->measure, COUNTER_limit_output_buffer, 1);
     c->read_paused = pause;
     loop_change(s->loop, c->fd, (pause ? 0u : LOOP_READ) | (write ? LOOP_WRITE : 0u), c);
 }
 
-/* All is written to an ending connection: closed at once, its last words could be lost with what it has sent and nobody has read. */
+/* All is written to an ending connection: closed at once, its last words could be lost with what it
+ * has sent and nobody has read. */
 static bool closed_softly(struct shard *s, struct conn *c) {
     if (c->protocol == PROTO_CONTROL || c->half_closed || shutdown(c->fd, SHUT_WR) != 0) {
         conn_close(s, c);
@@ -272,7 +281,9 @@ static void http_sweep(struct shard *s, struct conn *c) {
         conn_touch(s, c);
     } else if (!c->busy && (!c->http || http_reader_is_empty(c->http))) {
         if (age > o->http_idle_timeout_ms) conn_close(s, c);
-    } else if (!c->busy && age > o->http_header_timeout_ms + (http_reader_has_head(c->http) ? o->http_body_timeout_ms : 0)) {
+    } else if (!c->busy &&
+               age > o->http_header_timeout_ms +
+                         (http_reader_has_head(c->http) ? o->http_body_timeout_ms : 0)) {
         http_late(s, c);
     }
 }
@@ -286,8 +297,11 @@ static void access_end(struct shard *s, struct conn *c, uint8_t reason, const ch
 void conn_recheck(struct shard *s) {
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
-        if (!c || !(c->connected || c->streaming) || admit_holds(s->server->admit, &c->who)) continue;
-        access_end(s, c, REASON_NOT_AUTHORIZED, c->who.server ? "this server key was revoked" : "whoever issued this token is not trusted any more");
+        if (!c || !(c->connected || c->streaming) || admit_holds(s->server->admit, &c->who))
+            continue;
+        access_end(s, c, REASON_NOT_AUTHORIZED,
+            c->who.server ? "this server key was revoked"
+                          : "whoever issued this token is not trusted any more");
     }
 }
 
@@ -305,14 +319,17 @@ void conn_sweep(struct shard *s) {
             conn_close(s, c);
         } else if (c->closing) {
             continue;
-        } else if ((c->connected || c->streaming) && c->who.until_ms && s->now_ms >= c->who.until_ms) {
-            access_end(s, c, REASON_CONNECT_TIME, "this token has expired; connect again with a new one");
+        } else if ((c->connected || c->streaming) && c->who.until_ms &&
+                   s->now_ms >= c->who.until_ms) {
+            access_end(
+                s, c, REASON_CONNECT_TIME, "this token has expired; connect again with a new one");
         } else if (c->protocol == PROTO_HTTP) {
             http_sweep(s, c);
         } else if (!c->connected) {
             if (s->mono_ms - c->since_ms > CONNECT_MS) conn_close(s, c);
         } else if (c->keep_alive_s && s->mono_ms - c->last_in_ms > c->keep_alive_s * 1500) {
-            mqtt_end(s, c, REASON_KEEP_ALIVE, "nothing was heard for one and a half keep-alive times");
+            mqtt_end(
+                s, c, REASON_KEEP_ALIVE, "nothing was heard for one and a half keep-alive times");
         }
     }
 }

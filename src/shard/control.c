@@ -1,4 +1,5 @@
-/* shard: the control socket in the data folder: one line in, one line out. "reload" after the secrets changed; "backup TO" while serving.
+/* shard: the control socket in the data folder: one line in, one line out. "reload" after the
+ * secrets changed; "backup TO" while serving.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdio.h>
@@ -42,7 +43,8 @@ static bool backup_spawn(struct server *v, int fd, struct bytes to) {
     b->fd = dup(fd);
     snprintf(b->to, sizeof b->to, "%.*s", (int)to.n, (const char *)to.p);
     atomic_fetch_add(&v->backups, 1);
-    if (b->fd >= 0 && to.n < sizeof b->to && pthread_create(&thread, NULL, backup_main, b) == 0) return pthread_detach(thread) == 0;
+    if (b->fd >= 0 && to.n < sizeof b->to && pthread_create(&thread, NULL, backup_main, b) == 0)
+        return pthread_detach(thread) == 0;
     atomic_fetch_sub(&v->backups, 1);
     if (b->fd >= 0) close(b->fd);
     free(b);
@@ -50,8 +52,11 @@ static bool backup_spawn(struct server *v, int fd, struct bytes to) {
 }
 
 static void backup_begin(struct shard *s, struct conn *c, struct bytes to) {
-    if (!backup_spawn(s->server, c->fd, to)) buf_str(&c->out, "error the backup cannot begin: its path is too long, or the server lacks descriptors\n");
-    conn_finish(s, c); /* the thread answers on its own copy; the asker reads until both are closed */
+    if (!backup_spawn(s->server, c->fd, to))
+        buf_str(&c->out, "error the backup cannot begin: its path is too long, or the server lacks "
+                         "descriptors\n");
+    /* the thread answers on its own copy; the asker reads until both are closed */
+    conn_finish(s, c);
 }
 
 void control_input(struct shard *s, struct conn *c) {
@@ -62,7 +67,8 @@ void control_input(struct shard *s, struct conn *c) {
     if (bytes_is(line, "reload")) {
         if (admit_reload(s->server->admit, &why) == OK) {
             buf_str(&c->out, "ok\n");
-            for (unsigned i = 0; i < s->server->shards; i++) loop_wake(s->server->shard[i].loop); /* connections of a revoked key end now */
+            /* connections of a revoked key end now */
+            for (unsigned i = 0; i < s->server->shards; i++) loop_wake(s->server->shard[i].loop);
         } else {
             buf_fmt(&c->out, "error %.*s\n", (int)why.n, (const char *)why.p);
         }
@@ -84,7 +90,8 @@ enum err control_listen(struct server *v, struct buf *why) {
 
 enum err control_ask(const char *dir, const char *line, struct buf *out) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    if (snprintf(a.sun_path, sizeof a.sun_path, "%s/control", dir) >= (int)sizeof a.sun_path) return MISSING;
+    if (snprintf(a.sun_path, sizeof a.sun_path, "%s/control", dir) >= (int)sizeof a.sun_path)
+        return MISSING;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a)) {
         if (fd >= 0) close(fd);

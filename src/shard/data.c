@@ -1,5 +1,6 @@
-/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control, reserve}. A backup is {meta, secrets, log/, tables/}: tables as of a sync, and the log
- * from before it on, so that what was under way between partitions is there too. SPDX-License-Identifier: Apache-2.0 */
+/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control, reserve}. A backup is
+ * {meta, secrets, log/, tables/}: tables as of a sync, and the log from before it on, so that what
+ * was under way between partitions is there too. SPDX-License-Identifier: Apache-2.0 */
 #include "shard/data.h"
 
 #include <errno.h>
@@ -72,12 +73,17 @@ bool data_is_there(const char *dir) {
 enum err log_link(const char *dir, const char *log_dir, struct buf *why) {
     char path[512];
     snprintf(path, sizeof path, "%s/log", dir);
-    if (mkdir(log_dir, 0700) != 0 && errno != EEXIST) return buf_fmt(why, "the log folder %s cannot be made: %s", log_dir, strerror(errno)), IO;
+    if (mkdir(log_dir, 0700) != 0 && errno != EEXIST)
+        return buf_fmt(why, "the log folder %s cannot be made: %s", log_dir, strerror(errno)), IO;
     if (symlink(log_dir, path) == 0) return OK;
-    if (errno != EEXIST) return buf_fmt(why, "%s cannot be made a link: %s", path, strerror(errno)), IO;
+    if (errno != EEXIST)
+        return buf_fmt(why, "%s cannot be made a link: %s", path, strerror(errno)), IO;
     char *now = realpath(path, NULL), *want = realpath(log_dir, NULL);
     bool same = now && want && strcmp(now, want) == 0;
-    if (!same) buf_fmt(why, "the log of %s lies in %s, not in %s; move it there and link it, or leave --log away", dir, now ? now : "nowhere", log_dir);
+    if (!same)
+        buf_fmt(why,
+            "the log of %s lies in %s, not in %s; move it there and link it, or leave --log away",
+            dir, now ? now : "nowhere", log_dir);
     free(now);
     free(want);
     return same ? OK : EXISTS;
@@ -97,7 +103,8 @@ static enum err file_write(const char *path, const void *p, size_t n, struct buf
 enum err meta_save(const char *dir, const struct meta *m, struct buf *why) {
     char path[512], text[128];
     snprintf(path, sizeof path, "%s/meta", dir);
-    int n = snprintf(text, sizeof text, "kith-data 1\npartitions %u\nepoch %llu\n", m->partitions, (unsigned long long)m->epoch);
+    int n = snprintf(text, sizeof text, "kith-data 1\npartitions %u\nepoch %llu\n", m->partitions,
+        (unsigned long long)m->epoch);
     enum err e = file_write(path, text, (size_t)n, why);
     return e == OK ? disk_real()->sync_dir(disk_real(), dir) : e;
 }
@@ -113,7 +120,8 @@ bool reserve_keep(const char *dir) {
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), e = ENOSPC;
     if (fd < 0) return false;
     /* After a start that used it up, what is left of it: a little less each time. */
-    for (off_t n = RESERVE_MOST; n >= RESERVE_LEAST && e == ENOSPC; n -= RESERVE_LEAST) e = posix_fallocate(fd, 0, n);
+    for (off_t n = RESERVE_MOST; n >= RESERVE_LEAST && e == ENOSPC; n -= RESERVE_LEAST)
+        e = posix_fallocate(fd, 0, n);
     close(fd);
     if (e == 0 && rename(tmp, path) == 0) return true;
     unlink(tmp);
@@ -128,7 +136,8 @@ bool reserve_drop(const char *dir) {
 
 /* ---- copying ---- */
 static enum err file_copy(const char *from, const char *to, struct buf *why) {
-    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int in = open(from, O_RDONLY | O_CLOEXEC),
+        out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     enum { CHUNK = 1 << 20 };
     char *p = must_alloc(CHUNK);
     ssize_t n = 0;
@@ -167,7 +176,8 @@ static enum err dir_copy(const char *from, const char *to, struct buf *why) {
 }
 
 /* One of the folder's parts. */
-static enum err part_copy(const char *from, const char *to, const char *name, enum err (*copy)(const char *, const char *, struct buf *), struct buf *why) {
+static enum err part_copy(const char *from, const char *to, const char *name,
+    enum err (*copy)(const char *, const char *, struct buf *), struct buf *why) {
     char a[700], b[700];
     snprintf(a, sizeof a, "%s/%s", from, name);
     snprintf(b, sizeof b, "%s/%s", to, name);
@@ -180,7 +190,8 @@ static enum err copy_end(const char *to, const struct meta *m, struct buf *why) 
     return e == OK ? folder_name_sync(to) : e;
 }
 
-static enum err folder_copy(const char *from, const char *to, const struct meta *m, struct buf *why) {
+static enum err folder_copy(
+    const char *from, const char *to, const struct meta *m, struct buf *why) {
     enum err e = part_copy(from, to, "secrets", file_copy, why);
     if (e == OK) e = part_copy(from, to, "log", dir_copy, why);
     if (e == OK) e = part_copy(from, to, "tables", dir_copy, why);
@@ -198,7 +209,8 @@ static enum err target_make(const char *to, struct buf *why) {
     bool any = false;
     if (mkdir(to, 0700) == 0) return OK;
     if (errno == EEXIST && d->list(d, to, found_any, &any) == OK && !any) return OK;
-    if (errno == EEXIST) buf_fmt(why, "%s exists and is not an empty folder; give another path", to);
+    if (errno == EEXIST)
+        buf_fmt(why, "%s exists and is not an empty folder; give another path", to);
     else buf_fmt(why, "%s cannot be made: %s", to, strerror(errno));
     return EXISTS;
 }
@@ -210,7 +222,10 @@ static enum err live_copy(struct server *v, const char *to, struct buf *why) {
     if (e != OK) return buf_str(why, "the tables cannot be synced: the disk is full"), e;
     snprintf(path, sizeof path, "%s/tables", to);
     e = v->store->calls->checkpoint(v->store, path);
-    if (e != OK) return buf_fmt(why, "the tables cannot be copied to %s: %s", path, e == LIMIT ? "the disk is full" : err_name(e)), e;
+    if (e != OK)
+        return buf_fmt(why, "the tables cannot be copied to %s: %s", path,
+                   e == LIMIT ? "the disk is full" : err_name(e)),
+               e;
     snprintf(path, sizeof path, "%s/log", to);
     return v->log->calls->copy(v->log, path, why);
 }
@@ -274,7 +289,8 @@ enum err data_check(const char *dir, struct buf *why) {
     e = store_open_rocksdb(&o, &store, why);
     if (e == OK) {
         e = store->calls->verify(store, why);
-        if (e == OK && (e = engine_start_positions(store, m.partitions, from)) != OK) buf_str(why, "tables: the applied positions cannot be read\n");
+        if (e == OK && (e = engine_start_positions(store, m.partitions, from)) != OK)
+            buf_str(why, "tables: the applied positions cannot be read\n");
         store->calls->close(store);
     } else {
         buf_char(why, '\n');
@@ -282,7 +298,9 @@ enum err data_check(const char *dir, struct buf *why) {
     snprintf(path, sizeof path, "%s/log", dir);
     enum err log = log_check(path, disk_real(), m.partitions, e == OK ? from : NULL, why, &records);
     if (log == MISSING) buf_fmt(why, "log: there is none in %s\n", path);
-    if (e == OK && log == OK) buf_fmt(why, "ok: %llu log records, %u partitions, tables verified\n", (unsigned long long)records, m.partitions);
+    if (e == OK && log == OK)
+        buf_fmt(why, "ok: %llu log records, %u partitions, tables verified\n",
+            (unsigned long long)records, m.partitions);
     free(from);
     close(lock);
     return log != OK ? log : e;

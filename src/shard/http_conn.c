@@ -1,4 +1,5 @@
-/* shard: HTTP on a connection: a request becomes a job, its answer is written; one request at a time, in order, so that pipelining keeps its order.
+/* shard: HTTP on a connection: a request becomes a job, its answer is written; one request at a
+ * time, in order, so that pipelining keeps its order.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
@@ -11,16 +12,21 @@
 #define PROBLEM_TYPE "application/problem+json"
 
 enum { EXTRA_MAX = 640 };
-/* Header lines beyond the usual: `more`, and the origin that may read the answer, if one is configured. */
-static const char *extra_lines(const struct shard *s, const char *more, char out[static EXTRA_MAX]) {
+/* Header lines beyond the usual: `more`, and the origin that may read the answer, if one is
+ * configured. */
+static const char *extra_lines(
+    const struct shard *s, const char *more, char out[static EXTRA_MAX]) {
     const char *origin = s->server->o.cors_origin;
-    snprintf(out, EXTRA_MAX, "%s%s%.120s%s", more, origin ? "Access-Control-Allow-Origin: " : "", origin ? origin : "", origin ? "\r\n" : "");
+    snprintf(out, EXTRA_MAX, "%s%s%.120s%s", more, origin ? "Access-Control-Allow-Origin: " : "",
+        origin ? origin : "", origin ? "\r\n" : "");
     return out;
 }
 
-static void write_body(struct shard *s, struct conn *c, int status, const char *type, struct bytes body, const char *more) {
+static void write_body(struct shard *s, struct conn *c, int status, const char *type,
+    struct bytes body, const char *more) {
     char extra[EXTRA_MAX];
-    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n, extra_lines(s, more, extra));
+    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n,
+        extra_lines(s, more, extra));
     if (!c->head_only) buf_bytes(&c->out, body);
     measure_add(&s->measure, COUNTER_http_requests, 1);
     if (!c->keep_alive) conn_finish(s, c);
@@ -31,7 +37,8 @@ void http_problem(struct shard *s, struct conn *c, const struct answer *a, const
     struct buf b = {0};
     char more[80] = "";
     if (a->retry_after_s) snprintf(more, sizeof more, "Retry-After: %d\r\n", a->retry_after_s);
-    else if (a->problem == PROBLEM_UNAUTHORIZED) snprintf(more, sizeof more, "WWW-Authenticate: Bearer\r\n");
+    else if (a->problem == PROBLEM_UNAUTHORIZED)
+        snprintf(more, sizeof more, "WWW-Authenticate: Bearer\r\n");
     else if (a->problem == PROBLEM_METHOD) snprintf(more, sizeof more, "Allow: %s\r\n", allow);
     answer_problem_json(a, &b);
     measure_add(&s->measure, COUNTER_http_errors, 1);
@@ -40,14 +47,19 @@ void http_problem(struct shard *s, struct conn *c, const struct answer *a, const
 }
 
 static const char *type_of(const struct job *j) {
-    return j->route && j->route->special == SPECIAL_METRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "application/json";
+    return j->route && j->route->special == SPECIAL_METRICS
+               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+               : "application/json";
 }
 
 /* A browser asks before it lets a page of another origin in (Fetch standard, 3.2). */
 static void preflight_answer(struct shard *s, struct conn *c, const char *methods) {
     char more[400];
-    snprintf(more, sizeof more, "Allow: %s\r\nAccess-Control-Allow-Methods: %s\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID\r\n"
-             "Access-Control-Max-Age: 600\r\n", methods, methods);
+    snprintf(more, sizeof more,
+        "Allow: %s\r\nAccess-Control-Allow-Methods: %s\r\nAccess-Control-Allow-Headers: "
+        "Authorization, Content-Type, Idempotency-Key, Last-Event-ID\r\n"
+        "Access-Control-Max-Age: 600\r\n",
+        methods, methods);
     write_body(s, c, 204, NULL, (struct bytes){0}, more);
 }
 
@@ -79,7 +91,8 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
     c->who.user = arena_copy(&c->who_arena, r->params[0]);
     c->who.device = arena_copy(&c->who_arena, r->who.device);
     c->who.key = arena_copy(&c->who_arena, r->who.key);
-    unsigned to = partition_of_user(r->who.app, r->params[0], s->server->partitions) % s->server->shards;
+    unsigned to =
+        partition_of_user(r->who.app, r->params[0], s->server->partitions) % s->server->shards;
     if (to != s->index) conn_move(s, c, to);
     else http_stream_moved(s, c);
 }
@@ -87,7 +100,10 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
 /* On the shard where the user's mailbox is. */
 void http_stream_moved(struct shard *s, struct conn *c) {
     struct viewer v = {0};
-    if (!c->who.server) users_viewer(engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)), &c->who, &v);
+    if (!c->who.server)
+        users_viewer(engine_cells(s->engine,
+                         partition_of_user(c->who.app, c->who.user, s->server->partitions)),
+            &c->who, &v);
     if (v.revoked || !admit_holds(s->server->admit, &c->who)) { /* since the request was checked */
         struct answer a = {0};
         answer_problem(&a, PROBLEM_UNAUTHORIZED, "", "this access was ended just now");
@@ -97,17 +113,25 @@ void http_stream_moved(struct shard *s, struct conn *c) {
     }
     char extra[EXTRA_MAX];
     c->since_ms = s->mono_ms;
-    http_write_head(&c->out, 200, true, STREAM_TYPE, -1, extra_lines(s, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", extra));
+    http_write_head(&c->out, 200, true, STREAM_TYPE, -1,
+        extra_lines(s, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", extra));
     sse_write_comment(&c->out, BYTES("kith"));
-    struct session_open o = {.app = c->who.app, .user = c->who.user, .device = c->who.device, .kind = SESSION_STREAM, .clean = true,
-                             .after = c->stream_after, .conn = c, .out = &c->out};
+    struct session_open o = {.app = c->who.app,
+        .user = c->who.user,
+        .device = c->who.device,
+        .kind = SESSION_STREAM,
+        .clean = true,
+        .after = c->stream_after,
+        .conn = c,
+        .out = &c->out};
     c->session = deliver_open(s->deliver, &o);
     conn_touch(s, c);
 }
 
 /* ---- from request to job ---- */
 static bool bearer(const struct http_request *q, const struct request *r, struct bytes *out) {
-    if (q->authorization.n > 7 && strncasecmp((const char *)q->authorization.p, "bearer ", 7) == 0) {
+    if (q->authorization.n > 7 &&
+        strncasecmp((const char *)q->authorization.p, "bearer ", 7) == 0) {
         *out = bytes_of(q->authorization.p + 7, q->authorization.n - 7);
         return true;
     }
@@ -115,7 +139,8 @@ static bool bearer(const struct http_request *q, const struct request *r, struct
     return out->n != 0;
 }
 
-static bool authenticate(struct shard *s, struct conn *c, const struct http_request *q, struct job *j) {
+static bool authenticate(
+    struct shard *s, struct conn *c, const struct http_request *q, struct job *j) {
     struct request *r = &j->request;
     struct bytes credential;
     struct buf why = {0};
@@ -123,16 +148,22 @@ static bool authenticate(struct shard *s, struct conn *c, const struct http_requ
     if (j->route->scope & SCOPE_OPEN) return true;
     (void)c;
     if (!bearer(q, r, &credential) || (!q->authorization.n && !stream)) {
-        answer_problem(&j->answer, PROBLEM_UNAUTHORIZED, "", "send 'Authorization: Bearer' with a server key or a device token");
+        answer_problem(&j->answer, PROBLEM_UNAUTHORIZED, "",
+            "send 'Authorization: Bearer' with a server key or a device token");
         return false;
     }
     enum err e = admit_check(s->server->admit, credential, r->now_ms, &j->arena, &r->who, &why);
-    if (e != OK) answer_problem(&j->answer, PROBLEM_UNAUTHORIZED, "", "%.*s", (int)why.n, (const char *)why.p);
+    if (e != OK)
+        answer_problem(
+            &j->answer, PROBLEM_UNAUTHORIZED, "", "%.*s", (int)why.n, (const char *)why.p);
     buf_done(&why);
     if (e != OK) return false;
     if (r->who.server && request_query(r, "user").n) {
         r->who.user = request_query(r, "user");
-        if (!id_valid(r->who.user)) return answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "user", "'user' must be a user id"), false;
+        if (!id_valid(r->who.user))
+            return answer_problem(
+                       &j->answer, PROBLEM_INVALID_VALUE, "user", "'user' must be a user id"),
+                   false;
     }
     return true;
 }
@@ -143,11 +174,16 @@ static bool authorise(struct job *j) {
     if (route->scope & SCOPE_OPEN) return true;
     if (r->who.server) {
         if (r->who.scopes & route->scope) return true;
-        answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this server key lacks the scope for this; make one with it");
+        answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
+            "this server key lacks the scope for this; make one with it");
         return false;
     }
-    if (route->token == TOKEN_ANY || (route->token == TOKEN_SELF && bytes_eq(r->params[0], r->who.user))) return true;
-    answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", route->token == TOKEN_SELF ? "a device token acts on its own user's paths only" : "this needs a server key");
+    if (route->token == TOKEN_ANY ||
+        (route->token == TOKEN_SELF && bytes_eq(r->params[0], r->who.user)))
+        return true;
+    answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
+        route->token == TOKEN_SELF ? "a device token acts on its own user's paths only"
+                                   : "this needs a server key");
     return false;
 }
 
@@ -158,7 +194,8 @@ static bool host_allowed(const struct shard *s, struct bytes host) {
     const uint8_t *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
     n = colon && host.p[host.n - 1] != ']' ? (size_t)(colon - host.p) : host.n;
     struct bytes name = bytes_of(host.p, n);
-    if (bytes_is(name, "127.0.0.1") || bytes_is(name, "localhost") || bytes_is(name, "[::1]")) return true;
+    if (bytes_is(name, "127.0.0.1") || bytes_is(name, "localhost") || bytes_is(name, "[::1]"))
+        return true;
     while (list && *list) {
         size_t len = strcspn(list, ",");
         if (len == name.n && memcmp(list, name.p, len) == 0) return true;
@@ -191,7 +228,8 @@ static bool body_parse(struct shard *s, struct job *j) {
     struct request *r = &j->request;
     if (!r->body.n) return true;
     r->has_json = json_parse(s->json, r->body, &r->json) == OK;
-    if (!r->has_json) answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the body is not JSON (RFC 8259)");
+    if (!r->has_json)
+        answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the body is not JSON (RFC 8259)");
     return r->has_json;
 }
 
@@ -200,8 +238,12 @@ static bool stream_plan(struct job *j) {
     struct bytes last = request_query(r, "last-event-id");
     enum err e = last.n ? cursor_parse(last, r->epoch, &j->stream_after) : OK;
     if (!last.n) j->stream_after = UINT64_MAX;
-    if (e == STALE) answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID", "this event is of a time before a restore; begin without it");
-    else if (e != OK) answer_problem(&j->answer, PROBLEM_MALFORMED, "Last-Event-ID", "this is not the id of an event");
+    if (e == STALE)
+        answer_problem(&j->answer, PROBLEM_GONE, "Last-Event-ID",
+            "this event is of a time before a restore; begin without it");
+    else if (e != OK)
+        answer_problem(
+            &j->answer, PROBLEM_MALFORMED, "Last-Event-ID", "this is not the id of an event");
     return e == OK;
 }
 
@@ -215,7 +257,8 @@ static bool live_plan(struct shard *s, struct job *j) {
         if (!request_object(r, ONLINE, 1, f, &j->answer)) return false;
         j->online = json_bool(f[0].v);
     } else if (!r->who.user.n && j->route->special == SPECIAL_TYPING) {
-        answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "user", "a server key names who is typing by ?user=");
+        answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "user",
+            "a server key names who is typing by ?user=");
         return false;
     }
     struct bytes user = j->route->special == SPECIAL_TYPING ? r->who.user : r->params[0];
@@ -227,24 +270,31 @@ static bool live_plan(struct shard *s, struct job *j) {
 static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struct http_request *q) {
     struct request *r = &j->request;
     request_fill(s, j, q);
-    if (!host_allowed(s, q->host)) return answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this Host is not served here; allow it with --hosts"), false;
+    if (!host_allowed(s, q->host))
+        return answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
+                   "this Host is not served here; allow it with --hosts"),
+               false;
     j->route = route_match(s->server, q, r, &j->answer);
     if (j->answer.problem == PROBLEM_METHOD) route_methods(s->server, q, j->allow, sizeof j->allow);
-    if (j->answer.problem == PROBLEM_METHOD && s->server->o.cors_origin && bytes_is(q->method, "OPTIONS")) return answer_ok(&j->answer, 204), false;
+    if (j->answer.problem == PROBLEM_METHOD && s->server->o.cors_origin &&
+        bytes_is(q->method, "OPTIONS"))
+        return answer_ok(&j->answer, 204), false;
     if (!j->route || !authenticate(s, c, q, j) || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
-        answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
+        answer_problem(
+            &j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
         j->answer.retry_after_s = DRAIN_RETRY_S;
         return false;
     }
     if (s->held_back && !bytes_is(r->method, "GET")) {
-        answer_problem(&j->answer, PROBLEM_OVERLOADED, "", "the tables are behind; nothing was stored; try again in a moment");
+        answer_problem(&j->answer, PROBLEM_OVERLOADED, "",
+            "the tables are behind; nothing was stored; try again in a moment");
         j->answer.retry_after_s = 1;
         return false;
     }
     if (!job_rate(s, j) || !body_parse(s, j)) return false;
-    if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE || j->route->special == SPECIAL_STREAM ||
-        j->route->special == SPECIAL_EXPORT) {
+    if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE ||
+        j->route->special == SPECIAL_STREAM || j->route->special == SPECIAL_EXPORT) {
         if (!live_plan(s, j)) return false;
     } else if (j->route->special) {
         special_answer(s, j);
@@ -254,7 +304,6 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     }
     return true;
 }
-
 
 static void request_begin(struct shard *s, struct conn *c, const struct http_request *q) {
     struct job *j = job_make(s, JOB_HTTP);
@@ -273,9 +322,13 @@ static void request_begin(struct shard *s, struct conn *c, const struct http_req
 
 static void framing_problem(struct shard *s, struct conn *c, int status) {
     struct answer a = {0};
-    if (status == 413 || status == 414 || status == 431) measure_add(&s->measure, COUNTER_limit_request_size, 1);
+    if (status == 413 || status == 414 || status == 431)
+        measure_add(&s->measure, COUNTER_limit_request_size, 1);
     answer_problem(&a, status == 413 ? PROBLEM_TOO_LARGE : PROBLEM_MALFORMED, "",
-                   status == 413 ? "a request body has at most 1 MiB" : status == 408 ? "the rest of this request did not come in time" : status == 431 || status == 414 ? "the request's head has at most 16 KiB" : "this is not a well-formed HTTP/1.1 request");
+        status == 413                    ? "a request body has at most 1 MiB"
+        : status == 408                  ? "the rest of this request did not come in time"
+        : status == 431 || status == 414 ? "the request's head has at most 16 KiB"
+                                         : "this is not a well-formed HTTP/1.1 request");
     a.status = status;
     c->keep_alive = c->head_only = false;
     http_problem(s, c, &a, "");

@@ -1,5 +1,7 @@
-/* shard: jobs on their way: a request goes to the partition of who asks (may they?), to the partition it concerns, and back to its connection.
- * Keeps: jobs from one shard to another stay in order. A job is owned by the shard that holds it. SPDX-License-Identifier: Apache-2.0 */
+/* shard: jobs on their way: a request goes to the partition of who asks (may they?), to the
+ * partition it concerns, and back to its connection.
+ * Keeps: jobs from one shard to another stay in order. A job is owned by the shard that holds it.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,7 +78,8 @@ bool job_flush_overflow(struct shard *s) {
 
 bool engine_send(void *arg, unsigned lane, struct parcel *p) {
     struct shard *s = arg;
-    if (!ring_put(s->server->shard[lane].inbox[s->index], (void *)((uintptr_t)p | TAG_PARCEL))) return false;
+    if (!ring_put(s->server->shard[lane].inbox[s->index], (void *)((uintptr_t)p | TAG_PARCEL)))
+        return false;
     loop_wake(s->server->shard[lane].loop);
     return true;
 }
@@ -86,20 +89,24 @@ void jobs_from_rings(struct shard *s) {
         if (from == s->index) continue;
         void *p;
         while ((p = ring_take(s->inbox[from]))) {
-            if ((uintptr_t)p & TAG_PARCEL) engine_receive(s->engine, (struct parcel *)((uintptr_t)p & ~(uintptr_t)TAG_PARCEL));
+            if ((uintptr_t)p & TAG_PARCEL)
+                engine_receive(s->engine, (struct parcel *)((uintptr_t)p & ~(uintptr_t)TAG_PARCEL));
             else job_take(s, p);
         }
     }
 }
 
-static unsigned shard_of(const struct shard *s, uint16_t partition) { return partition % s->server->shards; }
+static unsigned shard_of(const struct shard *s, uint16_t partition) {
+    return partition % s->server->shards;
+}
 
 /* ---- tickets: who waits for a record's answer ---- */
 static uint64_t ticket_make(struct shard *s, struct job *j) {
     if (!s->ticket_free) {
         uint32_t old = s->ticket_count, now = old ? old * 2 : 256;
         s->tickets = must_realloc(s->tickets, now * sizeof *s->tickets);
-        for (uint32_t i = old; i < now; i++) s->tickets[i] = (struct ticket){.next_free = i + 1 < now ? i + 2 : 0};
+        for (uint32_t i = old; i < now; i++)
+            s->tickets[i] = (struct ticket){.next_free = i + 1 < now ? i + 2 : 0};
         s->ticket_free = old + 1;
         s->ticket_count = now;
     }
@@ -113,7 +120,8 @@ static uint64_t ticket_make(struct shard *s, struct job *j) {
 
 static struct job *ticket_take(struct shard *s, uint64_t ticket) {
     uint32_t i = ticket & 0xffffff, generation = (ticket >> 24) & 0xffffff;
-    if (((ticket >> 48) & 0x7fff) != (s->server->boot & 0x7fff) || i >= s->ticket_count) return NULL;
+    if (((ticket >> 48) & 0x7fff) != (s->server->boot & 0x7fff) || i >= s->ticket_count)
+        return NULL;
     struct ticket *t = &s->tickets[i];
     if (!t->job || t->generation != generation) return NULL;
     struct job *j = t->job;
@@ -144,8 +152,8 @@ void engine_delivered(void *arg, uint16_t partition, struct bytes app, const str
     if (s->recovered) deliver_entry(s->deliver, partition, app, d);
 }
 
-enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app, struct bytes body, uint64_t session,
-                            uint8_t purpose, uint32_t cookie) {
+enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
+    struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
     struct shard *s = arg;
     uint64_t ticket = 0;
     struct job *j = NULL;
@@ -157,7 +165,8 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
         ticket = ticket_make(s, j);
         j->began_ns = clock_mono_ns();
     }
-    /* Opening too: on a full disk devices still come for what is stored. A filter is a new promise. */
+    /* Opening too: on a full disk devices still come for what is stored. A filter is a new promise.
+     * */
     bool must = kind != KIND_SESSION_FILTERS;
     enum err e = engine_append(s->engine, partition, kind, app, s->now_ms, ticket, body, must);
     if (e != OK && j) {
@@ -176,23 +185,27 @@ static void run(struct shard *s, struct job *j) {
         return;
     }
     if (!p->kind) {
-        struct query q = {engine_cells(s->engine, p->partition), p->partition, &j->request, &j->answer};
+        struct query q = {
+            engine_cells(s->engine, p->partition), p->partition, &j->request, &j->answer};
         p->query(&q);
         job_answer(s, j);
         return;
     }
     uint64_t ticket = ticket_make(s, j);
     j->began_ns = clock_mono_ns();
-    enum err e = engine_append(s->engine, p->partition, p->kind, j->request.who.app, j->request.now_ms, ticket, buf_view(&p->body), false);
+    enum err e = engine_append(s->engine, p->partition, p->kind, j->request.who.app,
+        j->request.now_ms, ticket, buf_view(&p->body), false);
     if (e == OK) return;
     ticket_take(s, ticket);
     if (e == LIMIT) {
         measure_add(&s->measure, COUNTER_limit_disk_full, 1);
-        answer_problem(&j->answer, PROBLEM_DISK_FULL, "", "nothing was stored; free space on the data folder's disk and try again");
+        answer_problem(&j->answer, PROBLEM_DISK_FULL, "",
+            "nothing was stored; free space on the data folder's disk and try again");
         j->answer.retry_after_s = 5;
     } else {
         measure_add(&s->measure, COUNTER_limit_log_queue, 1);
-        answer_problem(&j->answer, PROBLEM_OVERLOADED, "", "the log's queue is full; nothing was stored; try again");
+        answer_problem(&j->answer, PROBLEM_OVERLOADED, "",
+            "the log's queue is full; nothing was stored; try again");
         j->answer.retry_after_s = 1;
     }
     job_answer(s, j);
@@ -200,11 +213,13 @@ static void run(struct shard *s, struct job *j) {
 
 static void ask_viewer(struct shard *s, struct job *j) {
     struct request *r = &j->request;
-    struct cells *c = engine_cells(s->engine, partition_of_user(r->who.app, r->who.user, s->server->partitions));
+    struct cells *c =
+        engine_cells(s->engine, partition_of_user(r->who.app, r->who.user, s->server->partitions));
     users_viewer(c, &r->who, &r->viewer);
     r->viewer.blocks = arena_copy(&j->arena, r->viewer.blocks);
     if (!r->who.server && r->viewer.revoked) {
-        answer_problem(&j->answer, PROBLEM_UNAUTHORIZED, "", "this token was revoked; ask for a new one");
+        answer_problem(
+            &j->answer, PROBLEM_UNAUTHORIZED, "", "this token was revoked; ask for a new one");
         job_answer(s, j);
         return;
     }
@@ -233,16 +248,22 @@ bool job_rate(struct shard *s, struct job *j) {
     const struct principal *who = &j->request.who;
     uint8_t room[300];
     if (!s->rates || !who->app.n) return true;
-    /* A device token is its user's; a server key shares its app's. Each shard counts for itself: the connections of one caller are spread at random. */
-    if (admit_rate_take(s->rates, hash64(key2(room, 'r', who->app, who->server ? (struct bytes){0} : who->user)), s->mono_ms * 1000000, &j->answer.retry_after_s)) return true;
+    /* A device token is its user's; a server key shares its app's. Each shard counts for itself:
+     * the connections of one caller are spread at random. */
+    if (admit_rate_take(s->rates,
+            hash64(key2(room, 'r', who->app, who->server ? (struct bytes){0} : who->user)),
+            s->mono_ms * 1000000, &j->answer.retry_after_s))
+        return true;
     measure_add(&s->measure, COUNTER_limit_rate, 1);
-    answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "", "too many requests of this caller; wait %d s", j->answer.retry_after_s);
+    answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "",
+        "too many requests of this caller; wait %d s", j->answer.retry_after_s);
     return false;
 }
 
 void job_count(struct shard *s, const struct job *j) {
     if (j->route != s->server->message_route) return;
-    measure_add(&s->measure, j->answer.problem ? COUNTER_messages_refused : COUNTER_messages_accepted, 1);
+    measure_add(
+        &s->measure, j->answer.problem ? COUNTER_messages_refused : COUNTER_messages_accepted, 1);
 }
 
 static void answered_at_origin(struct shard *s, struct job *j) {
@@ -251,7 +272,8 @@ static void answered_at_origin(struct shard *s, struct job *j) {
         deliver_answered(s->deliver, j->session, j->purpose, j->cookie, &j->answer);
     } else {
         struct conn *c = conn_find(s, j->conn, j->generation);
-        if (j->route && j->route->finish && !j->answer.problem) j->route->finish(&j->request, s->server->admit, &j->answer);
+        if (j->route && j->route->finish && !j->answer.problem)
+            j->route->finish(&j->request, s->server->admit, &j->answer);
         if (c && j->from == JOB_HTTP) http_answered(s, c, j);
         if (c && j->from == JOB_MQTT) mqtt_answered(s, c, j);
     }
@@ -289,7 +311,9 @@ struct live_walk {
 static bool live_member(void *arg, struct bytes user) {
     struct live_walk *w = arg;
     const struct job *j = w->j;
-    if (bytes_eq(user, j->user) || viewer_blocks(&j->request.viewer, user) || mailbox_blocks(w->cells, j->app, user, j->user)) return true;
+    if (bytes_eq(user, j->user) || viewer_blocks(&j->request.viewer, user) ||
+        mailbox_blocks(w->cells, j->app, user, j->user))
+        return true;
     deliver_live(w->s->deliver, j->app, user, j->topic, j->payload);
     return true;
 }
@@ -305,9 +329,12 @@ static void live_local(struct shard *s, struct job *j) {
     }
 }
 
-/* Neither those whom the user blocks nor those who block the user hear of it: the first are known here, the second where they live. */
-static void live_send(struct shard *s, struct bytes app, struct bytes user, struct bytes conversation, struct bytes topic, struct bytes payload) {
-    struct bytes blocks = mailbox_block_list(engine_cells(s->engine, partition_of_user(app, user, s->server->partitions)), app, user);
+/* Neither those whom the user blocks nor those who block the user hear of it: the first are known
+ * here, the second where they live. */
+static void live_send(struct shard *s, struct bytes app, struct bytes user,
+    struct bytes conversation, struct bytes topic, struct bytes payload) {
+    struct bytes blocks = mailbox_block_list(
+        engine_cells(s->engine, partition_of_user(app, user, s->server->partitions)), app, user);
     for (unsigned to = 0; to < s->server->shards; to++) {
         struct job *j = must_alloc(sizeof *j);
         j->from = JOB_LIVE;
@@ -322,7 +349,8 @@ static void live_send(struct shard *s, struct bytes app, struct bytes user, stru
     }
 }
 
-/* The caller's shard has the user's partition, or asks for membership elsewhere first. false: not a member. */
+/* The caller's shard has the user's partition, or asks for membership elsewhere first. false: not a
+ * member. */
 bool live_typing(struct shard *s, struct bytes app, struct bytes user, struct bytes conversation) {
     struct cells *c = engine_cells(s->engine, partition_of_user(app, user, s->server->partitions));
     if (!chat_is_member(c, app, user, conversation)) return false;
@@ -352,7 +380,9 @@ bool live_presence(struct shard *s, struct bytes app, struct bytes user, bool on
     struct presence p = {.s = s, .app = app, .user = user};
     buf_fmt(&p.topic, "users/%.*s/presence", (int)user.n, (const char *)user.p);
     buf_fmt(&p.payload, "{\"online\":%s}", online ? "true" : "false");
-    chat_conversations_of(engine_cells(s->engine, partition_of_user(app, user, s->server->partitions)), app, user, presence_in, &p);
+    chat_conversations_of(
+        engine_cells(s->engine, partition_of_user(app, user, s->server->partitions)), app, user,
+        presence_in, &p);
     buf_done(&p.topic);
     buf_done(&p.payload);
     return true;

@@ -1,5 +1,6 @@
-/* shard: MQTT on a connection: CONNECT and the session, PUBLISH as a request like any other, acknowledgements in order.
- * A PUBLISH to conversations/{id}/messages runs the route POST /v1/conversations/{id}/messages. SPDX-License-Identifier: Apache-2.0 */
+/* shard: MQTT on a connection: CONNECT and the session, PUBLISH as a request like any other,
+ * acknowledgements in order. A PUBLISH to conversations/{id}/messages runs the route POST
+ * /v1/conversations/{id}/messages. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +8,33 @@
 #include "shard/shard_in.h"
 #include "users/users.h"
 
-#define RECEIVE_MAXIMUM 512 /* QoS 1 PUBLISHes of one client that may be under way, as CONNACK says */
-#define WORDS_PACKET 400    /* no packet with a reason string is longer: a client that takes less gets none */
+/* QoS 1 PUBLISHes of one client that may be under way, as CONNACK says */
+#define RECEIVE_MAXIMUM 512
+/* no packet with a reason string is longer: a client that takes less gets none */
+#define WORDS_PACKET 400
 
-enum { R_OK = 0, R_UNSPECIFIED = 0x80, R_MALFORMED = 0x81, R_PROTOCOL = 0x82, R_VERSION = 0x84, R_CLIENT_ID = 0x85, R_BAD_LOGIN = 0x86,
-       R_NOT_AUTHORIZED = 0x87, R_TOPIC = 0x90, R_RECEIVE_MAX = 0x93, R_QOS = 0x9b, R_FILTER = 0x8f, R_BUSY = 0x89, R_QUOTA = 0x97,
-       R_BAD_METHOD = 0x8c, R_ALIAS = 0x94, R_TOO_LARGE = 0x95, R_RETAIN = 0x9a, R_SHARED = 0x9e, R_DRAINING = 0x8b };
+enum {
+    R_OK = 0,
+    R_UNSPECIFIED = 0x80,
+    R_MALFORMED = 0x81,
+    R_PROTOCOL = 0x82,
+    R_VERSION = 0x84,
+    R_CLIENT_ID = 0x85,
+    R_BAD_LOGIN = 0x86,
+    R_NOT_AUTHORIZED = 0x87,
+    R_TOPIC = 0x90,
+    R_RECEIVE_MAX = 0x93,
+    R_QOS = 0x9b,
+    R_FILTER = 0x8f,
+    R_BUSY = 0x89,
+    R_QUOTA = 0x97,
+    R_BAD_METHOD = 0x8c,
+    R_ALIAS = 0x94,
+    R_TOO_LARGE = 0x95,
+    R_RETAIN = 0x9a,
+    R_SHARED = 0x9e,
+    R_DRAINING = 0x8b
+};
 
 void mqtt_end(struct shard *s, struct conn *c, uint8_t reason, const char *words) {
     if (c->closing) return;
@@ -27,20 +49,33 @@ void mqtt_end(struct shard *s, struct conn *c, uint8_t reason, const char *words
 
 /* ---- CONNECT ---- */
 static uint8_t reason_v4(uint8_t reason) {
-    return reason == R_OK ? 0 : reason == R_VERSION ? 1 : reason == R_CLIENT_ID ? 2 : reason == R_BAD_LOGIN ? 4 : reason == R_NOT_AUTHORIZED ? 5 : 3;
+    return reason == R_OK               ? 0
+           : reason == R_VERSION        ? 1
+           : reason == R_CLIENT_ID      ? 2
+           : reason == R_BAD_LOGIN      ? 4
+           : reason == R_NOT_AUTHORIZED ? 5
+                                        : 3;
 }
 
 static void connect_refuse(struct shard *s, struct conn *c, uint8_t reason, const char *words) {
     struct mqtt_properties p = {.reason_string = bytes_str(words)};
-    mqtt_encode_connack(&c->out, c->version, false, c->version == 5 ? reason : reason_v4(reason), &p);
+    mqtt_encode_connack(
+        &c->out, c->version, false, c->version == 5 ? reason : reason_v4(reason), &p);
     conn_finish(s, c);
 }
 
 static void connect_accept(struct shard *s, struct conn *c, bool present) {
     const struct connect_wish *w = c->wish;
-    struct mqtt_properties p = {.has_receive_maximum = true, .receive_maximum = RECEIVE_MAXIMUM, .has_maximum_packet_size = true,
-                                .maximum_packet_size = MQTT_PACKET_MAX, .has_maximum_qos = true, .maximum_qos = 1, .no_retain = true, .no_shared = true};
-    if (c->who.server && w->expiry_s && c->version == 5) p.has_session_expiry = true; /* of 0: a backend has no session to keep */
+    struct mqtt_properties p = {.has_receive_maximum = true,
+        .receive_maximum = RECEIVE_MAXIMUM,
+        .has_maximum_packet_size = true,
+        .maximum_packet_size = MQTT_PACKET_MAX,
+        .has_maximum_qos = true,
+        .maximum_qos = 1,
+        .no_retain = true,
+        .no_shared = true};
+    /* of 0: a backend has no session to keep */
+    if (c->who.server && w->expiry_s && c->version == 5) p.has_session_expiry = true;
     if (w->assigned) p.assigned_client_id = w->client_id;
     uint16_t most = s->server->o.mqtt_keepalive_max_s;
     c->keep_alive_s = w->keep_alive_s;
@@ -56,7 +91,8 @@ static void connect_accept(struct shard *s, struct conn *c, bool present) {
 }
 
 static uint32_t expiry_of(const struct mqtt_packet *p) {
-    if (p->version == 5) return p->properties.has_session_expiry ? p->properties.session_expiry_s : 0;
+    if (p->version == 5)
+        return p->properties.has_session_expiry ? p->properties.session_expiry_s : 0;
     return p->clean ? 0 : SESSION_EXPIRY_NEVER;
 }
 
@@ -84,25 +120,38 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
     c->version = p->version;
     c->problem_info = !p->properties.no_problem_info;
     struct connect_wish *w = c->wish = must_alloc(sizeof *w);
-    *w = (struct connect_wish){.clean = p->clean, .expiry_s = expiry_of(p), .keep_alive_s = p->keep_alive_s, .version = p->version,
-                               .receive_maximum = p->properties.has_receive_maximum ? p->properties.receive_maximum : 0,
-                               .packet_max = p->properties.has_maximum_packet_size ? p->properties.maximum_packet_size : 0};
+    *w = (struct connect_wish){.clean = p->clean,
+        .expiry_s = expiry_of(p),
+        .keep_alive_s = p->keep_alive_s,
+        .version = p->version,
+        .receive_maximum = p->properties.has_receive_maximum ? p->properties.receive_maximum : 0,
+        .packet_max =
+            p->properties.has_maximum_packet_size ? p->properties.maximum_packet_size : 0};
     if (w->packet_max && w->packet_max < WORDS_PACKET) c->problem_info = false;
-    if (s->draining) return connect_refuse(s, c, R_DRAINING, "this server is shutting down; connect again in a moment");
-    if (p->properties.has_auth_method) return connect_refuse(s, c, R_BAD_METHOD, "no extended authentication is offered; send the token as password");
-    if (!p->has_password || !p->password.n) return connect_refuse(s, c, R_NOT_AUTHORIZED, "send a device token, or a server key, as the password");
-    enum err e = admit_check(s->server->admit, p->password, clock_wall_ms(), &c->who_arena, &c->who, &why);
+    if (s->draining)
+        return connect_refuse(
+            s, c, R_DRAINING, "this server is shutting down; connect again in a moment");
+    if (p->properties.has_auth_method)
+        return connect_refuse(s, c, R_BAD_METHOD,
+            "no extended authentication is offered; send the token as password");
+    if (!p->has_password || !p->password.n)
+        return connect_refuse(
+            s, c, R_NOT_AUTHORIZED, "send a device token, or a server key, as the password");
+    enum err e =
+        admit_check(s->server->admit, p->password, clock_wall_ms(), &c->who_arena, &c->who, &why);
     buf_char(&why, 0);
     if (e != OK) {
         connect_refuse(s, c, R_BAD_LOGIN, (const char *)why.p);
     } else if (p->has_will) {
         connect_refuse(s, c, R_NOT_AUTHORIZED, "wills are not offered yet");
     } else if (!client_id_take(c, w, p)) {
-        connect_refuse(s, c, R_CLIENT_ID, "the client id must be the token's device: 1 to 64 of A-Z a-z 0-9 _ . : -");
+        connect_refuse(s, c, R_CLIENT_ID,
+            "the client id must be the token's device: 1 to 64 of A-Z a-z 0-9 _ . : -");
     } else if (c->who.server) {
         connect_accept(s, c, false); /* a backend: it publishes, and has no mailbox */
     } else {
-        unsigned to = partition_of_user(c->who.app, c->who.user, s->server->partitions) % s->server->shards;
+        unsigned to =
+            partition_of_user(c->who.app, c->who.user, s->server->partitions) % s->server->shards;
         if (to != s->index) conn_move(s, c, to);
         else mqtt_moved(s, c);
     }
@@ -113,11 +162,24 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
 void mqtt_moved(struct shard *s, struct conn *c) {
     struct viewer v;
     c->who.device = c->wish->client_id;
-    users_viewer(engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)), &c->who, &v);
-    if (v.revoked) return connect_refuse(s, c, R_NOT_AUTHORIZED, "this token was revoked; ask your application for a new one");
+    users_viewer(
+        engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)),
+        &c->who, &v);
+    if (v.revoked)
+        return connect_refuse(
+            s, c, R_NOT_AUTHORIZED, "this token was revoked; ask your application for a new one");
     const struct connect_wish *w = c->wish;
-    struct session_open o = {.app = c->who.app, .user = c->who.user, .device = w->client_id, .kind = SESSION_MQTT, .version = w->version, .clean = w->clean,
-                             .expiry_s = w->expiry_s, .receive_maximum = w->receive_maximum, .packet_max = w->packet_max, .conn = c, .out = &c->out};
+    struct session_open o = {.app = c->who.app,
+        .user = c->who.user,
+        .device = w->client_id,
+        .kind = SESSION_MQTT,
+        .version = w->version,
+        .clean = w->clean,
+        .expiry_s = w->expiry_s,
+        .receive_maximum = w->receive_maximum,
+        .packet_max = w->packet_max,
+        .conn = c,
+        .out = &c->out};
     c->session = deliver_open(s->deliver, &o);
 }
 
@@ -126,12 +188,18 @@ void mqtt_opened(void *arg, void *conn, bool present, enum err err) {
     struct conn *c = conn;
     if (c->protocol == PROTO_HTTP || c->connected) return;
     if (err == OK) connect_accept(s, c, present);
-    else if (err == REFUSED) connect_refuse(s, c, R_QUOTA, "this user has too many kept sessions; delete a device first");
-    else connect_refuse(s, c, R_BUSY, "the session could not be stored just now; connect again in a moment");
+    else if (err == REFUSED)
+        connect_refuse(
+            s, c, R_QUOTA, "this user has too many kept sessions; delete a device first");
+    else
+        connect_refuse(
+            s, c, R_BUSY, "the session could not be stored just now; connect again in a moment");
 }
 
 /* ---- acknowledgements, in the order of the PUBLISHes ---- */
-static bool must_wait(const struct conn *c) { return c->ack_count >= ACKS_MAX || c->suback_count >= SUBACKS_MAX; }
+static bool must_wait(const struct conn *c) {
+    return c->ack_count >= ACKS_MAX || c->suback_count >= SUBACKS_MAX;
+}
 
 static void input_unblock(struct shard *s, struct conn *c) {
     if (!c->in_blocked || must_wait(c)) return;
@@ -142,7 +210,9 @@ static void input_unblock(struct shard *s, struct conn *c) {
 static void acks_flush(struct shard *s, struct conn *c) {
     while (c->ack_count && c->acks[c->ack_head].done) {
         struct ack_slot *a = &c->acks[c->ack_head];
-        if (a->qos1) mqtt_encode_ack(&c->out, c->version, MQTT_PUBACK, a->packet, a->reason, c->problem_info ? a->words : NULL);
+        if (a->qos1)
+            mqtt_encode_ack(&c->out, c->version, MQTT_PUBACK, a->packet, a->reason,
+                c->problem_info ? a->words : NULL);
         free(a->words);
         if (a->qos1) c->ack_qos1--;
         *a = (struct ack_slot){0};
@@ -196,7 +266,8 @@ static char *words_of(const struct answer *a) {
     return (char *)b.p;
 }
 
-/* MQTT 3.1.1 cannot refuse: a permanent refusal is acknowledged and told apart; a temporary one closes the connection, so that it is sent again. */
+/* MQTT 3.1.1 cannot refuse: a permanent refusal is acknowledged and told apart; a temporary one
+ * closes the connection, so that it is sent again. */
 static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const struct answer *a) {
     if (a->problem && c->version != 5 && !problem_permanent(a->problem)) {
         mqtt_end(s, c, R_BUSY, NULL);
@@ -216,14 +287,18 @@ void mqtt_answered(struct shard *s, struct conn *c, struct job *j) {
 }
 
 /* ---- PUBLISH ---- */
-static bool topic_split(struct bytes topic, const char *prefix, const char *suffix, struct bytes *id) {
+static bool topic_split(
+    struct bytes topic, const char *prefix, const char *suffix, struct bytes *id) {
     size_t a = strlen(prefix), b = strlen(suffix);
-    if (topic.n <= a + b || !bytes_starts(topic, prefix) || memcmp(topic.p + topic.n - b, suffix, b) != 0) return false;
+    if (topic.n <= a + b || !bytes_starts(topic, prefix) ||
+        memcmp(topic.p + topic.n - b, suffix, b) != 0)
+        return false;
     *id = bytes_of(topic.p + a, topic.n - a - b);
     return id_valid(*id);
 }
 
-static void request_publish(struct shard *s, struct conn *c, const struct mqtt_packet *p, const struct route *route, struct bytes conversation) {
+static void request_publish(struct shard *s, struct conn *c, const struct mqtt_packet *p,
+    const struct route *route, struct bytes conversation) {
     struct job *j = job_make(s, JOB_MQTT);
     struct request *r = &j->request;
     j->conn = c->index;
@@ -240,9 +315,14 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
     r->epoch = s->server->epoch;
     r->partitions = s->server->partitions;
     r->has_json = json_parse(s->json, p->payload, &r->json) == OK;
-    if (r->who.server && !(r->who.scopes & route->scope)) answer_problem(&j->answer, PROBLEM_FORBIDDEN, "", "this server key lacks the scope for this; make one with it");
-    else if (!r->has_json) answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259)");
-    else if (s->draining) answer_problem(&j->answer, PROBLEM_DRAINING, "", "nothing was stored; this server is shutting down");
+    if (r->who.server && !(r->who.scopes & route->scope))
+        answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
+            "this server key lacks the scope for this; make one with it");
+    else if (!r->has_json)
+        answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259)");
+    else if (s->draining)
+        answer_problem(
+            &j->answer, PROBLEM_DRAINING, "", "nothing was stored; this server is shutting down");
     else if (job_rate(s, j) && route->plan(r, &j->plan, &j->answer) == OK) {
         job_start(s, j);
         return;
@@ -252,20 +332,25 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
     job_free(s, j);
 }
 
-static void live_publish(struct shard *s, struct conn *c, const struct mqtt_packet *p, struct bytes conversation) {
+static void live_publish(
+    struct shard *s, struct conn *c, const struct mqtt_packet *p, struct bytes conversation) {
     struct answer a = {0};
     struct json root, online;
     if (conversation.n) {
-        if (!live_typing(s, c->who.app, c->who.user, conversation)) answer_problem(&a, PROBLEM_NOT_FOUND, "", "there is no such conversation");
-    } else if (json_parse(s->json, p->payload, &root) != OK || !json_get(root, "online", &online) || json_kind_of(online) != JSON_BOOL) {
-        answer_problem(&a, PROBLEM_MALFORMED, "online", "presence is {\"online\": true} or {\"online\": false}");
+        if (!live_typing(s, c->who.app, c->who.user, conversation))
+            answer_problem(&a, PROBLEM_NOT_FOUND, "", "there is no such conversation");
+    } else if (json_parse(s->json, p->payload, &root) != OK || !json_get(root, "online", &online) ||
+               json_kind_of(online) != JSON_BOOL) {
+        answer_problem(&a, PROBLEM_MALFORMED, "online",
+            "presence is {\"online\": true} or {\"online\": false}");
     } else {
         live_presence(s, c->who.app, c->who.user, json_bool(online));
     }
     publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
 }
 
-static void publish_refuse(struct shard *s, struct conn *c, const struct mqtt_packet *p, const char *words) {
+static void publish_refuse(
+    struct shard *s, struct conn *c, const struct mqtt_packet *p, const char *words) {
     struct answer a = {0};
     answer_problem(&a, PROBLEM_FORBIDDEN, "", "%s", words);
     publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
@@ -274,9 +359,12 @@ static void publish_refuse(struct shard *s, struct conn *c, const struct mqtt_pa
 static void publish_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
     struct bytes id, own = {0};
     if (p->qos > 1) return mqtt_end(s, c, R_QOS, "QoS 0 and 1 are offered");
-    if (p->retain && c->version == 5) return mqtt_end(s, c, R_RETAIN, "retained messages are not offered");
-    if (p->properties.has_topic_alias) return mqtt_end(s, c, R_ALIAS, "topic aliases are not offered");
-    if (p->qos && c->ack_qos1 >= RECEIVE_MAXIMUM && c->version == 5) return mqtt_end(s, c, R_RECEIVE_MAX, "more PUBLISHes under way than the receive maximum");
+    if (p->retain && c->version == 5)
+        return mqtt_end(s, c, R_RETAIN, "retained messages are not offered");
+    if (p->properties.has_topic_alias)
+        return mqtt_end(s, c, R_ALIAS, "topic aliases are not offered");
+    if (p->qos && c->ack_qos1 >= RECEIVE_MAXIMUM && c->version == 5)
+        return mqtt_end(s, c, R_RECEIVE_MAX, "more PUBLISHes under way than the receive maximum");
     if (p->retain) { /* 3.1.1 did not hear that there are none */
         publish_refuse(s, c, p, "retained messages are not offered");
     } else if (topic_split(p->topic, "conversations/", "/messages", &id)) {
@@ -285,10 +373,12 @@ static void publish_take(struct shard *s, struct conn *c, const struct mqtt_pack
         request_publish(s, c, p, s->server->receipt_route, id);
     } else if (topic_split(p->topic, "conversations/", "/typing", &id) && c->who.user.n) {
         live_publish(s, c, p, id);
-    } else if (topic_split(p->topic, "users/", "/presence", &own) && c->who.user.n && bytes_eq(own, c->who.user)) {
+    } else if (topic_split(p->topic, "users/", "/presence", &own) && c->who.user.n &&
+               bytes_eq(own, c->who.user)) {
         live_publish(s, c, p, (struct bytes){0});
     } else {
-        publish_refuse(s, c, p, "this topic is not open to you; devices publish to conversations/{id}/messages");
+        publish_refuse(s, c, p,
+            "this topic is not open to you; devices publish to conversations/{id}/messages");
     }
 }
 
@@ -310,8 +400,10 @@ static void suback_send(struct shard *s, struct conn *c, uint32_t cookie, enum e
         struct pending_suback *w = *at;
         if (w->cookie != cookie) continue;
         for (uint16_t i = 0; err != OK && i < w->count; i++)
-            if (w->codes[i] < R_UNSPECIFIED) w->codes[i] = c->version == 5 ? R_QUOTA : R_UNSPECIFIED;
-        mqtt_encode_suback(&c->out, c->version, w->unsubscribe ? MQTT_UNSUBACK : MQTT_SUBACK, w->packet, w->codes, w->count);
+            if (w->codes[i] < R_UNSPECIFIED)
+                w->codes[i] = c->version == 5 ? R_QUOTA : R_UNSPECIFIED;
+        mqtt_encode_suback(&c->out, c->version, w->unsubscribe ? MQTT_UNSUBACK : MQTT_SUBACK,
+            w->packet, w->codes, w->count);
         *at = w->next;
         free(w);
         c->suback_count--;
@@ -321,7 +413,9 @@ static void suback_send(struct shard *s, struct conn *c, uint32_t cookie, enum e
     }
 }
 
-void mqtt_subscribed(void *arg, void *conn, uint32_t cookie, enum err err) { suback_send(arg, conn, cookie, err); }
+void mqtt_subscribed(void *arg, void *conn, uint32_t cookie, enum err err) {
+    suback_send(arg, conn, cookie, err);
+}
 
 static uint8_t filter_code(const struct conn *c, const struct mqtt_filter *f) {
     if (bytes_starts(f->filter, "$share/")) return R_SHARED;
@@ -339,8 +433,9 @@ static void subscribe_take(struct shard *s, struct conn *c, const struct mqtt_pa
         uint8_t code = filter_code(c, &p->filters[i]);
         w->codes[i] = c->version == 5 || code < R_UNSPECIFIED ? code : R_UNSPECIFIED;
         if (code >= R_UNSPECIFIED) continue;
-        list[n++] = (struct session_filter){p->filters[i].filter, (uint8_t)((p->filters[i].options & ~3) | code),
-                                            p->properties.subscription_id_count ? p->properties.subscription_ids[0] : 0};
+        list[n++] = (struct session_filter){p->filters[i].filter,
+            (uint8_t)((p->filters[i].options & ~3) | code),
+            p->properties.subscription_id_count ? p->properties.subscription_ids[0] : 0};
     }
     uint32_t cookie = w->cookie;
     enum err e = n ? deliver_subscribe(s->deliver, c->session, list, n, cookie) : OK;
@@ -363,9 +458,11 @@ static void unsubscribe_take(struct shard *s, struct conn *c, const struct mqtt_
 
 /* ---- packets ---- */
 static void disconnect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
-    if (p->properties.has_session_expiry && p->properties.session_expiry_s && !c->wish->expiry_s) /* 5.0, 3.14.2.2.2 */
+    /* 5.0, 3.14.2.2.2 */
+    if (p->properties.has_session_expiry && p->properties.session_expiry_s && !c->wish->expiry_s)
         return mqtt_end(s, c, R_PROTOCOL, "this session was to end with its connection");
-    if (c->session && p->properties.has_session_expiry) deliver_set_expiry(s->deliver, c->session, p->properties.session_expiry_s);
+    if (c->session && p->properties.has_session_expiry)
+        deliver_set_expiry(s->deliver, c->session, p->properties.session_expiry_s);
     conn_close(s, c);
 }
 
@@ -374,7 +471,8 @@ static bool packet_take(struct shard *s, struct conn *c, const struct mqtt_packe
     switch (p->type) {
     case MQTT_PUBLISH: publish_take(s, c, p); break;
     case MQTT_PUBACK:
-        if (c->session) (void)deliver_acked(s->deliver, c->session, p->packet_id); /* of an unknown packet: nothing to do */
+        /* of an unknown packet: nothing to do */
+        if (c->session) (void)deliver_acked(s->deliver, c->session, p->packet_id);
         break;
     case MQTT_SUBSCRIBE: subscribe_take(s, c, p); break;
     case MQTT_UNSUBSCRIBE: unsubscribe_take(s, c, p); break;
@@ -389,8 +487,10 @@ static bool packet_take(struct shard *s, struct conn *c, const struct mqtt_packe
 }
 
 static const char *fault_words(uint8_t reason) {
-    return reason == R_TOO_LARGE ? "a packet has at most 256 KiB" : reason == R_TOPIC ? "this is not a topic to publish to" : reason == R_PROTOCOL ? "the protocol does not allow this packet"
-                                                                                                                       : "the packet is malformed";
+    return reason == R_TOO_LARGE  ? "a packet has at most 256 KiB"
+           : reason == R_TOPIC    ? "this is not a topic to publish to"
+           : reason == R_PROTOCOL ? "the protocol does not allow this packet"
+                                  : "the packet is malformed";
 }
 
 void mqtt_input(struct shard *s, struct conn *c) {
@@ -400,7 +500,9 @@ void mqtt_input(struct shard *s, struct conn *c) {
     while (alive && at < c->in.n && (c->connected || !c->wish) && !must_wait(c)) {
         size_t used;
         uint8_t reason;
-        enum err e = mqtt_decode(bytes_of(c->in.p + at, c->in.n - at), c->connected ? c->version : 0, c->connected ? MQTT_PACKET_MAX : 8192, &p, &used, &reason);
+        enum err e =
+            mqtt_decode(bytes_of(c->in.p + at, c->in.n - at), c->connected ? c->version : 0,
+                c->connected ? MQTT_PACKET_MAX : 8192, &p, &used, &reason);
         if (e == AGAIN) break;
         if (e != OK) {
             if (!c->connected && reason == R_VERSION) {

@@ -1,4 +1,5 @@
-/* shard: the table of surfaces and the way from a path to its route. SPDX-License-Identifier: Apache-2.0 */
+/* shard: the table of surfaces and the way from a path to its route.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ size_t surfaces_fill(struct surface out[static SURFACES_MAX]) {
 }
 
 /* One segment of a template: {name} takes anything. */
-static bool path_matches(const char *path, const struct http_request *q, struct bytes *params, const char **names) {
+static bool path_matches(
+    const char *path, const struct http_request *q, struct bytes *params, const char **names) {
     size_t segment = 0, n = 0;
     while (*path == '/') {
         size_t len = strcspn(++path, "/");
@@ -34,7 +36,8 @@ static bool path_matches(const char *path, const struct http_request *q, struct 
             if (n == 4) return false;
             names[n] = path;
             params[n++] = q->segments[segment];
-        } else if (q->segments[segment].n != len || memcmp(q->segments[segment].p, path, len) != 0) {
+        } else if (q->segments[segment].n != len ||
+                   memcmp(q->segments[segment].p, path, len) != 0) {
             return false;
         }
         segment++;
@@ -46,13 +49,15 @@ static bool path_matches(const char *path, const struct http_request *q, struct 
 static bool params_valid(const struct bytes *params, const char *const *names, struct answer *a) {
     for (int i = 0; i < 4 && names[i]; i++) {
         if (strncmp(names[i], "{emoji}", 7) == 0 || id_valid(params[i])) continue;
-        answer_problem(a, PROBLEM_INVALID_VALUE, "", "an id in the path must be 1 to 64 of A-Z a-z 0-9 _ . : -");
+        answer_problem(a, PROBLEM_INVALID_VALUE, "",
+            "an id in the path must be 1 to 64 of A-Z a-z 0-9 _ . : -");
         return false;
     }
     return true;
 }
 
-const struct route *route_match(const struct server *v, const struct http_request *q, struct request *r, struct answer *a) {
+const struct route *route_match(
+    const struct server *v, const struct http_request *q, struct request *r, struct answer *a) {
     bool path_known = false;
     for (size_t s = 0; s < v->surface_count; s++)
         for (size_t i = 0; i < v->surfaces[s].route_count; i++) {
@@ -61,13 +66,18 @@ const struct route *route_match(const struct server *v, const struct http_reques
             struct bytes params[4] = {{0}};
             if (!path_matches(route->path, q, params, names)) continue;
             path_known = true;
-            if (!bytes_is(q->method, route->method) && !(bytes_is(q->method, "HEAD") && strcmp(route->method, "GET") == 0)) continue;
+            if (!bytes_is(q->method, route->method) &&
+                !(bytes_is(q->method, "HEAD") && strcmp(route->method, "GET") == 0))
+                continue;
             if (!params_valid(params, names, a)) return NULL;
             for (int k = 0; k < 4; k++) r->params[k] = arena_copy(r->arena, params[k]);
             return route;
         }
-    if (path_known) answer_problem(a, PROBLEM_METHOD, "", "this path exists, but not with %.*s", (int)q->method.n, (const char *)q->method.p);
-    else answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no such path; /openapi.json lists them");
+    if (path_known)
+        answer_problem(a, PROBLEM_METHOD, "", "this path exists, but not with %.*s",
+            (int)q->method.n, (const char *)q->method.p);
+    else
+        answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no such path; /openapi.json lists them");
     return NULL;
 }
 
@@ -80,7 +90,8 @@ void route_methods(const struct server *v, const struct http_request *q, char *o
             const char *names[4] = {0};
             struct bytes params[4] = {{0}};
             if (!path_matches(route->path, q, params, names)) continue;
-            n += (size_t)snprintf(out + n, size - n, "%s%s%s", n ? ", " : "", route->method, strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+            n += (size_t)snprintf(out + n, size - n, "%s%s%s", n ? ", " : "", route->method,
+                strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
             check(n < size);
         }
 }

@@ -1,4 +1,5 @@
-/* shard: the server: opens the data, wires rooms together, starts and joins the threads. SPDX-License-Identifier: Apache-2.0 */
+/* shard: the server: opens the data, wires rooms together, starts and joins the threads.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "shard/shard.h"
 
 #include <signal.h>
@@ -16,10 +17,12 @@
 #define MEMORY_DEFAULT (512ull << 20)
 #define RING_SLOTS 4096
 #define DESCRIPTORS_KEPT 600 /* for tables, log and control */
-#define RATE_KEYS_MAX 65536 /* callers whose rate a shard remembers */
+#define RATE_KEYS_MAX 65536  /* callers whose rate a shard remembers */
 #define READ_BUFFER (64u << 10)
 
-uint64_t server_memory(const struct server *v) { return v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT; }
+uint64_t server_memory(const struct server *v) {
+    return v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT;
+}
 
 static void log_wake(void *arg, unsigned lane) {
     struct server *v = arg;
@@ -27,20 +30,28 @@ static void log_wake(void *arg, unsigned lane) {
 }
 static void log_fatal(void *arg, const char *what) {
     (void)arg;
-    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"%s; what was not acknowledged may be lost, nothing else; start again when the disk is sound\"}\n", what);
+    fprintf(stderr,
+        "{\"level\":\"fatal\",\"message\":\"%s; what was not acknowledged may be lost, nothing "
+        "else; start again when the disk is sound\"}\n",
+        what);
     abort();
 }
 static int64_t wall(void *arg) {
     (void)arg;
     return clock_wall_ms();
 }
-static uint16_t lane_of(void *arg, uint16_t partition) { return (uint16_t)(partition % ((struct server *)arg)->shards); }
+static uint16_t lane_of(void *arg, uint16_t partition) {
+    return (uint16_t)(partition % ((struct server *)arg)->shards);
+}
 
 static void conn_output(void *arg, void *conn) { conn_touch(arg, conn); }
 static void session_ended(void *arg, void *conn, uint8_t reason) {
     struct conn *c = conn;
     c->session = NULL; /* deliver has let go of it */
-    if (c->protocol == PROTO_MQTT) mqtt_end(arg, c, reason, reason == 0x8e ? "this device connected again elsewhere" : "this device's access was ended");
+    if (c->protocol == PROTO_MQTT)
+        mqtt_end(arg, c, reason,
+            reason == 0x8e ? "this device connected again elsewhere"
+                           : "this device's access was ended");
     else conn_finish(arg, c);
 }
 static int64_t shard_now(void *arg) { return ((struct shard *)arg)->now_ms; }
@@ -57,7 +68,10 @@ static enum err data_open(struct server *v, struct buf *why) {
     if ((e = data_lock(v->dir, &v->lock_fd, why)) != OK) return e;
     e = meta_load(v->dir, &m, why);
     if (e == MISSING && data_is_there(v->dir)) {
-        buf_fmt(why, "%s has data and no meta file: it was lost, or a restore was cut short; restore it again", v->dir);
+        buf_fmt(why,
+            "%s has data and no meta file: it was lost, or a restore was cut short; restore it "
+            "again",
+            v->dir);
         return CORRUPT;
     }
     if (e == MISSING) {
@@ -66,7 +80,8 @@ static enum err data_open(struct server *v, struct buf *why) {
         if (e == OK) e = folder_name_sync(v->dir);
     }
     if (e == OK && v->o.partitions && v->o.partitions != m.partitions) {
-        buf_fmt(why, "%s was made with %u partitions, which cannot change; leave --partitions away", v->dir, m.partitions);
+        buf_fmt(why, "%s was made with %u partitions, which cannot change; leave --partitions away",
+            v->dir, m.partitions);
         e = EXISTS;
     }
     if (e == OK && v->o.log_dir) e = log_link(v->dir, v->o.log_dir, why);
@@ -91,8 +106,19 @@ static enum err stores_open(struct server *v, struct buf *why) {
     e = engine_start_positions(v->store, v->partitions, from);
     v->written = must_alloc(v->partitions * sizeof *v->written);
     for (uint16_t p = 0; p < v->partitions; p++) v->written[p] = from[p] - 1;
-    struct log_options lo = {.dir = log, .disk = disk_real(), .partitions = v->partitions, .lanes = v->shards, .lane_of = lane_of, .lane_arg = v,
-                             .from = from, .retention_ms = v->o.retention_ms, .thread = true, .wake = log_wake, .fatal = log_fatal, .arg = v, .now_ms = wall};
+    struct log_options lo = {.dir = log,
+        .disk = disk_real(),
+        .partitions = v->partitions,
+        .lanes = v->shards,
+        .lane_of = lane_of,
+        .lane_arg = v,
+        .from = from,
+        .retention_ms = v->o.retention_ms,
+        .thread = true,
+        .wake = log_wake,
+        .fatal = log_fatal,
+        .arg = v,
+        .now_ms = wall};
     if (e == OK) e = log_open_file(&lo, &v->log, why);
     free(from);
     return e;
@@ -103,20 +129,37 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->server = v;
     s->index = i;
     s->json = json_reader_create();
-    if (v->o.rate_per_second > 0) s->rates = admit_rates_create(v->o.rate_per_second, v->o.rate_burst, RATE_KEYS_MAX);
+    if (v->o.rate_per_second > 0)
+        s->rates = admit_rates_create(v->o.rate_per_second, v->o.rate_burst, RATE_KEYS_MAX);
     s->read_buffer = must_alloc(READ_BUFFER);
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
     for (unsigned k = 0; k < v->shards; k++) s->inbox[k] = ring_create(RING_SLOTS);
-    struct engine_options eo = {.log = v->log, .store = v->store, .lane = i, .lanes = v->shards, .partitions = v->partitions,
-                                .surfaces = v->surface_list, .surface_count = v->surface_count,
-                                .memory_bytes = server_memory(v) / v->shards, .arg = s,
-                                .answered = engine_answered, .delivered = engine_delivered, .send = engine_send};
+    struct engine_options eo = {.log = v->log,
+        .store = v->store,
+        .lane = i,
+        .lanes = v->shards,
+        .partitions = v->partitions,
+        .surfaces = v->surface_list,
+        .surface_count = v->surface_count,
+        .memory_bytes = server_memory(v) / v->shards,
+        .arg = s,
+        .answered = engine_answered,
+        .delivered = engine_delivered,
+        .send = engine_send};
     enum err e = engine_create(&eo, &s->engine, why);
     if (e != OK) return e;
-    struct deliver_options d = {.engine = s->engine, .partitions = v->partitions, .epoch = v->epoch, .render = chat_entry_json, .arg = s,
-                                .append = job_append_session, .output = conn_output, .end = session_ended, .opened = mqtt_opened,
-                                .subscribed = mqtt_subscribed, .now_ms = shard_now};
+    struct deliver_options d = {.engine = s->engine,
+        .partitions = v->partitions,
+        .epoch = v->epoch,
+        .render = chat_entry_json,
+        .arg = s,
+        .append = job_append_session,
+        .output = conn_output,
+        .end = session_ended,
+        .opened = mqtt_opened,
+        .subscribed = mqtt_subscribed,
+        .now_ms = shard_now};
     s->deliver = deliver_create(&d);
     return OK;
 }
@@ -133,7 +176,8 @@ static void defaults(struct server *v) {
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    size_t most = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT : limit.rlim_cur / 2;
+    size_t most = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT
+                                                        : limit.rlim_cur / 2;
     if (!o->connections_max || o->connections_max > most) o->connections_max = most;
     if (!o->http_header_timeout_ms) o->http_header_timeout_ms = 10000;
     if (!o->http_body_timeout_ms) o->http_body_timeout_ms = 30000;
@@ -167,7 +211,8 @@ enum err server_open(const struct server_options *o, struct server **out, struct
 }
 
 int server_run(struct server *v) {
-    for (unsigned i = 1; i < v->shards; i++) check(pthread_create(&v->shard[i].thread, NULL, shard_main, &v->shard[i]) == 0);
+    for (unsigned i = 1; i < v->shards; i++)
+        check(pthread_create(&v->shard[i].thread, NULL, shard_main, &v->shard[i]) == 0);
     shard_main(&v->shard[0]);
     for (unsigned i = 1; i < v->shards; i++) pthread_join(v->shard[i].thread, NULL);
     (void)!tables_sync_all(v); /* on a full disk the log holds the rest */
@@ -209,7 +254,8 @@ static void shard_close(struct server *v, struct shard *s) {
 /* false: one takes too long; it ends with the process, and without its meta file. */
 static bool backups_end(struct server *v) {
     enum { WAIT_MS = 10000, STEP_MS = 10 };
-    for (int ms = 0; ms < WAIT_MS && atomic_load(&v->backups); ms += STEP_MS) usleep(STEP_MS * 1000);
+    for (int ms = 0; ms < WAIT_MS && atomic_load(&v->backups); ms += STEP_MS)
+        usleep(STEP_MS * 1000);
     return !atomic_load(&v->backups);
 }
 
@@ -236,4 +282,6 @@ void server_close(struct server **pv) {
 
 uint16_t server_http_port(const struct server *v) { return v->http_port; }
 uint16_t server_mqtt_port(const struct server *v) { return v->mqtt_port; }
-struct admit *server_admit(struct server *v) { return v->admit; }
+struct admit *server_admit(struct server *v) {
+    return v->admit;
+}

@@ -1,7 +1,9 @@
-/* shard: the corridor. One thread a core, each with its event loop, its connections and its partitions; a log thread; a tables thread. It carries what the
- * rooms return: records to the log, relays and jobs to other shards, answers to connections. It routes and never decides.
+/* shard: the corridor. One thread a core, each with its event loop, its connections and its
+ * partitions; a log thread; a tables thread. It carries what the rooms return: records to the log,
+ * relays and jobs to other shards, answers to connections. It routes and never decides.
  *
- * Invariants: a connection, a partition's cells and a session belong to one shard; shards share nothing that is written but bounded rings.
+ * Invariants: a connection, a partition's cells and a session belong to one shard; shards share
+ * nothing that is written but bounded rings.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_SHARD_H
 #define KITH_SHARD_H
@@ -11,21 +13,25 @@
 struct server;
 struct server_options {
     const char *data_dir;
-    const char *log_dir;           /* absolute; NULL: data_dir/log. Where data is there already it must be the same */
-    const char *http, *mqtt;       /* "127.0.0.1:8080"; NULL: not served */
-    unsigned shards;               /* 0: by the number of cores */
-    uint16_t partitions;           /* when the data is made; 0: 64 */
-    int64_t retention_ms;          /* of the log */
-    uint64_t memory_bytes;         /* budget of all cells; 0: 512 MiB */
-    size_t connections_max;        /* 0: what the descriptor limit allows */
-    int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms; /* 0: 10 s, 30 s, 60 s */
-    uint16_t mqtt_keepalive_max_s; /* 0: as the client wishes */
+    /* absolute; NULL: data_dir/log. Where data is there already it must be the same */
+    const char *log_dir;
+    const char *http, *mqtt; /* "127.0.0.1:8080"; NULL: not served */
+    unsigned shards;         /* 0: by the number of cores */
+    uint16_t partitions;     /* when the data is made; 0: 64 */
+    int64_t retention_ms;    /* of the log */
+    uint64_t memory_bytes;   /* budget of all cells; 0: 512 MiB */
+    size_t connections_max;  /* 0: what the descriptor limit allows */
+    /* 0: 10 s, 30 s, 60 s */
+    int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms;
+    uint16_t mqtt_keepalive_max_s;      /* 0: as the client wishes */
     double rate_per_second, rate_burst; /* requests of one device or key; 0: unlimited */
     bool dev;
-    const char *cors_origin;       /* NULL: off */
-    const char *hosts;             /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */
+    const char *cors_origin; /* NULL: off */
+    /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */
+    const char *hosts;
 };
-/* Opens the data (making it when new), recovers, listens. Words in *why on failure; *out is set then too, half open, and goes with the process. */
+/* Opens the data (making it when new), recovers, listens. Words in *why on failure; *out is set
+ * then too, half open, and goes with the process. */
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) must_use;
 /* Runs until server_stop; drains; writes the tables; 0 when all is stored. */
 int server_run(struct server *s);
@@ -37,11 +43,16 @@ struct admit;
 struct admit *server_admit(struct server *s);
 
 /* Data folder without a server: lock, check, backup, restore. */
-enum err data_lock(const char *dir, int *out_fd, struct buf *why) must_use; /* LIMIT: a server holds it */
-enum err data_check(const char *dir, struct buf *why) must_use;             /* every checksum; positions against the log */
-enum err data_backup(const char *dir, const char *to, struct buf *why) must_use; /* without a server */
-enum err data_restore(const char *from, const char *dir, struct buf *why) must_use; /* the epoch changes */
-/* A line to a running server through DIR/control: "reload", "backup TO". MISSING: none runs. Its answer in *out. */
+/* LIMIT: a server holds it */
+enum err data_lock(const char *dir, int *out_fd, struct buf *why) must_use;
+/* every checksum; positions against the log */
+enum err data_check(const char *dir, struct buf *why) must_use;
+/* without a server */
+enum err data_backup(const char *dir, const char *to, struct buf *why) must_use;
+/* the epoch changes */
+enum err data_restore(const char *from, const char *dir, struct buf *why) must_use;
+/* A line to a running server through DIR/control: "reload", "backup TO". MISSING: none runs. Its
+ * answer in *out. */
 enum err control_ask(const char *dir, const char *line, struct buf *out) must_use;
 
 #endif

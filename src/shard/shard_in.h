@@ -1,4 +1,5 @@
-/* shard, inside: connections, jobs, the server and how its threads meet. SPDX-License-Identifier: Apache-2.0 */
+/* shard, inside: connections, jobs, the server and how its threads meet.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_SHARD_IN_H
 #define KITH_SHARD_IN_H
 
@@ -13,10 +14,12 @@
 #include "shard/shard.h"
 #include "wire/wire.h"
 
-enum { REASON_NOT_AUTHORIZED = 0x87, REASON_KEEP_ALIVE = 0x8d, REASON_CONNECT_TIME = 0xa0 }; /* of MQTT 5 */
+/* of MQTT 5 */
+enum { REASON_NOT_AUTHORIZED = 0x87, REASON_KEEP_ALIVE = 0x8d, REASON_CONNECT_TIME = 0xa0 };
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 enum { SURFACES_MAX = 8 };
-enum { ACKS_MAX = 1024, SUBACKS_MAX = 32 }; /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
+/* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
+enum { ACKS_MAX = 1024, SUBACKS_MAX = 32 };
 
 /* A PUBLISH that awaits its answer: PUBACKs leave in the order of the PUBLISHes (MQTT 4.6). */
 struct ack_slot {
@@ -30,10 +33,11 @@ struct conn {
     uint32_t index, generation;
     uint8_t protocol;
     bool dirty, closing, want_write, read_paused;
-    bool half_closed;             /* the peer sends no more; it may still read */
+    bool half_closed; /* the peer sends no more; it may still read */
     struct buf in, out;
     size_t out_at;
-    int64_t since_ms;             /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection */
+    /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection */
+    int64_t since_ms;
     int64_t last_in_ms, wrote_ms, closing_ms; /* wrote: when output last moved, or began to wait */
     char peer[64];
     struct conn *next_dirty;
@@ -46,11 +50,11 @@ struct conn {
     bool connected, problem_info;
     uint16_t keep_alive_s;
     struct session *session;
-    struct principal who;     /* views into `who_arena` */
+    struct principal who; /* views into `who_arena` */
     struct arena who_arena;
-    struct ack_slot *acks;    /* ring */
+    struct ack_slot *acks; /* ring */
     uint16_t ack_head, ack_count, ack_cap, ack_qos1, suback_count;
-    bool in_blocked;          /* input waits until acknowledgements have left */
+    bool in_blocked; /* input waits until acknowledgements have left */
     struct connect_wish *wish;
     uint32_t subscribe_cookie;
     struct pending_suback *subacks;
@@ -76,9 +80,9 @@ enum job_stage { STAGE_VIEWER = 1, STAGE_RUN, STAGE_ANSWER };
 struct job {
     struct job *next;
     uint8_t from, stage;
-    bool online; /* presence */
+    bool online;           /* presence */
     uint64_t stream_after; /* streams: position to go on from; UINT64_MAX: from now */
-    char allow[48]; /* with a 405: the methods that the path takes */
+    char allow[48];        /* with a 405: the methods that the path takes */
     unsigned origin;
     uint32_t conn, generation, slot;
     const struct route *route;
@@ -112,9 +116,15 @@ struct shard {
     struct json_reader *json;
     struct admit_rates *rates;
     struct measure measure;
-    struct { _Atomic uint64_t connections, sessions, delivered, relays; } gauges; /* of the last turn, for /metrics on any shard */
-    struct ring **inbox;          /* [shards] from each other shard; tagged pointers */
-    struct mail_queue { struct job *head, *tail; } *overflow; /* [shards] jobs that a full ring did not take */
+    /* of the last turn, for /metrics on any shard */
+    struct {
+        _Atomic uint64_t connections, sessions, delivered, relays;
+    } gauges;
+    struct ring **inbox; /* [shards] from each other shard; tagged pointers */
+    /* [shards] jobs that a full ring did not take */
+    struct mail_queue {
+        struct job *head, *tail;
+    } * overflow;
     struct ticket *tickets;
     uint32_t ticket_count, ticket_free; /* free list head + 1; 0: none */
     struct job *job_pool;
@@ -125,11 +135,14 @@ struct shard {
     uint32_t conn_free_count;
     struct conn *dirty;
     bool recovered, draining;
-    bool behind, held_back;       /* behind: this shard; held_back: any is, so devices are not read and writes over HTTP are refused */
-    uint64_t secrets_seen;        /* generation of keys and secrets that the connections were checked against */
+    /* behind: this shard; held_back: any is, so devices are not read and writes over HTTP are
+     * refused */
+    bool behind, held_back;
+    /* generation of keys and secrets that the connections were checked against */
+    uint64_t secrets_seen;
     int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms, last_memory_ms;
     size_t jobs_out;
-    struct conn **read_again;     /* had more input than one turn took */
+    struct conn **read_again; /* had more input than one turn took */
     size_t read_again_count, read_again_cap;
     uint8_t *read_buffer;
 };
@@ -138,16 +151,17 @@ struct tables {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct table_batch **due;     /* [shards] */
-    _Atomic int *state;           /* [shards] 0 idle, 1 due, 2 written */
+    struct table_batch **due; /* [shards] */
+    _Atomic int *state;       /* [shards] 0 idle, 1 due, 2 written */
     uint64_t unsynced_bytes;
-    uint64_t *below;              /* [partitions] positions below were held at the last sync */
+    uint64_t *below; /* [partitions] positions below were held at the last sync */
     int64_t last_sync_ms, last_trim_ms;
     bool stop, sync_now;
     uint64_t sync_count;
-    enum err sync_err;            /* of the last one that was asked for */
+    enum err sync_err; /* of the last one that was asked for */
     _Atomic bool disk_full;
-    _Atomic unsigned behind;      /* shards whose memory is over its budget until the tables take more */
+    /* shards whose memory is over its budget until the tables take more */
+    _Atomic unsigned behind;
 };
 struct server {
     struct server_options o;
@@ -162,10 +176,10 @@ struct server {
     struct store *store;
     struct admit *admit;
     struct tables tables;
-    _Atomic uint64_t *written;    /* [partitions] positions the store has been given */
+    _Atomic uint64_t *written; /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;
-    uint64_t boot;                /* tickets of another run never match */
+    uint64_t boot; /* tickets of another run never match */
     int64_t started_ms;
     struct surface surfaces[SURFACES_MAX];
     size_t surface_count;
@@ -176,25 +190,29 @@ struct server {
 /* conn.c */
 void conn_accept(struct shard *s, int listen_fd, uint8_t protocol);
 void conn_event(struct shard *s, struct conn *c, uint32_t what);
-void conn_touch(struct shard *s, struct conn *c);    /* its output has bytes */
-void conn_touch_all(struct shard *s);                /* looks anew at whether each is read */
-void conn_write_all(struct shard *s);                /* every touched one */
+void conn_touch(struct shard *s, struct conn *c); /* its output has bytes */
+void conn_touch_all(struct shard *s);             /* looks anew at whether each is read */
+void conn_write_all(struct shard *s);             /* every touched one */
 void conn_close(struct shard *s, struct conn *c);
-void conn_finish(struct shard *s, struct conn *c);   /* close once what is written has left */
-void conn_attach(struct shard *s, struct conn *c);   /* a moved one arrives */
-void conn_detach(struct shard *s, struct conn *c);   /* leaves this shard without closing the socket */
+void conn_finish(struct shard *s, struct conn *c); /* close once what is written has left */
+void conn_attach(struct shard *s, struct conn *c); /* a moved one arrives */
+/* leaves this shard without closing the socket */
+void conn_detach(struct shard *s, struct conn *c);
 void conn_read_again(struct shard *s, struct conn *c);
 struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation);
-void conn_sweep(struct shard *s);                    /* timeouts; tokens that have expired */
-void conn_recheck(struct shard *s);                  /* ends those of keys that were revoked, and of issuers that were removed */
+void conn_sweep(struct shard *s); /* timeouts; tokens that have expired */
+/* ends those of keys that were revoked, and of issuers that were removed */
+void conn_recheck(struct shard *s);
 /* http_conn.c */
 void http_input(struct shard *s, struct conn *c);
 void http_answered(struct shard *s, struct conn *c, struct job *j);
-void http_late(struct shard *s, struct conn *c);     /* the rest of its request did not come in time */
+/* the rest of its request did not come in time */
+void http_late(struct shard *s, struct conn *c);
 #define DRAIN_RETRY_S 2
 void http_problem(struct shard *s, struct conn *c, const struct answer *a, const char *allow);
 void http_stream_moved(struct shard *s, struct conn *c);
-void conn_move(struct shard *s, struct conn *c, unsigned to); /* to another shard, which gets it as a job */
+/* to another shard, which gets it as a job */
+void conn_move(struct shard *s, struct conn *c, unsigned to);
 /* mqtt_conn.c */
 void mqtt_input(struct shard *s, struct conn *c);
 void mqtt_answered(struct shard *s, struct conn *c, struct job *j);
@@ -208,12 +226,13 @@ void job_free(struct shard *s, struct job *j);
 void job_count(struct shard *s, const struct job *j); /* answered: counts it */
 /* May this caller make one more request now? false: j->answer says when. */
 bool job_rate(struct shard *s, struct job *j);
-void job_start(struct shard *s, struct job *j);      /* planned: sends it on its way */
-void job_take(struct shard *s, struct job *j);       /* arrives from another shard */
+void job_start(struct shard *s, struct job *j); /* planned: sends it on its way */
+void job_take(struct shard *s, struct job *j);  /* arrives from another shard */
 void jobs_from_rings(struct shard *s);
 bool job_flush_overflow(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);
-enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app, struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
+enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
+    struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
 void engine_answered(void *arg, uint64_t ticket, struct answer *a);
 void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
 bool engine_send(void *arg, unsigned lane, struct parcel *p);
@@ -221,26 +240,31 @@ bool live_typing(struct shard *s, struct bytes app, struct bytes user, struct by
 bool live_presence(struct shard *s, struct bytes app, struct bytes user, bool online);
 /* route.c */
 size_t surfaces_fill(struct surface out[static SURFACES_MAX]);
-const struct route *route_match(const struct server *v, const struct http_request *q, struct request *r, struct answer *a);
+const struct route *route_match(
+    const struct server *v, const struct http_request *q, struct request *r, struct answer *a);
 /* The methods that the request's path takes, as in Allow; "" when there is no such path. */
 void route_methods(const struct server *v, const struct http_request *q, char *out, size_t size);
 const struct route *route_find(const struct server *v, const char *method, const char *path);
 /* special.c */
-/* Answers the routes that concern the server itself; typing and presence run in the user's partition. */
+/* Answers the routes that concern the server itself; typing and presence run in the user's
+ * partition. */
 void special_answer(struct shard *s, struct job *j);
 void special_run(struct shard *s, struct job *j);
 extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
 /* tables.c */
-uint64_t server_memory(const struct server *v);      /* budget of all cells, bytes */
+uint64_t server_memory(const struct server *v); /* budget of all cells, bytes */
 enum err tables_start(struct server *v);
 void tables_stop(struct server *v);
-void memory_look(struct shard *s);                   /* holds senders back while memory is over its budget: once a turn */
-void tables_hand(struct shard *s);                   /* freeze, hand over, take back: once a turn */
-/* Every written batch is synced when this gives OK; LIMIT: the disk is full. Not on the tables thread. */
+/* holds senders back while memory is over its budget: once a turn */
+void memory_look(struct shard *s);
+void tables_hand(struct shard *s); /* freeze, hand over, take back: once a turn */
+/* Every written batch is synced when this gives OK; LIMIT: the disk is full. Not on the tables
+ * thread. */
 enum err tables_sync_all(struct server *v) must_use;
 /* turn.c */
-void counts_take(struct shard *s);                   /* gauges, and what rooms count themselves, for all to see */
+/* gauges, and what rooms count themselves, for all to see */
+void counts_take(struct shard *s);
 void *shard_main(void *arg);
 /* control.c */
 void control_input(struct shard *s, struct conn *c);

@@ -1,5 +1,7 @@
-/* shard: the tables thread. Shards hand it frozen batches; it writes them, syncs now and then, and lets the log be trimmed to what is synced.
- * Keeps: positions count as held only after a sync that began after their batch was written. SPDX-License-Identifier: Apache-2.0 */
+/* shard: the tables thread. Shards hand it frozen batches; it writes them, syncs now and then, and
+ * lets the log be trimmed to what is synced.
+ * Keeps: positions count as held only after a sync that began after their batch was written.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +24,12 @@ static void positions_take(struct server *v, uint64_t *below) {
     for (uint16_t p = 0; p < v->partitions; p++) below[p] = atomic_load(&v->written[p]) + 1;
 }
 
-/* A full disk is waited out: state stays in memory and in the log. Anything else ends the process. */
+/* A full disk is waited out: state stays in memory and in the log. Anything else ends the process.
+ * */
 static enum err full_or_die(enum err e, const char *what) {
     if (e == OK || e == LIMIT) return e;
-    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"tables: %s failed: %s\"}\n", what, err_name(e));
+    fprintf(
+        stderr, "{\"level\":\"fatal\",\"message\":\"tables: %s failed: %s\"}\n", what, err_name(e));
     abort();
 }
 
@@ -65,7 +69,8 @@ static void rest(struct tables *t, int seconds) {
     pthread_cond_timedwait(&t->wake, &t->lock, &until);
 }
 
-/* Also when nothing is written any more: what was erased leaves the log when its time has passed. */
+/* Also when nothing is written any more: what was erased leaves the log when its time has passed.
+ * */
 static void trim(struct server *v) {
     int64_t now = clock_mono_ns() / 1000000;
     if (now - v->tables.last_trim_ms < TRIM_MS) return;
@@ -74,10 +79,12 @@ static void trim(struct server *v) {
 }
 
 static bool sync_due(const struct tables *t) {
-    return t->unsynced_bytes > SYNC_BYTES || (t->unsynced_bytes && clock_mono_ns() / 1000000 - t->last_sync_ms > SYNC_MS);
+    return t->unsynced_bytes > SYNC_BYTES ||
+           (t->unsynced_bytes && clock_mono_ns() / 1000000 - t->last_sync_ms > SYNC_MS);
 }
 
-/* Who asks for a sync hears of a full disk. A stop does not wait for space: the log holds what the tables do not. */
+/* Who asks for a sync hears of a full disk. A stop does not wait for space: the log holds what the
+ * tables do not. */
 static void *tables_main(void *arg) {
     struct server *v = arg;
     struct tables *t = &v->tables;
@@ -91,7 +98,8 @@ static void *tables_main(void *arg) {
         int lane = due_lane(v);
         bool asked = t->sync_now && lane < 0;
         pthread_mutex_unlock(&t->lock);
-        enum err e = reserve_keep(v->dir) ? OK : LIMIT; /* goes before all else that would take the room: without it the next start could fail */
+        /* goes before all else that would take the room: without it the next start could fail */
+        enum err e = reserve_keep(v->dir) ? OK : LIMIT;
         if (e == OK && lane >= 0) e = batch_write(v, (unsigned)lane);
         if (e == OK && (asked || sync_due(t))) e = sync_store(v);
         full = e != OK;
@@ -145,13 +153,14 @@ enum err tables_sync_all(struct server *v) {
     return e;
 }
 
-/* What is dirty cannot leave memory before the tables thread has written it: whoever sends faster than that is slowed, and memory stays bounded. On a full
- * disk writes are refused anyway. */
+/* What is dirty cannot leave memory before the tables thread has written it: whoever sends faster
+ * than that is slowed, and memory stays bounded. On a full disk writes are refused anyway. */
 void memory_look(struct shard *s) {
     struct server *v = s->server;
     if (s->mono_ms == s->last_memory_ms) return;
     s->last_memory_ms = s->mono_ms;
-    uint64_t budget = server_memory(v) / v->shards, most = s->behind ? budget + budget / 4 : budget + budget / 2;
+    uint64_t budget = server_memory(v) / v->shards,
+             most = s->behind ? budget + budget / 4 : budget + budget / 2;
     bool behind = !atomic_load(&v->tables.disk_full) && engine_held_bytes(s->engine) > most;
     if (behind && !s->behind) {
         measure_add(&s->measure, COUNTER_limit_memory, 1);
@@ -183,7 +192,8 @@ void tables_hand(struct shard *s) {
     if (state != IDLE) return;
     bool due = s->mono_ms - s->last_freeze_ms > FREEZE_MS || s->draining;
     if (!due && s->behind) due = true;
-    if (!due && s->mono_ms - s->last_freeze_ms > 100) due = engine_dirty_bytes(s->engine) > FREEZE_BYTES;
+    if (!due && s->mono_ms - s->last_freeze_ms > 100)
+        due = engine_dirty_bytes(s->engine) > FREEZE_BYTES;
     if (due && engine_freeze(s->engine)) s->last_freeze_ms = s->mono_ms;
     struct table_batch *b = engine_batch_ready(s->engine);
     if (!b) return;

@@ -1,4 +1,5 @@
-/* shard: one core's turn, read aloud: wait, read, take from the others, apply what is durable, deliver, write, wake the log.
+/* shard: one core's turn, read aloud: wait, read, take from the others, apply what is durable,
+ * deliver, write, wake the log.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
@@ -83,7 +84,8 @@ static void listen_begin(struct shard *s) {
     struct server *v = s->server;
     s->recovered = true;
     if (atomic_fetch_add(&v->recovered, 1) + 1 != v->shards) return;
-    for (unsigned i = 0; i < v->shards; i++) { /* every shard accepts; the kernel wakes one of them */
+    /* every shard accepts; the kernel wakes one of them */
+    for (unsigned i = 0; i < v->shards; i++) {
         struct loop *l = v->shard[i].loop;
         if (v->http_fd >= 0) check(loop_add(l, v->http_fd, LOOP_READ, &v->http_fd) == OK);
         if (v->mqtt_fd >= 0) check(loop_add(l, v->mqtt_fd, LOOP_READ, &v->mqtt_fd) == OK);
@@ -125,7 +127,10 @@ static bool shard_turn(struct shard *s, int wait_ms) {
 static void drain_begin(struct shard *s) {
     struct server *v = s->server;
     s->draining = true;
-    struct { int fd; uint8_t protocol; } doors[] = {{v->http_fd, PROTO_HTTP}, {v->mqtt_fd, PROTO_MQTT}};
+    struct {
+        int fd;
+        uint8_t protocol;
+    } doors[] = {{v->http_fd, PROTO_HTTP}, {v->mqtt_fd, PROTO_MQTT}};
     for (int i = 0; i < 2; i++) {
         if (doors[i].fd < 0) continue;
         conn_accept(s, doors[i].fd, doors[i].protocol); /* who waits at the door is answered too */
@@ -133,18 +138,23 @@ static void drain_begin(struct shard *s) {
     }
 }
 
-/* Each device as soon as nothing of its own is under way: a PUBLISH that came before gets its PUBACK first. */
+/* Each device as soon as nothing of its own is under way: a PUBLISH that came before gets its
+ * PUBACK first. */
 static void drain_tell(struct shard *s) {
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
-        if (c && c->protocol == PROTO_MQTT && !c->closing && !c->ack_count) mqtt_end(s, c, 0x8b, "this server is shutting down");
+        if (c && c->protocol == PROTO_MQTT && !c->closing && !c->ack_count)
+            mqtt_end(s, c, 0x8b, "this server is shutting down");
     }
 }
 
 /* On a full disk nothing is waited for: the next start applies the log again. */
-static bool batch_waits(struct shard *s) { return !atomic_load(&s->server->tables.disk_full) && engine_batch_ready(s->engine); }
+static bool batch_waits(struct shard *s) {
+    return !atomic_load(&s->server->tables.disk_full) && engine_batch_ready(s->engine);
+}
 
-/* Everything promised is kept: acknowledged records applied, relays settled, cursors stored, tables written. */
+/* Everything promised is kept: acknowledged records applied, relays settled, cursors stored, tables
+ * written. */
 static void drain(struct shard *s) {
     enum { DRAIN_MS = 10000 };
     int64_t until = clock_mono_ns() / 1000000 + DRAIN_MS;
@@ -152,15 +162,19 @@ static void drain(struct shard *s) {
     deliver_store_cursors(s->deliver, true);
     unsigned quiet = 0;
     while (quiet < 20 && s->mono_ms < until) {
-        bool busy = shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || batch_waits(s);
+        bool busy =
+            shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || batch_waits(s);
         drain_tell(s); /* behind the turn: it reads what came before the signal */
         quiet = busy ? 0 : quiet + 1;
     }
     atomic_fetch_add(&s->server->drained, 1);
-    while (atomic_load(&s->server->drained) < s->server->shards && s->mono_ms < until) shard_turn(s, 5);
+    while (atomic_load(&s->server->drained) < s->server->shards && s->mono_ms < until)
+        shard_turn(s, 5);
     for (int i = 0; i < 200; i++) { /* the last batch */
         shard_turn(s, 5);
-        if (!batch_waits(s) && (!engine_dirty_bytes(s->engine) || atomic_load(&s->server->tables.disk_full))) break;
+        if (!batch_waits(s) &&
+            (!engine_dirty_bytes(s->engine) || atomic_load(&s->server->tables.disk_full)))
+            break;
     }
 }
 
@@ -170,7 +184,9 @@ void *shard_main(void *arg) {
     clock_read(s);
     s->last_freeze_ms = s->mono_ms;
     while (!atomic_load(&s->server->stop)) {
-        more = shard_turn(s, more ? 0 : s->behind ? 1 /* memory is given back in turns */ : IDLE_WAIT_MS);
+        more = shard_turn(s, more        ? 0
+                             : s->behind ? 1 /* memory is given back in turns */
+                                         : IDLE_WAIT_MS);
         if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
     }
     if (s->recovered) drain(s);

@@ -1,4 +1,5 @@
-/* surface: outcomes of a step, problems and answers, and what every plan needs of a request. SPDX-License-Identifier: Apache-2.0 */
+/* surface: outcomes of a step, problems and answers, and what every plan needs of a request.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "surface/surface.h"
 
 #include <stdarg.h>
@@ -12,7 +13,7 @@ static const struct {
     bool permanent;
 } TABLE[] = {{"", "", 200, 0, true},
 #define X(name, code, status, reason, permanent, title) {code, title, status, reason, permanent},
-             PROBLEMS(X)
+    PROBLEMS(X)
 #undef X
 };
 int problem_status(enum problem p) { return TABLE[p].status; }
@@ -75,12 +76,14 @@ static void *grow(struct step *s, void *list, size_t *cap, size_t size) {
 }
 
 void step_relay(struct step *s, uint16_t to, uint8_t kind, struct bytes body) {
-    if (s->relay_count == s->relay_cap) s->relays = grow(s, s->relays, &s->relay_cap, sizeof *s->relays);
+    if (s->relay_count == s->relay_cap)
+        s->relays = grow(s, s->relays, &s->relay_cap, sizeof *s->relays);
     s->relays[s->relay_count++] = (struct relay){to, kind, arena_copy(s->arena, body)};
 }
 
 void step_deliver(struct step *s, const struct delivery *d) {
-    if (s->delivery_count == s->delivery_cap) s->deliveries = grow(s, s->deliveries, &s->delivery_cap, sizeof *s->deliveries);
+    if (s->delivery_count == s->delivery_cap)
+        s->deliveries = grow(s, s->deliveries, &s->delivery_cap, sizeof *s->deliveries);
     struct delivery *c = &s->deliveries[s->delivery_count++];
     *c = *d;
     c->user = arena_copy(s->arena, d->user);
@@ -110,7 +113,8 @@ bool request_limit(const struct request *r, struct answer *a, unsigned *out) {
     *out = 50;
     if (!v.n) return true;
     unsigned n = 0;
-    for (size_t i = 0; i < v.n; i++) n = v.p[i] < '0' || v.p[i] > '9' || n > 1000 ? 1001 : n * 10 + (v.p[i] - '0');
+    for (size_t i = 0; i < v.n; i++)
+        n = v.p[i] < '0' || v.p[i] > '9' || n > 1000 ? 1001 : n * 10 + (v.p[i] - '0');
     *out = n;
     if (n >= 1 && n <= 200) return true;
     answer_problem(a, PROBLEM_INVALID_VALUE, "limit", "limit must be a whole number from 1 to 200");
@@ -118,24 +122,32 @@ bool request_limit(const struct request *r, struct answer *a, unsigned *out) {
 }
 
 bool cursor_good(enum err e, struct answer *a) {
-    if (e == STALE) answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor");
-    else if (e != OK) answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
+    if (e == STALE)
+        answer_problem(a, PROBLEM_GONE, "cursor",
+            "this cursor is of a time before a restore; begin without a cursor");
+    else if (e != OK)
+        answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list");
     return e == OK;
 }
 
-bool request_cursor(const struct request *r, struct answer *a, uint64_t *out) { return cursor_good(cursor_parse(request_query(r, "cursor"), r->epoch, out), a); }
+bool request_cursor(const struct request *r, struct answer *a, uint64_t *out) {
+    return cursor_good(cursor_parse(request_query(r, "cursor"), r->epoch, out), a);
+}
 
-bool request_object(const struct request *r, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a) {
+bool request_object(const struct request *r, const struct json_field *fields, size_t n,
+    struct json_value *out, struct answer *a) {
     if (r->has_json) return request_part(r->json, fields, n, out, a);
     answer_problem(a, PROBLEM_MALFORMED, "", "a JSON object is needed as the body");
     return false;
 }
 
-bool request_part(struct json object, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a) {
+bool request_part(struct json object, const struct json_field *fields, size_t n,
+    struct json_value *out, struct answer *a) {
     struct json_fault f;
     enum err e = json_read_object(object, fields, n, out, &f);
     if (e == OK) return true;
-    enum problem p = f.kind == FAULT_UNKNOWN || f.kind == FAULT_DUPLICATE ? PROBLEM_UNKNOWN_FIELD : f.kind == FAULT_TYPE ? PROBLEM_WRONG_TYPE
+    enum problem p = f.kind == FAULT_UNKNOWN || f.kind == FAULT_DUPLICATE ? PROBLEM_UNKNOWN_FIELD
+                     : f.kind == FAULT_TYPE                               ? PROBLEM_WRONG_TYPE
                      : f.kind == FAULT_LONG                               ? PROBLEM_TOO_LARGE
                                                                           : PROBLEM_INVALID_VALUE;
     answer_problem(a, p, f.field, "%s", f.words);

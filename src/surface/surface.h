@@ -1,10 +1,12 @@
-/* surface: the shape that every surface has: its records and how they apply, its routes and how they are planned, its queries.
+/* surface: the shape that every surface has: its records and how they apply, its routes and how
+ * they are planned, its queries.
  *
  *   request ──plan──▶ record ──(log, durable)──▶ apply ──▶ cells + relays + deliveries + answer
  *          └────────▶ query ──▶ answer
  *
- * Invariants: plan is stateless (it parses and checks shapes; 400 and 422 come from here). Apply is pure: same cells and record, same outcome; it decides
- * permissions and conflicts. Query reads cells and may know the time. None of them does I/O.
+ * Invariants: plan is stateless (it parses and checks shapes; 400 and 422 come from here). Apply is
+ * pure: same cells and record, same outcome; it decides permissions and conflicts. Query reads
+ * cells and may know the time. None of them does I/O.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_SURFACE_H
 #define KITH_SURFACE_H
@@ -15,43 +17,68 @@
 
 /* ---- record kinds: stored, never renumbered ---- */
 enum record_kind {
-    KIND_TICK = 1,          /* something fell due; body: owner's */
-    KIND_RELAY_ACK = 2,     /* reserved */
+    KIND_TICK = 1,      /* something fell due; body: owner's */
+    KIND_RELAY_ACK = 2, /* reserved */
     /* users, applied in the user's partition */
-    KIND_USER_PUT = 16, KIND_USER_ERASE, KIND_USER_ENSURE, KIND_RELATION /* follow, block, mute on or off */,
-    KIND_FOLLOWED /* relay to the followed */, KIND_DEVICE_PUT, KIND_DEVICE_DELETE, KIND_KEYS_PUT, KIND_KEYS_CLAIM,
+    KIND_USER_PUT = 16,
+    KIND_USER_ERASE,
+    KIND_USER_ENSURE,
+    KIND_RELATION /* follow, block, mute on or off */,
+    KIND_FOLLOWED /* relay to the followed */,
+    KIND_DEVICE_PUT,
+    KIND_DEVICE_DELETE,
+    KIND_KEYS_PUT,
+    KIND_KEYS_CLAIM,
     /* chat, applied in the conversation's partition */
-    KIND_CONV_PUT = 40, KIND_MEMBER_PUT, KIND_MEMBER_DELETE, KIND_MESSAGE, KIND_MESSAGE_EDIT, KIND_MESSAGE_DELETE, KIND_REACTION, KIND_RECEIPT,
-    KIND_MARK /* relay from a member's partition: marks */, KIND_CONV_BLOCK /* relay: a member of a direct conversation blocks the other */,
+    KIND_CONV_PUT = 40,
+    KIND_MEMBER_PUT,
+    KIND_MEMBER_DELETE,
+    KIND_MESSAGE,
+    KIND_MESSAGE_EDIT,
+    KIND_MESSAGE_DELETE,
+    KIND_REACTION,
+    KIND_RECEIPT,
+    KIND_MARK /* relay from a member's partition: marks */,
+    KIND_CONV_BLOCK /* relay: a member of a direct conversation blocks the other */,
     KIND_MEMBER_ERASE /* relay: a user is erased */,
     /* chat, applied in a member's partition (relays from the conversation) */
-    KIND_COPY_JOIN = 70, KIND_COPY_LEAVE, KIND_COPY_META, KIND_COPY_MESSAGE, KIND_COPY_UPDATE, KIND_COPY_RECEIPT,
-    KIND_CONV_PREFS /* PUT /v1/users/{id}/conversations/{c} */, KIND_COPY_ERASED,
+    KIND_COPY_JOIN = 70,
+    KIND_COPY_LEAVE,
+    KIND_COPY_META,
+    KIND_COPY_MESSAGE,
+    KIND_COPY_UPDATE,
+    KIND_COPY_RECEIPT,
+    KIND_CONV_PREFS /* PUT /v1/users/{id}/conversations/{c} */,
+    KIND_COPY_ERASED,
     KIND_USER_LEAVES /* relay from users: erased; varbytes user */,
     /* deliver, applied in the user's partition */
-    KIND_SESSION_OPEN = 100, KIND_SESSION_FILTERS, KIND_SESSION_ACK, KIND_SESSION_MARK, KIND_SESSION_END,
+    KIND_SESSION_OPEN = 100,
+    KIND_SESSION_FILTERS,
+    KIND_SESSION_ACK,
+    KIND_SESSION_MARK,
+    KIND_SESSION_END,
 };
 
 /* ---- problems (RFC 9457) and answers ---- */
-#define PROBLEMS(X) /* name, code, status, MQTT 5 reason, permanent?, title */                      \
-    X(MALFORMED, "malformed", 400, 0x99, 1, "The request cannot be parsed")                         \
-    X(UNKNOWN_FIELD, "unknown-field", 400, 0x99, 1, "A field is not known")                         \
-    X(WRONG_TYPE, "wrong-type", 400, 0x99, 1, "A field has the wrong type")                         \
-    X(UNAUTHORIZED, "unauthorized", 401, 0x87, 1, "No valid credentials")                           \
-    X(FORBIDDEN, "forbidden", 403, 0x87, 1, "Not allowed")                                          \
-    X(BLOCKED, "blocked", 403, 0x87, 1, "The recipient does not take messages from this sender")    \
-    X(NOT_A_MEMBER, "not-a-member", 403, 0x87, 1, "The sender is not in this conversation")         \
-    X(NOT_FOUND, "not-found", 404, 0x90, 1, "There is no such thing")                               \
-    X(METHOD, "method-not-allowed", 405, 0x83, 1, "This path does not take this method")            \
-    X(CONFLICT, "conflict", 409, 0x83, 1, "It exists already and differs")                          \
-    X(GONE, "gone", 410, 0x83, 1, "It is past retention")                                           \
-    X(TOO_LARGE, "too-large", 413, 0x95, 1, "Too large")                                            \
-    X(INVALID_VALUE, "invalid-value", 422, 0x83, 1, "A value cannot be")                            \
-    X(LIMIT_REACHED, "limit-reached", 422, 0x97, 1, "A limit is reached")                           \
-    X(RATE_LIMITED, "rate-limited", 429, 0x97, 0, "Too many requests")                              \
-    X(INTERNAL, "internal", 500, 0x80, 0, "kith failed")                                            \
-    X(OVERLOADED, "overloaded", 503, 0x89, 0, "Too busy just now")                                  \
-    X(DISK_FULL, "disk-full", 503, 0x97, 0, "The disk is full: writes are refused")                 \
+#define PROBLEMS(X) /* name, code, status, MQTT 5 reason, permanent?, title */                     \
+    X(MALFORMED, "malformed", 400, 0x99, 1, "The request cannot be parsed")                        \
+    X(UNKNOWN_FIELD, "unknown-field", 400, 0x99, 1, "A field is not known")                        \
+    X(WRONG_TYPE, "wrong-type", 400, 0x99, 1, "A field has the wrong type")                        \
+    X(UNAUTHORIZED, "unauthorized", 401, 0x87, 1, "No valid credentials")                          \
+    X(FORBIDDEN, "forbidden", 403, 0x87, 1, "Not allowed")                                         \
+    X(BLOCKED, "blocked", 403, 0x87, 1, "The recipient does not take messages from this sender")   \
+    X(NOT_A_MEMBER, "not-a-member", 403, 0x87, 1, "The sender is not in this conversation")        \
+    X(NOT_FOUND, "not-found", 404, 0x90, 1, "There is no such thing")                              \
+    X(METHOD, "method-not-allowed", 405, 0x83, 1, "This path does not take this method")           \
+    X(CONFLICT, "conflict", 409, 0x83, 1, "It exists already and differs")                         \
+    X(GONE, "gone", 410, 0x83, 1, "It is past retention")                                          \
+    X(TOO_LARGE, "too-large", 413, 0x95, 1, "Too large")                                           \
+    X(INVALID_VALUE, "invalid-value", 422, 0x83, 1, "A value cannot be")                           \
+    X(LIMIT_REACHED, "limit-reached", 422, 0x97, 1, "A limit is reached")                          \
+    X(RATE_LIMITED, "rate-limited", 429, 0x97, 0, "Too many requests")                             \
+    X(INTERNAL, "internal", 500, 0x80, 0, "kith failed")                                           \
+    X(OVERLOADED, "overloaded", 503, 0x89, 0, "Too busy just now")                                 \
+    X(DISK_FULL, "disk-full", 503, 0x97, 0, "The disk is full: writes are refused")                \
     X(DRAINING, "draining", 503, 0x8b, 0, "The server is shutting down")
 enum problem {
     PROBLEM_NONE,
@@ -60,21 +87,22 @@ enum problem {
 #undef X
 };
 int problem_status(enum problem p);
-uint8_t problem_reason(enum problem p);   /* MQTT 5 reason code */
+uint8_t problem_reason(enum problem p); /* MQTT 5 reason code */
 bool problem_permanent(enum problem p);
 const char *problem_code(enum problem p);
 const char *problem_title(enum problem p);
 
 struct answer {
-    int status;          /* HTTP; 0 until answered */
+    int status; /* HTTP; 0 until answered */
     enum problem problem;
-    char field[64];      /* to blame, or "" */
-    char detail[240];    /* words: what is wrong and how to put it right */
-    int retry_after_s;   /* 0: none */
-    struct buf body;     /* JSON; owned; buf_done by who owns the answer */
+    char field[64];    /* to blame, or "" */
+    char detail[240];  /* words: what is wrong and how to put it right */
+    int retry_after_s; /* 0: none */
+    struct buf body;   /* JSON; owned; buf_done by who owns the answer */
 };
 void answer_ok(struct answer *a, int status);
-void answer_problem(struct answer *a, enum problem p, const char *field, const char *fmt, ...) printf_like(4, 5);
+void answer_problem(struct answer *a, enum problem p, const char *field, const char *fmt, ...)
+    printf_like(4, 5);
 void answer_problem_json(const struct answer *a, struct buf *out);
 
 /* ---- apply ---- */
@@ -83,7 +111,10 @@ struct relay {
     uint8_t kind;
     struct bytes body; /* in the step's arena */
 };
-enum delivery_kind { DELIVER_ENTRY = 1 /* a mailbox got it: `entry` */, DELIVER_REVOKE /* end this user's (device's) sessions */ };
+enum delivery_kind {
+    DELIVER_ENTRY = 1 /* a mailbox got it: `entry` */,
+    DELIVER_REVOKE /* end this user's (device's) sessions */
+};
 struct delivery {
     uint8_t kind;
     struct bytes user;     /* one user; or empty and: */
@@ -99,64 +130,81 @@ struct step {
     int64_t time_ms;
     struct bytes app, body;
     bool relay;
-    uint16_t source;             /* relays */
-    bool wanted;                 /* someone waits: the answer's body is worth making. Its status must be set always */
-    unsigned planted;            /* a bug on purpose, for the simulator: enum apply_bug; 0 in production */
-    struct arena *arena;         /* until the turn ends */
+    uint16_t source; /* relays */
+    /* someone waits: the answer's body is worth making. Its status must be set always */
+    bool wanted;
+    /* a bug on purpose, for the simulator: enum apply_bug; 0 in production */
+    unsigned planted;
+    struct arena *arena; /* until the turn ends */
     struct answer *answer;
-    struct relay *relays;        /* growing arrays in the arena */
+    struct relay *relays; /* growing arrays in the arena */
     size_t relay_count, relay_cap;
     struct delivery *deliveries;
     size_t delivery_count, delivery_cap;
 };
-void step_relay(struct step *s, uint16_t to, uint8_t kind, struct bytes body); /* body copied to the arena */
-void step_deliver(struct step *s, const struct delivery *d);                   /* views copied to the arena */
+/* body copied to the arena */
+void step_relay(struct step *s, uint16_t to, uint8_t kind, struct bytes body);
+/* views copied to the arena */
+void step_deliver(struct step *s, const struct delivery *d);
 
 /* ---- requests ---- */
-enum { SCOPE_READ = 1, SCOPE_WRITE = 2, SCOPE_TOKENS = 4, SCOPE_MODERATE = 8, SCOPE_OPERATE = 16, SCOPE_OPEN = 32 /* no credentials needed */ };
-struct principal {
-    bool server;              /* server key; else a device token */
-    uint32_t scopes;          /* of the key; a token has none */
-    struct bytes app, user, device; /* user: the token's, or ?user= of a server key; empty otherwise */
-    int64_t issued_ms, until_ms; /* of the token; a key holds until it is revoked: 0 */
-    struct bytes key;         /* the server key's id */
-    uint64_t issuer;          /* which of the app's own issuers made the token; 0: none */
+enum {
+    SCOPE_READ = 1,
+    SCOPE_WRITE = 2,
+    SCOPE_TOKENS = 4,
+    SCOPE_MODERATE = 8,
+    SCOPE_OPERATE = 16,
+    SCOPE_OPEN = 32 /* no credentials needed */
 };
-/* What the user's partition says of who asks; filled before plan's query or record runs, when principal.user is set. */
+struct principal {
+    bool server;     /* server key; else a device token */
+    uint32_t scopes; /* of the key; a token has none */
+    /* user: the token's, or ?user= of a server key; empty otherwise */
+    struct bytes app, user, device;
+    int64_t issued_ms, until_ms; /* of the token; a key holds until it is revoked: 0 */
+    struct bytes key;            /* the server key's id */
+    uint64_t issuer;             /* which of the app's own issuers made the token; 0: none */
+};
+/* What the user's partition says of who asks; filled before plan's query or record runs, when
+ * principal.user is set. */
 struct viewer {
     bool known, revoked;
-    struct bytes blocks;      /* packed varbytes of user ids they block; use viewer_blocks() */
+    struct bytes blocks; /* packed varbytes of user ids they block; use viewer_blocks() */
 };
 bool viewer_blocks(const struct viewer *v, struct bytes user);
 
 struct request {
-    struct bytes method;          /* "GET" */
-    struct bytes params[4];       /* the {...} parts of the path, validated as ids except {emoji} */
+    struct bytes method;    /* "GET" */
+    struct bytes params[4]; /* the {...} parts of the path, validated as ids except {emoji} */
     struct bytes query_names[16], query_values[16];
     size_t query_count;
-    struct bytes body;            /* raw JSON or empty */
+    struct bytes body; /* raw JSON or empty */
     bool has_json;
     struct json json;             /* root, valid during plan only */
     struct bytes idempotency_key; /* or empty */
     struct principal who;
-    struct viewer viewer;         /* valid in query */
+    struct viewer viewer; /* valid in query */
     int64_t now_ms;
     uint64_t epoch;
     uint16_t partitions;
-    struct arena *arena;          /* lives until the answer is written */
-    void *args;                   /* plan's, for query and finish; in the arena */
+    struct arena *arena; /* lives until the answer is written */
+    void *args;          /* plan's, for query and finish; in the arena */
 };
 struct bytes request_query(const struct request *r, const char *name); /* empty when absent */
 /* ?limit= 1..200 default 50. false: answer has the problem. */
 bool request_limit(const struct request *r, struct answer *a, unsigned *out);
-/* ?cursor= of a list whose cursors are cursor_format's; 0 when absent. false: answer has the problem: 400, or 410 after a restore. */
+/* ?cursor= of a list whose cursors are cursor_format's; 0 when absent. false: answer has the
+ * problem: 400, or 410 after a restore. */
 bool request_cursor(const struct request *r, struct answer *a, uint64_t *out);
 /* What cursor_parse said of a cursor; true when it is good. */
 bool cursor_good(enum err e, struct answer *a);
-/* The body as an object against a schema; false: answer has the problem (400/422 with the field). */
-bool request_object(const struct request *r, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a);
+/* The body as an object against a schema; false: answer has the problem (400/422 with the field).
+ * */
+bool request_object(const struct request *r, const struct json_field *fields, size_t n,
+    struct json_value *out, struct answer *a);
 /* The same for an object inside of it. */
-bool request_part(struct json object, const struct json_field *fields, size_t n, struct json_value *out, struct answer *a);
+bool request_part(struct json object, const struct json_field *fields, size_t n,
+    struct json_value *out, struct answer *a);
 
 struct query {
     struct cells *cells;
@@ -165,17 +213,32 @@ struct query {
     struct answer *answer;
 };
 struct plan {
-    uint16_t partition;        /* where it runs */
-    uint8_t kind;              /* a record: 0 for a query */
-    struct buf body;           /* the record's; owned by the plan */
+    uint16_t partition; /* where it runs */
+    uint8_t kind;       /* a record: 0 for a query */
+    struct buf body;    /* the record's; owned by the plan */
     void (*query)(struct query *q);
 };
 struct admit; /* admit/admit.h */
 /* Routes that the shard itself answers carry `special`; all others a plan. */
-enum special { SPECIAL_NONE, SPECIAL_STREAM, SPECIAL_TYPING, SPECIAL_PRESENCE, SPECIAL_METRICS, SPECIAL_HEALTH, SPECIAL_READY, SPECIAL_OPENAPI, SPECIAL_DOCTOR, SPECIAL_SLOW,
-               SPECIAL_EXPORT };
+enum special {
+    SPECIAL_NONE,
+    SPECIAL_STREAM,
+    SPECIAL_TYPING,
+    SPECIAL_PRESENCE,
+    SPECIAL_METRICS,
+    SPECIAL_HEALTH,
+    SPECIAL_READY,
+    SPECIAL_OPENAPI,
+    SPECIAL_DOCTOR,
+    SPECIAL_SLOW,
+    SPECIAL_EXPORT
+};
 /* Who may call it with a device token. Server keys need `scope`. */
-enum token_rule { TOKEN_NEVER, TOKEN_SELF /* params[0] must be the token's user; else 403 */, TOKEN_ANY /* the surface decides */ };
+enum token_rule {
+    TOKEN_NEVER,
+    TOKEN_SELF /* params[0] must be the token's user; else 403 */,
+    TOKEN_ANY /* the surface decides */
+};
 struct route {
     const char *method, *path; /* "/v1/conversations/{id}/messages" */
     uint32_t scope;

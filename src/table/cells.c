@@ -1,6 +1,8 @@
-/* table: cells: one partition's state in memory over the store. Open addressing over pointers; each cell carries its key.
- * Keeps: a dirty or in-flight cell is never evicted, and nothing is evicted but in cells_turn_end; dirty_bytes is what the dirty cells would add to a batch;
- * unless a cell is rewritten, its first `stored` bytes are all that the store has of it, once the batches under way are written.
+/* table: cells: one partition's state in memory over the store. Open addressing over pointers; each
+ * cell carries its key.
+ * Keeps: a dirty or in-flight cell is never evicted, and nothing is evicted but in cells_turn_end;
+ * dirty_bytes is what the dirty cells would add to a batch; unless a cell is rewritten, its first
+ * `stored` bytes are all that the store has of it, once the batches under way are written.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +64,8 @@ static uint64_t cost(const struct full_cell *f) { return sizeof *f + f->key_size
 
 static size_t slot_find(const struct cells *s, uint64_t hash, struct bytes key) {
     size_t i = hash & (s->slots - 1);
-    while (s->table[i] && !(s->table[i]->hash == hash && bytes_eq(key_of(s->table[i]), key))) i = (i + 1) & (s->slots - 1);
+    while (s->table[i] && !(s->table[i]->hash == hash && bytes_eq(key_of(s->table[i]), key)))
+        i = (i + 1) & (s->slots - 1);
     return i;
 }
 
@@ -106,7 +109,9 @@ static struct full_cell *make(struct cells *s, uint64_t hash, struct bytes key) 
 static void load(struct cells *s, struct full_cell *f) {
     buf_reset(&s->loading);
     enum err e = s->store->calls->get(s->store, s->partition, key_of(f), &s->loading);
-    if (e != OK && e != MISSING) check_failed(__FILE__, __LINE__, "the tables can be read; they are damaged, 'kith check' names the file");
+    if (e != OK && e != MISSING)
+        check_failed(__FILE__, __LINE__,
+            "the tables can be read; they are damaged, 'kith check' names the file");
     if (s->loading.n) {
         value_room(s, f, (uint32_t)s->loading.n);
         memcpy(f->c.data, s->loading.p, s->loading.n);
@@ -128,12 +133,18 @@ static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
     return &f->c;
 }
 
-struct cell *cells_get(struct cells *s, struct bytes key) { return find(s, key, false); }
-struct cell *cells_new(struct cells *s, struct bytes key) { return find(s, key, true); }
+struct cell *cells_get(struct cells *s, struct bytes key) {
+    return find(s, key, false);
+}
+struct cell *cells_new(struct cells *s, struct bytes key) {
+    return find(s, key, true);
+}
 
 /* ---- edits ---- */
 static bool only_grew(const struct full_cell *f) { return !f->rewritten && f->stored; }
-static uint64_t pending(const struct full_cell *f) { return f->dirty ? f->key_size + f->c.size - (only_grew(f) ? f->stored : 0) : 0; }
+static uint64_t pending(const struct full_cell *f) {
+    return f->dirty ? f->key_size + f->c.size - (only_grew(f) ? f->stored : 0) : 0;
+}
 
 /* Around each edit: marks it, and counts what it will cost to write. */
 static struct full_cell *edit_begin(struct cells *s, struct cell *c, bool rewrites) {
@@ -171,7 +182,8 @@ uint8_t *cells_edit(struct cells *s, struct cell *c) {
     return c->data;
 }
 
-void cells_splice(struct cells *s, struct cell *c, uint32_t at, uint32_t remove, struct bytes insert) {
+void cells_splice(
+    struct cells *s, struct cell *c, uint32_t at, uint32_t remove, struct bytes insert) {
     struct full_cell *f = edit_begin(s, c, true);
     check(at <= c->size && remove <= c->size - at);
     uint32_t size = c->size - remove + (uint32_t)insert.n, tail = c->size - at - remove;
@@ -221,8 +233,11 @@ void cells_freeze(struct cells *s, struct table_batch *b, uint64_t generation) {
     struct full_cell *f = s->dirty;
     while (f) {
         struct full_cell *next = f->next_dirty;
-        if (!only_grew(f)) table_batch_add(b, s->partition, key_of(f), bytes_of(f->c.data, f->c.size));
-        else table_batch_append(b, s->partition, key_of(f), bytes_of(f->c.data + f->stored, f->c.size - f->stored));
+        if (!only_grew(f))
+            table_batch_add(b, s->partition, key_of(f), bytes_of(f->c.data, f->c.size));
+        else
+            table_batch_append(
+                b, s->partition, key_of(f), bytes_of(f->c.data + f->stored, f->c.size - f->stored));
         f->stored = f->c.size;
         f->dirty = f->rewritten = false;
         f->next_dirty = NULL;
@@ -255,7 +270,9 @@ struct merge {
     bool stopped;
 };
 
-static int pair_cmp(const void *a, const void *b) { return bytes_cmp(((const struct pair *)a)->key, ((const struct pair *)b)->key); }
+static int pair_cmp(const void *a, const void *b) {
+    return bytes_cmp(((const struct pair *)a)->key, ((const struct pair *)b)->key);
+}
 
 static bool give(struct merge *m, struct bytes key, struct bytes value) {
     if (value.n && !m->stopped && !m->fn(m->arg, key, value)) m->stopped = true;
@@ -268,16 +285,19 @@ static bool from_store(void *arg, struct bytes key, struct bytes value) {
         if (!give(m, m->list[m->at].key, m->list[m->at].value)) return false;
         m->at++;
     }
-    if (m->at < m->n && bytes_eq(m->list[m->at].key, key)) return true; /* memory has the newer one */
+    /* memory has the newer one */
+    if (m->at < m->n && bytes_eq(m->list[m->at].key, key)) return true;
     return give(m, key, value);
 }
 
-void cells_scan(struct cells *s, struct bytes prefix, bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
+void cells_scan(struct cells *s, struct bytes prefix,
+    bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
     struct merge m = {.s = s, .fn = fn, .arg = arg};
     m.list = must_alloc((s->count + 1) * sizeof *m.list);
     for (size_t i = 0; i < s->slots; i++) {
         struct full_cell *f = s->table[i];
-        if (!f || f->key_size < prefix.n || (prefix.n && memcmp(f->key, prefix.p, prefix.n))) continue;
+        if (!f || f->key_size < prefix.n || (prefix.n && memcmp(f->key, prefix.p, prefix.n)))
+            continue;
         m.list[m.n++] = (struct pair){key_of(f), bytes_of(f->c.data, f->c.size)};
     }
     qsort(m.list, m.n, sizeof *m.list, pair_cmp);

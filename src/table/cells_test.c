@@ -1,5 +1,6 @@
-/* table: cells against a model, over the store's twin: edits, freezes and flushes in any interleaving, evictions, crashes; scans and the state hash see
- * memory and store as one. SPDX-License-Identifier: Apache-2.0 */
+/* table: cells against a model, over the store's twin: edits, freezes and flushes in any
+ * interleaving, evictions, crashes; scans and the state hash see memory and store as one.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,8 +23,9 @@ struct world {
     struct cells *cells;
     uint64_t budget;
     struct state now;
-    struct state *frozen;                /* [generations]: the state as of each freeze; 0 is the empty one */
-    struct table_batch *batches;         /* [generations] */
+    /* [generations]: the state as of each freeze; 0 is the empty one */
+    struct state *frozen;
+    struct table_batch *batches; /* [generations] */
     uint64_t generations, written, synced, flushed;
 };
 
@@ -115,8 +117,10 @@ static void act_freeze(struct world *w) {
 
 /* What the table thread does, one step at a time: write, sync, say so. */
 static void act_table_thread(struct world *w) {
-    if (w->written < w->generations && rng_below(&w->rng, 3)) assert_int_equal(w->store->calls->write(w->store, &w->batches[++w->written]), OK);
-    else if (w->flushed < w->written && rng_below(&w->rng, 2)) cells_flushed(w->cells, w->flushed = w->written);
+    if (w->written < w->generations && rng_below(&w->rng, 3))
+        assert_int_equal(w->store->calls->write(w->store, &w->batches[++w->written]), OK);
+    else if (w->flushed < w->written && rng_below(&w->rng, 2))
+        cells_flushed(w->cells, w->flushed = w->written);
     else if (rng_below(&w->rng, 3) == 0) {
         assert_int_equal(w->store->calls->sync(w->store), OK);
         w->synced = w->written;
@@ -152,7 +156,8 @@ static bool scan_one(void *arg, struct bytes key, struct bytes value) {
     while (k < KEYS && !bytes_eq(key_of(room, k), key)) k++;
     assert_true(k < KEYS && !s->seen[k] && bytes_eq(value, buf_view(&s->w->now.v[k])) && value.n);
     assert_true(!s->count || bytes_cmp(bytes_of(s->last, s->last_n), key) < 0);
-    assert_true(key.n >= s->prefix.n && (!s->prefix.n || memcmp(key.p, s->prefix.p, s->prefix.n) == 0));
+    assert_true(
+        key.n >= s->prefix.n && (!s->prefix.n || memcmp(key.p, s->prefix.p, s->prefix.n) == 0));
     s->seen[k] = true;
     memcpy(s->last, key.p, s->last_n = key.n);
     return ++s->count != s->stop_at;
@@ -165,7 +170,8 @@ static void scan_check(struct world *w, struct bytes prefix, size_t stop_at) {
     cells_scan(w->cells, prefix, scan_one, &s);
     for (unsigned k = 0; k < KEYS; k++) {
         struct bytes key = key_of(room, k);
-        all += w->now.v[k].n && key.n >= prefix.n && (!prefix.n || memcmp(key.p, prefix.p, prefix.n) == 0);
+        all += w->now.v[k].n && key.n >= prefix.n &&
+               (!prefix.n || memcmp(key.p, prefix.p, prefix.n) == 0);
     }
     assert_int_equal(s.count, stop_at && stop_at < all ? stop_at : all);
 }
@@ -176,7 +182,8 @@ static void hash_check(struct world *w) {
     struct cells *fresh = cells_create(other, PARTITION, 1 << 20);
     uint8_t room[80];
     for (unsigned k = KEYS; k-- > 0;)
-        if (w->now.v[k].n) cells_put(fresh, cells_get(fresh, key_of(room, k)), buf_view(&w->now.v[k]));
+        if (w->now.v[k].n)
+            cells_put(fresh, cells_get(fresh, key_of(room, k)), buf_view(&w->now.v[k]));
     uint64_t h = cells_state_hash(fresh);
     assert_int_equal(cells_state_hash(w->cells), h);
     cells_put(fresh, cells_get(fresh, BYTES("one more")), BYTES("x"));
@@ -191,7 +198,8 @@ static void story(uint64_t seed, uint64_t budget) {
     w.cells = cells_create(w.store, PARTITION, budget);
     w.frozen = must_alloc(BATCHES_MAX * sizeof *w.frozen);
     w.batches = must_alloc(BATCHES_MAX * sizeof *w.batches);
-    struct table_batch stranger = {0}; /* another partition's cell of the same key must not be seen */
+    /* another partition's cell of the same key must not be seen */
+    struct table_batch stranger = {0};
     uint8_t room[80];
     table_batch_add(&stranger, PARTITION + 1, key_of(room, 1), BYTES("other"));
     assert_int_equal(w.store->calls->write(w.store, &stranger), OK);
@@ -202,7 +210,9 @@ static void story(uint64_t seed, uint64_t budget) {
         else if (what < 78) cells_turn_end(w.cells);
         else if (what < 82) act_freeze(&w);
         else if (what < 97) act_table_thread(&w);
-        else if (what < 98) scan_check(&w, rng_below(&w.rng, 2) ? BYTES("b") : (struct bytes){0}, rng_below(&w.rng, 30));
+        else if (what < 98)
+            scan_check(
+                &w, rng_below(&w.rng, 2) ? BYTES("b") : (struct bytes){0}, rng_below(&w.rng, 30));
         else if (what < 99) hash_check(&w);
         else if (rng_below(&w.rng, 4) == 0) act_crash(&w);
     }
@@ -271,7 +281,8 @@ static void only_what_was_appended_is_written(void **state) {
     struct table_batch more = {0};
     cells_freeze(cells, &more, 2);
     struct unpack u = unpack_of(buf_view(&more.data));
-    assert_true(table_batch_next(&u, &c) && c.append && bytes_is(c.key, "k") && bytes_is(c.value, "second,third") && !unpack_more(&u));
+    assert_true(table_batch_next(&u, &c) && c.append && bytes_is(c.key, "k") &&
+                bytes_is(c.value, "second,third") && !unpack_more(&u));
     assert_int_equal(store->calls->write(store, &b), OK);
     assert_int_equal(store->calls->write(store, &more), OK);
     assert_int_equal(store->calls->get(store, 0, BYTES("k"), &v), OK);
@@ -315,7 +326,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_are_a_map),
         cmocka_unit_test(budget_is_kept_and_dirty_cells_stay),
-        cmocka_unit_test(only_what_was_appended_is_written), cmocka_unit_test(frozen_is_what_was_then),
+        cmocka_unit_test(only_what_was_appended_is_written),
+        cmocka_unit_test(frozen_is_what_was_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* table: the store's twin in memory: a sorted array of pairs, and the batches that were written but not synced, so that a crash can lose them.
+/* table: the store's twin in memory: a sorted array of pairs, and the batches that were written but
+ * not synced, so that a crash can lose them.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +24,22 @@ struct memory {
     enum err failure;
 };
 
-static void change_add(struct table_batch *b, uint16_t partition, bool append, struct bytes key, struct bytes value) {
+static void change_add(
+    struct table_batch *b, uint16_t partition, bool append, struct bytes key, struct bytes value) {
     pack_u16(&b->data, partition);
     pack_u8(&b->data, append);
     pack_bytes(&b->data, key);
     pack_bytes(&b->data, value);
     b->changes++;
 }
-void table_batch_add(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes value) { change_add(b, partition, false, key, value); }
-void table_batch_append(struct table_batch *b, uint16_t partition, struct bytes key, struct bytes more) { change_add(b, partition, true, key, more); }
+void table_batch_add(
+    struct table_batch *b, uint16_t partition, struct bytes key, struct bytes value) {
+    change_add(b, partition, false, key, value);
+}
+void table_batch_append(
+    struct table_batch *b, uint16_t partition, struct bytes key, struct bytes more) {
+    change_add(b, partition, true, key, more);
+}
 
 bool table_batch_next(struct unpack *u, struct table_change *out) {
     if (!unpack_more(u)) return false;
@@ -142,12 +150,16 @@ static enum err memory_sync(struct store *s) {
     return OK;
 }
 
-static enum err memory_scan(struct store *s, uint16_t partition, struct bytes prefix, bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
+static enum err memory_scan(struct store *s, uint16_t partition, struct bytes prefix,
+    bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
     struct map *m = &((struct memory *)s)->shown;
-    for (size_t i = lower(m, partition, prefix); i < m->n && m->list[i].partition == partition; i++) {
+    for (size_t i = lower(m, partition, prefix); i < m->n && m->list[i].partition == partition;
+         i++) {
         struct pair *p = &m->list[i];
         if (p->key_size < prefix.n || (prefix.n && memcmp(p->bytes, prefix.p, prefix.n))) break;
-        if (!fn(arg, bytes_of(p->bytes, p->key_size), bytes_of(p->bytes + p->key_size, p->value_size))) break;
+        if (!fn(arg, bytes_of(p->bytes, p->key_size),
+                bytes_of(p->bytes + p->key_size, p->value_size)))
+            break;
     }
     return OK;
 }
@@ -175,8 +187,8 @@ static void memory_close(struct store *s) {
     free(m);
 }
 
-static const struct store_calls CALLS = {memory_get, memory_write, memory_sync, memory_scan, memory_checkpoint, memory_verify,
-                                         memory_bytes_used, memory_close};
+static const struct store_calls CALLS = {memory_get, memory_write, memory_sync, memory_scan,
+    memory_checkpoint, memory_verify, memory_bytes_used, memory_close};
 
 struct store *store_create_memory(void) {
     struct memory *m = must_alloc(sizeof *m);
@@ -190,7 +202,9 @@ void store_memory_crash(struct store *s, uint64_t keep_batches) {
     map_clear(&m->shown);
     for (size_t i = 0; i < m->synced.n; i++) {
         struct pair *p = &m->synced.list[i];
-        map_change(&m->shown, &(struct table_change){p->partition, false, bytes_of(p->bytes, p->key_size), bytes_of(p->bytes + p->key_size, p->value_size)});
+        map_change(
+            &m->shown, &(struct table_change){p->partition, false, bytes_of(p->bytes, p->key_size),
+                           bytes_of(p->bytes + p->key_size, p->value_size)});
     }
 }
 
@@ -198,4 +212,6 @@ void store_memory_fail(struct store *s, unsigned n, enum err e) {
     ((struct memory *)s)->failing = n;
     ((struct memory *)s)->failure = e;
 }
-uint64_t store_memory_unsynced(const struct store *s) { return ((const struct memory *)s)->unsynced_count; }
+uint64_t store_memory_unsynced(const struct store *s) {
+    return ((const struct memory *)s)->unsynced_count;
+}

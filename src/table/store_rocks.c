@@ -1,5 +1,6 @@
-/* table: the store on RocksDB, the only file that includes it. One column family, its own log off, atomic flush on: a flush of the memtables makes every
- * batch before it durable together. Key: u16 big-endian partition, then the key. SPDX-License-Identifier: Apache-2.0 */
+/* table: the store on RocksDB, the only file that includes it. One column family, its own log off,
+ * atomic flush on: a flush of the memtables makes every batch before it durable together. Key: u16
+ * big-endian partition, then the key. SPDX-License-Identifier: Apache-2.0 */
 #include <rocksdb/c.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,9 @@
 #define MEMTABLE_BYTES (32u << 20)
 #define CACHE_BYTES (64u << 20)
 #define BLOOM_BITS 10
-/* One above the library's highest level. Its own log file is written on the same disk, and where assertions are on (Debian's package), the second line after
- * the disk became full ends the process. Errors come back as words anyway. */
+/* One above the library's highest level. Its own log file is written on the same disk, and where
+ * assertions are on (Debian's package), the second line after the disk became full ends the
+ * process. Errors come back as words anyway. */
 #define NO_LINES 6
 #define FORMAT_PARTITION 0xffff
 #define FORMAT "kith tables 1"
@@ -29,7 +31,9 @@ struct rocks {
 /* An error text of the library: space is waited for, all else is the machine's failure. */
 static enum err err_of(char *e) {
     if (!e) return OK;
-    enum err r = strstr(e, "No space") || strstr(e, "NoSpace") || strstr(e, "ENOSPC") ? LIMIT : strstr(e, "orruption") ? CORRUPT : IO;
+    enum err r = strstr(e, "No space") || strstr(e, "NoSpace") || strstr(e, "ENOSPC") ? LIMIT
+                 : strstr(e, "orruption")                                             ? CORRUPT
+                                                                                      : IO;
     rocksdb_free(e);
     return r;
 }
@@ -65,8 +69,10 @@ static enum err rocks_write(struct store *s, const struct table_batch *b) {
     uint8_t room[1026];
     while (table_batch_next(&u, &c)) {
         size_t n = key_make(room, c.partition, c.key);
-        if (c.append) rocksdb_writebatch_merge(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
-        else if (c.value.n) rocksdb_writebatch_put(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
+        if (c.append)
+            rocksdb_writebatch_merge(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
+        else if (c.value.n)
+            rocksdb_writebatch_put(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
         else rocksdb_writebatch_delete(w, (const char *)room, n);
     }
     char *e = NULL;
@@ -82,12 +88,14 @@ static enum err rocks_sync(struct store *s) {
     return err_of(e);
 }
 
-static enum err rocks_scan(struct store *s, uint16_t partition, struct bytes prefix, bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
+static enum err rocks_scan(struct store *s, uint16_t partition, struct bytes prefix,
+    bool (*fn)(void *, struct bytes, struct bytes), void *arg) {
     struct rocks *r = (struct rocks *)s;
     uint8_t room[1026];
     size_t n = key_make(room, partition, prefix);
     rocksdb_iterator_t *it = rocksdb_create_iterator(r->db, r->read);
-    for (rocksdb_iter_seek(it, (const char *)room, n); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+    for (rocksdb_iter_seek(it, (const char *)room, n); rocksdb_iter_valid(it);
+         rocksdb_iter_next(it)) {
         size_t kn, vn;
         const char *k = rocksdb_iter_key(it, &kn), *v = rocksdb_iter_value(it, &vn);
         if (kn < n || memcmp(k, room, n)) break;
@@ -141,8 +149,10 @@ static void rocks_close(struct store *s) {
     free(r);
 }
 
-/* ---- appending: what was appended is stored as it came, and joined to what it was appended to when that is read or compacted ---- */
-static char *joined(const char *first, size_t first_size, const char *const *more, const size_t *sizes, int n, unsigned char *success, size_t *out_size) {
+/* ---- appending: what was appended is stored as it came, and joined to what it was appended to
+ * when that is read or compacted ---- */
+static char *joined(const char *first, size_t first_size, const char *const *more,
+    const size_t *sizes, int n, unsigned char *success, size_t *out_size) {
     size_t size = first_size, at = first_size;
     for (int i = 0; i < n; i++) size += sizes[i];
     char *v = malloc(size ? size : 1); /* freed by the library */
@@ -154,15 +164,17 @@ static char *joined(const char *first, size_t first_size, const char *const *mor
     return v;
 }
 
-static char *join_all(void *state, const char *key, size_t key_size, const char *existing, size_t existing_size, const char *const *operands, const size_t *sizes, int n,
-                      unsigned char *success, size_t *out_size) {
+static char *join_all(void *state, const char *key, size_t key_size, const char *existing,
+    size_t existing_size, const char *const *operands, const size_t *sizes, int n,
+    unsigned char *success, size_t *out_size) {
     (void)state;
     (void)key;
     (void)key_size;
     return joined(existing, existing ? existing_size : 0, operands, sizes, n, success, out_size);
 }
 
-static char *join_some(void *state, const char *key, size_t key_size, const char *const *operands, const size_t *sizes, int n, unsigned char *success, size_t *out_size) {
+static char *join_some(void *state, const char *key, size_t key_size, const char *const *operands,
+    const size_t *sizes, int n, unsigned char *success, size_t *out_size) {
     return join_all(state, key, key_size, NULL, 0, operands, sizes, n, success, out_size);
 }
 
@@ -172,15 +184,17 @@ static const char *join_name(void *state) {
 }
 static void join_done(void *state) { (void)state; }
 
-static const struct store_calls CALLS = {rocks_get, rocks_write, rocks_sync, rocks_scan, rocks_checkpoint, rocks_verify,
-                                         rocks_bytes_used, rocks_close};
+static const struct store_calls CALLS = {rocks_get, rocks_write, rocks_sync, rocks_scan,
+    rocks_checkpoint, rocks_verify, rocks_bytes_used, rocks_close};
 
 static void options_set(struct rocks *r, const struct store_options *o) {
     uint64_t memtable = o->memtable_bytes ? o->memtable_bytes : MEMTABLE_BYTES;
     rocksdb_options_t *p = r->options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(p, !o->read_only);
     rocksdb_options_set_atomic_flush(p, 1);
-    rocksdb_options_set_merge_operator(p, rocksdb_mergeoperator_create(NULL, join_done, join_all, join_some, NULL, join_name)); /* the options own it */
+    /* the options own it */
+    rocksdb_options_set_merge_operator(
+        p, rocksdb_mergeoperator_create(NULL, join_done, join_all, join_some, NULL, join_name));
     rocksdb_options_set_write_buffer_size(p, memtable);
     rocksdb_options_set_max_write_buffer_number(p, 4);
     rocksdb_options_set_max_background_jobs(p, 2);
@@ -193,10 +207,12 @@ static void options_set(struct rocks *r, const struct store_options *o) {
     rocksdb_options_set_target_file_size_base(p, 64u << 20);
     rocksdb_options_set_max_bytes_for_level_base(p, 256u << 20);
     rocksdb_options_set_bytes_per_sync(p, 1u << 20);
-    rocksdb_block_based_table_options_t *t = r->table_options = rocksdb_block_based_options_create();
+    rocksdb_block_based_table_options_t *t = r->table_options =
+        rocksdb_block_based_options_create();
     r->cache = rocksdb_cache_create_lru(o->cache_bytes ? o->cache_bytes : CACHE_BYTES);
     rocksdb_block_based_options_set_block_cache(t, r->cache);
-    rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+    rocksdb_block_based_options_set_filter_policy(
+        t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
     rocksdb_block_based_options_set_format_version(t, 5);
     rocksdb_block_based_options_set_block_size(t, 16u << 10);
     rocksdb_options_set_block_based_table_factory(p, t);
@@ -218,7 +234,8 @@ static enum err format_check(struct rocks *r, bool read_only, struct buf *why) {
     } else if (e == MISSING) {
         e = OK; /* nothing was ever synced */
     } else if (e == OK && !bytes_is(buf_view(&v), FORMAT)) {
-        buf_fmt(why, "the tables are of format '%.*s', this program reads '%s'", (int)v.n, (char *)v.p, FORMAT);
+        buf_fmt(why, "the tables are of format '%.*s', this program reads '%s'", (int)v.n,
+            (char *)v.p, FORMAT);
         e = STALE;
     }
     buf_done(&v);
@@ -230,7 +247,8 @@ enum err store_open_rocksdb(const struct store_options *o, struct store **out, s
     r->store.calls = &CALLS;
     options_set(r, o);
     char *e = NULL;
-    r->db = o->read_only ? rocksdb_open_for_read_only(r->options, o->dir, 0, &e) : rocksdb_open(r->options, o->dir, &e);
+    r->db = o->read_only ? rocksdb_open_for_read_only(r->options, o->dir, 0, &e)
+                         : rocksdb_open(r->options, o->dir, &e);
     enum err err = OK;
     if (e) {
         buf_fmt(why, "the tables in %s cannot be opened: %s", o->dir, e);

@@ -1,4 +1,5 @@
-/* table: the store's twin and RocksDB side by side: the same batches give the same answers, also from a copy and after a death without goodbye.
+/* table: the store's twin and RocksDB side by side: the same batches give the same answers, also
+ * from a copy and after a death without goodbye.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,7 +34,8 @@ static void folder_remove(struct folder *f) {
 }
 
 static struct store *rocks_open(const char *dir, bool read_only) {
-    struct store_options o = {.dir = dir, .memtable_bytes = 256 * 1024, .cache_bytes = 1 << 20, .read_only = read_only};
+    struct store_options o = {
+        .dir = dir, .memtable_bytes = 256 * 1024, .cache_bytes = 1 << 20, .read_only = read_only};
     struct store *s = NULL;
     struct buf why = {0};
     enum err e = store_open_rocksdb(&o, &s, &why);
@@ -47,11 +49,13 @@ static struct store *rocks_open(const char *dir, bool read_only) {
 static struct bytes key_of(uint8_t room[64], uint64_t k) {
     struct rng r = {k / 3};
     size_t n = 1 + (k * 7) % 30;
-    for (size_t i = 0; i < n; i++) room[i] = (uint8_t)(rng_below(&r, 4) ? rng_next(&r) : rng_below(&r, 2) * 255);
+    for (size_t i = 0; i < n; i++)
+        room[i] = (uint8_t)(rng_below(&r, 4) ? rng_next(&r) : rng_below(&r, 2) * 255);
     return bytes_of(room, n);
 }
 
-/* Batch i is the same whenever it is made. It also says its number, so that a state can be named. */
+/* Batch i is the same whenever it is made. It also says its number, so that a state can be named.
+ * */
 static void batch_make(struct table_batch *b, uint64_t i) {
     struct rng r = {i};
     uint8_t room[64];
@@ -60,10 +64,12 @@ static void batch_make(struct table_batch *b, uint64_t i) {
     b->changes = 0;
     table_batch_add(b, 0, BYTES("number"), bytes_of(&i, sizeof i));
     for (uint64_t n = rng_below(&r, 12); n; n--) {
-        size_t size = rng_below(&r, 4) == 0 ? 0 : rng_below(&r, rng_below(&r, 10) ? 200 : sizeof value);
+        size_t size =
+            rng_below(&r, 4) == 0 ? 0 : rng_below(&r, rng_below(&r, 10) ? 200 : sizeof value);
         bool append = size && rng_below(&r, 3) == 0;
         memset(value, (int)rng_next(&r), size);
-        (append ? table_batch_append : table_batch_add)(b, (uint16_t)rng_below(&r, PARTITIONS), key_of(room, rng_below(&r, KEYS)), bytes_of(value, size));
+        (append ? table_batch_append : table_batch_add)(b, (uint16_t)rng_below(&r, PARTITIONS),
+            key_of(room, rng_below(&r, KEYS)), bytes_of(value, size));
     }
 }
 
@@ -78,7 +84,8 @@ static bool list_one(void *arg, struct bytes key, struct bytes value) {
     return --l->left > 0;
 }
 
-static void same_scan(struct store *a, struct store *b, uint16_t partition, struct bytes prefix, size_t max) {
+static void same_scan(
+    struct store *a, struct store *b, uint16_t partition, struct bytes prefix, size_t max) {
     struct listing la = {.left = max}, lb = {.left = max};
     assert_int_equal(a->calls->scan(a, partition, prefix, list_one, &la), OK);
     assert_int_equal(b->calls->scan(b, partition, prefix, list_one, &lb), OK);
@@ -129,7 +136,8 @@ static void the_twin_answers_as_rocksdb_does(void **state) {
     assert_int_equal(rocks->calls->sync(rocks), OK);
     assert_int_equal(twin->calls->sync(twin), OK);
     assert_int_equal(rocks->calls->checkpoint(rocks, f.copy), OK);
-    assert_int_not_equal(rocks->calls->checkpoint(rocks, f.copy), OK); /* the folder is there already */
+    /* the folder is there already */
+    assert_int_not_equal(rocks->calls->checkpoint(rocks, f.copy), OK);
     assert_int_equal(rocks->calls->verify(rocks, &why), OK);
     assert_true(rocks->calls->bytes_used(rocks) > 1000);
     batch_make(&b, 301); /* not in the copy */
@@ -149,20 +157,23 @@ static int write_and_die(const char *dir, uint64_t n) {
     struct store *s = rocks_open(dir, false);
     for (uint64_t i = 1; i <= n; i++) {
         batch_make(&b, i);
-        if (s->calls->write(s, &b) != OK || (i % SYNC_EVERY == 0 && i < n / 2 && s->calls->sync(s) != OK)) _exit(1);
+        if (s->calls->write(s, &b) != OK ||
+            (i % SYNC_EVERY == 0 && i < n / 2 && s->calls->sync(s) != OK))
+            _exit(1);
     }
     _exit(0);
 }
 
-/* A process writes batches 1..n, syncs every seventh, and ends without closing: what is there again is the state after some batch, none but whole ones,
- * no older than the last sync. */
+/* A process writes batches 1..n, syncs every seventh, and ends without closing: what is there again
+ * is the state after some batch, none but whole ones, no older than the last sync. */
 static void a_death_leaves_whole_batches_in_order(void **state) {
     (void)state;
     for (uint64_t n = 5; n <= 320; n += 45) {
         struct folder f;
         folder_make(&f);
         pid_t child = fork();
-        if (child == 0) { /* a program of its own: the threads of RocksDB do not live through a fork */
+        /* a program of its own: the threads of RocksDB do not live through a fork */
+        if (child == 0) {
             char count[24];
             snprintf(count, sizeof count, "%llu", (unsigned long long)n);
             execl("/proc/self/exe", "store_test", f.tables, count, NULL);

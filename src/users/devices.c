@@ -1,4 +1,5 @@
-/* users: devices, their tokens and push addresses, and the export of a user. SPDX-License-Identifier: Apache-2.0 */
+/* users: devices, their tokens and push addresses, and the export of a user.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "admit/admit.h"
@@ -13,7 +14,8 @@ struct device {
     bool there;
 };
 
-static struct cell *device_cell(struct cells *c, char tag, struct bytes app, struct bytes user, struct bytes device) {
+static struct cell *device_cell(
+    struct cells *c, char tag, struct bytes app, struct bytes user, struct bytes device) {
     uint8_t room[300];
     return cells_get(c, key3(room, tag, app, user, device));
 }
@@ -22,9 +24,12 @@ static struct cell *list_cell(struct cells *c, struct bytes app, struct bytes us
     return cells_get(c, key2(room, 'w', app, user));
 }
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
-struct bytes device_list(struct cells *c, struct bytes app, struct bytes user) { return view_of(list_cell(c, app, user)); }
+struct bytes device_list(struct cells *c, struct bytes app, struct bytes user) {
+    return view_of(list_cell(c, app, user));
+}
 
-static void device_get(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct device *d) {
+static void device_get(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct device *d) {
     struct cell *cell = device_cell(c, 'v', app, user, device);
     *d = (struct device){0};
     if (!cell->size) return;
@@ -34,7 +39,8 @@ static void device_get(struct cells *c, struct bytes app, struct bytes user, str
     d->there = unpack_u8(&u) != 0;
 }
 
-static void device_set(struct step *s, struct bytes user, struct bytes device, const struct device *d) {
+static void device_set(
+    struct step *s, struct bytes user, struct bytes device, const struct device *d) {
     struct buf b = {0};
     pack_u64(&b, (uint64_t)d->revoked_ms);
     pack_bytes(&b, d->push);
@@ -58,7 +64,8 @@ bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
     device_get(s->cells, s->app, user, device, &d);
     if (d.there) return true;
     if (device_count(s->cells, s->app, user) >= DEVICES_MAX) {
-        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "device", "a user has at most %d devices; delete one first", DEVICES_MAX);
+        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "device",
+            "a user has at most %d devices; delete one first", DEVICES_MAX);
         return false;
     }
     d.there = true;
@@ -91,13 +98,17 @@ struct token_args {
     int64_t ttl_ms;
 };
 enum err plan_token(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field F[] = {{"device", JSON_ID, true, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
+    static const struct json_field F[] = {
+        {"device", JSON_ID, true, false, 0}, {"ttl", JSON_STRING, false, false, 16}};
     struct json_value f[2];
     struct token_args *t = arena_zero(r->arena, sizeof *t);
     if (!request_object(r, F, 2, f, a)) return REFUSED;
     t->ttl_ms = TTL_DEFAULT_MS;
-    if (f[1].present && (duration_parse(json_string(f[1].v), &t->ttl_ms) != OK || !t->ttl_ms || t->ttl_ms > TTL_MAX_MS))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "ttl", "'ttl' must be a duration such as 15m or 24h, at most 365d"), REFUSED;
+    if (f[1].present && (duration_parse(json_string(f[1].v), &t->ttl_ms) != OK || !t->ttl_ms ||
+                            t->ttl_ms > TTL_MAX_MS))
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "ttl",
+                   "'ttl' must be a duration such as 15m or 24h, at most 365d"),
+               REFUSED;
     t->device = arena_copy(r->arena, json_string(f[0].v));
     r->args = t;
     user_plan(r, p, KIND_USER_ENSURE);
@@ -109,11 +120,14 @@ void finish_token(const struct request *r, struct admit *admit, struct answer *a
     const struct token_args *t = r->args;
     struct buf token = {0};
     struct unpack ended = unpack_of(buf_view(&a->body));
-    int64_t expires_ms, issued_ms = (int64_t)unpack_var(&ended) + 1; /* what ended the tokens of before, in this millisecond too, does not end this one */
+    /* what ended the tokens of before, in this millisecond too, does not end this one */
+    int64_t expires_ms, issued_ms = (int64_t)unpack_var(&ended) + 1;
     if (issued_ms < r->now_ms) issued_ms = r->now_ms;
     buf_reset(&a->body);
-    if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, issued_ms, &token, &expires_ms) != OK) {
-        answer_problem(a, PROBLEM_INTERNAL, "", "the signing secret cannot be written to the data folder");
+    if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, issued_ms, &token,
+            &expires_ms) != OK) {
+        answer_problem(
+            a, PROBLEM_INTERNAL, "", "the signing secret cannot be written to the data folder");
         return;
     }
     struct json_out o = {&a->body, false};
@@ -141,14 +155,17 @@ void apply_device_put(struct step *s) {
     d.push = set ? push : arena_copy(s->arena, d.push);
     device_set(s, user, device, &d);
     answer_ok(s->answer, was ? 200 : 201);
-    if (s->wanted) buf_fmt(&s->answer->body, "{\"id\":\"%.*s\",\"push\":%s}", (int)device.n, (const char *)device.p, d.push.n ? "true" : "false");
+    if (s->wanted)
+        buf_fmt(&s->answer->body, "{\"id\":\"%.*s\",\"push\":%s}", (int)device.n,
+            (const char *)device.p, d.push.n ? "true" : "false");
 }
 
 static void device_forget(struct step *s, struct bytes user, struct bytes device) {
     struct device gone = {.revoked_ms = s->time_ms};
     device_set(s, user, device, &gone);
     cells_put(s->cells, device_cell(s->cells, 'k', s->app, user, device), (struct bytes){0});
-    cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, device), (struct bytes){0}); /* the kept session (deliver) */
+    /* the kept session (deliver) */
+    cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, device), (struct bytes){0});
     struct delivery d = {.kind = DELIVER_REVOKE, .user = user, .device = device};
     step_deliver(s, &d);
 }
@@ -163,7 +180,8 @@ void apply_device_delete(struct step *s) {
     while (unpack_more(&u)) {
         const uint8_t *at = u.p;
         if (!bytes_eq(unpack_bytes(&u), device)) continue;
-        cells_splice(s->cells, list, (uint32_t)(at - list->data), (uint32_t)(u.p - at), (struct bytes){0});
+        cells_splice(
+            s->cells, list, (uint32_t)(at - list->data), (uint32_t)(u.p - at), (struct bytes){0});
         return;
     }
 }
@@ -175,25 +193,35 @@ void devices_erase(struct step *s, struct bytes user) {
     while (unpack_more(&u)) {
         struct bytes device = unpack_bytes(&u);
         device_forget(s, user, device);
-        cells_put(s->cells, device_cell(s->cells, 'v', s->app, user, device), (struct bytes){0}); /* the profile's erased time refuses its tokens */
+        /* the profile's erased time refuses its tokens */
+        cells_put(s->cells, device_cell(s->cells, 'v', s->app, user, device), (struct bytes){0});
     }
     cells_put(s->cells, list, (struct bytes){0});
-    struct cell *sessions = cells_get(s->cells, key2(room, 'e', s->app, user)); /* of deliver: a kept session may be of a device that nobody has named */
+    /* of deliver: a kept session may be of a device that nobody has named */
+    struct cell *sessions = cells_get(s->cells, key2(room, 'e', s->app, user));
     u = unpack_of(arena_copy(s->arena, view_of(sessions)));
-    while (unpack_more(&u)) cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, unpack_bytes(&u)), (struct bytes){0});
+    while (unpack_more(&u))
+        cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, unpack_bytes(&u)),
+            (struct bytes){0});
     cells_put(s->cells, cells_get(s->cells, key2(room, 'e', s->app, user)), (struct bytes){0});
 }
 
 static bool push_read(struct json push, struct answer *a) {
-    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 0}, {"apns", JSON_OBJECT, false, false, 0}, {"fcm", JSON_OBJECT, false, false, 0}};
-    static const struct json_field WEBPUSH[] = {{"endpoint", JSON_STRING, true, false, 2048}, {"keys", JSON_OBJECT, true, false, 0}};
-    static const struct json_field KEYS[] = {{"p256dh", JSON_STRING, true, false, 256}, {"auth", JSON_STRING, true, false, 256}};
+    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 0},
+        {"apns", JSON_OBJECT, false, false, 0}, {"fcm", JSON_OBJECT, false, false, 0}};
+    static const struct json_field WEBPUSH[] = {
+        {"endpoint", JSON_STRING, true, false, 2048}, {"keys", JSON_OBJECT, true, false, 0}};
+    static const struct json_field KEYS[] = {
+        {"p256dh", JSON_STRING, true, false, 256}, {"auth", JSON_STRING, true, false, 256}};
     static const struct json_field TOKEN[] = {{"token", JSON_STRING, true, false, 2048}};
     struct json_value kinds[3], one[2], keys[2];
     if (!request_part(push, KINDS, 3, kinds, a)) return false;
     if (json_count(push) != 1)
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "push", "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}"), false;
-    if (!kinds[0].present) return request_part(kinds[1].present ? kinds[1].v : kinds[2].v, TOKEN, 1, one, a);
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "push",
+                   "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}"),
+               false;
+    if (!kinds[0].present)
+        return request_part(kinds[1].present ? kinds[1].v : kinds[2].v, TOKEN, 1, one, a);
     return request_part(kinds[0].v, WEBPUSH, 2, one, a) && request_part(one[1].v, KEYS, 2, keys, a);
 }
 
@@ -219,7 +247,8 @@ enum err plan_device_delete(struct request *r, struct plan *p, struct answer *a)
 }
 
 /* Devices from .. from + limit - 1, oldest first; true when there are more. */
-static bool devices_json(struct cells *c, struct bytes app, struct bytes user, uint64_t from, uint64_t limit, struct json_out *o) {
+static bool devices_json(struct cells *c, struct bytes app, struct bytes user, uint64_t from,
+    uint64_t limit, struct json_out *o) {
     struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
     bool more = false;
     jo_open_arr(o);
@@ -286,7 +315,8 @@ static void packed_json(struct json_out *o, const char *key, struct bytes packed
     jo_close_arr(o);
 }
 
-static void devices_export(struct cells *c, struct bytes app, struct bytes user, struct json_out *o) {
+static void devices_export(
+    struct cells *c, struct bytes app, struct bytes user, struct json_out *o) {
     struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
     jo_open_arr(o);
     while (unpack_more(&u)) {

@@ -1,22 +1,35 @@
-/* users: prekeys: the public keys with which others begin an encrypted session with a device. They are opaque here; what counts is that each
- * one-time key is handed out once, and that a last resort takes the place of those that have run out.
+/* users: prekeys: the public keys with which others begin an encrypted session with a device. They
+ * are opaque here; what counts is that each one-time key is handed out once, and that a last resort
+ * takes the place of those that have run out.
  *
- *   'k' app user device   SINGLES x varbytes raw JSON (empty: absent) · POOLS x { var n, varbytes of n varbytes raw JSON }
- *   KEYS_PUT body         varbytes user, device · u8 which singles, u8 which pools are set · as in the cell
+ *   'k' app user device   SINGLES x varbytes raw JSON (empty: absent) · POOLS x { var n, varbytes
+ *                         of n varbytes raw JSON }
+ *   KEYS_PUT body         varbytes user, device · u8 which singles, u8 which pools are set · as in
+ *                         the cell
  *   KEYS_CLAIM body       varbytes user · var n · n x varbytes device (none: all)
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "users/users_in.h"
 
-enum { SINGLES = 5, POOLS = 3, IDENTITY = 0, LAST_RESORT = 3 /* pool p, from 1, falls back to single LAST_RESORT + p - 1 */ };
+enum {
+    SINGLES = 5,
+    POOLS = 3,
+    IDENTITY = 0,
+    LAST_RESORT = 3 /* pool p, from 1, falls back to single LAST_RESORT + p - 1 */
+};
 #define KEYS_MAX 200 /* of one pool: a device that is not opened for a week does not run dry */
 #define KEY_BYTES_MAX 8192u
 #define POOL_BYTES_MAX (256u << 10)
 
-static const struct json_field FIELDS[SINGLES + POOLS] = {{"identity_key", JSON_ANY, false, false, KEY_BYTES_MAX}, {"registration_id", JSON_I64, false, true, 0},
-    {"signed_prekey", JSON_ANY, false, false, KEY_BYTES_MAX}, {"kem_last_resort", JSON_ANY, false, false, KEY_BYTES_MAX},
-    {"key_package_last_resort", JSON_ANY, false, false, KEY_BYTES_MAX}, {"one_time_keys", JSON_ARRAY, false, true, POOL_BYTES_MAX},
-    {"kem_one_time_keys", JSON_ARRAY, false, true, POOL_BYTES_MAX}, {"key_packages", JSON_ARRAY, false, true, POOL_BYTES_MAX}};
+static const struct json_field FIELDS[SINGLES + POOLS] = {
+    {"identity_key", JSON_ANY, false, false, KEY_BYTES_MAX},
+    {"registration_id", JSON_I64, false, true, 0},
+    {"signed_prekey", JSON_ANY, false, false, KEY_BYTES_MAX},
+    {"kem_last_resort", JSON_ANY, false, false, KEY_BYTES_MAX},
+    {"key_package_last_resort", JSON_ANY, false, false, KEY_BYTES_MAX},
+    {"one_time_keys", JSON_ARRAY, false, true, POOL_BYTES_MAX},
+    {"kem_one_time_keys", JSON_ARRAY, false, true, POOL_BYTES_MAX},
+    {"key_packages", JSON_ARRAY, false, true, POOL_BYTES_MAX}};
 static const char *const HANDED[POOLS] = {"one_time_key", "kem_one_time_key", "key_package"};
 
 struct keys {
@@ -24,7 +37,8 @@ struct keys {
     uint64_t count[POOLS];
 };
 
-static struct cell *keys_cell(struct cells *c, struct bytes app, struct bytes user, struct bytes device) {
+static struct cell *keys_cell(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes device) {
     uint8_t room[300];
     return cells_get(c, key3(room, 'k', app, user, device));
 }
@@ -81,7 +95,9 @@ enum err plan_keys_put(struct request *r, struct plan *p, struct answer *a) {
     if (!request_object(r, FIELDS, SINGLES + POOLS, f, a)) return REFUSED;
     for (int i = SINGLES; i < SINGLES + POOLS; i++)
         if (f[i].present && !f[i].is_null && json_count(f[i].v) > KEYS_MAX)
-            return answer_problem(a, PROBLEM_LIMIT_REACHED, FIELDS[i].name, "at most %d keys are kept here", KEYS_MAX), REFUSED;
+            return answer_problem(a, PROBLEM_LIMIT_REACHED, FIELDS[i].name,
+                       "at most %d keys are kept here", KEYS_MAX),
+                   REFUSED;
     for (int i = 0; i < SINGLES; i++) {
         if (f[i].present && json_kind_of(f[i].v) != JSON_NULL) json_raw(f[i].v, &values[i]);
         singles |= (uint8_t)(f[i].present << i);
@@ -132,7 +148,8 @@ void apply_keys_put(struct step *s) {
         k.count[i] = sent.count[i];
     }
     if (!k.single[IDENTITY].n) {
-        answer_problem(s->answer, PROBLEM_INVALID_VALUE, "identity_key", "'identity_key' is required: no session begins without it");
+        answer_problem(s->answer, PROBLEM_INVALID_VALUE, "identity_key",
+            "'identity_key' is required: no session begins without it");
         return;
     }
     mailbox_ensure(s, user);
@@ -148,7 +165,8 @@ static void raw_field(struct json_out *o, const char *name, struct bytes raw) {
     jo_raw(o, raw);
 }
 
-void keys_export(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o) {
+void keys_export(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o) {
     const struct cell *cell = keys_cell(c, app, user, device);
     struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
     struct keys k;
@@ -179,7 +197,8 @@ static bool pool_next(struct keys *k, int pool, struct bytes *out) {
     return true;
 }
 
-static void bundle_claim(struct step *s, struct bytes user, struct bytes device, struct json_out *o) {
+static void bundle_claim(
+    struct step *s, struct bytes user, struct bytes device, struct json_out *o) {
     struct keys k;
     struct bytes one[POOLS] = {{0}};
     bool taken = false;
@@ -240,7 +259,10 @@ enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
     struct claim c = {.n = 0};
     if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
     if (f[0].present) json_each(f[0].v, claim_take, &c);
-    if (c.bad) return answer_problem(a, PROBLEM_INVALID_VALUE, "devices", "'devices' must be a list of at most %d device ids", DEVICES_MAX), REFUSED;
+    if (c.bad)
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "devices",
+                   "'devices' must be a list of at most %d device ids", DEVICES_MAX),
+               REFUSED;
     user_plan(r, p, KIND_KEYS_CLAIM);
     pack_var(&p->body, c.n);
     for (size_t i = 0; i < c.n; i++) pack_bytes(&p->body, c.ids[i]);

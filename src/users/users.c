@@ -1,8 +1,10 @@
 /* users: profiles, relations, devices, tokens and erasing, in the user's partition.
  *
- *   'u' app user          profile: i64 created (0: only erased is known), i64 last erased (0: never), varbytes name, avatar, locale, timezone, email, metadata
+ *   'u' app user          profile: i64 created (0: only erased is known), i64 last erased (0:
+ *                         never), varbytes name, avatar, locale, timezone, email, metadata
  *   'f' app user / 'F' app user    packed ids: whom they follow / who follows them, oldest first
- *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user   packed device ids
+ *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user
+ *                         packed device ids
  *   'k' app user device   prekeys (prekeys.c)
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -45,14 +47,16 @@ bool user_known(struct cells *c, struct bytes app, struct bytes user) {
 }
 
 void user_missing(struct answer *a, struct bytes user) {
-    answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
+    answer_problem(
+        a, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
 }
 
 void users_viewer(struct cells *c, const struct principal *who, struct viewer *out) {
     struct profile p;
     *out = (struct viewer){.known = user_known(c, who->app, who->user)};
     out->blocks = mailbox_block_list(c, who->app, who->user);
-    if (profile_get(c, who->app, who->user, &p) && p.erased_ms && p.erased_ms >= who->issued_ms) out->revoked = true;
+    if (profile_get(c, who->app, who->user, &p) && p.erased_ms && p.erased_ms >= who->issued_ms)
+        out->revoked = true;
     if (!who->device.n) return;
     uint8_t room[300];
     struct cell *cell = cells_get(c, key3(room, 'v', who->app, who->user, who->device));
@@ -62,7 +66,8 @@ void users_viewer(struct cells *c, const struct principal *who, struct viewer *o
 }
 
 /* ---- profile ---- */
-static const char *const FIELD_NAMES[PROFILE_FIELDS] = {"name", "avatar", "locale", "timezone", "email", "metadata"};
+static const char *const FIELD_NAMES[PROFILE_FIELDS] = {
+    "name", "avatar", "locale", "timezone", "email", "metadata"};
 
 void profile_json(struct json_out *o, struct bytes user, const struct profile *p, bool whole) {
     jo_open_obj(o);
@@ -87,7 +92,9 @@ static void apply_user_put(struct step *s) {
     struct profile p;
     bool known = user_known(s->cells, s->app, user);
     bool had = profile_get(s->cells, s->app, user, &p);
-    if (!had || !p.created_ms) p = (struct profile){.created_ms = s->time_ms, .erased_ms = p.erased_ms}; /* tokens of before stay refused */
+    /* tokens of before stay refused */
+    if (!had || !p.created_ms)
+        p = (struct profile){.created_ms = s->time_ms, .erased_ms = p.erased_ms};
     for (int i = 0; i < PROFILE_FIELDS; i++) p.f[i] = arena_copy(s->arena, p.f[i]);
     uint8_t set = unpack_u8(&u);
     for (int i = 0; i < PROFILE_FIELDS; i++) {
@@ -105,7 +112,8 @@ static void apply_user_put(struct step *s) {
 static bool text_is(struct bytes v, const char *extra, size_t min) {
     for (size_t i = 0; i < v.n; i++) {
         uint8_t c = v.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr(extra, c));
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  (c && strchr(extra, c));
         if (!ok) return false;
     }
     return v.n >= min;
@@ -113,20 +121,29 @@ static bool text_is(struct bytes v, const char *extra, size_t min) {
 
 static bool email_is(struct bytes v) {
     const uint8_t *at = v.n ? memchr(v.p, '@', v.n) : NULL;
-    return at && at > v.p && at + 1 < v.p + v.n && !memchr(v.p, ' ', v.n) && !memchr(at + 1, '@', (size_t)(v.p + v.n - at - 1));
+    return at && at > v.p && at + 1 < v.p + v.n && !memchr(v.p, ' ', v.n) &&
+           !memchr(at + 1, '@', (size_t)(v.p + v.n - at - 1));
 }
 
 static enum err plan_user_put(struct request *r, struct plan *p, struct answer *a) {
-    static const struct json_field F[] = {{"name", JSON_STRING, false, true, 256}, {"avatar", JSON_STRING, false, true, 2048}, {"locale", JSON_STRING, false, true, 35},
-        {"timezone", JSON_STRING, false, true, 64}, {"email", JSON_STRING, false, true, 254}, {"metadata", JSON_OBJECT, false, true, 16384}};
+    static const struct json_field F[] = {{"name", JSON_STRING, false, true, 256},
+        {"avatar", JSON_STRING, false, true, 2048}, {"locale", JSON_STRING, false, true, 35},
+        {"timezone", JSON_STRING, false, true, 64}, {"email", JSON_STRING, false, true, 254},
+        {"metadata", JSON_OBJECT, false, true, 16384}};
     struct json_value f[PROFILE_FIELDS];
     if (!request_object(r, F, PROFILE_FIELDS, f, a)) return REFUSED;
     if (f[2].present && !f[2].is_null && !text_is(json_string(f[2].v), "-", 2))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "locale", "'locale' must be a BCP 47 tag such as en or pt-BR"), REFUSED;
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "locale",
+                   "'locale' must be a BCP 47 tag such as en or pt-BR"),
+               REFUSED;
     if (f[3].present && !f[3].is_null && !text_is(json_string(f[3].v), "/_+-", 2))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "timezone", "'timezone' must be an IANA name such as Europe/Berlin"), REFUSED;
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "timezone",
+                   "'timezone' must be an IANA name such as Europe/Berlin"),
+               REFUSED;
     if (f[4].present && !f[4].is_null && !email_is(json_string(f[4].v)))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "email", "'email' must be an address such as ann@example.com"), REFUSED;
+        return answer_problem(a, PROBLEM_INVALID_VALUE, "email",
+                   "'email' must be an address such as ann@example.com"),
+               REFUSED;
     uint8_t set = 0;
     for (int i = 0; i < PROFILE_FIELDS; i++) set |= (uint8_t)(f[i].present << i);
     user_plan(r, p, KIND_USER_PUT);
@@ -176,7 +193,9 @@ static bool ids_set(struct step *s, struct cell *cell, struct bytes id, bool on)
     while (unpack_more(&u)) {
         const uint8_t *at = u.p;
         if (!bytes_eq(unpack_bytes(&u), id)) continue;
-        if (!on) cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at), (struct bytes){0});
+        if (!on)
+            cells_splice(s->cells, cell, (uint32_t)(at - cell->data), (uint32_t)(u.p - at),
+                (struct bytes){0});
         return !on;
     }
     if (!on) return false;
@@ -219,21 +238,25 @@ static void apply_relation(struct step *s) {
     struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
     uint8_t what = unpack_u8(&u);
     bool on = unpack_u8(&u) != 0, changed = true;
-    if (on || !s->relay) mailbox_ensure(s, user); /* a relay comes when `other` was erased: it must not make who was erased too */
+    /* a relay comes when `other` was erased: it must not make who was erased too */
+    if (on || !s->relay) mailbox_ensure(s, user);
     if (what == FOLLOW) {
         changed = ids_set(s, cell2(s->cells, 'f', s->app, user), other, on);
         if (changed) followed_relay(s, user, other, on);
     } else if (what == BLOCK) {
         changed = !mailbox_blocks(s->cells, s->app, user, other);
         mailbox_set_block(s, user, other, on);
-        if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false)) followed_relay(s, user, other, false);
-        if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false)) unfollow_relay(s, other, user);
+        if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false))
+            followed_relay(s, user, other, false);
+        if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false))
+            unfollow_relay(s, other, user);
     } else {
         changed = !packed_holds(mailbox_mute_list(s->cells, s->app, user), other);
         mailbox_set_mute(s, user, other, on);
     }
     answer_ok(s->answer, on ? (changed ? 201 : 200) : 204);
-    if (s->wanted && on) buf_fmt(&s->answer->body, "{\"id\":\"%.*s\"}", (int)other.n, (const char *)other.p);
+    if (s->wanted && on)
+        buf_fmt(&s->answer->body, "{\"id\":\"%.*s\"}", (int)other.n, (const char *)other.p);
 }
 
 static void apply_followed(struct step *s) {
@@ -249,15 +272,22 @@ static void apply_followed(struct step *s) {
     ids_set(s, cell2(s->cells, 'F', s->app, user), by, on);
 }
 
-static enum err relation_plan(struct request *r, struct plan *p, struct answer *a, uint8_t what, bool on) {
-    if (bytes_eq(r->params[0], r->params[1])) return answer_problem(a, PROBLEM_INVALID_VALUE, "other", "nobody follows, blocks or mutes themselves"), REFUSED;
+static enum err relation_plan(
+    struct request *r, struct plan *p, struct answer *a, uint8_t what, bool on) {
+    if (bytes_eq(r->params[0], r->params[1]))
+        return answer_problem(
+                   a, PROBLEM_INVALID_VALUE, "other", "nobody follows, blocks or mutes themselves"),
+               REFUSED;
     user_plan(r, p, KIND_RELATION);
     pack_bytes(&p->body, r->params[1]);
     pack_u8(&p->body, what);
     pack_u8(&p->body, on);
     return OK;
 }
-#define RELATION(name, what, on) static enum err name(struct request *r, struct plan *p, struct answer *a) { return relation_plan(r, p, a, what, on); }
+#define RELATION(name, what, on)                                                                   \
+    static enum err name(struct request *r, struct plan *p, struct answer *a) {                    \
+        return relation_plan(r, p, a, what, on);                                                   \
+    }
 RELATION(plan_follow, FOLLOW, true)
 RELATION(plan_unfollow, FOLLOW, false)
 RELATION(plan_block, BLOCK, true)
@@ -265,8 +295,9 @@ RELATION(plan_unblock, BLOCK, false)
 RELATION(plan_mute, MUTE, true)
 RELATION(plan_unmute, MUTE, false)
 
-/* Lists, newest first: the packed list is oldest first. A cursor is "<epoch>-<place>-<id>" of the last one shown: its place counts from the oldest, so what is
- * added meanwhile repeats nothing; should its own place have moved because older ones went, its id tells. */
+/* Lists, newest first: the packed list is oldest first. A cursor is "<epoch>-<place>-<id>" of the
+ * last one shown: its place counts from the oldest, so what is added meanwhile repeats nothing;
+ * should its own place have moved because older ones went, its id tells. */
 struct relations {
     char tag;
     unsigned limit;
@@ -317,14 +348,22 @@ static enum err relations_plan(struct request *r, struct plan *p, struct answer 
     if (!request_limit(r, a, &l->limit)) return REFUSED;
     struct bytes cursor = request_query(r, "cursor");
     enum err e = cursor_parse_after(cursor, r->epoch, &l->below, &l->last);
-    if (e == STALE) return answer_problem(a, PROBLEM_GONE, "cursor", "this cursor is of a time before a restore; begin without a cursor"), REFUSED;
-    if (e != OK) return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"), REFUSED;
+    if (e == STALE)
+        return answer_problem(a, PROBLEM_GONE, "cursor",
+                   "this cursor is of a time before a restore; begin without a cursor"),
+               REFUSED;
+    if (e != OK)
+        return answer_problem(a, PROBLEM_MALFORMED, "cursor", "this is not a cursor of this list"),
+               REFUSED;
     r->args = l;
     user_plan(r, p, 0);
     p->query = query_relations;
     return OK;
 }
-#define RELATIONS(name, tag) static enum err name(struct request *r, struct plan *p, struct answer *a) { return relations_plan(r, p, a, tag); }
+#define RELATIONS(name, tag)                                                                       \
+    static enum err name(struct request *r, struct plan *p, struct answer *a) {                    \
+        return relations_plan(r, p, a, tag);                                                       \
+    }
 RELATIONS(plan_follows, 'f')
 RELATIONS(plan_followers, 'F')
 RELATIONS(plan_blocks, 'b')
@@ -334,7 +373,8 @@ RELATIONS(plan_mutes, 'z')
 static void erase_relays(struct step *s, struct bytes user) {
     struct buf b = {0};
     pack_bytes(&b, user);
-    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b)); /* their places in conversations, which are not ours to know */
+    /* their places in conversations, which are not ours to know */
+    step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b));
     buf_done(&b);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
     while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);
@@ -350,7 +390,8 @@ static void apply_user_erase(struct step *s) {
     erase_relays(s, user);
     devices_erase(s, user);
     mailbox_erase(s, user);
-    for (const char *tag = "fF"; *tag; tag++) cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
+    for (const char *tag = "fF"; *tag; tag++)
+        cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
     struct profile gone = {.erased_ms = s->time_ms};
     profile_set(s, user, &gone);
     struct delivery d = {.kind = DELIVER_REVOKE, .user = user};
@@ -362,24 +403,36 @@ static enum err plan_user_erase(struct request *r, struct plan *p, struct answer
     return OK;
 }
 
-static const struct record_rule RULES[] = {{KIND_USER_PUT, apply_user_put}, {KIND_USER_ERASE, apply_user_erase}, {KIND_USER_ENSURE, apply_user_ensure},
-    {KIND_RELATION, apply_relation}, {KIND_FOLLOWED, apply_followed}, {KIND_DEVICE_PUT, apply_device_put}, {KIND_DEVICE_DELETE, apply_device_delete},
+static const struct record_rule RULES[] = {{KIND_USER_PUT, apply_user_put},
+    {KIND_USER_ERASE, apply_user_erase}, {KIND_USER_ENSURE, apply_user_ensure},
+    {KIND_RELATION, apply_relation}, {KIND_FOLLOWED, apply_followed},
+    {KIND_DEVICE_PUT, apply_device_put}, {KIND_DEVICE_DELETE, apply_device_delete},
     {KIND_KEYS_PUT, apply_keys_put}, {KIND_KEYS_CLAIM, apply_keys_claim}};
 
 #define U "/v1/users/{id}"
 #define R SCOPE_READ
 #define W SCOPE_WRITE
 static const struct route ROUTES[] = {
-    {"PUT", U, W, TOKEN_SELF, SPECIAL_NONE, plan_user_put, NULL}, {"GET", U, R, TOKEN_ANY, SPECIAL_NONE, plan_user_get, NULL},
-    {"DELETE", U, W, TOKEN_NEVER, SPECIAL_NONE, plan_user_erase, NULL}, {"GET", U "/export", R, TOKEN_NEVER, SPECIAL_EXPORT, NULL, NULL},
-    {"PUT", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_follow, NULL}, {"DELETE", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unfollow, NULL},
-    {"PUT", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_block, NULL}, {"DELETE", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unblock, NULL},
-    {"PUT", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_mute, NULL}, {"DELETE", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unmute, NULL},
-    {"GET", U "/follows", R, TOKEN_SELF, SPECIAL_NONE, plan_follows, NULL}, {"GET", U "/followers", R, TOKEN_SELF, SPECIAL_NONE, plan_followers, NULL},
-    {"GET", U "/blocks", R, TOKEN_SELF, SPECIAL_NONE, plan_blocks, NULL}, {"GET", U "/mutes", R, TOKEN_SELF, SPECIAL_NONE, plan_mutes, NULL},
+    {"PUT", U, W, TOKEN_SELF, SPECIAL_NONE, plan_user_put, NULL},
+    {"GET", U, R, TOKEN_ANY, SPECIAL_NONE, plan_user_get, NULL},
+    {"DELETE", U, W, TOKEN_NEVER, SPECIAL_NONE, plan_user_erase, NULL},
+    {"GET", U "/export", R, TOKEN_NEVER, SPECIAL_EXPORT, NULL, NULL},
+    {"PUT", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_follow, NULL},
+    {"DELETE", U "/follows/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unfollow, NULL},
+    {"PUT", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_block, NULL},
+    {"DELETE", U "/blocks/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unblock, NULL},
+    {"PUT", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_mute, NULL},
+    {"DELETE", U "/mutes/{other}", W, TOKEN_SELF, SPECIAL_NONE, plan_unmute, NULL},
+    {"GET", U "/follows", R, TOKEN_SELF, SPECIAL_NONE, plan_follows, NULL},
+    {"GET", U "/followers", R, TOKEN_SELF, SPECIAL_NONE, plan_followers, NULL},
+    {"GET", U "/blocks", R, TOKEN_SELF, SPECIAL_NONE, plan_blocks, NULL},
+    {"GET", U "/mutes", R, TOKEN_SELF, SPECIAL_NONE, plan_mutes, NULL},
     {"POST", U "/tokens", SCOPE_TOKENS, TOKEN_NEVER, SPECIAL_NONE, plan_token, finish_token},
-    {"PUT", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_put, NULL}, {"DELETE", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_delete, NULL},
-    {"GET", U "/devices", R, TOKEN_SELF, SPECIAL_NONE, plan_devices, NULL}, {"PUT", U "/keys/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_keys_put, NULL},
+    {"PUT", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_put, NULL},
+    {"DELETE", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_delete, NULL},
+    {"GET", U "/devices", R, TOKEN_SELF, SPECIAL_NONE, plan_devices, NULL},
+    {"PUT", U "/keys/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_keys_put, NULL},
     {"POST", U "/keys/claim", W, TOKEN_ANY, SPECIAL_NONE, plan_keys_claim, NULL},
 };
-const struct surface users_surface = {"users", RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};
+const struct surface users_surface = {
+    "users", RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -1,4 +1,5 @@
-/* users: users, whom they follow, block and mute, their devices and prekeys. Applied in the user's partition.
+/* users: users, whom they follow, block and mute, their devices and prekeys. Applied in the user's
+ * partition.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_USERS_H
 #define KITH_USERS_H
@@ -7,10 +8,12 @@
 
 extern const struct surface users_surface;
 
-/* Facts about who asks, from their own partition: known, revoked (device deleted after the token was issued, or user erased), blocks. Views until the next edit. */
+/* Facts about who asks, from their own partition: known, revoked (device deleted after the token
+ * was issued, or user erased), blocks. Views until the next edit. */
 void users_viewer(struct cells *c, const struct principal *who, struct viewer *out);
 
-/* Members of the object that GET /v1/users/{id}/export answers: all that this room holds of the user. false: there is no such user; the answer says so. */
+/* Members of the object that GET /v1/users/{id}/export answers: all that this room holds of the
+ * user. false: there is no such user; the answer says so. */
 bool users_export(struct query *q, struct json_out *o);
 
 #endif

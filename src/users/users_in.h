@@ -1,4 +1,5 @@
-/* users, inside: the profile as stored, and what devices.c and prekeys.c give to the table in users.c. SPDX-License-Identifier: Apache-2.0 */
+/* users, inside: the profile as stored, and what devices.c and prekeys.c give to the table in
+ * users.c. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_USERS_IN_H
 #define KITH_USERS_IN_H
 
@@ -19,7 +20,8 @@ void user_plan(struct request *r, struct plan *p, uint8_t kind); /* kind 0: a qu
 #define DEVICES_MAX 64 /* of a user */
 /* Makes the device; false: the user has too many, and the answer says so. */
 bool device_ensure(struct step *s, struct bytes user, struct bytes device);
-struct bytes device_list(struct cells *c, struct bytes app, struct bytes user); /* packed ids, oldest first; view until the next edit */
+/* packed ids, oldest first; view until the next edit */
+struct bytes device_list(struct cells *c, struct bytes app, struct bytes user);
 void devices_erase(struct step *s, struct bytes user);
 void apply_user_ensure(struct step *s);
 void apply_device_put(struct step *s);
@@ -27,7 +29,8 @@ void apply_device_delete(struct step *s);
 void apply_keys_put(struct step *s);
 void apply_keys_claim(struct step *s);
 /* The field "keys" of an open object; nothing when the device has none. */
-void keys_export(struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o);
+void keys_export(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o);
 enum err plan_token(struct request *r, struct plan *p, struct answer *a);
 void finish_token(const struct request *r, struct admit *admit, struct answer *a);
 enum err plan_device_put(struct request *r, struct plan *p, struct answer *a);

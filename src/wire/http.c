@@ -1,6 +1,8 @@
-/* wire: HTTP/1.1 (RFC 9110, 9112) on http_parser, the only file that includes it: the parser finds the parts, this file keeps them within limits.
- * Keeps: head and body live in two buffers bounded by HTTP_HEAD_MAX and HTTP_BODY_MAX, grown by what arrived, never by what was announced; framing that
- * could be read in two ways (both lengths, repeated Host or length, folded lines) is refused. SPDX-License-Identifier: Apache-2.0 */
+/* wire: HTTP/1.1 (RFC 9110, 9112) on http_parser, the only file that includes it: the parser finds
+ * the parts, this file keeps them within limits.
+ * Keeps: head and body live in two buffers bounded by HTTP_HEAD_MAX and HTTP_BODY_MAX, grown by
+ * what arrived, never by what was announced; framing that could be read in two ways (both lengths,
+ * repeated Host or length, folded lines) is refused. SPDX-License-Identifier: Apache-2.0 */
 #include <http_parser.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +22,8 @@ struct http_reader {
     struct buf head, body; /* head: URL, then header names and values, one after the other */
     struct span url, names[HEADERS_MAX], values[HEADERS_MAX];
     uint32_t header_count;
-    enum { LINES_BEFORE, LINE_INSIDE, LINE_START, LINE_START_CR, LINES_DONE } line; /* where in the head the next byte is */
+    /* where in the head the next byte is */
+    enum { LINES_BEFORE, LINE_INSIDE, LINE_START, LINE_START_CR, LINES_DONE } line;
     bool in_value, started, complete, head_complete, told_continue;
     int status;
     char *decoded;
@@ -67,8 +70,12 @@ static int on_value(http_parser *p, const char *at, size_t n) {
     return head_add(r, &r->values[r->header_count - 1], at, n);
 }
 
-static struct bytes at_span(const struct http_reader *r, struct span s) { return bytes_of(r->head.p + s.at, s.n); }
-static bool named(struct bytes v, const char *name) { return v.n == strlen(name) && strncasecmp((const char *)v.p, name, v.n) == 0; }
+static struct bytes at_span(const struct http_reader *r, struct span s) {
+    return bytes_of(r->head.p + s.at, s.n);
+}
+static bool named(struct bytes v, const char *name) {
+    return v.n == strlen(name) && strncasecmp((const char *)v.p, name, v.n) == 0;
+}
 
 /* What frames the message, counted while the head is read. */
 struct framing {
@@ -76,14 +83,16 @@ struct framing {
     bool v11;
 };
 
-/* Fields that mean something here and may be there once: who looked at the other one would have understood another request. */
+/* Fields that mean something here and may be there once: who looked at the other one would have
+ * understood another request. */
 static int single_take(struct http_reader *r, struct bytes name, struct bytes value) {
     struct http_request *q = &r->request;
     struct {
         const char *name;
         struct bytes *to;
-    } const TAKEN[] = {{"authorization", &q->authorization}, {"content-type", &q->content_type}, {"idempotency-key", &q->idempotency_key},
-                       {"last-event-id", &q->last_event_id}, {"origin", &q->origin}};
+    } const TAKEN[] = {{"authorization", &q->authorization}, {"content-type", &q->content_type},
+        {"idempotency-key", &q->idempotency_key}, {"last-event-id", &q->last_event_id},
+        {"origin", &q->origin}};
     for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
         if (!named(name, TAKEN[i].name)) continue;
         if (TAKEN[i].to->p) return fail(r, 400);
@@ -92,8 +101,10 @@ static int single_take(struct http_reader *r, struct bytes name, struct bytes va
     return 0;
 }
 
-static int header_take(struct http_reader *r, struct bytes name, struct bytes value, struct framing *f) {
-    if (memchr(name.p, ' ', name.n)) return fail(r, 400); /* the parser lets it pass; "Content-Length : 3" is read in two ways (RFC 9112, 5.1) */
+static int header_take(
+    struct http_reader *r, struct bytes name, struct bytes value, struct framing *f) {
+    /* the parser lets it pass; "Content-Length : 3" is read in two ways (RFC 9112, 5.1) */
+    if (memchr(name.p, ' ', name.n)) return fail(r, 400);
     if (single_take(r, name, value)) return 1;
     if (named(name, "accept")) r->request.accept = value;
     if (named(name, "host")) {
@@ -119,8 +130,11 @@ static int on_head(http_parser *p) {
     for (uint32_t i = 0; i < r->header_count; i++)
         if (header_take(r, at_span(r, r->names[i]), at_span(r, r->values[i]), &f)) return -1;
     if (p->http_major != 1) return fail(r, 505), -1;
-    if ((f.v11 && f.hosts != 1) || f.hosts > 1 || f.lengths > 1 || f.codings > 1 || (f.codings && (f.lengths || !f.v11))) return fail(r, 400), -1;
-    if (f.lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX) return fail(r, 413), -1;
+    if ((f.v11 && f.hosts != 1) || f.hosts > 1 || f.lengths > 1 || f.codings > 1 ||
+        (f.codings && (f.lengths || !f.v11)))
+        return fail(r, 400), -1;
+    if (f.lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX)
+        return fail(r, 413), -1;
     r->request.keep_alive = http_should_keep_alive(p);
     return 0;
 }
@@ -141,9 +155,14 @@ static int on_complete(http_parser *p) {
     return 0;
 }
 
-static const http_parser_settings SETTINGS = {.on_message_begin = on_begin, .on_url = on_url, .on_header_field = on_field,
-                                              .on_header_value = on_value, .on_headers_complete = on_head, .on_body = on_body, .on_chunk_header = on_chunk,
-                                              .on_message_complete = on_complete};
+static const http_parser_settings SETTINGS = {.on_message_begin = on_begin,
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_headers_complete = on_head,
+    .on_body = on_body,
+    .on_chunk_header = on_chunk,
+    .on_message_complete = on_complete};
 
 struct http_reader *http_reader_create(void) {
     struct http_reader *r = must_alloc(sizeof *r);
@@ -174,7 +193,12 @@ bool http_reader_is_empty(const struct http_reader *r) { return !r->started; }
 bool http_reader_has_head(const struct http_reader *r) { return r->head_complete; }
 
 /* ---- the target ---- */
-static int hex(uint8_t c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+static int hex(uint8_t c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
 
 /* Percent-decodes [from, to) to *w; false on a bad escape or a zero byte. */
 static bool decode(const uint8_t *from, const uint8_t *to, bool plus, char **w, struct bytes *out) {
@@ -183,7 +207,8 @@ static bool decode(const uint8_t *from, const uint8_t *to, bool plus, char **w, 
         uint8_t c = *from++;
         if (c == '%') {
             int h, l;
-            if (to - from < 2 || (h = hex(from[0])) < 0 || (l = hex(from[1])) < 0 || !(h | l)) return false;
+            if (to - from < 2 || (h = hex(from[0])) < 0 || (l = hex(from[1])) < 0 || !(h | l))
+                return false;
             c = (uint8_t)(h << 4 | l);
             from += 2;
         } else if (c == '+' && plus) {
@@ -200,7 +225,9 @@ static bool target_path(struct http_request *q, const uint8_t **p, const uint8_t
     while (*p < end && **p == '/') {
         const uint8_t *from = ++*p;
         while (*p < end && **p != '/' && **p != '?' && **p != '#') ++*p;
-        if (q->segment_count == HTTP_SEGMENTS_MAX || !decode(from, *p, false, w, &q->segments[q->segment_count++])) return false;
+        if (q->segment_count == HTTP_SEGMENTS_MAX ||
+            !decode(from, *p, false, w, &q->segments[q->segment_count++]))
+            return false;
     }
     return true;
 }
@@ -223,9 +250,13 @@ static bool target_query(struct http_request *q, const uint8_t *p, const uint8_t
     return true;
 }
 
-/* "http://authority" before a path: the authority is the host, whatever the header says (RFC 9112, 3.2.2). */
+/* "http://authority" before a path: the authority is the host, whatever the header says (RFC 9112,
+ * 3.2.2). */
 static bool target_authority(struct http_request *q, const uint8_t **p, const uint8_t *end) {
-    size_t n = (size_t)(end - *p), scheme = n > 7 && strncasecmp((const char *)*p, "http://", 7) == 0 ? 7 : n > 8 && strncasecmp((const char *)*p, "https://", 8) == 0 ? 8 : 0;
+    size_t n = (size_t)(end - *p),
+           scheme = n > 7 && strncasecmp((const char *)*p, "http://", 7) == 0    ? 7
+                    : n > 8 && strncasecmp((const char *)*p, "https://", 8) == 0 ? 8
+                                                                                 : 0;
     if (!scheme) return true;
     const uint8_t *from = *p + scheme;
     for (*p = from; *p < end && **p != '/' && **p != '?' && **p != '#';) ++*p;
@@ -240,14 +271,16 @@ static bool target_read(struct http_reader *r) {
     r->decoded = must_alloc(url.n + 1);
     char *w = r->decoded;
     if (!target_authority(q, &p, end)) return false;
-    if (p > url.p && (p == end || *p != '/')) q->segments[q->segment_count++] = (struct bytes){0}; /* "http://h" is "http://h/" */
+    /* "http://h" is "http://h/" */
+    if (p > url.p && (p == end || *p != '/')) q->segments[q->segment_count++] = (struct bytes){0};
     else if (!target_path(q, &p, end, &w)) return false;
     const uint8_t *stop = memchr(p, '#', (size_t)(end - p));
     if (p < end && *p == '?') return target_query(q, p + 1, stop ? stop : end, &w);
     return true;
 }
 
-/* How many bytes there are before a folded line of the head; all, when there is none. The parser would join it to the line before (RFC 9112, 5.2). */
+/* How many bytes there are before a folded line of the head; all, when there is none. The parser
+ * would join it to the line before (RFC 9112, 5.2). */
 static size_t before_fold(struct http_reader *r, struct bytes in) {
     for (size_t i = 0; i < in.n && r->line != LINES_DONE; i++) {
         uint8_t c = in.p[i];
@@ -260,7 +293,8 @@ static size_t before_fold(struct http_reader *r, struct bytes in) {
     return in.n;
 }
 
-enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const struct http_request **out, bool *wants_continue) {
+enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
+    const struct http_request **out, bool *wants_continue) {
     *wants_continue = false;
     *out = &r->request;
     bool folded = (*used = before_fold(r, in)) < in.n;
@@ -269,7 +303,8 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const s
     *used = n;
     enum http_errno e = HTTP_PARSER_ERRNO(&r->parser);
     if (r->complete) {
-        if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n') ++*used; /* the pause comes on the last line's end */
+        /* the pause comes on the last line's end */
+        if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n') ++*used;
         if (r->parser.upgrade) r->request.keep_alive = false;
         r->request.method = bytes_str(http_method_str((enum http_method)r->parser.method));
         r->request.body = buf_view(&r->body);
@@ -279,24 +314,30 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const s
     }
     if (folded && e == HPE_OK) fail(r, 400);
     if (e != HPE_OK || r->status) {
-        r->request.status = r->status ? r->status : e == HPE_INVALID_METHOD ? 501 : e == HPE_HEADER_OVERFLOW ? 431 : 400;
+        r->request.status = r->status                  ? r->status
+                            : e == HPE_INVALID_METHOD  ? 501
+                            : e == HPE_HEADER_OVERFLOW ? 431
+                                                       : 400;
         return MALFORMED;
     }
-    if (r->head_complete && r->request.expect_continue && !r->told_continue) r->told_continue = *wants_continue = true;
+    if (r->head_complete && r->request.expect_continue && !r->told_continue)
+        r->told_continue = *wants_continue = true;
     return AGAIN;
 }
 
 /* ---- answers ---- */
 static const char *phrase(int status) {
     switch (status) {
-#define PHRASE(num, name, string) case num: return #string;
+#define PHRASE(num, name, string)                                                                  \
+    case num: return #string;
         HTTP_STATUS_MAP(PHRASE)
 #undef PHRASE
     default: return "Unknown";
     }
 }
 
-void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type, int64_t length, const char *extra) {
+void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type,
+    int64_t length, const char *extra) {
     buf_fmt(b, "HTTP/1.1 %d %s\r\n", status, phrase(status));
     if (content_type) buf_fmt(b, "Content-Type: %s\r\n", content_type);
     if (length >= 0 && status != 204) buf_fmt(b, "Content-Length: %lld\r\n", (long long)length);
@@ -307,7 +348,9 @@ void http_write_head(struct buf *b, int status, bool keep_alive, const char *con
 static bool header_value(struct bytes head, const char *name, struct bytes *out) {
     size_t len = strlen(name);
     for (size_t i = 0; i + len + 1 < head.n; i++) {
-        if ((i && head.p[i - 1] != '\n') || strncasecmp((const char *)head.p + i, name, len) != 0 || head.p[i + len] != ':') continue;
+        if ((i && head.p[i - 1] != '\n') || strncasecmp((const char *)head.p + i, name, len) != 0 ||
+            head.p[i + len] != ':')
+            continue;
         size_t from = i + len + 1, to;
         while (from < head.n && head.p[from] == ' ') from++;
         for (to = from; to < head.n && head.p[to] != '\r';) to++;
@@ -326,13 +369,16 @@ static bool length_read(struct bytes v, size_t *out) {
     return v.n && *out <= RESPONSE_MAX;
 }
 
-enum err http_read_response(struct bytes in, int *out_status, struct bytes *out_body, size_t *used) {
+enum err http_read_response(
+    struct bytes in, int *out_status, struct bytes *out_body, size_t *used) {
     const uint8_t *end = in.n ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
     if (!end) return in.n > HTTP_HEAD_MAX ? MALFORMED : AGAIN;
     size_t head = (size_t)(end - in.p) + 4, length = 0, status;
     struct bytes v;
-    if (!bytes_starts(in, "HTTP/1.1 ") || in.n < 13 || !length_read(bytes_of(in.p + 9, 3), &status)) return MALFORMED;
-    if (header_value(bytes_of(in.p, head), "content-length", &v) && !length_read(v, &length)) return MALFORMED;
+    if (!bytes_starts(in, "HTTP/1.1 ") || in.n < 13 || !length_read(bytes_of(in.p + 9, 3), &status))
+        return MALFORMED;
+    if (header_value(bytes_of(in.p, head), "content-length", &v) && !length_read(v, &length))
+        return MALFORMED;
     if (in.n < head + length) return AGAIN;
     *out_status = (int)status;
     *out_body = bytes_of(in.p + head, length);

@@ -1,4 +1,5 @@
-/* wire: HTTP/1.1, read and written: requests cut at every byte, framing that could be read in two ways, limits, targets (RFC 9110, 9112, 3986).
+/* wire: HTTP/1.1, read and written: requests cut at every byte, framing that could be read in two
+ * ways, limits, targets (RFC 9110, 9112, 3986).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,16 +12,20 @@
 
 #include "wire/wire.h"
 
-/* ---- what a reader made of some bytes, as text: a line for each request, then how it ended ---- */
+/* ---- what a reader made of some bytes, as text: a line for each request, then how it ended ----
+ * */
 static void part(struct buf *b, const char *name, struct bytes v) {
     if (v.p) buf_fmt(b, " %s=[%.*s]", name, (int)v.n, (const char *)v.p);
 }
 
 static void request_tell(struct buf *b, const struct http_request *q) {
     buf_bytes(b, q->method);
-    for (uint8_t i = 0; i < q->segment_count; i++) buf_fmt(b, "/%.*s", (int)q->segments[i].n, (const char *)q->segments[i].p);
+    for (uint8_t i = 0; i < q->segment_count; i++)
+        buf_fmt(b, "/%.*s", (int)q->segments[i].n, (const char *)q->segments[i].p);
     for (uint8_t i = 0; i < q->query_count; i++)
-        buf_fmt(b, "%s%.*s=%.*s", i ? "&" : "?", (int)q->query_names[i].n, (const char *)q->query_names[i].p, (int)q->query_values[i].n, (const char *)q->query_values[i].p);
+        buf_fmt(b, "%s%.*s=%.*s", i ? "&" : "?", (int)q->query_names[i].n,
+            (const char *)q->query_names[i].p, (int)q->query_values[i].n,
+            (const char *)q->query_values[i].p);
     part(b, "host", q->host);
     part(b, "authorization", q->authorization);
     part(b, "content-type", q->content_type);
@@ -28,7 +33,8 @@ static void request_tell(struct buf *b, const struct http_request *q) {
     part(b, "last-event-id", q->last_event_id);
     part(b, "origin", q->origin);
     part(b, "accept", q->accept);
-    buf_fmt(b, " keep=%d body=%zu:%.*s\n", q->keep_alive, q->body.n, (int)(q->body.n > 200 ? 200 : q->body.n), (const char *)q->body.p);
+    buf_fmt(b, " keep=%d body=%zu:%.*s\n", q->keep_alive, q->body.n,
+        (int)(q->body.n > 200 ? 200 : q->body.n), (const char *)q->body.p);
 }
 
 struct reading {
@@ -81,7 +87,9 @@ static void tells(struct bytes in, const char *want) {
     struct reading g = reading_begin();
     feed(&g, in);
     buf_char(&g.told, 0);
-    if (g.status || strcmp((const char *)g.told.p, want)) fail_msg("%.*s\ngave %d\n%s\nnot\n%s", (int)in.n, (const char *)in.p, g.status, (const char *)g.told.p, want);
+    if (g.status || strcmp((const char *)g.told.p, want))
+        fail_msg("%.*s\ngave %d\n%s\nnot\n%s", (int)in.n, (const char *)in.p, g.status,
+            (const char *)g.told.p, want);
     reading_end(&g);
 }
 
@@ -91,18 +99,23 @@ static void tells(struct bytes in, const char *want) {
 static void reads_targets(void **state) {
     (void)state;
     tells(BYTES(GET("/")), "GET/ host=[h] keep=1 body=0:\n");
-    tells(BYTES(GET("/a/b%2Fc/%F0%9F%98%80")), "GET/a/b/c/\xf0\x9f\x98\x80 host=[h] keep=1 body=0:\n");
-    tells(BYTES(GET("/a+b/?x=1+2&y&z=%3d%26&&=3&w=a=b")), "GET/a+b/?x=1 2&y=&z==&&=3&w=a=b host=[h] keep=1 body=0:\n");
+    tells(BYTES(GET("/a/b%2Fc/%F0%9F%98%80")),
+        "GET/a/b/c/\xf0\x9f\x98\x80 host=[h] keep=1 body=0:\n");
+    tells(BYTES(GET("/a+b/?x=1+2&y&z=%3d%26&&=3&w=a=b")),
+        "GET/a+b/?x=1 2&y=&z==&&=3&w=a=b host=[h] keep=1 body=0:\n");
     tells(BYTES(GET("/a?#frag")), "GET/a host=[h] keep=1 body=0:\n");
     tells(BYTES(GET("/a?b=c#frag?d=e")), "GET/a?b=c host=[h] keep=1 body=0:\n");
     tells(BYTES(GET("/a#frag?x=y")), "GET/a host=[h] keep=1 body=0:\n");
     tells(BYTES(GET("//a//")), "GET//a// host=[h] keep=1 body=0:\n");
-    /* A server takes the absolute form too, and its authority in the place of Host (RFC 9112, 3.2.2). */
+    /* A server takes the absolute form too, and its authority in the place of Host (RFC 9112,
+     * 3.2.2). */
     tells(BYTES(GET("http://other:80/a?b=c")), "GET/a?b=c host=[other:80] keep=1 body=0:\n");
     tells(BYTES(GET("HTTPS://other")), "GET/ host=[other] keep=1 body=0:\n");
     tells(BYTES(GET("http://other?b=c")), "GET/?b=c host=[other] keep=1 body=0:\n");
-    static const char *const BAD[] = {"/%", "/%4", "/%zz", "/a%00b", "/?a=%00", "/%c3", "/%ed%a0%80", "/%c0%af", "/?%ff=1", "*", "/1/2/3/4/5/6/7/8/9/10/11/12/13",
-                                      "/?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "http://", "http:///a", "http://user@host/", "ftp:/a"};
+    static const char *const BAD[] = {"/%", "/%4", "/%zz", "/a%00b", "/?a=%00", "/%c3",
+        "/%ed%a0%80", "/%c0%af", "/?%ff=1", "*", "/1/2/3/4/5/6/7/8/9/10/11/12/13",
+        "/?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "http://", "http:///a", "http://user@host/",
+        "ftp:/a"};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
         char text[200];
         int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n" HOST "\r\n", BAD[i]);
@@ -135,11 +148,15 @@ static const struct {
     {413, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n"},
     /* chunks */
     {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
-    {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"},
+    {0, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+        "Chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"},
     {-1, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"},
-    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"},
-    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: "
+          "3\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: "
+          "chunked\r\n\r\n0\r\n\r\n"},
+    {400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+          "chunked\r\n\r\n0\r\n\r\n"},
     {400, "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
     {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
     {501, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"},
@@ -160,7 +177,8 @@ static const struct {
     {400, "GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: h\r\nX Y: x\r\n\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"},
-    {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01" "b\r\n\r\n"},
+    {400, "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01"
+          "b\r\n\r\n"},
     {400, "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n"},
     {400, "GET / HTTP/1.1 \r\nHost: h\r\n\r\n"},
     {400, "GET / http/1.1\r\nHost: h\r\n\r\n"},
@@ -169,7 +187,8 @@ static const struct {
     {501, "FROB / HTTP/1.1\r\nHost: h\r\n\r\n"},
     {417, "POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n"},
     /* what names who asks, twice: a proxy in front may have looked at the other one */
-    {400, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"},
+    {400,
+        "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: h\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: h\r\nOrigin: a\r\nOrigin: b\r\n\r\n"},
     {0, "GET / HTTP/1.1\r\nHost: h\r\nAccept: a\r\nAccept: b\r\n\r\n"},
@@ -180,7 +199,8 @@ static void framing_has_one_reading(void **state) {
     for (size_t i = 0; i < sizeof FRAMING / sizeof *FRAMING; i++) {
         struct bytes text = bytes_str(FRAMING[i].text);
         int got = status_of(text);
-        if (got != FRAMING[i].status) fail_msg("%s\ngave %d, not %d", FRAMING[i].text, got, FRAMING[i].status);
+        if (got != FRAMING[i].status)
+            fail_msg("%s\ngave %d, not %d", FRAMING[i].text, got, FRAMING[i].status);
     }
     for (size_t i = 0; i < sizeof FRAMING / sizeof *FRAMING; i++) {
         struct bytes text = bytes_str(FRAMING[i].text);
@@ -189,7 +209,8 @@ static void framing_has_one_reading(void **state) {
             feed(&g, bytes_of(text.p, cut));
             feed(&g, bytes_of(text.p + cut, text.n - cut));
             int status = g.status ? g.status : http_reader_is_empty(g.r) ? 0 : -1;
-            if (status != FRAMING[i].status) fail_msg("cut at %zu: %d\n%s", cut, status, FRAMING[i].text);
+            if (status != FRAMING[i].status)
+                fail_msg("cut at %zu: %d\n%s", cut, status, FRAMING[i].text);
             reading_end(&g);
         }
     }
@@ -199,16 +220,19 @@ static void framing_has_one_reading(void **state) {
 
 static void connections_are_kept_as_told(void **state) {
     (void)state;
-    tells(BYTES("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), "GET/ host=[h] keep=0 body=0:\n");
+    tells(BYTES("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        "GET/ host=[h] keep=0 body=0:\n");
     tells(BYTES("GET / HTTP/1.0\r\n\r\n"), "GET/ keep=0 body=0:\n");
     tells(BYTES("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), "GET/ keep=1 body=0:\n");
-    tells(BYTES("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"), "GET/ host=[h] keep=0 body=0:\n");
+    tells(BYTES("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        "GET/ host=[h] keep=0 body=0:\n");
 }
 
 static void waits_to_be_told_to_go_on(void **state) {
     (void)state;
     struct reading g = reading_begin();
-    feed(&g, BYTES("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"));
+    feed(&g,
+        BYTES("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"));
     assert_true(g.continues == 1 && !g.told.n);
     feed(&g, BYTES("ab"));
     feed(&g, BYTES("c"));
@@ -262,9 +286,14 @@ static void limits_have_their_answers(void **state) {
 
 /* ---- random requests, behind one another, cut anywhere: one reading ---- */
 static void random_request(struct rng *r, struct buf *b) {
-    static const char *const METHODS[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"}, *const TARGETS[] = {"/", "/v1/users/a%20b?x=1&y", "/a//b?#z", "/%E2%82%AC"},
-                      *const HEADERS[] = {"Accept: */*\r\n", "X-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", "Authorization: Bearer x.y.z\r\n", "Empty:\r\n",
-                                          "Content-Type: application/json \r\n", "Idempotency-Key:\t k\r\n", "Connection: keep-alive\r\n"};
+    static const char *const METHODS[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"},
+                             *const TARGETS[] = {"/", "/v1/users/a%20b?x=1&y", "/a//b?#z",
+                                 "/%E2%82%AC"},
+                             *const HEADERS[] = {"Accept: */*\r\n",
+                                 "X-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
+                                 "Authorization: Bearer x.y.z\r\n", "Empty:\r\n",
+                                 "Content-Type: application/json \r\n", "Idempotency-Key:\t k\r\n",
+                                 "Connection: keep-alive\r\n"};
     if (rng_below(r, 6) == 0) buf_str(b, "\r\n");
     buf_fmt(b, "%s %s HTTP/1.%d\r\n" HOST, METHODS[rng_below(r, 6)], TARGETS[rng_below(r, 4)], 1);
     unsigned seen = 0;
@@ -275,10 +304,13 @@ static void random_request(struct rng *r, struct buf *b) {
     }
     uint64_t body = rng_below(r, 3), n = rng_below(r, 40);
     if (body == 1) {
-        buf_fmt(b, "Content-Length: %d\r\n\r\n%.*s", (int)n, (int)n, "0\r\n\r\nGET / HTTP/1.1\r\n\r\n{\"a\": [1,2,3]}     ");
+        buf_fmt(b, "Content-Length: %d\r\n\r\n%.*s", (int)n, (int)n,
+            "0\r\n\r\nGET / HTTP/1.1\r\n\r\n{\"a\": [1,2,3]}     ");
     } else if (body == 2) {
         buf_str(b, "Transfer-Encoding: chunked\r\n\r\n");
-        for (; n; n = n > 7 ? n - 7 : 0) buf_fmt(b, "%x\r\n%.*s\r\n", (unsigned)(n > 7 ? 7 : n), (int)(n > 7 ? 7 : n), "\r\n0\r\nab");
+        for (; n; n = n > 7 ? n - 7 : 0)
+            buf_fmt(b, "%x\r\n%.*s\r\n", (unsigned)(n > 7 ? 7 : n), (int)(n > 7 ? 7 : n),
+                "\r\n0\r\nab");
         buf_str(b, "0\r\n\r\n");
     } else {
         buf_str(b, "\r\n");
@@ -292,7 +324,8 @@ static void requests_read_the_same_however_they_are_cut(void **state) {
     for (int i = 0; i < 60; i++) {
         buf_reset(&b);
         for (int n = 0; n < 3; n++) random_request(&r, &b);
-        if (i % 3 == 2) b.p[rng_below(&r, b.n)] = (uint8_t)rng_next(&r); /* and so do damaged ones */
+        /* and so do damaged ones */
+        if (i % 3 == 2) b.p[rng_below(&r, b.n)] = (uint8_t)rng_next(&r);
         struct reading whole = reading_begin();
         feed(&whole, buf_view(&b));
         if (i % 3 != 2) assert_true(!whole.status && whole.told.n);
@@ -301,13 +334,15 @@ static void requests_read_the_same_however_they_are_cut(void **state) {
             feed(&two, bytes_of(b.p, cut));
             feed(&two, bytes_of(b.p + cut, b.n - cut));
             if (!bytes_eq(buf_view(&whole.told), buf_view(&two.told)) || whole.status != two.status)
-                fail_msg("round %d, cut at %zu of %zu\n%.*s\n%.*s%d\n%.*s%d", i, cut, b.n, (int)b.n, (const char *)b.p, (int)whole.told.n, (const char *)whole.told.p,
-                         whole.status, (int)two.told.n, (const char *)two.told.p, two.status);
+                fail_msg("round %d, cut at %zu of %zu\n%.*s\n%.*s%d\n%.*s%d", i, cut, b.n, (int)b.n,
+                    (const char *)b.p, (int)whole.told.n, (const char *)whole.told.p, whole.status,
+                    (int)two.told.n, (const char *)two.told.p, two.status);
             reading_end(&two);
         }
         struct reading bytes = reading_begin();
         for (size_t at = 0; at < b.n; at++) feed(&bytes, bytes_of(b.p + at, 1));
-        assert_true(bytes_eq(buf_view(&whole.told), buf_view(&bytes.told)) && whole.status == bytes.status);
+        assert_true(
+            bytes_eq(buf_view(&whole.told), buf_view(&bytes.told)) && whole.status == bytes.status);
         reading_end(&bytes);
         reading_end(&whole);
     }
@@ -325,24 +360,36 @@ static void answers_read_back(void **state) {
     buf_str(&b, "{}");
     size_t first = b.n;
     http_write_head(&b, 204, false, NULL, 0, NULL);
-    assert_true(bytes_starts(buf_view(&b), "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\nX: y\r\n\r\n{}HTTP/1.1 204 No Content\r\nConn"));
-    for (size_t n = 0; n < first; n++) assert_int_equal(http_read_response(bytes_of(b.p, n), &status, &body, &used), AGAIN);
+    assert_true(bytes_starts(
+        buf_view(&b), "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: "
+                      "2\r\nX: y\r\n\r\n{}HTTP/1.1 204 No Content\r\nConn"));
+    for (size_t n = 0; n < first; n++)
+        assert_int_equal(http_read_response(bytes_of(b.p, n), &status, &body, &used), AGAIN);
     assert_int_equal(http_read_response(buf_view(&b), &status, &body, &used), OK);
     assert_true(status == 201 && bytes_is(body, "{}") && used == first);
-    assert_int_equal(http_read_response(bytes_of(b.p + used, b.n - used), &status, &body, &used), OK);
+    assert_int_equal(
+        http_read_response(bytes_of(b.p + used, b.n - used), &status, &body, &used), OK);
     assert_true(status == 204 && body.n == 0 && first + used == b.n);
     buf_done(&b);
-    static const char *const BAD[] = {"HTTP/1.1 \r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n", "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
-                                      "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-                                      "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2 2\r\n\r\nab"};
+    static const char *const BAD[] = {"HTTP/1.1 \r\n\r\n", "HTTP/1.1 2x0 OK\r\n\r\n",
+        "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2 2\r\n\r\nab"};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        if (http_read_response(bytes_str(BAD[i]), &status, &body, &used) != MALFORMED) fail_msg("taken: %s", BAD[i]);
+        if (http_read_response(bytes_str(BAD[i]), &status, &body, &used) != MALFORMED)
+            fail_msg("taken: %s", BAD[i]);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_targets), cmocka_unit_test(framing_has_one_reading), cmocka_unit_test(connections_are_kept_as_told),
-        cmocka_unit_test(waits_to_be_told_to_go_on), cmocka_unit_test(limits_have_their_answers), cmocka_unit_test(requests_read_the_same_however_they_are_cut),
+        cmocka_unit_test(reads_targets),
+        cmocka_unit_test(framing_has_one_reading),
+        cmocka_unit_test(connections_are_kept_as_told),
+        cmocka_unit_test(waits_to_be_told_to_go_on),
+        cmocka_unit_test(limits_have_their_answers),
+        cmocka_unit_test(requests_read_the_same_however_they_are_cut),
         cmocka_unit_test(answers_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,16 +111,19 @@ struct reading {
 };
 
 static const char *kind_words(uint8_t k) {
-    static const char *const W[] = {"", "null", "true or false", "an integer", "a number", "a string", "an array", "an object", "an id", "any value"};
+    static const char *const W[] = {"", "null", "true or false", "an integer", "a number",
+        "a string", "an array", "an object", "an id", "any value"};
     return k < sizeof W / sizeof *W ? W[k] : "";
 }
 
-static bool fault_at(struct reading *r, enum err e, int kind, struct bytes field, const char *words) {
+static bool fault_at(
+    struct reading *r, enum err e, int kind, struct bytes field, const char *words) {
     r->err = e;
     r->fault->kind = (unsigned)kind;
     if (field.n > FIELD_SHOWN_MAX) field.n = FIELD_SHOWN_MAX;
     while (field.n && !utf8_valid(field)) field.n--; /* no half character */
-    snprintf(r->fault->field, sizeof r->fault->field, "%.*s", (int)field.n, field.n ? (const char *)field.p : "");
+    snprintf(r->fault->field, sizeof r->fault->field, "%.*s", (int)field.n,
+        field.n ? (const char *)field.p : "");
     snprintf(r->fault->words, sizeof r->fault->words, "%s", words);
     return false;
 }
@@ -132,7 +135,8 @@ static bool type_fits(uint8_t want, struct json v) {
     return k == want || (want == JSON_F64 && k == JSON_I64);
 }
 
-static bool value_fits(struct reading *r, const struct json_field *f, struct bytes key, struct json v) {
+static bool value_fits(
+    struct reading *r, const struct json_field *f, struct bytes key, struct json v) {
     char words[160];
     if (!type_fits(f->kind, v)) {
         snprintf(words, sizeof words, "'%s' must be %s", f->name, kind_words(f->kind));
@@ -159,9 +163,11 @@ static bool read_member(void *arg, struct bytes key, struct json v) {
     struct reading *r = arg;
     size_t i = 0;
     while (i < r->n && !bytes_is(key, r->fields[i].name)) i++;
-    if (i == r->n) return fault_at(r, MALFORMED, FAULT_UNKNOWN, key, "this field is not known here");
+    if (i == r->n)
+        return fault_at(r, MALFORMED, FAULT_UNKNOWN, key, "this field is not known here");
     struct json_value *out = &r->out[i];
-    if (out->present) return fault_at(r, MALFORMED, FAULT_DUPLICATE, key, "this field is there twice");
+    if (out->present)
+        return fault_at(r, MALFORMED, FAULT_DUPLICATE, key, "this field is there twice");
     out->present = true;
     out->v = v;
     out->is_null = json_kind_of(v) == JSON_NULL && r->fields[i].kind != JSON_ANY;
@@ -169,7 +175,8 @@ static bool read_member(void *arg, struct bytes key, struct json v) {
     return value_fits(r, &r->fields[i], key, v);
 }
 
-enum err json_read_object(struct json object, const struct json_field *fields, size_t n, struct json_value *out, struct json_fault *fault) {
+enum err json_read_object(struct json object, const struct json_field *fields, size_t n,
+    struct json_value *out, struct json_fault *fault) {
     memset(out, 0, n * sizeof *out);
     memset(fault, 0, sizeof *fault);
     struct reading r = {fields, n, out, fault, OK};
@@ -188,7 +195,8 @@ enum err json_read_object(struct json object, const struct json_field *fields, s
 }
 
 /* ---- Server-Sent Events ---- */
-/* `text` as lines that begin with `prefix`; \n, \r and \r\n each end a line for the reader, so each begins a new one here. */
+/* `text` as lines that begin with `prefix`; \n, \r and \r\n each end a line for the reader, so each
+ * begins a new one here. */
 static void sse_lines(struct buf *b, const char *prefix, struct bytes text) {
     size_t from = 0;
     for (size_t i = 0; i <= text.n; i++) {

@@ -1,5 +1,6 @@
-/* wire: JSON reading on simdjson, the only file that includes it; its face is C, no exception leaves. A json value is the library's
- * tape reference, two words. SPDX-License-Identifier: Apache-2.0 */
+/* wire: JSON reading on simdjson, the only file that includes it; its face is C, no exception
+ * leaves. A json value is the library's tape reference, two words.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <simdjson.h>
 
 #include <cstring>
@@ -48,7 +49,8 @@ extern "C" void json_reader_free(struct json_reader **r) {
 
 extern "C" enum err json_parse(struct json_reader *r, struct bytes text, struct json *o) {
     if (!text.n) return MALFORMED;
-    if (r->parser.max_depth() != REFUSED_DEPTH && r->parser.allocate(64u << 10, REFUSED_DEPTH)) return NOMEM;
+    if (r->parser.max_depth() != REFUSED_DEPTH && r->parser.allocate(64u << 10, REFUSED_DEPTH))
+        return NOMEM;
     element e;
     if (r->parser.parse(text.p, text.n, true).get(e)) return MALFORMED;
     *o = out(e);

@@ -1,5 +1,6 @@
-/* wire: JSON, read and written, by RFC 8259: what is taken, what is refused, and that what is written reads back the same. Server-Sent Events, by the
- * standard's own way of reading them. SPDX-License-Identifier: Apache-2.0 */
+/* wire: JSON, read and written, by RFC 8259: what is taken, what is refused, and that what is
+ * written reads back the same. Server-Sent Events, by the standard's own way of reading them.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,22 +22,29 @@ static bool parses(struct bytes text) {
 
 static void takes_what_the_grammar_allows(void **state) {
     (void)state;
-    static const char *const TEXTS[] = {
-        "{}", "[]", "null", "true", "false", "\"\"", "0", "-0", "1", "-1", "0.5", "-0.5e-3", "1E+2", " \t\r\n1 \t\r\n", "[1,2,[3,{\"a\":[]}]]", "{\"\":0}", "{\"a\":1,\"a\":2}",
-        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\"", "\"\\ud83d\\ude00\"", "\"\\u0000\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\x7f\"", "\"\xef\xbf\xbf\"",
-        "\"\xf4\x8f\xbf\xbf\"", "\"\xed\x9f\xbf\xee\x80\x80\"", "9223372036854775807", "-9223372036854775808", "18446744073709551615", "1.7976931348623157e308", "5e-324"};
+    static const char *const TEXTS[] = {"{}", "[]", "null", "true", "false", "\"\"", "0", "-0", "1",
+        "-1", "0.5", "-0.5e-3", "1E+2", " \t\r\n1 \t\r\n", "[1,2,[3,{\"a\":[]}]]", "{\"\":0}",
+        "{\"a\":1,\"a\":2}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\"", "\"\\ud83d\\ude00\"",
+        "\"\\u0000\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\x7f\"", "\"\xef\xbf\xbf\"",
+        "\"\xf4\x8f\xbf\xbf\"", "\"\xed\x9f\xbf\xee\x80\x80\"", "9223372036854775807",
+        "-9223372036854775808", "18446744073709551615", "1.7976931348623157e308", "5e-324"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++)
         if (!parses(bytes_str(TEXTS[i]))) fail_msg("refused: %s", TEXTS[i]);
 }
 
 static void refuses_what_it_does_not(void **state) {
     (void)state;
-    static const char *const TEXTS[] = {
-        " ", "{", "}", "[", "]", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "{'a':1}", "{\"a\":1,}", "{\"a\":1}}", "1 2", "nul", "nulll", "True", "NaN",
-        "Infinity", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "0x10", "1_000", "\"", "\"a", "a\"", "\"\\\"", "\"\\x41\"", "\"\\u12\"", "\"\\u12g4\"", "\"\n\"",
-        "\"\t\"", "\"\x01\"", "\"\x1f\"", "/* */1", "1//", ("\xc2\xa0" "1"), "[1]\v", "[1]\f", "'a'", "undefined", "[\"a\",\"b\"", "{\"a\":[}", "[}",
+    static const char *const TEXTS[] = {" ", "{", "}", "[", "]", "[1,]", "[,1]", "[1 2]", "{\"a\"}",
+        "{\"a\":}", "{a:1}", "{'a':1}", "{\"a\":1,}", "{\"a\":1}}", "1 2", "nul", "nulll", "True",
+        "NaN", "Infinity", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "0x10", "1_000", "\"",
+        "\"a", "a\"", "\"\\\"", "\"\\x41\"", "\"\\u12\"", "\"\\u12g4\"", "\"\n\"", "\"\t\"",
+        "\"\x01\"", "\"\x1f\"", "/* */1", "1//",
+        ("\xc2\xa0"
+         "1"),
+        "[1]\v", "[1]\f", "'a'", "undefined", "[\"a\",\"b\"", "{\"a\":[}", "[}",
         /* halves of surrogate pairs, alone or in the wrong order */
-        "\"\\ud800\"", "\"\\udbff\"", "\"\\udc00\"", "\"\\udfff\"", "\"\\udc00\\ud800\"", "\"\\ud800\\ud800\"", "\"\\ud800x\"", "\"\\ud800\\n\"", "\"\\ud83d\\u0041\"",
+        "\"\\ud800\"", "\"\\udbff\"", "\"\\udc00\"", "\"\\udfff\"", "\"\\udc00\\ud800\"",
+        "\"\\ud800\\ud800\"", "\"\\ud800x\"", "\"\\ud800\\n\"", "\"\\ud83d\\u0041\"",
         /* numbers that no double holds */
         "1e400", "-1e400", "123456789012345678901234567890"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++)
@@ -49,16 +57,23 @@ static void refuses_what_it_does_not(void **state) {
 
 static void refuses_what_is_not_utf8(void **state) {
     (void)state;
-    static const char *const BAD[] = {
-        "\x80", "\xbf", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\xaf", "\xe0\x9f\xbf", "\xf0\x80\x80\xaf", "\xf0\x8f\xbf\xbf", /* overlong */
-        "\xed\xa0\x80", "\xed\xbf\xbf", "\xed\xa0\x80\xed\xb0\x80",                                                   /* surrogates */
-        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf7\xbf\xbf\xbf", "\xf8\x88\x80\x80\x80", "\xfe", "\xff",           /* above 10FFFF */
-        "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xc3\x41", "\xe2\x82\x41"};                                              /* cut short */
+    static const char *const BAD[] = {/* overlong */
+        "\x80", "\xbf", "\xc0\xaf", "\xc1\xbf", "\xe0\x80\xaf", "\xe0\x9f\xbf", "\xf0\x80\x80\xaf",
+        "\xf0\x8f\xbf\xbf",
+        /* surrogates */
+        "\xed\xa0\x80", "\xed\xbf\xbf", "\xed\xa0\x80\xed\xb0\x80",
+        /* above 10FFFF */
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf7\xbf\xbf\xbf", "\xf8\x88\x80\x80\x80", "\xfe",
+        "\xff",
+        /* cut short */
+        "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xc3\x41", "\xe2\x82\x41"};
     char text[200];
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        for (size_t before = 0; before < 130; before += 13) { /* at any place of the blocks that the reader works in */
+        /* at any place of the blocks that the reader works in */
+        for (size_t before = 0; before < 130; before += 13) {
             int n = snprintf(text, sizeof text, "\"%0*d%s\"", (int)before + 1, 0, BAD[i]);
-            if (parses(bytes_of(text, (size_t)n))) fail_msg("taken: case %zu behind %zu", i, before);
+            if (parses(bytes_of(text, (size_t)n)))
+                fail_msg("taken: case %zu behind %zu", i, before);
             assert_false(utf8_valid(bytes_str(BAD[i])));
         }
 }
@@ -111,7 +126,10 @@ static void random_text(struct rng *r, struct buf *b) {
     for (uint64_t n = rng_below(r, 12); n--;) {
         uint64_t k = rng_below(r, 5);
         if (k == 0) buf_char(b, (char)rng_below(r, 0x20));
-        else if (k == 1) buf_str(b, (const char *[]){"\"", "\\", "/", "\x7f", "\xc2\x80", "\xe2\x80\xa8", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}[rng_below(r, 9)]);
+        else if (k == 1)
+            buf_str(
+                b, (const char *[]){"\"", "\\", "/", "\x7f", "\xc2\x80", "\xe2\x80\xa8",
+                       "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}[rng_below(r, 9)]);
         else buf_char(b, (char)(0x20 + rng_below(r, 0x5f)));
     }
 }
@@ -123,7 +141,9 @@ static void random_value(struct rng *r, struct json_out *o, int depth) {
     switch (k) {
     case 0: jo_null(o); break;
     case 1: jo_bool(o, rng_below(r, 2)); break;
-    case 2: jo_i64(o, (int64_t)(rng_next(r) >> rng_below(r, 64)) * (rng_below(r, 2) ? 1 : -1)); break;
+    case 2:
+        jo_i64(o, (int64_t)(rng_next(r) >> rng_below(r, 64)) * (rng_below(r, 2) ? 1 : -1));
+        break;
     case 3: jo_time(o, (int64_t)rng_below(r, 253402300799999)); break;
     case 4: jo_str(o, buf_view(&text)); break;
     case 5:
@@ -156,9 +176,13 @@ static void what_is_written_reads_back(void **state) {
         random_value(&r, &o, 0);
         assert_int_equal(json_parse(R, buf_view(&b), &v), OK);
         json_raw(v, &again);
-        if (!bytes_eq(buf_view(&b), buf_view(&again))) fail_msg("round %d: %.*s became %.*s", i, (int)b.n, (const char *)b.p, (int)again.n, (const char *)again.p);
-        for (size_t cut = 0; cut < b.n; cut += 1 + cut / 7) /* no value but a number is whole when it is cut short */
-            if (b.p[0] == '{' || b.p[0] == '[' || b.p[0] == '"') assert_false(parses(bytes_of(b.p, cut)));
+        if (!bytes_eq(buf_view(&b), buf_view(&again)))
+            fail_msg("round %d: %.*s became %.*s", i, (int)b.n, (const char *)b.p, (int)again.n,
+                (const char *)again.p);
+        /* no value but a number is whole when it is cut short */
+        for (size_t cut = 0; cut < b.n; cut += 1 + cut / 7)
+            if (b.p[0] == '{' || b.p[0] == '[' || b.p[0] == '"')
+                assert_false(parses(bytes_of(b.p, cut)));
     }
     buf_done(&b);
     buf_done(&again);
@@ -183,7 +207,8 @@ static void damage_is_refused_or_harmless(void **state) {
         buf_reset(&b);
         buf_reset(&again);
         random_value(&r, &o, 1);
-        for (uint64_t n = 1 + rng_below(&r, 3); n--;) b.p[rng_below(&r, b.n)] = (uint8_t)rng_next(&r);
+        for (uint64_t n = 1 + rng_below(&r, 3); n--;)
+            b.p[rng_below(&r, b.n)] = (uint8_t)rng_next(&r);
         if (json_parse(R, buf_view(&b), &v) != OK) continue;
         taken++;
         text_is_utf8(NULL, (struct bytes){0}, v);
@@ -196,9 +221,10 @@ static void damage_is_refused_or_harmless(void **state) {
 }
 
 /* ---- schemas ---- */
-static const struct json_field FIELDS[] = {{"id", JSON_ID, true, false, 0}, {"name", JSON_STRING, false, true, 5}, {"n", JSON_I64, false, false, 0},
-                                           {"x", JSON_F64, false, false, 0}, {"ok", JSON_BOOL, false, true, 0}, {"list", JSON_ARRAY, false, false, 8},
-                                           {"any", JSON_ANY, false, false, 8}};
+static const struct json_field FIELDS[] = {{"id", JSON_ID, true, false, 0},
+    {"name", JSON_STRING, false, true, 5}, {"n", JSON_I64, false, false, 0},
+    {"x", JSON_F64, false, false, 0}, {"ok", JSON_BOOL, false, true, 0},
+    {"list", JSON_ARRAY, false, false, 8}, {"any", JSON_ANY, false, false, 8}};
 enum { N = sizeof FIELDS / sizeof *FIELDS };
 
 static void objects_are_held_to_their_schema(void **state) {
@@ -210,19 +236,33 @@ static void objects_are_held_to_their_schema(void **state) {
         const char *field;
     } CASES[] = {
         {"{\"id\":\"a\"}", OK, FAULT_NONE, ""},
-        {"{\"id\":\"a\",\"name\":null,\"ok\":null,\"n\":-3,\"x\":4,\"list\":[1,2],\"any\":null}", OK, FAULT_NONE, ""},
+        {"{\"id\":\"a\",\"name\":null,\"ok\":null,\"n\":-3,\"x\":4,\"list\":[1,2],\"any\":null}",
+            OK, FAULT_NONE, ""},
         {"{\"id\":\"a\",\"x\":0.5,\"name\":\"\\u00e9\\u00e9\"}", OK, FAULT_NONE, ""},
-        {"[]", MALFORMED, FAULT_TYPE, ""}, {"1", MALFORMED, FAULT_TYPE, ""}, {"null", MALFORMED, FAULT_TYPE, ""},
-        {"{}", REFUSED, FAULT_MISSING, "id"}, {"{\"name\":\"a\"}", REFUSED, FAULT_MISSING, "id"},
-        {"{\"id\":\"a\",\"Id\":1}", MALFORMED, FAULT_UNKNOWN, "Id"}, {"{\"id\":\"a\",\"i\\u0064\":\"a\"}", MALFORMED, FAULT_DUPLICATE, "id"},
+        {"[]", MALFORMED, FAULT_TYPE, ""},
+        {"1", MALFORMED, FAULT_TYPE, ""},
+        {"null", MALFORMED, FAULT_TYPE, ""},
+        {"{}", REFUSED, FAULT_MISSING, "id"},
+        {"{\"name\":\"a\"}", REFUSED, FAULT_MISSING, "id"},
+        {"{\"id\":\"a\",\"Id\":1}", MALFORMED, FAULT_UNKNOWN, "Id"},
+        {"{\"id\":\"a\",\"i\\u0064\":\"a\"}", MALFORMED, FAULT_DUPLICATE, "id"},
         {"{\"id\":\"a\",\"name\":null,\"name\":\"b\"}", MALFORMED, FAULT_DUPLICATE, "name"},
-        {"{\"id\":null}", MALFORMED, FAULT_TYPE, "id"}, {"{\"id\":7}", MALFORMED, FAULT_TYPE, "id"}, {"{\"id\":\"a\",\"n\":null}", MALFORMED, FAULT_TYPE, "n"},
-        {"{\"id\":\"a\",\"n\":1.0}", MALFORMED, FAULT_TYPE, "n"}, {"{\"id\":\"a\",\"n\":9223372036854775808}", MALFORMED, FAULT_TYPE, "n"},
-        {"{\"id\":\"a\",\"n\":\"1\"}", MALFORMED, FAULT_TYPE, "n"}, {"{\"id\":\"a\",\"ok\":0}", MALFORMED, FAULT_TYPE, "ok"},
-        {"{\"id\":\"\"}", REFUSED, FAULT_VALUE, "id"}, {"{\"id\":\"a b\"}", REFUSED, FAULT_VALUE, "id"}, {"{\"id\":\"\\u00e9\"}", REFUSED, FAULT_VALUE, "id"},
-        {"{\"id\":\"a\",\"name\":\"abcdef\"}", REFUSED, FAULT_LONG, "name"}, {"{\"id\":\"a\",\"name\":\"\\u00e9\\u00e9\\u00e9\"}", REFUSED, FAULT_LONG, "name"},
-        {"{\"id\":\"a\",\"list\":[1, 2, 34, 5]}", REFUSED, FAULT_LONG, "list"}, {"{\"id\":\"a\",\"list\":[1,  2,  3]}", OK, FAULT_NONE, ""},
-        {"{\"id\":\"a\",\"any\":{\"a\":12}}", OK, FAULT_NONE, ""}, {"{\"id\":\"a\",\"any\":{\"a\":123}}", REFUSED, FAULT_LONG, "any"},
+        {"{\"id\":null}", MALFORMED, FAULT_TYPE, "id"},
+        {"{\"id\":7}", MALFORMED, FAULT_TYPE, "id"},
+        {"{\"id\":\"a\",\"n\":null}", MALFORMED, FAULT_TYPE, "n"},
+        {"{\"id\":\"a\",\"n\":1.0}", MALFORMED, FAULT_TYPE, "n"},
+        {"{\"id\":\"a\",\"n\":9223372036854775808}", MALFORMED, FAULT_TYPE, "n"},
+        {"{\"id\":\"a\",\"n\":\"1\"}", MALFORMED, FAULT_TYPE, "n"},
+        {"{\"id\":\"a\",\"ok\":0}", MALFORMED, FAULT_TYPE, "ok"},
+        {"{\"id\":\"\"}", REFUSED, FAULT_VALUE, "id"},
+        {"{\"id\":\"a b\"}", REFUSED, FAULT_VALUE, "id"},
+        {"{\"id\":\"\\u00e9\"}", REFUSED, FAULT_VALUE, "id"},
+        {"{\"id\":\"a\",\"name\":\"abcdef\"}", REFUSED, FAULT_LONG, "name"},
+        {"{\"id\":\"a\",\"name\":\"\\u00e9\\u00e9\\u00e9\"}", REFUSED, FAULT_LONG, "name"},
+        {"{\"id\":\"a\",\"list\":[1, 2, 34, 5]}", REFUSED, FAULT_LONG, "list"},
+        {"{\"id\":\"a\",\"list\":[1,  2,  3]}", OK, FAULT_NONE, ""},
+        {"{\"id\":\"a\",\"any\":{\"a\":12}}", OK, FAULT_NONE, ""},
+        {"{\"id\":\"a\",\"any\":{\"a\":123}}", REFUSED, FAULT_LONG, "any"},
     };
     struct json v;
     struct json_value out[N];
@@ -230,15 +270,18 @@ static void objects_are_held_to_their_schema(void **state) {
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         assert_int_equal(json_parse(R, bytes_str(CASES[i].text), &v), OK);
         enum err e = json_read_object(v, FIELDS, N, out, &f);
-        if (e != CASES[i].err || (int)f.kind != CASES[i].fault || strcmp(f.field, CASES[i].field)) fail_msg("%s: %s, '%s': %s", CASES[i].text, err_name(e), f.field, f.words);
+        if (e != CASES[i].err || (int)f.kind != CASES[i].fault || strcmp(f.field, CASES[i].field))
+            fail_msg("%s: %s, '%s': %s", CASES[i].text, err_name(e), f.field, f.words);
         assert_true((e == OK) == (f.words[0] == 0));
     }
     assert_int_equal(json_parse(R, T("{\"id\":\"a\",\"name\":null}"), &v), OK);
     assert_int_equal(json_read_object(v, FIELDS, N, out, &f), OK);
-    assert_true(out[0].present && bytes_is(json_string(out[0].v), "a") && out[1].present && out[1].is_null && !out[2].present);
+    assert_true(out[0].present && bytes_is(json_string(out[0].v), "a") && out[1].present &&
+                out[1].is_null && !out[2].present);
 }
 
-/* The name of a field that is to blame is the client's: whatever it is, the fault holds a short string of ours. */
+/* The name of a field that is to blame is the client's: whatever it is, the fault holds a short
+ * string of ours. */
 static void faults_hold_any_name(void **state) {
     (void)state;
     struct rng r = {3};
@@ -257,7 +300,8 @@ static void faults_hold_any_name(void **state) {
         buf_str(&b, ":1}");
         assert_int_equal(json_parse(R, buf_view(&b), &v), OK);
         assert_int_equal(json_read_object(v, FIELDS, N, out, &f), MALFORMED);
-        assert_true(f.kind == FAULT_UNKNOWN && strlen(f.field) <= 60 && memchr(f.field, 0, sizeof f.field));
+        assert_true(
+            f.kind == FAULT_UNKNOWN && strlen(f.field) <= 60 && memchr(f.field, 0, sizeof f.field));
         assert_true(utf8_valid(bytes_str(f.field)));
     }
     buf_done(&b);
@@ -315,7 +359,8 @@ static void events_read_back(void **state) {
         struct event e = {0};
         buf_reset(&b);
         buf_reset(&data);
-        for (uint64_t n = 1 + rng_below(&r, 20); n--;) buf_char(&data, "ab: \n\r\0\xff{"[rng_below(&r, 9)]);
+        for (uint64_t n = 1 + rng_below(&r, 20); n--;)
+            buf_char(&data, "ab: \n\r\0\xff{"[rng_below(&r, 9)]);
         sse_write_comment(&b, T("hold"));
         sse_write_event(&b, T("1-a"), T("message"), buf_view(&data));
         stream_read(&e, buf_view(&b));
@@ -346,10 +391,17 @@ static void comments_stay_comments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_what_the_grammar_allows), cmocka_unit_test(refuses_what_it_does_not), cmocka_unit_test(refuses_what_is_not_utf8),
-        cmocka_unit_test(nests_to_a_limit), cmocka_unit_test(numbers_keep_their_values), cmocka_unit_test(what_is_written_reads_back),
-        cmocka_unit_test(damage_is_refused_or_harmless), cmocka_unit_test(objects_are_held_to_their_schema), cmocka_unit_test(faults_hold_any_name),
-        cmocka_unit_test(events_read_back), cmocka_unit_test(comments_stay_comments),
+        cmocka_unit_test(takes_what_the_grammar_allows),
+        cmocka_unit_test(refuses_what_it_does_not),
+        cmocka_unit_test(refuses_what_is_not_utf8),
+        cmocka_unit_test(nests_to_a_limit),
+        cmocka_unit_test(numbers_keep_their_values),
+        cmocka_unit_test(what_is_written_reads_back),
+        cmocka_unit_test(damage_is_refused_or_harmless),
+        cmocka_unit_test(objects_are_held_to_their_schema),
+        cmocka_unit_test(faults_hold_any_name),
+        cmocka_unit_test(events_read_back),
+        cmocka_unit_test(comments_stay_comments),
     };
     R = json_reader_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,23 @@
-/* wire: MQTT 3.1.1 (OASIS 2014) and 5.0 (OASIS 2019), reading. Strict: what the standards call malformed is MALFORMED with their reason code.
+/* wire: MQTT 3.1.1 (OASIS 2014) and 5.0 (OASIS 2019), reading. Strict: what the standards call
+ * malformed is MALFORMED with their reason code.
  *
- *   fixed header: type << 4 | flags · remaining length (1 to 4 bytes, minimal) · variable header · payload
+ *   fixed header: type << 4 | flags · remaining length (1 to 4 bytes, minimal) · variable header ·
+ *     payload
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "wire/wire.h"
 
-enum { R_MALFORMED = 0x81, R_PROTOCOL = 0x82, R_VERSION = 0x84, R_TOO_LARGE = 0x95, R_TOPIC = 0x90, R_FILTER = 0x8f, R_QOS = 0x9b };
+enum {
+    R_MALFORMED = 0x81,
+    R_PROTOCOL = 0x82,
+    R_VERSION = 0x84,
+    R_TOO_LARGE = 0x95,
+    R_TOPIC = 0x90,
+    R_FILTER = 0x8f,
+    R_QOS = 0x9b
+};
 
 struct cursor {
     const uint8_t *p, *end;
@@ -62,41 +72,86 @@ enum { WILL = 0 }; /* a type of its own here: no packet has the number 0 */
 #define IN(type) (1u << (type))
 #define IN_MESSAGE (IN(MQTT_PUBLISH) | IN(WILL))
 #define IN_OPENING (IN(MQTT_CONNECT) | IN(MQTT_CONNACK))
-#define IN_ANSWER (IN(MQTT_CONNACK) | IN(MQTT_PUBACK) | IN(MQTT_PUBREC) | IN(MQTT_PUBREL) | IN(MQTT_PUBCOMP) | IN(MQTT_SUBACK) | IN(MQTT_UNSUBACK) | \
-                   IN(MQTT_DISCONNECT) | IN(MQTT_AUTH))
+#define IN_ANSWER                                                                                  \
+    (IN(MQTT_CONNACK) | IN(MQTT_PUBACK) | IN(MQTT_PUBREC) | IN(MQTT_PUBREL) | IN(MQTT_PUBCOMP) |   \
+        IN(MQTT_SUBACK) | IN(MQTT_UNSUBACK) | IN(MQTT_DISCONNECT) | IN(MQTT_AUTH))
 static const struct {
     uint8_t kind;
     uint32_t in;
 } PROPERTIES[] = {
-    [0x01] = {P_BOOL, IN_MESSAGE}, [0x02] = {P_U32, IN_MESSAGE}, [0x03] = {P_STRING, IN_MESSAGE}, [0x08] = {P_STRING, IN_MESSAGE}, [0x09] = {P_BINARY, IN_MESSAGE},
-    [0x0b] = {P_VARINT, IN(MQTT_PUBLISH) | IN(MQTT_SUBSCRIBE)}, [0x11] = {P_U32, IN_OPENING | IN(MQTT_DISCONNECT)}, [0x12] = {P_STRING, IN(MQTT_CONNACK)},
-    [0x13] = {P_U16, IN(MQTT_CONNACK)}, [0x15] = {P_STRING, IN_OPENING | IN(MQTT_AUTH)}, [0x16] = {P_BINARY, IN_OPENING | IN(MQTT_AUTH)},
-    [0x17] = {P_BOOL, IN(MQTT_CONNECT)}, [0x18] = {P_U32, IN(WILL)}, [0x19] = {P_BOOL, IN(MQTT_CONNECT)}, [0x1a] = {P_STRING, IN(MQTT_CONNACK)},
-    [0x1c] = {P_STRING, IN(MQTT_CONNACK) | IN(MQTT_DISCONNECT)}, [0x1f] = {P_STRING, IN_ANSWER}, [0x21] = {P_U16, IN_OPENING}, [0x22] = {P_U16, IN_OPENING},
-    [0x23] = {P_U16, IN(MQTT_PUBLISH)}, [0x24] = {P_BOOL, IN(MQTT_CONNACK)}, [0x25] = {P_BOOL, IN(MQTT_CONNACK)}, [0x26] = {P_PAIR, ~0u},
-    [0x27] = {P_U32, IN_OPENING}, [0x28] = {P_BOOL, IN(MQTT_CONNACK)}, [0x29] = {P_BOOL, IN(MQTT_CONNACK)}, [0x2a] = {P_BOOL, IN(MQTT_CONNACK)},
+    [0x01] = {P_BOOL, IN_MESSAGE},
+    [0x02] = {P_U32, IN_MESSAGE},
+    [0x03] = {P_STRING, IN_MESSAGE},
+    [0x08] = {P_STRING, IN_MESSAGE},
+    [0x09] = {P_BINARY, IN_MESSAGE},
+    [0x0b] = {P_VARINT, IN(MQTT_PUBLISH) | IN(MQTT_SUBSCRIBE)},
+    [0x11] = {P_U32, IN_OPENING | IN(MQTT_DISCONNECT)},
+    [0x12] = {P_STRING, IN(MQTT_CONNACK)},
+    [0x13] = {P_U16, IN(MQTT_CONNACK)},
+    [0x15] = {P_STRING, IN_OPENING | IN(MQTT_AUTH)},
+    [0x16] = {P_BINARY, IN_OPENING | IN(MQTT_AUTH)},
+    [0x17] = {P_BOOL, IN(MQTT_CONNECT)},
+    [0x18] = {P_U32, IN(WILL)},
+    [0x19] = {P_BOOL, IN(MQTT_CONNECT)},
+    [0x1a] = {P_STRING, IN(MQTT_CONNACK)},
+    [0x1c] = {P_STRING, IN(MQTT_CONNACK) | IN(MQTT_DISCONNECT)},
+    [0x1f] = {P_STRING, IN_ANSWER},
+    [0x21] = {P_U16, IN_OPENING},
+    [0x22] = {P_U16, IN_OPENING},
+    [0x23] = {P_U16, IN(MQTT_PUBLISH)},
+    [0x24] = {P_BOOL, IN(MQTT_CONNACK)},
+    [0x25] = {P_BOOL, IN(MQTT_CONNACK)},
+    [0x26] = {P_PAIR, ~0u},
+    [0x27] = {P_U32, IN_OPENING},
+    [0x28] = {P_BOOL, IN(MQTT_CONNACK)},
+    [0x29] = {P_BOOL, IN(MQTT_CONNACK)},
+    [0x2a] = {P_BOOL, IN(MQTT_CONNACK)},
 };
 enum { PROPERTY_COUNT = sizeof PROPERTIES / sizeof *PROPERTIES };
 
 static void property_keep(struct mqtt_properties *p, uint8_t id, uint32_t n, struct bytes v) {
     switch (id) {
-    case 0x02: p->has_message_expiry = true; p->message_expiry_s = n; break;
+    case 0x02:
+        p->has_message_expiry = true;
+        p->message_expiry_s = n;
+        break;
     case 0x03: p->content_type = v; break;
     case 0x08: p->response_topic = v; break;
     case 0x09: p->correlation = v; break;
     case 0x0b: mqtt_properties_add_subscription_id(p, n); break;
-    case 0x11: p->has_session_expiry = true; p->session_expiry_s = n; break;
+    case 0x11:
+        p->has_session_expiry = true;
+        p->session_expiry_s = n;
+        break;
     case 0x12: p->assigned_client_id = v; break;
-    case 0x13: p->has_server_keep_alive = true; p->server_keep_alive_s = (uint16_t)n; break;
+    case 0x13:
+        p->has_server_keep_alive = true;
+        p->server_keep_alive_s = (uint16_t)n;
+        break;
     case 0x15: p->has_auth_method = true; break;
     case 0x17: p->no_problem_info = !n; break;
     case 0x1f: p->reason_string = v; break;
-    case 0x21: p->has_receive_maximum = true; p->receive_maximum = (uint16_t)n; break;
-    case 0x22: p->has_topic_alias_maximum = true; p->topic_alias_maximum = (uint16_t)n; break;
-    case 0x23: p->has_topic_alias = true; p->topic_alias = (uint16_t)n; break;
-    case 0x24: p->has_maximum_qos = true; p->maximum_qos = (uint8_t)n; break;
+    case 0x21:
+        p->has_receive_maximum = true;
+        p->receive_maximum = (uint16_t)n;
+        break;
+    case 0x22:
+        p->has_topic_alias_maximum = true;
+        p->topic_alias_maximum = (uint16_t)n;
+        break;
+    case 0x23:
+        p->has_topic_alias = true;
+        p->topic_alias = (uint16_t)n;
+        break;
+    case 0x24:
+        p->has_maximum_qos = true;
+        p->maximum_qos = (uint8_t)n;
+        break;
     case 0x25: p->no_retain = !n; break;
-    case 0x27: p->has_maximum_packet_size = true; p->maximum_packet_size = n; break;
+    case 0x27:
+        p->has_maximum_packet_size = true;
+        p->maximum_packet_size = n;
+        break;
     case 0x2a: p->no_shared = !n; break;
     default: break; /* checked, and of no use here */
     }
@@ -106,15 +161,21 @@ static void property(struct cursor *c, uint8_t id, struct mqtt_properties *p) {
     uint32_t n = 0;
     struct bytes v = {0};
     switch (PROPERTIES[id].kind) {
-    case P_BOOL: if ((n = u8(c)) > 1) fault(c, R_PROTOCOL); break;
+    case P_BOOL:
+        if ((n = u8(c)) > 1) fault(c, R_PROTOCOL);
+        break;
     case P_U16: n = u16(c); break;
     case P_U32: n = u32(c); break;
     case P_VARINT: n = varint(c); break;
     case P_BINARY: v = binary(c); break;
-    case P_PAIR: string(c); v = string(c); break;
+    case P_PAIR:
+        string(c);
+        v = string(c);
+        break;
     default: v = string(c); break;
     }
-    if (!n && (id == 0x0b || id == 0x21 || id == 0x27)) fault(c, R_PROTOCOL); /* these must not be zero */
+    /* these must not be zero */
+    if (!n && (id == 0x0b || id == 0x21 || id == 0x27)) fault(c, R_PROTOCOL);
     if (!c->fault) property_keep(p, id, n, v);
 }
 
@@ -131,12 +192,14 @@ static void properties(struct cursor *c, uint8_t type, struct mqtt_properties *p
     while (in.p < in.end && !in.fault) {
         uint8_t id = u8(&in);
         bool repeats = id == 0x26 || (id == 0x0b && type == MQTT_PUBLISH);
-        if (id >= PROPERTY_COUNT || !PROPERTIES[id].kind || !(PROPERTIES[id].in & IN(type))) fault(&in, R_MALFORMED);
+        if (id >= PROPERTY_COUNT || !PROPERTIES[id].kind || !(PROPERTIES[id].in & IN(type)))
+            fault(&in, R_MALFORMED);
         else if (!repeats && (seen >> id & 1)) fault(&in, R_PROTOCOL);
         else property(&in, id, p);
         seen |= id < 64 ? 1ull << id : 0;
     }
-    if ((seen >> 0x16 & 1) && !(seen >> 0x15 & 1)) fault(&in, R_PROTOCOL); /* data for a method that is not named */
+    /* data for a method that is not named */
+    if ((seen >> 0x16 & 1) && !(seen >> 0x15 & 1)) fault(&in, R_PROTOCOL);
     c->p += n;
     if (in.fault) fault(c, in.fault);
 }
@@ -159,7 +222,9 @@ static uint8_t read_connect(struct cursor *c, struct mqtt_packet *o) {
     o->has_password = flags & 0x40;
     o->has_username = flags & 0x80;
     uint8_t will_qos = flags >> 3 & 3;
-    if (will_qos == 3 || (!o->has_will && (flags & 0x38)) || (o->version == 4 && o->has_password && !o->has_username)) return R_MALFORMED;
+    if (will_qos == 3 || (!o->has_will && (flags & 0x38)) ||
+        (o->version == 4 && o->has_password && !o->has_username))
+        return R_MALFORMED;
     o->keep_alive_s = u16(c);
     if (o->version == 5) properties(c, o->type, &o->properties);
     o->client_id = string(c);
@@ -175,7 +240,8 @@ static uint8_t read_connect(struct cursor *c, struct mqtt_packet *o) {
     return ended(c);
 }
 
-static uint8_t read_publish(struct cursor *c, uint8_t version, uint8_t flags, struct mqtt_packet *o) {
+static uint8_t read_publish(
+    struct cursor *c, uint8_t version, uint8_t flags, struct mqtt_packet *o) {
     o->qos = flags >> 1 & 3;
     o->dup = flags & 8;
     o->retain = flags & 1;
@@ -187,7 +253,8 @@ static uint8_t read_publish(struct cursor *c, uint8_t version, uint8_t flags, st
     }
     if (version == 5) properties(c, o->type, &o->properties);
     if (c->fault) return c->fault;
-    if (!mqtt_topic_valid(o->topic) && !(o->topic.n == 0 && o->properties.has_topic_alias)) return R_TOPIC;
+    if (!mqtt_topic_valid(o->topic) && !(o->topic.n == 0 && o->properties.has_topic_alias))
+        return R_TOPIC;
     o->payload = bytes_of(c->p, (size_t)(c->end - c->p));
     return 0;
 }
@@ -212,7 +279,9 @@ static uint8_t read_filters(struct cursor *c, uint8_t version, struct mqtt_packe
         if (o->type == MQTT_SUBSCRIBE) {
             f->options = u8(c);
             if (c->fault) return c->fault;
-            if ((f->options & 3) == 3 || (f->options & (version == 5 ? 0xc0 : 0xfc)) || (f->options & 0x30) == 0x30) return R_PROTOCOL;
+            if ((f->options & 3) == 3 || (f->options & (version == 5 ? 0xc0 : 0xfc)) ||
+                (f->options & 0x30) == 0x30)
+                return R_PROTOCOL;
         }
     }
     if (c->fault) return c->fault;
@@ -242,25 +311,36 @@ static uint8_t read_disconnect(struct cursor *c, uint8_t version, struct mqtt_pa
 }
 
 static uint8_t read_body(struct cursor *c, uint8_t version, uint8_t flags, struct mqtt_packet *o) {
-    static const uint8_t FLAGS[16] = {[MQTT_PUBREL] = 2, [MQTT_SUBSCRIBE] = 2, [MQTT_UNSUBSCRIBE] = 2};
+    static const uint8_t FLAGS[16] = {
+        [MQTT_PUBREL] = 2, [MQTT_SUBSCRIBE] = 2, [MQTT_UNSUBSCRIBE] = 2};
     if (o->type != MQTT_PUBLISH && flags != FLAGS[o->type]) return R_MALFORMED;
     switch (o->type) {
     case MQTT_CONNECT: return read_connect(c, o);
     case MQTT_CONNACK: return read_connack(c, version, o);
     case MQTT_PUBLISH: return read_publish(c, version, flags, o);
-    case MQTT_PUBACK: case MQTT_PUBREC: case MQTT_PUBREL: case MQTT_PUBCOMP: return read_ack(c, version, o);
-    case MQTT_SUBSCRIBE: case MQTT_UNSUBSCRIBE: return read_filters(c, version, o);
-    case MQTT_SUBACK: case MQTT_UNSUBACK: return read_codes(c, version, o);
-    case MQTT_PINGREQ: case MQTT_PINGRESP: return c->p == c->end ? 0 : R_MALFORMED;
-    case MQTT_AUTH: if (version != 5) return R_MALFORMED; return read_disconnect(c, version, o);
+    case MQTT_PUBACK:
+    case MQTT_PUBREC:
+    case MQTT_PUBREL:
+    case MQTT_PUBCOMP: return read_ack(c, version, o);
+    case MQTT_SUBSCRIBE:
+    case MQTT_UNSUBSCRIBE: return read_filters(c, version, o);
+    case MQTT_SUBACK:
+    case MQTT_UNSUBACK: return read_codes(c, version, o);
+    case MQTT_PINGREQ:
+    case MQTT_PINGRESP: return c->p == c->end ? 0 : R_MALFORMED;
+    case MQTT_AUTH:
+        if (version != 5) return R_MALFORMED;
+        return read_disconnect(c, version, o);
     case MQTT_DISCONNECT: return read_disconnect(c, version, o);
     default: return R_MALFORMED;
     }
 }
 
-enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct mqtt_packet *out, size_t *used, uint8_t *reason) {
+enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct mqtt_packet *out,
+    size_t *used, uint8_t *reason) {
     *reason = R_PROTOCOL;
-    if (in.n && !version && in.p[0] >> 4 != MQTT_CONNECT) return MALFORMED; /* what speaks another protocol is told so before its "length" is awaited */
+    /* what speaks another protocol is told so before its "length" is awaited */
+    if (in.n && !version && in.p[0] >> 4 != MQTT_CONNECT) return MALFORMED;
     if (in.n < 2) return AGAIN;
     struct cursor c = {in.p + 1, in.p + in.n, 0};
     size_t have = in.n - 1, digits = 0;
@@ -310,7 +390,8 @@ bool mqtt_filter_matches(struct bytes f, struct bytes t) {
             i++;
             continue;
         }
-        if (k >= t.n) return f.n - i == 2 && f.p[i] == '/' && f.p[i + 1] == '#'; /* "a/#" takes "a" */
+        /* "a/#" takes "a" */
+        if (k >= t.n) return f.n - i == 2 && f.p[i] == '/' && f.p[i + 1] == '#';
         if (f.p[i] != t.p[k]) return false;
         i++;
         k++;

@@ -1,4 +1,5 @@
-/* wire: MQTT writing. Lengths are known before the first byte goes out, so that nothing is moved. SPDX-License-Identifier: Apache-2.0 */
+/* wire: MQTT writing. Lengths are known before the first byte goes out, so that nothing is moved.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "wire/wire.h"
@@ -67,11 +68,12 @@ static void props_collect(struct buf *b, const struct mqtt_properties *p) {
     if (p->no_shared) buf_add(b, "\x2a\x00", 2);
 }
 
-void mqtt_encode_publish(struct buf *b, uint8_t version, struct bytes topic, struct bytes payload, uint8_t qos, bool dup, bool retain,
-                         uint16_t packet_id, const struct mqtt_properties *p) {
+void mqtt_encode_publish(struct buf *b, uint8_t version, struct bytes topic, struct bytes payload,
+    uint8_t qos, bool dup, bool retain, uint16_t packet_id, const struct mqtt_properties *p) {
     struct buf props = {0};
     if (version == 5) props_collect(&props, p);
-    size_t n = 2 + topic.n + (qos ? 2u : 0u) + (version == 5 ? varint_size(props.n) + props.n : 0u) + payload.n;
+    size_t n = 2 + topic.n + (qos ? 2u : 0u) +
+               (version == 5 ? varint_size(props.n) + props.n : 0u) + payload.n;
     head(b, (uint8_t)(MQTT_PUBLISH << 4 | (dup ? 8 : 0) | qos << 1 | (retain ? 1 : 0)), n);
     string(b, topic);
     if (qos) u16(b, packet_id);
@@ -80,7 +82,8 @@ void mqtt_encode_publish(struct buf *b, uint8_t version, struct bytes topic, str
     buf_done(&props);
 }
 
-void mqtt_encode_ack(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id, uint8_t reason, const char *words) {
+void mqtt_encode_ack(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id,
+    uint8_t reason, const char *words) {
     uint8_t first = (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0));
     if (version != 5 || (!reason && !words)) {
         head(b, first, 2);
@@ -95,7 +98,8 @@ void mqtt_encode_ack(struct buf *b, uint8_t version, uint8_t type, uint16_t pack
     prop_string(b, 0x1f, bytes_of(words, w));
 }
 
-void mqtt_encode_connack(struct buf *b, uint8_t version, bool session_present, uint8_t reason, const struct mqtt_properties *p) {
+void mqtt_encode_connack(struct buf *b, uint8_t version, bool session_present, uint8_t reason,
+    const struct mqtt_properties *p) {
     struct buf props = {0};
     if (version == 5) props_collect(&props, p);
     head(b, MQTT_CONNACK << 4, 2 + (version == 5 ? varint_size(props.n) + props.n : 0u));
@@ -105,7 +109,8 @@ void mqtt_encode_connack(struct buf *b, uint8_t version, bool session_present, u
     buf_done(&props);
 }
 
-void mqtt_encode_suback(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id, const uint8_t *codes, size_t n) {
+void mqtt_encode_suback(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id,
+    const uint8_t *codes, size_t n) {
     size_t shown = type == MQTT_UNSUBACK && version != 5 ? 0 : n;
     head(b, (uint8_t)(type << 4), 2 + (version == 5 ? 1u : 0u) + shown);
     u16(b, packet_id);
@@ -127,16 +132,19 @@ void mqtt_encode_disconnect(struct buf *b, uint8_t version, uint8_t reason, cons
 
 void mqtt_encode_simple(struct buf *b, uint8_t type) { head(b, (uint8_t)(type << 4), 0); }
 
-void mqtt_encode_connect(struct buf *b, uint8_t version, bool clean, uint16_t keep_alive_s, struct bytes client_id, struct bytes username,
-                         struct bytes password, uint32_t session_expiry_s, uint16_t receive_maximum) {
+void mqtt_encode_connect(struct buf *b, uint8_t version, bool clean, uint16_t keep_alive_s,
+    struct bytes client_id, struct bytes username, struct bytes password, uint32_t session_expiry_s,
+    uint16_t receive_maximum) {
     struct buf body = {0};
     string(&body, BYTES("MQTT"));
     buf_char(&body, (char)version);
     buf_char(&body, (char)((clean ? 2 : 0) | (username.n ? 0x80 : 0) | (password.n ? 0x40 : 0)));
     u16(&body, keep_alive_s);
     if (version == 5) {
-        struct mqtt_properties p = {.has_session_expiry = session_expiry_s != 0, .session_expiry_s = session_expiry_s,
-                                    .has_receive_maximum = receive_maximum != 0, .receive_maximum = receive_maximum};
+        struct mqtt_properties p = {.has_session_expiry = session_expiry_s != 0,
+            .session_expiry_s = session_expiry_s,
+            .has_receive_maximum = receive_maximum != 0,
+            .receive_maximum = receive_maximum};
         struct buf props = {0};
         props_collect(&props, &p);
         pack_bytes(&body, buf_view(&props));
@@ -150,7 +158,8 @@ void mqtt_encode_connect(struct buf *b, uint8_t version, bool clean, uint16_t ke
     buf_done(&body);
 }
 
-void mqtt_encode_subscribe(struct buf *b, uint8_t version, uint16_t packet_id, struct bytes filter, uint8_t options) {
+void mqtt_encode_subscribe(
+    struct buf *b, uint8_t version, uint16_t packet_id, struct bytes filter, uint8_t options) {
     head(b, MQTT_SUBSCRIBE << 4 | 2, 2 + (version == 5 ? 1u : 0u) + 3 + filter.n);
     u16(b, packet_id);
     if (version == 5) buf_char(b, 0);

@@ -1,4 +1,5 @@
-/* wire: MQTT 3.1.1 and 5.0: what is written reads back, cut anywhere; each property in each packet; what the standards call malformed, with their reason codes.
+/* wire: MQTT 3.1.1 and 5.0: what is written reads back, cut anywhere; each property in each packet;
+ * what the standards call malformed, with their reason codes.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +25,8 @@ static enum err decode(struct bytes in, uint8_t version) {
 /* Taken whole, and waited for when it is cut short. */
 static void takes_whole(const struct buf *b, uint8_t version) {
     for (size_t n = 0; n < b->n; n++)
-        if (decode(bytes_of(b->p, n), version) != AGAIN) fail_msg("of %zu bytes %zu gave an answer", b->n, n);
+        if (decode(bytes_of(b->p, n), version) != AGAIN)
+            fail_msg("of %zu bytes %zu gave an answer", b->n, n);
     if (decode(buf_view(b), version) != OK) fail_msg("refused with %02x", reason);
     assert_int_equal(used, b->n);
 }
@@ -45,7 +47,9 @@ static struct bytes random_bytes(struct rng *r, struct buf *b, size_t max) {
 }
 static struct bytes random_text(struct rng *r, struct buf *b, size_t max) {
     buf_reset(b);
-    for (uint64_t n = rng_below(r, max + 1); n--;) buf_str(b, (const char *[]){"a", "/", "B", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", " ", "$"}[rng_below(r, 8)]);
+    for (uint64_t n = rng_below(r, max + 1); n--;)
+        buf_str(b, (const char *[]){"a", "/", "B", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+                       " ", "$"}[rng_below(r, 8)]);
     return buf_view(b);
 }
 
@@ -58,23 +62,30 @@ static void publishes_read_back(void **state) {
         bool dup = qos && rng_below(&r, 2), retain = rng_below(&r, 2);
         uint16_t id = (uint16_t)(1 + rng_below(&r, 65535));
         struct mqtt_properties p = {0};
-        if (rng_below(&r, 2)) p.has_message_expiry = true, p.message_expiry_s = (uint32_t)rng_next(&r);
-        for (uint64_t n = rng_below(&r, 4); n--;) mqtt_properties_add_subscription_id(&p, 1 + (uint32_t)rng_below(&r, 268435455));
+        if (rng_below(&r, 2))
+            p.has_message_expiry = true, p.message_expiry_s = (uint32_t)rng_next(&r);
+        for (uint64_t n = rng_below(&r, 4); n--;)
+            mqtt_properties_add_subscription_id(&p, 1 + (uint32_t)rng_below(&r, 268435455));
         random_text(&r, &topic, 30);
         buf_char(&topic, 't');
         random_bytes(&r, &payload, i % 10 ? 80 : 1500);
         buf_reset(&b);
-        mqtt_encode_publish(&b, version, buf_view(&topic), buf_view(&payload), qos, dup, retain, id, &p);
+        mqtt_encode_publish(
+            &b, version, buf_view(&topic), buf_view(&payload), qos, dup, retain, id, &p);
         takes_whole(&b, version);
-        assert_true(P.type == MQTT_PUBLISH && P.qos == qos && P.dup == dup && P.retain == retain && P.packet_id == (qos ? id : 0));
+        assert_true(P.type == MQTT_PUBLISH && P.qos == qos && P.dup == dup && P.retain == retain &&
+                    P.packet_id == (qos ? id : 0));
         assert_true(bytes_eq(P.topic, buf_view(&topic)) && bytes_eq(P.payload, buf_view(&payload)));
         if (version == 5) {
-            assert_true(P.properties.has_message_expiry == p.has_message_expiry && P.properties.message_expiry_s == p.message_expiry_s);
+            assert_true(P.properties.has_message_expiry == p.has_message_expiry &&
+                        P.properties.message_expiry_s == p.message_expiry_s);
             assert_true(P.properties.subscription_id_count == p.subscription_id_count);
-            assert_memory_equal(P.properties.subscription_ids, p.subscription_ids, sizeof p.subscription_ids);
+            assert_memory_equal(
+                P.properties.subscription_ids, p.subscription_ids, sizeof p.subscription_ids);
         }
         want = (struct buf){0}; /* what was read and is written again is the same */
-        mqtt_encode_publish(&want, version, P.topic, P.payload, P.qos, P.dup, P.retain, P.packet_id, &P.properties);
+        mqtt_encode_publish(
+            &want, version, P.topic, P.payload, P.qos, P.dup, P.retain, P.packet_id, &P.properties);
         assert_true(bytes_eq(buf_view(&b), buf_view(&want)));
         buf_done(&want);
     }
@@ -83,42 +94,65 @@ static void publishes_read_back(void **state) {
     buf_done(&payload);
 }
 
+/* long: because each kind of packet stands here in turn, for both versions */
 static void other_packets_read_back(void **state) {
     (void)state;
     struct buf b = {0};
     for (uint8_t version = 4; version <= 5; version++) {
         static const uint8_t ACKS[] = {MQTT_PUBACK, MQTT_PUBREC, MQTT_PUBREL, MQTT_PUBCOMP};
         for (int i = 0; i < 12; i++) {
-            const char *words = i % 3 == 0 ? NULL : i % 3 == 1 ? "no" : "a reason of more than one hundred and twenty-eight bytes, so that its length takes two digits, as "
-                                                                        "any helpful reason string may turn out to be in the end";
+            const char *words = i % 3 == 0 ? NULL
+                                : i % 3 == 1
+                                    ? "no"
+                                    : "a reason of more than one hundred and twenty-eight bytes, "
+                                      "so that its length takes two digits, as "
+                                      "any helpful reason string may turn out to be in the end";
             uint8_t code = i < 4 ? 0 : 0x87;
             buf_reset(&b);
             mqtt_encode_ack(&b, version, ACKS[i % 4], 77, code, words);
             takes_whole(&b, version);
             assert_true(P.type == ACKS[i % 4] && P.packet_id == 77);
-            assert_true(version == 4 ? P.reason == 0 && b.n == 4 : P.reason == code && bytes_is(P.properties.reason_string, words ? words : ""));
+            assert_true(version == 4 ? P.reason == 0 && b.n == 4
+                                     : P.reason == code && bytes_is(P.properties.reason_string,
+                                                               words ? words : ""));
         }
         buf_reset(&b);
-        mqtt_encode_connect(&b, version, true, 30, BYTES("dev"), BYTES("me"), BYTES("secret"), 60, 9);
+        mqtt_encode_connect(
+            &b, version, true, 30, BYTES("dev"), BYTES("me"), BYTES("secret"), 60, 9);
         takes_whole(&b, 0);
-        assert_true(P.version == version && P.clean && P.keep_alive_s == 30 && bytes_is(P.client_id, "dev") && bytes_is(P.username, "me") && bytes_is(P.password, "secret"));
-        assert_true(version == 4 || (P.properties.session_expiry_s == 60 && P.properties.receive_maximum == 9));
-        struct mqtt_properties c = {.has_receive_maximum = true, .receive_maximum = 5, .has_maximum_packet_size = true, .maximum_packet_size = 1000, .has_maximum_qos = true,
-                                    .maximum_qos = 1, .no_retain = true, .no_shared = true, .has_server_keep_alive = true, .server_keep_alive_s = 8,
-                                    .assigned_client_id = BYTES("auto"), .reason_string = BYTES("why")};
+        assert_true(P.version == version && P.clean && P.keep_alive_s == 30 &&
+                    bytes_is(P.client_id, "dev") && bytes_is(P.username, "me") &&
+                    bytes_is(P.password, "secret"));
+        assert_true(version == 4 ||
+                    (P.properties.session_expiry_s == 60 && P.properties.receive_maximum == 9));
+        struct mqtt_properties c = {.has_receive_maximum = true,
+            .receive_maximum = 5,
+            .has_maximum_packet_size = true,
+            .maximum_packet_size = 1000,
+            .has_maximum_qos = true,
+            .maximum_qos = 1,
+            .no_retain = true,
+            .no_shared = true,
+            .has_server_keep_alive = true,
+            .server_keep_alive_s = 8,
+            .assigned_client_id = BYTES("auto"),
+            .reason_string = BYTES("why")};
         buf_reset(&b);
         mqtt_encode_connack(&b, version, true, 0, &c);
         takes_whole(&b, version);
         assert_true(P.session_present && P.reason == 0);
         if (version == 5) {
             const struct mqtt_properties *p = &P.properties;
-            assert_true(p->receive_maximum == 5 && p->maximum_packet_size == 1000 && p->server_keep_alive_s == 8 && bytes_is(p->assigned_client_id, "auto"));
-            assert_true(p->has_maximum_qos && p->maximum_qos == 1 && p->no_retain && p->no_shared && bytes_is(p->reason_string, "why"));
+            assert_true(p->receive_maximum == 5 && p->maximum_packet_size == 1000 &&
+                        p->server_keep_alive_s == 8 && bytes_is(p->assigned_client_id, "auto"));
+            assert_true(p->has_maximum_qos && p->maximum_qos == 1 && p->no_retain && p->no_shared &&
+                        bytes_is(p->reason_string, "why"));
         }
         buf_reset(&b);
         mqtt_encode_subscribe(&b, version, 3, BYTES("a/+/#"), 1);
         takes_whole(&b, version);
-        assert_true(P.filter_count == 1 && P.packet_id == 3 && P.filters[0].options == 1 && bytes_is(P.filters[0].filter, "a/+/#"));
+        assert_true(P.filter_count == 1 && P.packet_id == 3 && P.filters[0].options == 1 &&
+                    bytes_is(P.filters[0].filter, "a/+/#"));
         buf_reset(&b);
         mqtt_encode_suback(&b, version, MQTT_SUBACK, 3, (const uint8_t *)"\x00\x01\x80", 3);
         takes_whole(&b, version);
@@ -130,7 +164,9 @@ static void other_packets_read_back(void **state) {
         buf_reset(&b);
         mqtt_encode_disconnect(&b, version, 0x8e, "elsewhere");
         takes_whole(&b, version);
-        assert_true(version == 4 ? b.n == 2 : P.reason == 0x8e && bytes_is(P.properties.reason_string, "elsewhere"));
+        assert_true(version == 4
+                        ? b.n == 2
+                        : P.reason == 0x8e && bytes_is(P.properties.reason_string, "elsewhere"));
         for (uint8_t type = MQTT_PINGREQ; type <= MQTT_PINGRESP; type++) {
             buf_reset(&b);
             mqtt_encode_simple(&b, type);
@@ -141,7 +177,8 @@ static void other_packets_read_back(void **state) {
     buf_done(&b);
 }
 
-/* Each length up to the limit at the edges of its digits; what is not minimal, or has five digits. */
+/* Each length up to the limit at the edges of its digits; what is not minimal, or has five digits.
+ * */
 static void remaining_lengths(void **state) {
     (void)state;
     static const size_t LENGTHS[] = {0, 1, 127, 128, 16383, 16384, 262139};
@@ -178,13 +215,36 @@ static const struct {
     uint8_t id;
     const char *bytes; /* after the id */
     size_t n;
-    const char *in; /* packets that may carry it: C connect W will A connack P publish a acks S subscribe s suback U unsubscribe D disconnect H auth */
+    /* packets that may carry it: C connect W will A connack P publish a acks S subscribe s suback U
+     * unsubscribe D disconnect H auth */
+    const char *in;
 } PROPERTIES[] = {
-    {0x01, "\1", 1, "PW"}, {0x02, "\0\0\0\1", 4, "PW"}, {0x03, "\0\1x", 3, "PW"}, {0x08, "\0\1x", 3, "PW"}, {0x09, "\0\1\xff", 3, "PW"}, {0x0b, "\1", 1, "PS"},
-    {0x11, "\0\0\0\1", 4, "CAD"}, {0x12, "\0\1x", 3, "A"}, {0x13, "\0\1", 2, "A"}, {0x15, "\0\1x", 3, "CAH"}, {0x17, "\1", 1, "C"}, {0x18, "\0\0\0\1", 4, "W"},
-    {0x19, "\1", 1, "C"}, {0x1a, "\0\1x", 3, "A"}, {0x1c, "\0\1x", 3, "AD"}, {0x1f, "\0\1x", 3, "AasDH"}, {0x21, "\0\1", 2, "CA"}, {0x22, "\0\1", 2, "CA"},
-    {0x23, "\0\1", 2, "P"}, {0x24, "\1", 1, "A"}, {0x25, "\1", 1, "A"}, {0x26, "\0\1x\0\1y", 6, "CWAPaSsUDH"}, {0x27, "\0\0\0\1", 4, "CA"}, {0x28, "\1", 1, "A"},
-    {0x29, "\1", 1, "A"}, {0x2a, "\1", 1, "A"},
+    {0x01, "\1", 1, "PW"},
+    {0x02, "\0\0\0\1", 4, "PW"},
+    {0x03, "\0\1x", 3, "PW"},
+    {0x08, "\0\1x", 3, "PW"},
+    {0x09, "\0\1\xff", 3, "PW"},
+    {0x0b, "\1", 1, "PS"},
+    {0x11, "\0\0\0\1", 4, "CAD"},
+    {0x12, "\0\1x", 3, "A"},
+    {0x13, "\0\1", 2, "A"},
+    {0x15, "\0\1x", 3, "CAH"},
+    {0x17, "\1", 1, "C"},
+    {0x18, "\0\0\0\1", 4, "W"},
+    {0x19, "\1", 1, "C"},
+    {0x1a, "\0\1x", 3, "A"},
+    {0x1c, "\0\1x", 3, "AD"},
+    {0x1f, "\0\1x", 3, "AasDH"},
+    {0x21, "\0\1", 2, "CA"},
+    {0x22, "\0\1", 2, "CA"},
+    {0x23, "\0\1", 2, "P"},
+    {0x24, "\1", 1, "A"},
+    {0x25, "\1", 1, "A"},
+    {0x26, "\0\1x\0\1y", 6, "CWAPaSsUDH"},
+    {0x27, "\0\0\0\1", 4, "CA"},
+    {0x28, "\1", 1, "A"},
+    {0x29, "\1", 1, "A"},
+    {0x2a, "\1", 1, "A"},
 };
 
 /* A packet of this kind with these properties. */
@@ -192,18 +252,44 @@ static void packet_with(struct buf *b, char what, struct bytes props) {
     struct buf body = {0};
     uint8_t first = 0;
     switch (what) {
-    case 'C': case 'W':
+    case 'C':
+    case 'W':
         first = 0x10;
-        buf_add(&body, what == 'C' ? "\0\4MQTT\5\2\0\0" : "\0\4MQTT\5\6\0\0\0\0\0", what == 'C' ? 10 : 13);
+        buf_add(&body, what == 'C' ? "\0\4MQTT\5\2\0\0" : "\0\4MQTT\5\6\0\0\0\0\0",
+            what == 'C' ? 10 : 13);
         break;
-    case 'A': first = 0x20; buf_add(&body, "\0\0", 2); break;
-    case 'P': first = 0x30; buf_add(&body, "\0\1t", 3); break;
-    case 'a': first = 0x40; buf_add(&body, "\0\1\0", 3); break;
-    case 'S': first = 0x82; buf_add(&body, "\0\1", 2); break;
-    case 's': first = 0x90; buf_add(&body, "\0\1", 2); break;
-    case 'U': first = 0xa2; buf_add(&body, "\0\1", 2); break;
-    case 'D': first = 0xe0; buf_add(&body, "\0", 1); break;
-    default: first = 0xf0; buf_add(&body, "\0", 1); break;
+    case 'A':
+        first = 0x20;
+        buf_add(&body, "\0\0", 2);
+        break;
+    case 'P':
+        first = 0x30;
+        buf_add(&body, "\0\1t", 3);
+        break;
+    case 'a':
+        first = 0x40;
+        buf_add(&body, "\0\1\0", 3);
+        break;
+    case 'S':
+        first = 0x82;
+        buf_add(&body, "\0\1", 2);
+        break;
+    case 's':
+        first = 0x90;
+        buf_add(&body, "\0\1", 2);
+        break;
+    case 'U':
+        first = 0xa2;
+        buf_add(&body, "\0\1", 2);
+        break;
+    case 'D':
+        first = 0xe0;
+        buf_add(&body, "\0", 1);
+        break;
+    default:
+        first = 0xf0;
+        buf_add(&body, "\0", 1);
+        break;
     }
     pack_bytes(&body, props);
     if (what == 'C') buf_add(&body, "\0\1c", 3);
@@ -242,7 +328,8 @@ static void properties_belong_to_their_packets(void **state) {
             if (!may) continue;
             if (repeats) takes_whole(&b, version);
             else refuses(buf_view(&b), version, 0x82);
-            for (size_t cut = 0; cut < PROPERTIES[i].n; cut++) { /* cut short inside of the properties */
+            /* cut short inside of the properties */
+            for (size_t cut = 0; cut < PROPERTIES[i].n; cut++) {
                 buf_reset(&props);
                 property_put(&props, i, cut);
                 packet_with(&b, *what, buf_view(&props));
@@ -251,7 +338,8 @@ static void properties_belong_to_their_packets(void **state) {
         }
         for (int id = 0; id < 256; id++) { /* numbers that mean nothing */
             bool known = false;
-            for (size_t i = 0; i < sizeof PROPERTIES / sizeof *PROPERTIES; i++) known |= PROPERTIES[i].id == id;
+            for (size_t i = 0; i < sizeof PROPERTIES / sizeof *PROPERTIES; i++)
+                known |= PROPERTIES[i].id == id;
             if (known || id == 0x16) continue;
             buf_reset(&props);
             buf_char(&props, (char)id);
@@ -272,11 +360,26 @@ static void property_values_are_held_to_the_standard(void **state) {
         const char *bytes;
         size_t n;
     } CASES[] = {
-        {'P', 0x82, "\x01\2", 2}, {'C', 0x82, "\x17\2", 2}, {'C', 0x82, "\x19\2", 2}, {'A', 0x82, "\x24\2", 2}, {'A', 0x82, "\x2a\xff", 2}, /* neither 0 nor 1 */
-        {'P', 0x82, "\x0b\0", 2}, {'C', 0x82, "\x21\0\0", 3}, {'C', 0x82, "\x27\0\0\0\0", 5},                                              /* zero */
-        {'P', 0x81, "\x0b\x80\0", 3}, {'P', 0x81, "\x0b\xff\xff\xff\xff\x01", 6},                                                          /* bad digits */
-        {'C', 0x82, "\x16\0\1x", 4},                                                                                                       /* data without a method */
-        {'P', 0x81, "\x03\0\1\xff", 4}, {'P', 0x81, "\x03\0\1\0", 4}, {'P', 0x81, "\x26\0\1a\0\3\xed\xa0\x80", 9}, {'D', 0x81, "\x1f\0\2\xc0\xaf", 5}, /* not UTF-8 */
+        /* neither 0 nor 1 */
+        {'P', 0x82, "\x01\2", 2},
+        {'C', 0x82, "\x17\2", 2},
+        {'C', 0x82, "\x19\2", 2},
+        {'A', 0x82, "\x24\2", 2},
+        {'A', 0x82, "\x2a\xff", 2},
+        /* zero */
+        {'P', 0x82, "\x0b\0", 2},
+        {'C', 0x82, "\x21\0\0", 3},
+        {'C', 0x82, "\x27\0\0\0\0", 5},
+        /* bad digits */
+        {'P', 0x81, "\x0b\x80\0", 3},
+        {'P', 0x81, "\x0b\xff\xff\xff\xff\x01", 6},
+        /* data without a method */
+        {'C', 0x82, "\x16\0\1x", 4},
+        /* not UTF-8 */
+        {'P', 0x81, "\x03\0\1\xff", 4},
+        {'P', 0x81, "\x03\0\1\0", 4},
+        {'P', 0x81, "\x26\0\1a\0\3\xed\xa0\x80", 9},
+        {'D', 0x81, "\x1f\0\2\xc0\xaf", 5},
     };
     struct buf b = {0};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
@@ -299,14 +402,15 @@ static void packets_are_held_to_the_standard(void **state) {
     refuses(BYTES("\x10\x06\0\4MQTT"), 0, 0x81);
     refuses(BYTES("\x10\x0c\0\6MQIsdp\3\2\0\0"), 0, 0x84);
     refuses(BYTES("\x10\x0c\0\4MQTT\6\2\0\0\0\0"), 0, 0x84);
-    refuses(BYTES("\x10\x0c\0\4MQTT\4\3\0\0\0\0"), 0, 0x81);         /* the reserved flag */
-    refuses(BYTES("\x10\x0c\0\4MQTT\4\x0a\0\0\0\0"), 0, 0x81);       /* QoS of no will */
-    refuses(BYTES("\x10\x0c\0\4MQTT\4\x22\0\0\0\0"), 0, 0x81);       /* retaining no will */
+    refuses(BYTES("\x10\x0c\0\4MQTT\4\3\0\0\0\0"), 0, 0x81);             /* the reserved flag */
+    refuses(BYTES("\x10\x0c\0\4MQTT\4\x0a\0\0\0\0"), 0, 0x81);           /* QoS of no will */
+    refuses(BYTES("\x10\x0c\0\4MQTT\4\x22\0\0\0\0"), 0, 0x81);           /* retaining no will */
     refuses(BYTES("\x10\x12\0\4MQTT\4\x1e\0\0\0\0\0\1w\0\1p"), 0, 0x81); /* will QoS 3 */
     refuses(BYTES("\x10\x12\0\4MQTT\4\6\0\0\0\0\0\1#\0\1p"), 0, 0x90);   /* a will to a wildcard */
-    refuses(BYTES("\x10\x0f\0\4MQTT\4\x42\0\0\0\0\0\1p"), 0, 0x81);  /* a password without a name, in 3.1.1 */
-    refuses(BYTES("\x10\x0d\0\4MQTT\4\2\0\0\0\0x"), 0, 0x81);        /* more than it says */
-    refuses(BYTES("\x11\x0c\0\4MQTT\4\2\0\0\0\0"), 0, 0x81);         /* flags of the first byte */
+    /* a password without a name, in 3.1.1 */
+    refuses(BYTES("\x10\x0f\0\4MQTT\4\x42\0\0\0\0\0\1p"), 0, 0x81);
+    refuses(BYTES("\x10\x0d\0\4MQTT\4\2\0\0\0\0x"), 0, 0x81); /* more than it says */
+    refuses(BYTES("\x11\x0c\0\4MQTT\4\2\0\0\0\0"), 0, 0x81);  /* flags of the first byte */
     assert_int_equal(decode(BYTES("\x10\x0c\0\4MQTT\4\2\0\0\0\0"), 0), OK);
     assert_int_equal(decode(BYTES("\x10\x10\0\4MQTT\5\x42\0\0\0\0\0\0\1p"), 0), OK);
     /* PUBLISH */
@@ -324,8 +428,8 @@ static void packets_are_held_to_the_standard(void **state) {
     assert_int_equal(decode(BYTES("\x30\x06\0\0\3\x23\0\1"), 5), OK);
     assert_true(P.properties.has_topic_alias && P.properties.topic_alias == 1);
     /* SUBSCRIBE, UNSUBSCRIBE */
-    refuses(BYTES("\x82\x02\0\1"), 4, 0x82);           /* no filter */
-    refuses(BYTES("\x82\x06\0\0\0\1f\1"), 4, 0x82);    /* packet 0 */
+    refuses(BYTES("\x82\x02\0\1"), 4, 0x82);        /* no filter */
+    refuses(BYTES("\x82\x06\0\0\0\1f\1"), 4, 0x82); /* packet 0 */
     refuses(BYTES("\x80\x06\0\1\0\1f\1"), 4, 0x81);
     refuses(BYTES("\x82\x06\0\1\0\1f\3"), 4, 0x82);
     refuses(BYTES("\x82\x06\0\1\0\1f\4"), 4, 0x82);
@@ -366,7 +470,9 @@ static void filters_have_a_limit(void **state) {
 }
 
 /* Any bytes: an answer, and views that lie inside of them. */
-static bool inside(struct bytes v, struct bytes in) { return !v.n || (v.p >= in.p && v.p + v.n <= in.p + in.n); }
+static bool inside(struct bytes v, struct bytes in) {
+    return !v.n || (v.p >= in.p && v.p + v.n <= in.p + in.n);
+}
 
 static void any_bytes_are_answered(void **state) {
     (void)state;
@@ -381,15 +487,18 @@ static void any_bytes_are_answered(void **state) {
         }
         packet_with(&b, "CWAPaSsUDH"[rng_below(&r, 10)], buf_view(&props));
         for (uint64_t n = rng_below(&r, 3); n--;) b.p[rng_below(&r, b.n)] = (uint8_t)rng_next(&r);
-        struct bytes in = bytes_of(must_alloc(b.n), b.n); /* of its own, so that a byte too far is seen */
+        /* of its own, so that a byte too far is seen */
+        struct bytes in = bytes_of(must_alloc(b.n), b.n);
         memcpy((void *)in.p, b.p, b.n);
         enum err e = decode(in, (uint8_t[]){0, 4, 5}[rng_below(&r, 3)]);
         assert_true(e == OK || e == AGAIN || ((e == MALFORMED || e == LIMIT) && reason >= 0x80));
         if (e == OK) {
             taken++;
             assert_true(used <= in.n && used >= 2);
-            assert_true(inside(P.topic, in) && inside(P.payload, in) && inside(P.client_id, in) && inside(P.password, in) && inside(P.codes, in));
-            for (uint16_t k = 0; k < P.filter_count; k++) assert_true(inside(P.filters[k].filter, in) && utf8_valid(P.filters[k].filter));
+            assert_true(inside(P.topic, in) && inside(P.payload, in) && inside(P.client_id, in) &&
+                        inside(P.password, in) && inside(P.codes, in));
+            for (uint16_t k = 0; k < P.filter_count; k++)
+                assert_true(inside(P.filters[k].filter, in) && utf8_valid(P.filters[k].filter));
         }
         free((void *)in.p);
     }
@@ -435,8 +544,10 @@ static void filters_match_as_the_standard_says(void **state) {
     unsigned matched = 0;
     for (int i = 0; i < 300000; i++) {
         char f[8] = "", t[8] = "";
-        for (uint64_t n = rng_below(&r, 6), k = 0; k < n; k++) f[k] = "a/+#$"[rng_below(&r, i % 2 ? 5 : 4)];
-        for (uint64_t n = 1 + rng_below(&r, 5), k = 0; k < n; k++) t[k] = "a/$"[rng_below(&r, i % 2 ? 3 : 2)];
+        for (uint64_t n = rng_below(&r, 6), k = 0; k < n; k++)
+            f[k] = "a/+#$"[rng_below(&r, i % 2 ? 5 : 4)];
+        for (uint64_t n = 1 + rng_below(&r, 5), k = 0; k < n; k++)
+            t[k] = "a/$"[rng_below(&r, i % 2 ? 3 : 2)];
         if (mqtt_filter_valid(bytes_str(f)) != levels_valid(f)) fail_msg("'%s'", f);
         if (!levels_valid(f)) continue;
         bool got = mqtt_filter_matches(bytes_str(f), bytes_str(t));
@@ -448,9 +559,15 @@ static void filters_match_as_the_standard_says(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(publishes_read_back), cmocka_unit_test(other_packets_read_back), cmocka_unit_test(remaining_lengths),
-        cmocka_unit_test(properties_belong_to_their_packets), cmocka_unit_test(property_values_are_held_to_the_standard), cmocka_unit_test(packets_are_held_to_the_standard),
-        cmocka_unit_test(filters_have_a_limit), cmocka_unit_test(any_bytes_are_answered), cmocka_unit_test(filters_match_as_the_standard_says),
+        cmocka_unit_test(publishes_read_back),
+        cmocka_unit_test(other_packets_read_back),
+        cmocka_unit_test(remaining_lengths),
+        cmocka_unit_test(properties_belong_to_their_packets),
+        cmocka_unit_test(property_values_are_held_to_the_standard),
+        cmocka_unit_test(packets_are_held_to_the_standard),
+        cmocka_unit_test(filters_have_a_limit),
+        cmocka_unit_test(any_bytes_are_answered),
+        cmocka_unit_test(filters_match_as_the_standard_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
-/* wire: codecs only: MQTT 3.1.1 and 5.0, HTTP/1.1, Server-Sent Events, JSON. Bytes in, values out; no sockets, no meaning.
+/* wire: codecs only: MQTT 3.1.1 and 5.0, HTTP/1.1, Server-Sent Events, JSON. Bytes in, values out;
+ * no sockets, no meaning.
  *
- * Decoded strings are views into the input. Decoders take any bytes: AGAIN needs more, MALFORMED and LIMIT end the connection.
+ * Decoded strings are views into the input. Decoders take any bytes: AGAIN needs more, MALFORMED
+ * and LIMIT end the connection.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_WIRE_H
 #define KITH_WIRE_H
@@ -16,38 +18,61 @@ struct json_reader;
 struct json { /* a value; valid until the reader's next parse */
     uint64_t opaque[2];
 };
-enum json_kind { JSON_NULL = 1, JSON_BOOL, JSON_I64, JSON_F64, JSON_STRING, JSON_ARRAY, JSON_OBJECT, JSON_ID /* schemas only */, JSON_ANY /* schemas only */ };
+enum json_kind {
+    JSON_NULL = 1,
+    JSON_BOOL,
+    JSON_I64,
+    JSON_F64,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT,
+    JSON_ID /* schemas only */,
+    JSON_ANY /* schemas only */
+};
 struct json_reader *json_reader_create(void);
 void json_reader_free(struct json_reader **);
-enum err json_parse(struct json_reader *r, struct bytes text, struct json *out) must_use; /* copies the text; MALFORMED */
+/* copies the text; MALFORMED */
+enum err json_parse(struct json_reader *r, struct bytes text, struct json *out) must_use;
 enum json_kind json_kind_of(struct json v);
-struct bytes json_string(struct json v);      /* empty when it is none */
+struct bytes json_string(struct json v); /* empty when it is none */
 int64_t json_i64(struct json v);
 double json_f64(struct json v);
 bool json_bool(struct json v);
 bool json_get(struct json object, const char *key, struct json *out);
-typedef bool json_each_fn(void *arg, struct bytes key, struct json value); /* false stops; key is empty in arrays */
+/* false stops; key is empty in arrays */
+typedef bool json_each_fn(void *arg, struct bytes key, struct json value);
 void json_each(struct json v, json_each_fn *fn, void *arg);
-size_t json_count(struct json v);             /* of an array or object */
-void json_raw(struct json v, struct buf *out);/* minified text */
+size_t json_count(struct json v);              /* of an array or object */
+void json_raw(struct json v, struct buf *out); /* minified text */
 
 struct json_field {
     const char *name;
     uint8_t kind;
     bool required, nullable;
-    size_t max_bytes; /* of strings (text) and of ANY, ARRAY, OBJECT (minified); 0: 64 for ids, else unlimited */
+    /* of strings (text) and of ANY, ARRAY, OBJECT (minified); 0: 64 for ids, else unlimited */
+    size_t max_bytes;
 };
 struct json_value {
     bool present, is_null;
     struct json v;
 };
 struct json_fault {
-    enum { FAULT_NONE, FAULT_UNKNOWN, FAULT_TYPE, FAULT_MISSING, FAULT_LONG, FAULT_VALUE, FAULT_DUPLICATE } kind;
+    enum {
+        FAULT_NONE,
+        FAULT_UNKNOWN,
+        FAULT_TYPE,
+        FAULT_MISSING,
+        FAULT_LONG,
+        FAULT_VALUE,
+        FAULT_DUPLICATE
+    } kind;
     char field[64];
     char words[160];
 };
-/* One object against a schema. Unknown and repeated members, wrong types: MALFORMED; what cannot be: REFUSED. out has n values. */
-enum err json_read_object(struct json object, const struct json_field *fields, size_t n, struct json_value *out, struct json_fault *fault) must_use;
+/* One object against a schema. Unknown and repeated members, wrong types: MALFORMED; what cannot
+ * be: REFUSED. out has n values. */
+enum err json_read_object(struct json object, const struct json_field *fields, size_t n,
+    struct json_value *out, struct json_fault *fault) must_use;
 
 /* ---- JSON writing ---- */
 struct json_out {
@@ -73,13 +98,29 @@ void sse_write_event(struct buf *b, struct bytes id, struct bytes event, struct 
 void sse_write_comment(struct buf *b, struct bytes text);
 
 /* ---- MQTT ---- */
-enum mqtt_type { MQTT_CONNECT = 1, MQTT_CONNACK, MQTT_PUBLISH, MQTT_PUBACK, MQTT_PUBREC, MQTT_PUBREL, MQTT_PUBCOMP, MQTT_SUBSCRIBE, MQTT_SUBACK,
-                 MQTT_UNSUBSCRIBE, MQTT_UNSUBACK, MQTT_PINGREQ, MQTT_PINGRESP, MQTT_DISCONNECT, MQTT_AUTH };
+enum mqtt_type {
+    MQTT_CONNECT = 1,
+    MQTT_CONNACK,
+    MQTT_PUBLISH,
+    MQTT_PUBACK,
+    MQTT_PUBREC,
+    MQTT_PUBREL,
+    MQTT_PUBCOMP,
+    MQTT_SUBSCRIBE,
+    MQTT_SUBACK,
+    MQTT_UNSUBSCRIBE,
+    MQTT_UNSUBACK,
+    MQTT_PINGREQ,
+    MQTT_PINGRESP,
+    MQTT_DISCONNECT,
+    MQTT_AUTH
+};
 enum { MQTT_FILTERS_MAX = 64, MQTT_PACKET_MAX = 256 * 1024 };
 /* The properties that kith uses; others are checked and skipped. */
 struct mqtt_properties {
-    bool has_session_expiry, has_receive_maximum, has_maximum_packet_size, has_topic_alias, has_topic_alias_maximum, has_message_expiry,
-        has_server_keep_alive, no_problem_info, has_auth_method;
+    bool has_session_expiry, has_receive_maximum, has_maximum_packet_size, has_topic_alias,
+        has_topic_alias_maximum, has_message_expiry, has_server_keep_alive, no_problem_info,
+        has_auth_method;
     uint32_t session_expiry_s, maximum_packet_size, message_expiry_s;
     uint16_t receive_maximum, topic_alias, topic_alias_maximum, server_keep_alive_s;
     uint32_t subscription_ids[4];
@@ -113,26 +154,38 @@ struct mqtt_packet {
     struct mqtt_filter filters[MQTT_FILTERS_MAX];
     struct bytes codes;
 };
-/* version: 0 before CONNECT, then 4 or 5. *used: bytes of the packet. On MALFORMED and LIMIT *reason is the MQTT 5 reason code to say. */
-enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct mqtt_packet *out, size_t *used, uint8_t *reason) must_use;
+/* version: 0 before CONNECT, then 4 or 5. *used: bytes of the packet. On MALFORMED and LIMIT
+ * *reason is the MQTT 5 reason code to say. */
+enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct mqtt_packet *out,
+    size_t *used, uint8_t *reason) must_use;
 bool mqtt_filter_valid(struct bytes filter);
 bool mqtt_topic_valid(struct bytes topic);
 bool mqtt_filter_matches(struct bytes filter, struct bytes topic);
-void mqtt_encode_publish(struct buf *b, uint8_t version, struct bytes topic, struct bytes payload, uint8_t qos, bool dup, bool retain,
-                         uint16_t packet_id, const struct mqtt_properties *p);
+void mqtt_encode_publish(struct buf *b, uint8_t version, struct bytes topic, struct bytes payload,
+    uint8_t qos, bool dup, bool retain, uint16_t packet_id, const struct mqtt_properties *p);
 /* PUBACK and kin; reason and words only travel in version 5. */
-void mqtt_encode_ack(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id, uint8_t reason, const char *words);
-void mqtt_encode_connack(struct buf *b, uint8_t version, bool session_present, uint8_t reason, const struct mqtt_properties *p);
-void mqtt_encode_suback(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id, const uint8_t *codes, size_t n);
+void mqtt_encode_ack(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id,
+    uint8_t reason, const char *words);
+void mqtt_encode_connack(struct buf *b, uint8_t version, bool session_present, uint8_t reason,
+    const struct mqtt_properties *p);
+void mqtt_encode_suback(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id,
+    const uint8_t *codes, size_t n);
 void mqtt_encode_disconnect(struct buf *b, uint8_t version, uint8_t reason, const char *words);
 void mqtt_encode_simple(struct buf *b, uint8_t type); /* PINGREQ, PINGRESP */
 /* clients */
-void mqtt_encode_connect(struct buf *b, uint8_t version, bool clean, uint16_t keep_alive_s, struct bytes client_id, struct bytes username,
-                         struct bytes password, uint32_t session_expiry_s, uint16_t receive_maximum);
-void mqtt_encode_subscribe(struct buf *b, uint8_t version, uint16_t packet_id, struct bytes filter, uint8_t options);
+void mqtt_encode_connect(struct buf *b, uint8_t version, bool clean, uint16_t keep_alive_s,
+    struct bytes client_id, struct bytes username, struct bytes password, uint32_t session_expiry_s,
+    uint16_t receive_maximum);
+void mqtt_encode_subscribe(
+    struct buf *b, uint8_t version, uint16_t packet_id, struct bytes filter, uint8_t options);
 
 /* ---- HTTP/1.1, the server's side ---- */
-enum { HTTP_HEAD_MAX = 16 * 1024, HTTP_BODY_MAX = 1024 * 1024, HTTP_SEGMENTS_MAX = 12, HTTP_QUERY_MAX = 16 };
+enum {
+    HTTP_HEAD_MAX = 16 * 1024,
+    HTTP_BODY_MAX = 1024 * 1024,
+    HTTP_SEGMENTS_MAX = 12,
+    HTTP_QUERY_MAX = 16
+};
 struct http_request {
     struct bytes method;
     struct bytes segments[HTTP_SEGMENTS_MAX]; /* of the path, percent-decoded */
@@ -141,22 +194,28 @@ struct http_request {
     struct bytes host, authorization, content_type, idempotency_key, last_event_id, origin, accept;
     struct bytes body;
     bool keep_alive, expect_continue;
-    int status; /* what the request's framing deserves: 0 well formed, else 400, 413, 414, 431, 417, 501, 505 */
+    /* what the request's framing deserves: 0 well formed, else 400, 413, 414, 431, 417, 501, 505 */
+    int status;
 };
 struct http_reader;
 struct http_reader *http_reader_create(void);
 void http_reader_free(struct http_reader **);
-/* Takes bytes up to the end of one request. OK: *out is whole (views until http_reader_next). AGAIN: needs more (*used were taken).
- * MALFORMED: out->status says; answer and close. *wants_continue: the client waits for "100 Continue". */
-enum err http_read(struct http_reader *r, struct bytes in, size_t *used, const struct http_request **out, bool *wants_continue) must_use;
+/* Takes bytes up to the end of one request. OK: *out is whole (views until http_reader_next).
+ * AGAIN: needs more (*used were taken). MALFORMED: out->status says; answer and close.
+ * *wants_continue: the client waits for "100 Continue". */
+enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
+    const struct http_request **out, bool *wants_continue) must_use;
 void http_reader_next(struct http_reader *r);
 bool http_reader_is_empty(const struct http_reader *r); /* between requests */
 bool http_reader_has_head(const struct http_reader *r); /* the body is awaited */
-/* length < 0: no Content-Length (a stream until close). extra: header lines, each ending in CRLF, or NULL. */
-void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type, int64_t length, const char *extra);
+/* length < 0: no Content-Length (a stream until close). extra: header lines, each ending in CRLF,
+ * or NULL. */
+void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type,
+    int64_t length, const char *extra);
 
 /* ---- HTTP/1.1, a client's side (generator and tests): one response with Content-Length ---- */
-enum err http_read_response(struct bytes in, int *out_status, struct bytes *out_body, size_t *used) must_use;
+enum err http_read_response(
+    struct bytes in, int *out_status, struct bytes *out_body, size_t *used) must_use;
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,11 @@
-/* fuzz: a driver for fuzzers where there is no libFuzzer: runs what is kept, then mutations of it, from a seed.
+/* fuzz: a driver for fuzzers where there is no libFuzzer: runs what is kept, then mutations of it,
+ * from a seed.
  *
  *   fuzz_NAME [--seconds N] [--seed N] [--write FOLDER] [FILE or FOLDER ...]
  *
- * The seeds of the fuzzer's code and the files named are the corpus. In a build with -fsanitize-coverage=trace-pc (gcc) an input that reaches new code
- * joins it. What ends the process is left in crash-NAME; --write leaves the corpus in a folder, for another fuzzer to begin from.
+ * The seeds of the fuzzer's code and the files named are the corpus. In a build with
+ * -fsanitize-coverage=trace-pc (gcc) an input that reaches new code joins it. What ends the process
+ * is left in crash-NAME; --write leaves the corpus in a folder, for another fuzzer to begin from.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz.h"
 
@@ -64,8 +66,10 @@ static bool new_code(void) {
 
 static void on_death(int signal_number) {
     int fd = open(crash_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd >= 0 && write(fd, current, current_size) == (ssize_t)current_size) (void)!write(2, crash_path, strlen(crash_path));
-    (void)!write(2, signal_number == SIGALRM ? ": took too long\n" : ": ended the process\n", signal_number == SIGALRM ? 16 : 20);
+    if (fd >= 0 && write(fd, current, current_size) == (ssize_t)current_size)
+        (void)!write(2, crash_path, strlen(crash_path));
+    (void)!write(2, signal_number == SIGALRM ? ": took too long\n" : ": ended the process\n",
+        signal_number == SIGALRM ? 16 : 20);
     signal(SIGABRT, SIG_DFL);
     abort();
 }
@@ -135,7 +139,8 @@ static size_t put_in(struct rng *r, uint8_t *p, size_t n, const uint8_t *from, s
     return n + len;
 }
 static void number_over(struct rng *r, uint8_t *p, size_t n) {
-    static const uint64_t EDGES[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX, UINT64_MAX, 16384, 65536, 2097152};
+    static const uint64_t EDGES[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
+        0x80000000, 0xffffffff, INT64_MAX, UINT64_MAX, 16384, 65536, 2097152};
     size_t size = 1u << rng_below(r, 4);
     if (size > n) return;
     uint8_t *at = p + rng_below(r, n - size + 1);
@@ -148,7 +153,8 @@ static void number_over(struct rng *r, uint8_t *p, size_t n) {
     for (size_t i = 0; i < size; i++) at[i] = (uint8_t)(v >> 8 * (big ? size - 1 - i : i));
 }
 
-static const char TELLING[] = "\"\\{}[]:,. \r\n\t%/?#&=+-0919azAZ\xff\x80"; /* bytes that mean something to some parser, zero with them */
+static const char TELLING[] =
+    "\"\\{}[]:,. \r\n\t%/?#&=+-0919azAZ\xff\x80"; /* bytes that mean something to some parser, zero with them */
 
 static size_t mutate(struct rng *r, const struct corpus *c, uint8_t *p, size_t n) {
     const struct input *other = &c->list[rng_below(r, c->n)];
@@ -185,7 +191,8 @@ static void fuzz(struct corpus *c, struct rng *r, int64_t seconds) {
     static uint8_t p[FUZZ_INPUT_MAX];
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    for (int64_t end = now.tv_sec * 1000 + now.tv_nsec / 1000000 + seconds * 1000; now.tv_sec * 1000 + now.tv_nsec / 1000000 < end;) {
+    for (int64_t end = now.tv_sec * 1000 + now.tv_nsec / 1000000 + seconds * 1000;
+         now.tv_sec * 1000 + now.tv_nsec / 1000000 < end;) {
         const struct input *from = &c->list[rng_below(r, c->n)];
         size_t n = from->n;
         if (n) memcpy(p, from->p, n);
@@ -216,7 +223,8 @@ int main(int argc, char **argv) {
     for (size_t i = 0, n = c.n; i < n; i++) (void)run(&c, c.list[i].p, c.list[i].n);
     size_t kept = c.n;
     fuzz(&c, &r, seconds);
-    printf("%s: %llu runs, %zu kept, %zu found\n", crash_path + 6, (unsigned long long)c.runs, kept, c.n - kept);
+    printf("%s: %llu runs, %zu kept, %zu found\n", crash_path + 6, (unsigned long long)c.runs, kept,
+        c.n - kept);
     for (size_t i = 0; i < c.n; i++) free(c.list[i].p);
     return 0;
 }

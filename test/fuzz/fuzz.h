@@ -1,4 +1,5 @@
-/* fuzz: what each fuzzer gives: libFuzzer's own entry, and seeds made by code. driver.c runs both where there is no libFuzzer.
+/* fuzz: what each fuzzer gives: libFuzzer's own entry, and seeds made by code. driver.c runs both
+ * where there is no libFuzzer.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_FUZZ_H
 #define KITH_FUZZ_H

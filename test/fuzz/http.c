@@ -1,5 +1,6 @@
-/* fuzz: HTTP: requests that come whole and cut in pieces are read the same; every answer is a status of ours; a client's side takes any response.
- * The first byte says how the rest is cut. SPDX-License-Identifier: Apache-2.0 */
+/* fuzz: HTTP: requests that come whole and cut in pieces are read the same; every answer is a
+ * status of ours; a client's side takes any response. The first byte says how the rest is cut.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz.h"
 
 #include <string.h>
@@ -8,28 +9,44 @@
 
 void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
     static const char *const TEXTS[] = {
-        "\x01GET /v1/users/ann?limit=2&cursor=a-b HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\nAccept: */*\r\n\r\n",
-        "\x03POST /v1/conversations/c/messages HTTP/1.1\r\nHost: h:80\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"body\":\"hi\"}GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-        "\x07PUT /a%2fb//%F0%9F%98%80?x=%26+1&&y HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nIdempotency-Key: k\r\n\r\n3;x=y\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nT: 1\r\n\r\n",
-        "\x40GET http://other/a#f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX:\r\n folded\r\n\r\n", "\x02POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
-        ("\x05" "DELETE / HTTP/1.1\nHost: h\nLast-Event-ID: 1-2\nOrigin: null\n\n"), "\x09HTTP/1.1 200 OK\r\nContent-Type: a\r\nContent-Length: 2\r\n\r\n{}",
-        "\x01POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\x21HEAD / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"};
+        "\x01GET /v1/users/ann?limit=2&cursor=a-b HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer "
+        "x\r\nAccept: */*\r\n\r\n",
+        "\x03POST /v1/conversations/c/messages HTTP/1.1\r\nHost: h:80\r\nContent-Type: "
+        "application/json\r\nContent-Length: 13\r\n\r\n{\"body\":\"hi\"}GET / HTTP/1.1\r\nHost: "
+        "h\r\n\r\n",
+        "\x07PUT /a%2fb//%F0%9F%98%80?x=%26+1&&y HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+        "chunked\r\nIdempotency-Key: k\r\n\r\n3;x=y\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nT: "
+        "1\r\n\r\n",
+        "\x40GET http://other/a#f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX:\r\n "
+        "folded\r\n\r\n",
+        "\x02POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+        ("\x05"
+         "DELETE / HTTP/1.1\nHost: h\nLast-Event-ID: 1-2\nOrigin: null\n\n"),
+        "\x09HTTP/1.1 200 OK\r\nContent-Type: a\r\nContent-Length: 2\r\n\r\n{}",
+        "\x01POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 1\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
+        "\x21HEAD / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
 }
 
-static uint64_t mix(uint64_t h, struct bytes v) { return (h ^ hash64(v)) * 0x9e3779b97f4a7c15u + v.n; }
+static uint64_t mix(uint64_t h, struct bytes v) {
+    return (h ^ hash64(v)) * 0x9e3779b97f4a7c15u + v.n;
+}
 
 static uint64_t request_hash(uint64_t h, const struct http_request *q) {
-    check(q->segment_count <= HTTP_SEGMENTS_MAX && q->query_count <= HTTP_QUERY_MAX && q->body.n <= HTTP_BODY_MAX && !q->status);
+    check(q->segment_count <= HTTP_SEGMENTS_MAX && q->query_count <= HTTP_QUERY_MAX &&
+          q->body.n <= HTTP_BODY_MAX && !q->status);
     for (uint8_t i = 0; i < q->segment_count; i++) {
-        check(utf8_valid(q->segments[i]) && (!q->segments[i].n || !memchr(q->segments[i].p, 0, q->segments[i].n)));
+        check(utf8_valid(q->segments[i]) &&
+              (!q->segments[i].n || !memchr(q->segments[i].p, 0, q->segments[i].n)));
         h = mix(h, q->segments[i]);
     }
     for (uint8_t i = 0; i < q->query_count; i++) {
         check(utf8_valid(q->query_names[i]) && utf8_valid(q->query_values[i]));
         h = mix(mix(h, q->query_names[i]), q->query_values[i]);
     }
-    const struct bytes REST[] = {q->method, q->host, q->authorization, q->content_type, q->idempotency_key, q->last_event_id, q->origin, q->accept, q->body};
+    const struct bytes REST[] = {q->method, q->host, q->authorization, q->content_type,
+        q->idempotency_key, q->last_event_id, q->origin, q->accept, q->body};
     for (size_t i = 0; i < sizeof REST / sizeof *REST; i++) h = mix(h, REST[i]);
     return h + q->keep_alive;
 }
@@ -59,7 +76,8 @@ static uint64_t read_all(struct bytes in, size_t piece) {
             }
         }
     }
-    h = h * 4 + (status ? 2u : 0u) + http_reader_is_empty(r); /* where two things are wrong, either may be told first */
+    /* where two things are wrong, either may be told first */
+    h = h * 4 + (status ? 2u : 0u) + http_reader_is_empty(r);
     http_reader_free(&r);
     return h;
 }

@@ -1,5 +1,6 @@
-/* fuzz: what is stored of items: records, messages, blocks of messages, entries, cursors, ids. What is taken lies inside of the input, and written again it
- * is the same. The first byte says which of them it is. SPDX-License-Identifier: Apache-2.0 */
+/* fuzz: what is stored of items: records, messages, blocks of messages, entries, cursors, ids. What
+ * is taken lies inside of the input, and written again it is the same. The first byte says which of
+ * them it is. SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz.h"
 
 #include <string.h>
@@ -16,9 +17,14 @@ static struct bytes begin(struct buf *b, char what) {
     return buf_view(b);
 }
 
+/* long: because it is a list of one seed for each stored form */
 void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
     struct buf b = {0}, one = {0};
-    struct record r = {.kind = 40, .time_ms = 1700000000000, .ticket = 9, .app = BYTES("demo"), .body = BYTES("body")};
+    struct record r = {.kind = 40,
+        .time_ms = 1700000000000,
+        .ticket = 9,
+        .app = BYTES("demo"),
+        .body = BYTES("body")};
     begin(&b, RECORD);
     record_encode(&b, &r);
     give(arg, buf_view(&b));
@@ -26,9 +32,20 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
     begin(&b, RECORD);
     record_encode(&b, &r);
     give(arg, buf_view(&b));
-    struct message m = {.seq = 3, .id = BYTES("m1"), .from = BYTES("ann"), .created_ms = 1700000000000, .edited_ms = 5, .expires_ms = 1800000000000, .has_body = true,
-                        .body = BYTES("hello"), .data = BYTES("{\"a\":1}"), .media = BYTES("[{}]"), .reply_to = BYTES("m0"), .mentions = BYTES("[\"bob\"]"),
-                        .reactions = BYTES("\4\xf0\x9f\x98\x80\2"), .ciphertexts = BYTES("\3bob\2d1\4data")};
+    struct message m = {.seq = 3,
+        .id = BYTES("m1"),
+        .from = BYTES("ann"),
+        .created_ms = 1700000000000,
+        .edited_ms = 5,
+        .expires_ms = 1800000000000,
+        .has_body = true,
+        .body = BYTES("hello"),
+        .data = BYTES("{\"a\":1}"),
+        .media = BYTES("[{}]"),
+        .reply_to = BYTES("m0"),
+        .mentions = BYTES("[\"bob\"]"),
+        .reactions = BYTES("\4\xf0\x9f\x98\x80\2"),
+        .ciphertexts = BYTES("\3bob\2d1\4data")};
     begin(&b, MESSAGE);
     message_encode(&b, &m);
     give(arg, buf_view(&b));
@@ -40,11 +57,31 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
         pack_bytes(&b, buf_view(&one));
     }
     give(arg, buf_view(&b));
-    struct entry e = {.position = 9, .at_ms = 1700000000000, .type = ENTRY_MESSAGE, .event = EVENT_CREATED, .conversation = BYTES("c"), .seq = 3, .from = BYTES("ann"), .extra = BYTES("\1\2")};
+    struct entry e = {.position = 9,
+        .at_ms = 1700000000000,
+        .type = ENTRY_MESSAGE,
+        .event = EVENT_CREATED,
+        .conversation = BYTES("c"),
+        .seq = 3,
+        .from = BYTES("ann"),
+        .extra = BYTES("\1\2")};
     begin(&b, ENTRY);
     entry_encode(&b, &e);
     give(arg, buf_view(&b));
-    static const char *const CURSORS[] = {"\4" "1234-ff", "\4" "1234-ff-id.1", "\4" "0", "\4" "1235-1", "\4" "-", "\4" "0abcdefgh00001", "\4" "ffffffffffffffff-ffffffffffffffff"};
+    static const char *const CURSORS[] = {"\4"
+                                          "1234-ff",
+        "\4"
+        "1234-ff-id.1",
+        "\4"
+        "0",
+        "\4"
+        "1235-1",
+        "\4"
+        "-",
+        "\4"
+        "0abcdefgh00001",
+        "\4"
+        "ffffffffffffffff-ffffffffffffffff"};
     for (size_t i = 0; i < sizeof CURSORS / sizeof *CURSORS; i++) give(arg, bytes_str(CURSORS[i]));
     begin(&b, CURSOR);
     message_id_make(&b, 1700000000000, 12345);
@@ -53,7 +90,9 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
     buf_done(&one);
 }
 
-static void inside(struct bytes v, struct bytes in) { check(!v.n || (v.p >= in.p && v.p + v.n <= in.p + in.n)); }
+static void inside(struct bytes v, struct bytes in) {
+    check(!v.n || (v.p >= in.p && v.p + v.n <= in.p + in.n));
+}
 
 static void record_one(struct bytes v) {
     struct record r, again;
@@ -63,15 +102,19 @@ static void record_one(struct bytes v) {
         inside(r.body, v);
         record_encode(&b, &r);
         check(record_decode(buf_view(&b), &again) == OK);
-        check(again.kind == r.kind && again.time_ms == r.time_ms && again.ticket == r.ticket && again.relay == r.relay && again.source == r.source &&
-              again.source_position == r.source_position && again.counter == r.counter && bytes_eq(again.app, r.app) && bytes_eq(again.body, r.body));
+        check(again.kind == r.kind && again.time_ms == r.time_ms && again.ticket == r.ticket &&
+              again.relay == r.relay && again.source == r.source &&
+              again.source_position == r.source_position && again.counter == r.counter &&
+              bytes_eq(again.app, r.app) && bytes_eq(again.body, r.body));
     }
     buf_done(&b);
 }
 
 static void message_json(const struct message *m) {
     struct buf b = {0};
-    const struct view VIEWS[] = {{.now_ms = 1}, {.user = BYTES("bob"), .device = BYTES("d1"), .now_ms = INT64_MAX}, {.user = BYTES("ann"), .now_ms = 1, .hidden = true}};
+    const struct view VIEWS[] = {{.now_ms = 1},
+        {.user = BYTES("bob"), .device = BYTES("d1"), .now_ms = INT64_MAX},
+        {.user = BYTES("ann"), .now_ms = 1, .hidden = true}};
     for (int i = 0; i < 3; i++) {
         message_json_members(&b, BYTES("c"), m, &VIEWS[i]);
         (void)message_gone(m, VIEWS[i].now_ms);
@@ -83,12 +126,14 @@ static void message_one(struct bytes v) {
     struct message m, again;
     struct buf b = {0}, twice = {0};
     if (message_decode(v, &m) == OK) {
-        const struct bytes VIEWS[] = {m.id, m.from, m.body, m.data, m.media, m.reply_to, m.mentions, m.reactions, m.ciphertexts};
+        const struct bytes VIEWS[] = {m.id, m.from, m.body, m.data, m.media, m.reply_to, m.mentions,
+            m.reactions, m.ciphertexts};
         for (size_t i = 0; i < sizeof VIEWS / sizeof *VIEWS; i++) inside(VIEWS[i], v);
         message_json(&m);
         message_encode(&b, &m);
         check(message_decode(buf_view(&b), &again) == OK);
-        check(again.seq == m.seq && bytes_eq(again.id, m.id) && bytes_eq(again.from, m.from) && again.created_ms == m.created_ms && again.deleted_ms == m.deleted_ms);
+        check(again.seq == m.seq && bytes_eq(again.id, m.id) && bytes_eq(again.from, m.from) &&
+              again.created_ms == m.created_ms && again.deleted_ms == m.deleted_ms);
         message_encode(&twice, &again);
         check(bytes_eq(buf_view(&b), buf_view(&twice)));
     }
@@ -116,8 +161,10 @@ static void entry_one(struct bytes v) {
         check(entry_type_name(e.type) && entry_type_topic(e.type) && entry_event_name(e.event));
         entry_encode(&b, &e);
         check(entry_decode(buf_view(&b), &again) == OK);
-        check(again.position == e.position && again.at_ms == e.at_ms && again.type == e.type && again.event == e.event && again.seq == e.seq &&
-              bytes_eq(again.conversation, e.conversation) && bytes_eq(again.from, e.from) && bytes_eq(again.extra, e.extra));
+        check(again.position == e.position && again.at_ms == e.at_ms && again.type == e.type &&
+              again.event == e.event && again.seq == e.seq &&
+              bytes_eq(again.conversation, e.conversation) && bytes_eq(again.from, e.from) &&
+              bytes_eq(again.extra, e.extra));
     }
     buf_done(&b);
 }
@@ -139,7 +186,8 @@ static void cursor_one(struct bytes v) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     if (!n) return 0;
-    static void (*const ONE[KINDS])(struct bytes) = {record_one, message_one, block_one, entry_one, cursor_one};
+    static void (*const ONE[KINDS])(struct bytes) = {
+        record_one, message_one, block_one, entry_one, cursor_one};
     ONE[p[0] % KINDS](bytes_of(p + 1, n - 1));
     return 0;
 }

@@ -1,4 +1,5 @@
-/* fuzz: JSON: what is taken is UTF-8 all through and, written, reads back the same; an object against a schema ends in values or in a fault with words.
+/* fuzz: JSON: what is taken is UTF-8 all through and, written, reads back the same; an object
+ * against a schema ends in values or in a fault with words.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz.h"
 
@@ -7,10 +8,13 @@
 #include "wire/wire.h"
 
 void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
-    static const char *const TEXTS[] = {
-        "{\"id\":\"m1\",\"body\":\"hi\",\"n\":1,\"x\":0.5,\"ok\":true,\"list\":[1,\"a\",null],\"any\":{\"a\":{}}}", "{\"type\":\"group\",\"members\":[\"ann\",\"bob\"],\"metadata\":{\"k\":\"v\"}}",
-        "[[[[[[]]]]],{\"\":{}}]", "\"\\ud83d\\ude00\\u0000\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\xf0\x9f\x98\x80\xe2\x82\xac\"", "-9223372036854775808", "18446744073709551615",
-        "1.7976931348623157e308", "[1e-400,-0,0.1e+1]", "{\"id\":\"a\",\"id\":\"b\"}", "{\"body\":null,\"ok\":null}", "  [ true , false ]  "};
+    static const char *const TEXTS[] = {"{\"id\":\"m1\",\"body\":\"hi\",\"n\":1,\"x\":0.5,\"ok\":"
+                                        "true,\"list\":[1,\"a\",null],\"any\":{\"a\":{}}}",
+        "{\"type\":\"group\",\"members\":[\"ann\",\"bob\"],\"metadata\":{\"k\":\"v\"}}",
+        "[[[[[[]]]]],{\"\":{}}]", "\"\\ud83d\\ude00\\u0000\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+        "\"\xf0\x9f\x98\x80\xe2\x82\xac\"", "-9223372036854775808", "18446744073709551615",
+        "1.7976931348623157e308", "[1e-400,-0,0.1e+1]", "{\"id\":\"a\",\"id\":\"b\"}",
+        "{\"body\":null,\"ok\":null}", "  [ true , false ]  "};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
 }
 
@@ -26,14 +30,16 @@ static bool walk(void *arg, struct bytes key, struct json v) {
 }
 
 static void schema(struct json v) {
-    static const struct json_field FIELDS[] = {{"id", JSON_ID, true, false, 0}, {"body", JSON_STRING, false, true, 8}, {"n", JSON_I64, false, false, 0},
-                                               {"x", JSON_F64, false, false, 0}, {"ok", JSON_BOOL, false, true, 0}, {"list", JSON_ARRAY, false, false, 16},
-                                               {"any", JSON_ANY, false, false, 16}};
+    static const struct json_field FIELDS[] = {{"id", JSON_ID, true, false, 0},
+        {"body", JSON_STRING, false, true, 8}, {"n", JSON_I64, false, false, 0},
+        {"x", JSON_F64, false, false, 0}, {"ok", JSON_BOOL, false, true, 0},
+        {"list", JSON_ARRAY, false, false, 16}, {"any", JSON_ANY, false, false, 16}};
     struct json_value out[7];
     struct json_fault f;
     enum err e = json_read_object(v, FIELDS, 7, out, &f);
     check(e == OK || e == MALFORMED || e == REFUSED);
-    check((e == OK) == (f.kind == FAULT_NONE) && (e == OK) == !f.words[0] && utf8_valid(bytes_str(f.field)));
+    check((e == OK) == (f.kind == FAULT_NONE) && (e == OK) == !f.words[0] &&
+          utf8_valid(bytes_str(f.field)));
     check(e != OK || (out[0].present && id_valid(json_string(out[0].v))));
 }
 

@@ -1,8 +1,11 @@
-/* fuzz: segments of the log, as a crash or a bad disk may leave them: reading never goes past the file, what the check takes opens and gives as many records,
- * and what opened is whole from then on.
+/* fuzz: segments of the log, as a crash or a bad disk may leave them: reading never goes past the
+ * file, what the check takes opens and gives as many records, and what opened is whole from then
+ * on.
  *
- *   input: u8 what, then commands that write a segment, five bytes each, so that checksums are right where the fuzzer would not find them:
- *   u8 act (0 record, 1 opening record, 2 the next segment, 3 damage a byte, 4 skip) · u8 partition · u8 length · u8 bend (which field is wrong) · u8 by
+ *   input: u8 what, then commands that write a segment, five bytes each, so that checksums are
+ *     right where the fuzzer would not find them:
+ *   u8 act (0 record, 1 opening record, 2 the next segment, 3 damage a byte, 4 skip) · u8 partition
+ *     · u8 length · u8 bend (which field is wrong) · u8 by
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz.h"
@@ -16,8 +19,7 @@
 enum { PARTITIONS = 3, SIZE = 32 * 1024, STEPS_MAX = 60 };
 
 void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
-    static const struct bytes SEEDS[] = {
-        {(const uint8_t *)"\0", 1},
+    static const struct bytes SEEDS[] = {{(const uint8_t *)"\0", 1},
         {(const uint8_t *)"\0\0\0\5\0\0\0\1\x64\0\0\0\1\7\0\0\0\2\0\0\0", 21},
         {(const uint8_t *)"\0\0\0\5\0\0\1\0\0\0\0\0\1\7\0\0\2\0\0\0\0\0\0\5\0\0", 26},
         {(const uint8_t *)"\0\0\0\5\0\0\0\0\5\0\0\3\1\2\x07\3\0\1\5\0\0", 21},
@@ -35,7 +37,12 @@ struct making {
 };
 
 static void segment_begin(struct making *m, uint8_t bend, uint8_t by) {
-    m->h = (struct segment_header){.magic = SEGMENT_MAGIC, .version = 1, .partitions = PARTITIONS, .first_sequence = m->sequence, .created_ms = 1, .run = m->run};
+    m->h = (struct segment_header){.magic = SEGMENT_MAGIC,
+        .version = 1,
+        .partitions = PARTITIONS,
+        .first_sequence = m->sequence,
+        .created_ms = 1,
+        .run = m->run};
     memcpy(m->h.before, m->position, sizeof m->position);
     if (bend == 1) m->h.version = by;
     if (bend == 2) m->h.partitions = by;
@@ -56,8 +63,12 @@ static void record_write(struct making *m, const uint8_t *c) {
     uint16_t p = c[1] % PARTITIONS;
     bool opening = c[0] == 1;
     memset(data, c[4], sizeof data);
-    struct record_header h = {.sequence = m->sequence, .position = opening ? 0 : m->position[p] + 1, .synced = m->sequence - 1, .partition = opening ? 0 : p,
-                              .flags = opening ? RECORD_OPENED : 0, .run = m->run + opening};
+    struct record_header h = {.sequence = m->sequence,
+        .position = opening ? 0 : m->position[p] + 1,
+        .synced = m->sequence - 1,
+        .partition = opening ? 0 : p,
+        .flags = opening ? RECORD_OPENED : 0,
+        .run = m->run + opening};
     if (c[3] == 1) h.sequence += c[4];
     if (c[3] == 2) h.position += c[4];
     if (c[3] == 3) h.synced += c[4];
@@ -80,7 +91,8 @@ static void segments_make(struct making *m, const uint8_t *p, size_t n) {
     for (size_t step = 0; n >= 5 && step < STEPS_MAX; step++, p += 5, n -= 5) {
         if (p[0] <= 1) record_write(m, p);
         else if (p[0] == 2) segment_begin(m, p[3], p[4]);
-        else if (p[0] == 3) disk_twin_damage(m->d, m->path, ((uint64_t)p[1] << 8 | p[2]) % SIZE, p[4]);
+        else if (p[0] == 3)
+            disk_twin_damage(m->d, m->path, ((uint64_t)p[1] << 8 | p[2]) % SIZE, p[4]);
         else if (p[0] == 4 && m->at + 8u * p[2] < SIZE) m->at += 8u * p[2];
     }
     m->d->close(m->d, m->fd);
@@ -100,9 +112,18 @@ static int64_t now_of(void *arg) {
     return 1000;
 }
 
-/* Opens it, takes all there is, adds one; gives how many there were. OK: then it opens once more and has one more. */
+/* Opens it, takes all there is, adds one; gives how many there were. OK: then it opens once more
+ * and has one more. */
 static enum err open_all(struct disk *d, const uint64_t *from, uint64_t *out_records) {
-    struct log_options o = {.dir = "log", .disk = d, .partitions = PARTITIONS, .lanes = 1, .lane_of = lane_of, .from = from, .segment_bytes = SIZE, .fatal = on_fatal, .now_ms = now_of};
+    struct log_options o = {.dir = "log",
+        .disk = d,
+        .partitions = PARTITIONS,
+        .lanes = 1,
+        .lane_of = lane_of,
+        .from = from,
+        .segment_bytes = SIZE,
+        .fatal = on_fatal,
+        .now_ms = now_of};
     struct log_record out[16];
     struct log *log;
     struct buf why = {0};
@@ -121,7 +142,8 @@ static enum err open_all(struct disk *d, const uint64_t *from, uint64_t *out_rec
         }
     check(log->calls->caught_up(log, 0));
     check(log->calls->append(log, 0, 1, BYTES("one more"), true) == OK && log->calls->commit(log));
-    check(log->calls->poll(log, 0, out, 16) == 1 && out[0].position == next[1] && bytes_is(out[0].data, "one more"));
+    check(log->calls->poll(log, 0, out, 16) == 1 && out[0].position == next[1] &&
+          bytes_is(out[0].data, "one more"));
     log->calls->close(log);
     return OK;
 }
@@ -151,12 +173,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     check(m.d->make_dir(m.d, "log") == OK);
     segments_make(&m, p + 1, n - 1);
     from_find(m.d, from);
-    enum err check_said = log_check("log", m.d, PARTITIONS, NULL, &why, &checked), e = open_all(m.d, from, &opened);
+    enum err check_said = log_check("log", m.d, PARTITIONS, NULL, &why, &checked),
+             e = open_all(m.d, from, &opened);
     check(check_said == OK || why.n);
-    if (check_said == OK) { /* what the check refuses may still open: it looks at more than what is needed from `from` on */
+    /* what the check refuses may still open: it looks at more than what is needed from `from` on */
+    if (check_said == OK) {
         check(e == OK && opened == checked);
         check(log_check("log", m.d, PARTITIONS, NULL, &why, &checked) == OK);
-        static const uint64_t NOTHING[PARTITIONS] = {1, 1, 1}; /* tables that hold nothing need a log that begins at the beginning */
+        /* tables that hold nothing need a log that begins at the beginning */
+        static const uint64_t NOTHING[PARTITIONS] = {1, 1, 1};
         bool whole = memcmp(from, NOTHING, sizeof from) == 0;
         check(whole || open_all(m.d, NOTHING, &again) == CORRUPT);
         check(open_all(m.d, from, &again) == OK && again == opened + 1);

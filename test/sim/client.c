@@ -1,4 +1,5 @@
-/* sim: what users and devices do, and what they remember of what they were told. Their requests are records as the plans make them.
+/* sim: what users and devices do, and what they remember of what they were told. Their requests are
+ * records as the plans make them.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,11 +8,15 @@
 #include "sim.h"
 
 enum { DIRECT = 1, GROUP, CHANNEL, BLOCK = 1 };
-/* Conversations: c0 direct u0 u1 · c1 direct u2 u3 · c2 group of all · c3 group u0 u2 u4 (members change) · c4 channel of all */
+/* Conversations: c0 direct u0 u1 · c1 direct u2 u3 · c2 group of all · c3 group u0 u2 u4 (members
+ * change) · c4 channel of all */
 static const uint8_t CONV_TYPE[CONVS] = {DIRECT, DIRECT, GROUP, GROUP, CHANNEL};
-static const uint8_t CONV_MEMBERS[CONVS][USERS] = {{1, 1}, {0, 0, 1, 1}, {1, 1, 1, 1, 1}, {1, 0, 1, 0, 1}, {1, 1, 1, 1, 1}};
+static const uint8_t CONV_MEMBERS[CONVS][USERS] = {
+    {1, 1}, {0, 0, 1, 1}, {1, 1, 1, 1, 1}, {1, 0, 1, 0, 1}, {1, 1, 1, 1, 1}};
 
-struct bytes app_name(unsigned app) { return bytes_str(app ? "other" : "demo"); }
+struct bytes app_name(unsigned app) {
+    return bytes_str(app ? "other" : "demo");
+}
 struct bytes user_name(unsigned user) {
     static const char *const NAMES[USERS] = {"u0", "u1", "u2", "u3", "u4"};
     return bytes_str(NAMES[user]);
@@ -20,10 +25,18 @@ struct bytes conv_name_of(unsigned conv) {
     static const char *const NAMES[CONVS] = {"c0", "c1", "c2", "c3", "c4"};
     return bytes_str(NAMES[conv]);
 }
-int user_of(struct bytes name) { return name.n == 2 && name.p[0] == 'u' && name.p[1] >= '0' && name.p[1] < '0' + USERS ? name.p[1] - '0' : -1; }
+int user_of(struct bytes name) {
+    return name.n == 2 && name.p[0] == 'u' && name.p[1] >= '0' && name.p[1] < '0' + USERS
+               ? name.p[1] - '0'
+               : -1;
+}
 
-static uint16_t home_of_conv(unsigned app, unsigned conv) { return partition_of_conversation(app_name(app), conv_name_of(conv), PARTITIONS); }
-static uint16_t home_of_user(unsigned app, unsigned user) { return partition_of_user(app_name(app), user_name(user), PARTITIONS); }
+static uint16_t home_of_conv(unsigned app, unsigned conv) {
+    return partition_of_conversation(app_name(app), conv_name_of(conv), PARTITIONS);
+}
+static uint16_t home_of_user(unsigned app, unsigned user) {
+    return partition_of_user(app_name(app), user_name(user), PARTITIONS);
+}
 
 /* ---- requests ---- */
 static void conversation_make(struct sim *s, unsigned app, unsigned conv) {
@@ -64,14 +77,18 @@ static void message_send(struct sim *s, uint32_t i) {
     pack_bytes(&b, bytes_str(text));
     for (int k = 0; k < 5; k++) pack_bytes(&b, (struct bytes){0});
     struct ticket t = {.kind = TICKET_MESSAGE, .sent = i};
-    if (node_append(s, home_of_conv(m->app, m->conv), KIND_MESSAGE, m->app, buf_view(&b), &t) == OK) m->state = SENT_PENDING;
+    if (node_append(s, home_of_conv(m->app, m->conv), KIND_MESSAGE, m->app, buf_view(&b), &t) == OK)
+        m->state = SENT_PENDING;
     buf_done(&b);
 }
 
 static void message_new(struct sim *s) {
     if (s->sent_count == SENT_MAX) return;
     struct sent *m = &s->sent[s->sent_count];
-    *m = (struct sent){.app = (uint8_t)below(s, APPS), .conv = (uint8_t)below(s, CONVS), .from = (uint8_t)below(s, USERS), .state = SENT_UNKNOWN};
+    *m = (struct sent){.app = (uint8_t)below(s, APPS),
+        .conv = (uint8_t)below(s, CONVS),
+        .from = (uint8_t)below(s, USERS),
+        .state = SENT_UNKNOWN};
     while (!CONV_MEMBERS[m->conv][m->from]) m->from = (uint8_t)below(s, USERS);
     message_send(s, s->sent_count++);
 }
@@ -104,12 +121,15 @@ static void message_change(struct sim *s) {
         pack_bytes(&b, (struct bytes){0});
     }
     struct ticket t = {.kind = TICKET_OTHER};
-    if (node_append(s, home_of_conv(m->app, m->conv), edit ? KIND_MESSAGE_EDIT : KIND_MESSAGE_DELETE, m->app, buf_view(&b), &t) == OK) m->touched = true;
+    if (node_append(s, home_of_conv(m->app, m->conv),
+            edit ? KIND_MESSAGE_EDIT : KIND_MESSAGE_DELETE, m->app, buf_view(&b), &t) == OK)
+        m->touched = true;
     buf_done(&b);
 }
 
 static void receipt_send(struct sim *s) {
-    unsigned app = (unsigned)below(s, APPS), conv = (unsigned)below(s, CONVS), user = (unsigned)below(s, USERS);
+    unsigned app = (unsigned)below(s, APPS), conv = (unsigned)below(s, CONVS),
+             user = (unsigned)below(s, USERS);
     struct buf b = {0};
     uint64_t delivered = below(s, 40), read = below(s, 40);
     pack_bytes(&b, conv_name_of(conv));
@@ -122,11 +142,16 @@ static void receipt_send(struct sim *s) {
 }
 
 static void block_toggle(struct sim *s) {
-    struct ticket t = {.kind = TICKET_BLOCK, .app = (uint8_t)below(s, APPS), .user = (uint8_t)below(s, USERS), .other = (uint8_t)below(s, USERS)};
+    struct ticket t = {.kind = TICKET_BLOCK,
+        .app = (uint8_t)below(s, APPS),
+        .user = (uint8_t)below(s, USERS),
+        .other = (uint8_t)below(s, USERS)};
     uint8_t *state = &s->block[t.app][t.user][t.other];
     if (t.user == t.other) return;
     for (size_t i = 0; i < s->ticket_count; i++)
-        if (s->tickets[i].kind == TICKET_BLOCK && s->tickets[i].app == t.app && s->tickets[i].user == t.user && s->tickets[i].other == t.other) return;
+        if (s->tickets[i].kind == TICKET_BLOCK && s->tickets[i].app == t.app &&
+            s->tickets[i].user == t.user && s->tickets[i].other == t.other)
+            return;
     t.on = *state == 2 ? (uint8_t)below(s, 2) : !*state;
     struct buf b = {0};
     pack_bytes(&b, user_name(t.user));
@@ -149,7 +174,8 @@ static void member_change(struct sim *s) {
     pack_bytes(&b, user_name(user));
     if (in) pack_u8(&b, 1);
     struct ticket t = {.kind = TICKET_OTHER};
-    (void)!node_append(s, home_of_conv(app, 3), in ? KIND_MEMBER_PUT : KIND_MEMBER_DELETE, app, buf_view(&b), &t);
+    (void)!node_append(
+        s, home_of_conv(app, 3), in ? KIND_MEMBER_PUT : KIND_MEMBER_DELETE, app, buf_view(&b), &t);
     buf_done(&b);
 }
 
@@ -158,9 +184,12 @@ static void message_answered(struct sim *s, uint32_t i, const struct answer *a) 
     struct sent *m = &s->sent[i];
     if (a->problem) {
         if (m->acked_once) {
-            /* A block that came later does not undo what was sent, but the same again may be told so. */
-            if (a->problem != PROBLEM_BLOCKED && a->problem != PROBLEM_NOT_A_MEMBER && a->problem != PROBLEM_NOT_FOUND)
-                violated(s, "m%u was acknowledged, and the same again gives %s: %s", i, problem_code(a->problem), a->detail);
+            /* A block that came later does not undo what was sent, but the same again may be told
+             * so. */
+            if (a->problem != PROBLEM_BLOCKED && a->problem != PROBLEM_NOT_A_MEMBER &&
+                a->problem != PROBLEM_NOT_FOUND)
+                violated(s, "m%u was acknowledged, and the same again gives %s: %s", i,
+                    problem_code(a->problem), a->detail);
             m->state = SENT_ACKED;
             return;
         }
@@ -176,7 +205,9 @@ static void message_answered(struct sim *s, uint32_t i, const struct answer *a) 
     const char *at = strstr(text, "\"seq\":");
     if (!at) violated(s, "the answer to m%u has no seq: %s", i, text);
     uint64_t seq = strtoull(at + 6, NULL, 10);
-    if (m->acked_once && seq != m->seq) violated(s, "m%u had seq %llu, the same again has %llu", i, (unsigned long long)m->seq, (unsigned long long)seq);
+    if (m->acked_once && seq != m->seq)
+        violated(s, "m%u had seq %llu, the same again has %llu", i, (unsigned long long)m->seq,
+            (unsigned long long)seq);
     if (!m->acked_once) s->counts[COUNT_ACKED]++;
     m->acked_once = true;
     m->seq = seq;
@@ -208,23 +239,32 @@ static void publish_take(struct sim *s, struct device *d, const struct mqtt_pack
     size_t n = p->payload.n < sizeof text - 1 ? p->payload.n : sizeof text - 1;
     memcpy(text, p->payload.p, n);
     text[n] = 0;
-    const char *cursor = strstr(text, "\"cursor\":\""), *from = strstr(text, "\"from\":\""), *body = strstr(text, "\"body\":\"");
+    const char *cursor = strstr(text, "\"cursor\":\""), *from = strstr(text, "\"from\":\""),
+               *body = strstr(text, "\"body\":\"");
     if (!cursor) violated(s, "a publish without a cursor: %s", text);
     uint64_t position;
-    if (cursor_parse(bytes_of(cursor + 10, strcspn(cursor + 10, "\"")), 7, &position) != OK) violated(s, "a cursor that does not parse: %s", text);
+    if (cursor_parse(bytes_of(cursor + 10, strcspn(cursor + 10, "\"")), 7, &position) != OK)
+        violated(s, "a cursor that does not parse: %s", text);
     s->counts[COUNT_DELIVERED]++;
     s->counts[COUNT_DUP] += p->dup;
-    if (position <= d->conn_last) violated(s, "%s u%u device %u: %llu came after %llu in one connection", d->app ? "other" : "demo", d->user, d->n,
-                                           (unsigned long long)position, (unsigned long long)d->conn_last);
-    if (position <= d->last && !p->dup) violated(s, "%s u%u device %u: %llu came again without DUP", d->app ? "other" : "demo", d->user, d->n, (unsigned long long)position);
+    if (position <= d->conn_last)
+        violated(s, "%s u%u device %u: %llu came after %llu in one connection",
+            d->app ? "other" : "demo", d->user, d->n, (unsigned long long)position,
+            (unsigned long long)d->conn_last);
+    if (position <= d->last && !p->dup)
+        violated(s, "%s u%u device %u: %llu came again without DUP", d->app ? "other" : "demo",
+            d->user, d->n, (unsigned long long)position);
     d->conn_last = position;
     if (position > d->last) d->last = position;
     got_set(d, position);
-    if (d->unacked_count == DELIVER_WINDOW_MAX) violated(s, "more than the receive maximum in flight");
+    if (d->unacked_count == DELIVER_WINDOW_MAX)
+        violated(s, "more than the receive maximum in flight");
     d->unacked[d->unacked_count++] = p->packet_id;
-    if (body && !strstr(body, d->app ? "other" : "demo")) violated(s, "a device of %s got %s", d->app ? "other" : "demo", text);
+    if (body && !strstr(body, d->app ? "other" : "demo"))
+        violated(s, "a device of %s got %s", d->app ? "other" : "demo", text);
     int sender = from ? user_of(bytes_of(from + 8, 2)) : -1;
-    if (body && sender >= 0 && !d->slow && s->block[d->app][d->user][sender] == 1) violated(s, "u%u blocks u%d and got %s", d->user, sender, text);
+    if (body && sender >= 0 && !d->slow && s->block[d->app][d->user][sender] == 1)
+        violated(s, "u%u blocks u%d and got %s", d->user, sender, text);
 }
 
 void device_take(struct sim *s, struct device *d) {
@@ -232,8 +272,10 @@ void device_take(struct sim *s, struct device *d) {
     size_t at = 0, used;
     uint8_t reason;
     while (at < d->out.n) {
-        enum err e = mqtt_decode(bytes_of(d->out.p + at, d->out.n - at), 5, MQTT_PACKET_MAX, &p, &used, &reason);
-        if (e != OK || p.type != MQTT_PUBLISH) violated(s, "what was written to a device does not parse");
+        enum err e = mqtt_decode(
+            bytes_of(d->out.p + at, d->out.n - at), 5, MQTT_PACKET_MAX, &p, &used, &reason);
+        if (e != OK || p.type != MQTT_PUBLISH)
+            violated(s, "what was written to a device does not parse");
         publish_take(s, d, &p);
         at += used;
     }
@@ -249,7 +291,8 @@ static void device_forget(struct device *d) {
 }
 
 void device_ended(struct sim *s, struct device *d, uint8_t reason) {
-    if (reason != 0x8e) violated(s, "u%u device %u was thrown out with %02x", d->user, d->n, reason);
+    if (reason != 0x8e)
+        violated(s, "u%u device %u was thrown out with %02x", d->user, d->n, reason);
     s->counts[COUNT_TAKEOVER]++;
     device_forget(d);
 }
@@ -273,7 +316,8 @@ void device_opened(struct sim *s, struct device *d, bool present, enum err e) {
 
 void device_subscribed(struct sim *s, struct device *d, enum err e) {
     if (e != OK) return;
-    if (!d->subscribed) d->must_from = engine_applied(s->engine[d->lane], home_of_user(d->app, d->user));
+    if (!d->subscribed)
+        d->must_from = engine_applied(s->engine[d->lane], home_of_user(d->app, d->user));
     d->subscribed = true;
 }
 
@@ -283,8 +327,16 @@ static void device_connect(struct sim *s, struct device *d, bool clean) {
     d->lane = home_of_user(d->app, d->user) % s->lanes;
     bool again = d->session != NULL;
     if (again && d->slow) device_take(s, d);
-    struct session_open o = {.app = app_name(d->app), .user = user_name(d->user), .device = bytes_str(name), .kind = SESSION_MQTT, .version = 5, .clean = clean,
-                             .expiry_s = 86400, .receive_maximum = (uint16_t)(1 + below(s, 20)), .conn = d, .out = &d->out};
+    struct session_open o = {.app = app_name(d->app),
+        .user = user_name(d->user),
+        .device = bytes_str(name),
+        .kind = SESSION_MQTT,
+        .version = 5,
+        .clean = clean,
+        .expiry_s = 86400,
+        .receive_maximum = (uint16_t)(1 + below(s, 20)),
+        .conn = d,
+        .out = &d->out};
     if (clean) { /* it wants to forget, and so must be new to us until the server has said so */
         d->sure = d->subscribed = false;
         d->cursor_seen = 0;
@@ -313,7 +365,8 @@ static void device_ack(struct sim *s, struct device *d, unsigned n) {
         unsigned i = chance(s, 85) ? 0 : (unsigned)below(s, d->unacked_count);
         uint16_t packet = d->unacked[i];
         memmove(&d->unacked[i], &d->unacked[i + 1], (--d->unacked_count - i) * sizeof *d->unacked);
-        if (deliver_acked(s->deliver[d->lane], d->session, packet) != OK) violated(s, "an acknowledgement of what was sent is refused");
+        if (deliver_acked(s->deliver[d->lane], d->session, packet) != OK)
+            violated(s, "an acknowledgement of what was sent is refused");
     }
 }
 
@@ -333,7 +386,8 @@ static void device_step(struct sim *s) {
         deliver_close(s->deliver[d->lane], d->session);
         device_forget(d);
     } else if (chance(s, 2)) {
-        device_connect(s, d, false); /* the line broke, and it is back before the server noticed: a takeover */
+        /* the line broke, and it is back before the server noticed: a takeover */
+        device_connect(s, d, false);
     } else {
         device_ack(s, d, 1 + (unsigned)below(s, 6));
     }
@@ -344,7 +398,11 @@ void clients_begin(struct sim *s) {
     s->sent = must_alloc(SENT_MAX * sizeof *s->sent);
     for (unsigned a = 0; a < APPS; a++) {
         for (unsigned u = 0; u < USERS; u++)
-            for (unsigned n = 0; n < DEVICES; n++) s->device[a][u][n] = (struct device){.app = (uint8_t)a, .user = (uint8_t)u, .n = (uint8_t)n, .must_from = UINT64_MAX};
+            for (unsigned n = 0; n < DEVICES; n++)
+                s->device[a][u][n] = (struct device){.app = (uint8_t)a,
+                    .user = (uint8_t)u,
+                    .n = (uint8_t)n,
+                    .must_from = UINT64_MAX};
         for (unsigned c = 0; c < CONVS; c++) conversation_make(s, a, c);
     }
 }
@@ -363,7 +421,8 @@ void clients_step(struct sim *s) {
 
 void clients_crashed(struct sim *s) {
     for (uint32_t i = 0; i < s->sent_count; i++)
-        if (s->sent[i].state == SENT_PENDING) s->sent[i].state = s->sent[i].acked_once ? SENT_ACKED : SENT_UNKNOWN;
+        if (s->sent[i].state == SENT_PENDING)
+            s->sent[i].state = s->sent[i].acked_once ? SENT_ACKED : SENT_UNKNOWN;
     for (unsigned a = 0; a < APPS; a++)
         for (unsigned u = 0; u < USERS; u++)
             for (unsigned n = 0; n < DEVICES; n++) device_forget(&s->device[a][u][n]);

@@ -1,5 +1,6 @@
-/* sim: seeds in, verdict out. Each seed runs twice: once with faults until its last step, once with faults that stop, after which all must drain.
- * Then each planted bug must be found, and each fault branch must have been reached.
+/* sim: seeds in, verdict out. Each seed runs twice: once with faults until its last step, once with
+ * faults that stop, after which all must drain. Then each planted bug must be found, and each fault
+ * branch must have been reached.
  *
  *   sim [--seeds N] [--first S] [--steps N] [--jobs N] [--no-planted] [--planted NAME]
  *
@@ -14,18 +15,22 @@
 #include "log/log.h"
 #include "sim.h"
 
-static const char *const COUNT_NAMES[COUNT_ALL] = {
-    "steps", "messages acknowledged", "deliveries", "deliveries with DUP", "messages sent again", "messages refused", "power cuts", "process deaths", "deaths in recovery",
-    "table batches lost", "syncs failed", "writes failed", "deaths inside a call", "disk full", "appends refused", "tables full", "parcels lost", "parcels twice",
-    "parcels late", "sends refused", "segments trimmed", "sectors torn", "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
+static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledged", "deliveries",
+    "deliveries with DUP", "messages sent again", "messages refused", "power cuts",
+    "process deaths", "deaths in recovery", "table batches lost", "syncs failed", "writes failed",
+    "deaths inside a call", "disk full", "appends refused", "tables full", "parcels lost",
+    "parcels twice", "parcels late", "sends refused", "segments trimmed", "sectors torn",
+    "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
     "hashes after a crash", "hashes rebuilt from the log", "hashes with other lanes"};
 static const struct {
     const char *name;
     unsigned bug;
-} PLANTED[] = {{"ack-before-sync", BUG_ACK_BEFORE_SYNC}, {"relay-dropped", BUG_RELAY_DROPPED}, {"relay-twice", BUG_RELAY_TWICE}, {"flush-past-relay", BUG_FLUSH_PAST_RELAY},
-               {"cursor-back", BUG_CURSOR_BACK}, {"seq-gap", BUG_SEQ_GAP}, {"dup-missing", BUG_DUP_MISSING}, {"block-ignored", BUG_BLOCK_IGNORED},
-               {"apps-mixed", BUG_APPS_MIXED}, {"session-lost", BUG_SESSION_LOST}, {"torn-tail-accepted", BUG_TORN_TAIL_ACCEPTED},
-               {"fsync-error-ignored", BUG_FSYNC_ERROR_IGNORED}};
+} PLANTED[] = {{"ack-before-sync", BUG_ACK_BEFORE_SYNC}, {"relay-dropped", BUG_RELAY_DROPPED},
+    {"relay-twice", BUG_RELAY_TWICE}, {"flush-past-relay", BUG_FLUSH_PAST_RELAY},
+    {"cursor-back", BUG_CURSOR_BACK}, {"seq-gap", BUG_SEQ_GAP}, {"dup-missing", BUG_DUP_MISSING},
+    {"block-ignored", BUG_BLOCK_IGNORED}, {"apps-mixed", BUG_APPS_MIXED},
+    {"session-lost", BUG_SESSION_LOST}, {"torn-tail-accepted", BUG_TORN_TAIL_ACCEPTED},
+    {"fsync-error-ignored", BUG_FSYNC_ERROR_IGNORED}};
 enum { PLANTED_COUNT = sizeof PLANTED / sizeof *PLANTED, PLANTED_SEEDS_MAX = 120 };
 
 /* ---- one seed ---- */
@@ -38,7 +43,9 @@ static void faults_stop(struct sim *s) {
 static void hash_same(struct sim *s, uint64_t want, enum count count, const char *what) {
     node_settle(s, 3000, what);
     uint64_t got = node_hash(s);
-    if (got != want) violated(s, "%s: the state hash is %016llx, it was %016llx", what, (unsigned long long)got, (unsigned long long)want);
+    if (got != want)
+        violated(s, "%s: the state hash is %016llx, it was %016llx", what, (unsigned long long)got,
+            (unsigned long long)want);
     s->counts[count]++;
 }
 
@@ -60,7 +67,8 @@ static void hashes_check(struct sim *s) {
     }
 }
 
-static void seed_run(uint64_t seed, unsigned steps, bool drain, unsigned planted, uint64_t *counts) {
+static void seed_run(
+    uint64_t seed, unsigned steps, bool drain, unsigned planted, uint64_t *counts) {
     struct sim *s = must_alloc(sizeof *s);
     s->seed = seed;
     s->planted = planted;
@@ -85,8 +93,10 @@ static void seed_run(uint64_t seed, unsigned steps, bool drain, unsigned planted
         if (s->step > 100 && below(s, fault_each) == 0) node_fault(s);
         if (s->up && s->recovered && !s->dead) {
             check_cursors(s);
-            if (chance(s, 2)) check_conversation(s, (unsigned)below(s, APPS), (unsigned)below(s, CONVS));
-            if (chance(s, 1)) check_mailbox(s, (unsigned)below(s, APPS), (unsigned)below(s, USERS), false);
+            if (chance(s, 2))
+                check_conversation(s, (unsigned)below(s, APPS), (unsigned)below(s, CONVS));
+            if (chance(s, 1))
+                check_mailbox(s, (unsigned)below(s, APPS), (unsigned)below(s, USERS), false);
         }
         counts[COUNT_STEPS]++;
     }
@@ -129,7 +139,8 @@ struct shared {
 };
 
 static bool seeds_run(const struct options *o, uint64_t *total) {
-    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     check(shared != MAP_FAILED);
     pid_t pids[64];
     bool ok = true;
@@ -198,17 +209,21 @@ int main(int argc, char **argv) {
     struct options o;
     uint64_t total[COUNT_ALL] = {0};
     if (!options_read(argc, argv, &o)) {
-        fprintf(stderr, "usage: sim [--seeds N] [--first S] [--steps N] [--jobs 1..64] [--no-planted] [--planted NAME]\n");
+        fprintf(stderr, "usage: sim [--seeds N] [--first S] [--steps N] [--jobs 1..64] "
+                        "[--no-planted] [--planted NAME]\n");
         return 2;
     }
     bool ok = o.only || seeds_run(&o, total);
     for (int c = 0; c < COUNT_ALL && !o.only; c++) {
         bool missed = !total[c] && o.seeds >= 100;
-        printf("%-28s %llu%s\n", COUNT_NAMES[c], (unsigned long long)total[c], missed ? "  NEVER REACHED" : "");
+        printf("%-28s %llu%s\n", COUNT_NAMES[c], (unsigned long long)total[c],
+            missed ? "  NEVER REACHED" : "");
         ok &= !missed;
     }
     for (int i = 0; i < PLANTED_COUNT && (o.planted || o.only); i++)
-        if (!o.only || !strcmp(o.only, PLANTED[i].name)) ok &= planted_found(PLANTED[i].bug, PLANTED[i].name, o.steps);
-    printf("simulator: %llu seeds of %u steps, with faults and draining: %s\n", (unsigned long long)o.seeds, o.steps, ok ? "ok" : "FAILED");
+        if (!o.only || !strcmp(o.only, PLANTED[i].name))
+            ok &= planted_found(PLANTED[i].bug, PLANTED[i].name, o.steps);
+    printf("simulator: %llu seeds of %u steps, with faults and draining: %s\n",
+        (unsigned long long)o.seeds, o.steps, ok ? "ok" : "FAILED");
     return ok ? 0 : 1;
 }

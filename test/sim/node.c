@@ -1,4 +1,5 @@
-/* sim: the node: lanes with their engines and deliveries, one log on a disk that fails, tables that lose what was not synced, and the mail between lanes.
+/* sim: the node: lanes with their engines and deliveries, one log on a disk that fails, tables that
+ * lose what was not synced, and the mail between lanes.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@ uint64_t below(struct sim *s, uint64_t n) { return rng_below(&s->rng, n); }
 
 void violated(struct sim *s, const char *fmt, ...) {
     va_list ap;
-    fprintf(stderr, "seed %llu%s, step %llu: ", (unsigned long long)s->seed, s->drain ? " (drain)" : "", (unsigned long long)s->step);
+    fprintf(stderr, "seed %llu%s, step %llu: ", (unsigned long long)s->seed,
+        s->drain ? " (drain)" : "", (unsigned long long)s->step);
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
@@ -29,7 +31,9 @@ static void fatal(void *arg, const char *what) {
     (void)what;
     ((struct sim *)arg)->dead = true;
 }
-static uint16_t lane_of(void *arg, uint16_t partition) { return (uint16_t)(partition % ((struct sim *)arg)->lanes); }
+static uint16_t lane_of(void *arg, uint16_t partition) {
+    return (uint16_t)(partition % ((struct sim *)arg)->lanes);
+}
 
 static void answered(void *arg, uint64_t number, struct answer *a) {
     struct sim *s = arg;
@@ -37,7 +41,8 @@ static void answered(void *arg, uint64_t number, struct answer *a) {
         if (s->tickets[i].number != number) continue;
         struct ticket t = s->tickets[i];
         s->tickets[i] = s->tickets[--s->ticket_count];
-        if (t.kind == TICKET_SESSION) deliver_answered(s->deliver[t.lane], t.session, t.purpose, t.cookie, a);
+        if (t.kind == TICKET_SESSION)
+            deliver_answered(s->deliver[t.lane], t.session, t.purpose, t.cookie, a);
         else client_answered(s, &t, a);
         return;
     }
@@ -99,11 +104,13 @@ static void mail_carry(struct sim *s) {
     free(list);
 }
 
-enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app, struct bytes body, const struct ticket *t) {
+enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app,
+    struct bytes body, const struct ticket *t) {
     uint64_t number = 0;
     bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END;
     if (t) number = ++s->next_ticket;
-    enum err e = engine_append(s->engine[partition % s->lanes], partition, kind, app_name(app), s->now_ms, number, body, must);
+    enum err e = engine_append(s->engine[partition % s->lanes], partition, kind, app_name(app),
+        s->now_ms, number, body, must);
     if (e == LIMIT) s->counts[COUNT_APPEND_LIMIT]++;
     if (e != OK || !t) return e;
     if (s->ticket_count == s->ticket_cap) {
@@ -119,10 +126,16 @@ struct lane_arg {
     struct sim *s;
     unsigned lane;
 };
-static enum err session_append(void *arg, uint16_t partition, uint8_t kind, struct bytes app, struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
+static enum err session_append(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
+    struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
     struct sim *s = arg;
-    struct ticket t = {.kind = TICKET_SESSION, .session = session, .purpose = purpose, .cookie = cookie, .lane = partition % s->lanes};
-    return node_append(s, partition, kind, bytes_eq(app, app_name(0)) ? 0 : 1, body, purpose ? &t : NULL);
+    struct ticket t = {.kind = TICKET_SESSION,
+        .session = session,
+        .purpose = purpose,
+        .cookie = cookie,
+        .lane = partition % s->lanes};
+    return node_append(
+        s, partition, kind, bytes_eq(app, app_name(0)) ? 0 : 1, body, purpose ? &t : NULL);
 }
 static void output(void *arg, void *conn) {
     ((struct sim *)arg)->output_seen = true;
@@ -130,7 +143,9 @@ static void output(void *arg, void *conn) {
     if (!d->slow) device_take(arg, d);
 }
 static void ended(void *arg, void *conn, uint8_t reason) { device_ended(arg, conn, reason); }
-static void opened(void *arg, void *conn, bool present, enum err e) { device_opened(arg, conn, present, e); }
+static void opened(void *arg, void *conn, bool present, enum err e) {
+    device_opened(arg, conn, present, e);
+}
 static void subscribed(void *arg, void *conn, uint32_t cookie, enum err e) {
     (void)cookie;
     device_subscribed(arg, conn, e);
@@ -146,12 +161,34 @@ void node_make(struct sim *s, unsigned lanes) {
 static bool lanes_open(struct sim *s, const struct surface *const *surfaces, size_t n) {
     struct buf why = {0};
     for (unsigned i = 0; i < s->lanes; i++) {
-        struct engine_options eo = {.log = s->log, .store = s->store, .lane = i, .lanes = s->lanes, .partitions = PARTITIONS, .surfaces = surfaces, .surface_count = n,
-                                    .memory_bytes = chance(s, 50) ? 1 << 20 : 16 << 10, .arg = s, .answered = answered, .delivered = delivered,
-                                    .send = send_parcel, .planted = s->planted};
-        if (engine_create(&eo, &s->engine[i], &why) != OK) violated(s, "the engine does not start: %.*s", (int)why.n, (const char *)why.p);
-        struct deliver_options o = {.engine = s->engine[i], .partitions = PARTITIONS, .epoch = EPOCH, .render = chat_entry_json, .arg = s, .append = session_append,
-                                    .output = output, .end = ended, .opened = opened, .subscribed = subscribed, .now_ms = now_ms, .mark_ahead = 48, .planted = s->planted};
+        struct engine_options eo = {.log = s->log,
+            .store = s->store,
+            .lane = i,
+            .lanes = s->lanes,
+            .partitions = PARTITIONS,
+            .surfaces = surfaces,
+            .surface_count = n,
+            .memory_bytes = chance(s, 50) ? 1 << 20 : 16 << 10,
+            .arg = s,
+            .answered = answered,
+            .delivered = delivered,
+            .send = send_parcel,
+            .planted = s->planted};
+        if (engine_create(&eo, &s->engine[i], &why) != OK)
+            violated(s, "the engine does not start: %.*s", (int)why.n, (const char *)why.p);
+        struct deliver_options o = {.engine = s->engine[i],
+            .partitions = PARTITIONS,
+            .epoch = EPOCH,
+            .render = chat_entry_json,
+            .arg = s,
+            .append = session_append,
+            .output = output,
+            .end = ended,
+            .opened = opened,
+            .subscribed = subscribed,
+            .now_ms = now_ms,
+            .mark_ahead = 48,
+            .planted = s->planted};
         s->deliver[i] = deliver_create(&o);
     }
     return true;
@@ -167,13 +204,27 @@ void node_start(struct sim *s) {
     surfaces[3] = &deliver_surface;
     uint64_t from[PARTITIONS];
     struct buf why = {0};
-    if (engine_start_positions(s->store, PARTITIONS, from) != OK) violated(s, "the tables' positions cannot be read");
-    struct log_options lo = {.dir = "log", .disk = s->disk, .partitions = PARTITIONS, .lanes = s->lanes, .lane_of = lane_of, .lane_arg = s, .from = from,
-                             .segment_bytes = SEGMENT_BYTES, .queue_bytes = QUEUE_BYTES, .reserve_bytes = RESERVE_BYTES,
-                             .retention_ms = s->keep_all ? INT64_MAX / 4 : 0, .fatal = fatal, .arg = s, .now_ms = now_ms, .planted = s->planted};
+    if (engine_start_positions(s->store, PARTITIONS, from) != OK)
+        violated(s, "the tables' positions cannot be read");
+    struct log_options lo = {.dir = "log",
+        .disk = s->disk,
+        .partitions = PARTITIONS,
+        .lanes = s->lanes,
+        .lane_of = lane_of,
+        .lane_arg = s,
+        .from = from,
+        .segment_bytes = SEGMENT_BYTES,
+        .queue_bytes = QUEUE_BYTES,
+        .reserve_bytes = RESERVE_BYTES,
+        .retention_ms = s->keep_all ? INT64_MAX / 4 : 0,
+        .fatal = fatal,
+        .arg = s,
+        .now_ms = now_ms,
+        .planted = s->planted};
     s->dead = s->recovered = false;
     enum err e = log_open_file(&lo, &s->log, &why);
-    if (e == CORRUPT) violated(s, "the log calls itself corrupt: %.*s", (int)why.n, (const char *)why.p);
+    if (e == CORRUPT)
+        violated(s, "the log calls itself corrupt: %.*s", (int)why.n, (const char *)why.p);
     buf_done(&why);
     if (e != OK) { /* a full or failing disk: not yet */
         s->log = NULL;
@@ -287,9 +338,14 @@ void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
     for (unsigned round = 0; quiet < 6; round++) {
         if (round == rounds_max) {
             uint64_t waiting = 0;
-            for (unsigned i = 0; s->up && i < s->lanes; i++) waiting += engine_outbox_count(s->engine[i]);
-            violated(s, "%s: it does not come to rest: %zu parcels, %zu tickets, %llu relays wait, %s", what, s->mail_count, s->ticket_count,
-                     (unsigned long long)waiting, !s->up ? "down" : s->recovered ? "up" : "recovering");
+            for (unsigned i = 0; s->up && i < s->lanes; i++)
+                waiting += engine_outbox_count(s->engine[i]);
+            violated(s,
+                "%s: it does not come to rest: %zu parcels, %zu tickets, %llu relays wait, %s",
+                what, s->mail_count, s->ticket_count, (unsigned long long)waiting,
+                !s->up         ? "down"
+                : s->recovered ? "up"
+                               : "recovering");
         }
         s->step++;
         s->now_ms += 300;
@@ -300,7 +356,8 @@ void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
         }
         bool busy = s->log->calls->commit(s->log);
         if (s->dead) violated(s, "%s: it died without a fault", what);
-        for (unsigned i = 0; i < s->lanes; i++) busy |= engine_turn(s->engine[i], 1000, s->now_ms - 1600000000000);
+        for (unsigned i = 0; i < s->lanes; i++)
+            busy |= engine_turn(s->engine[i], 1000, s->now_ms - 1600000000000);
         recovery_look(s);
         mail_carry(s);
         for (unsigned i = 0; i < s->lanes && s->recovered; i++) {
@@ -329,10 +386,13 @@ void node_fault(struct sim *s) {
     }
 }
 
-struct cells *node_cells(struct sim *s, uint16_t partition) { return engine_cells(s->engine[partition % s->lanes], partition); }
+struct cells *node_cells(struct sim *s, uint16_t partition) {
+    return engine_cells(s->engine[partition % s->lanes], partition);
+}
 
 uint64_t node_hash(struct sim *s) {
     uint64_t h = 0;
-    for (uint16_t p = 0; p < PARTITIONS; p++) h = h * 0x100000001b3u ^ engine_hash(s->engine[p % s->lanes], p);
+    for (uint16_t p = 0; p < PARTITIONS; p++)
+        h = h * 0x100000001b3u ^ engine_hash(s->engine[p % s->lanes], p);
     return h;
 }

@@ -1,10 +1,14 @@
-/* sim: a whole node in one thread from a seed: engines of several lanes, the file log on a disk that fails, tables that lose what they may lose,
- * parcels that are late, twice or lost, devices that come and go, and clients that retry. After each step what must always hold is asked.
+/* sim: a whole node in one thread from a seed: engines of several lanes, the file log on a disk
+ * that fails, tables that lose what they may lose, parcels that are late, twice or lost, devices
+ * that come and go, and clients that retry. After each step what must always hold is asked.
  *
- *   main.c    seeds, modes, planted bugs, counts          node.c    the node: start, crash, tables, parcels, faults
- *   client.c  what users and devices do, and what they were told          checks.c  what must hold, asked through queries
+ *   main.c    seeds, modes, planted bugs, counts          node.c    the node: start, crash, tables,
+ *             parcels, faults
+ *   client.c  what users and devices do, and what they were told          checks.c  what must hold,
+ *             asked through queries
  *
- * A violation prints the seed, the step and the words, and ends the process with 1: the same seed shows it again.
+ * A violation prints the seed, the step and the words, and ends the process with 1: the same seed
+ * shows it again.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_SIM_H
 #define KITH_SIM_H
@@ -15,13 +19,48 @@
 #include "io/disk_twin.h"
 #include "users/users.h"
 
-enum { PARTITIONS = 8, APPS = 2, USERS = 5, DEVICES = 2, CONVS = 5, LANES_MAX = 7, SENT_MAX = 4096 };
+enum {
+    PARTITIONS = 8,
+    APPS = 2,
+    USERS = 5,
+    DEVICES = 2,
+    CONVS = 5,
+    LANES_MAX = 7,
+    SENT_MAX = 4096
+};
 
 enum count { /* branches that a run must have reached */
-    COUNT_STEPS, COUNT_ACKED, COUNT_DELIVERED, COUNT_DUP, COUNT_RETRIED, COUNT_REFUSED, COUNT_POWER_CUTS, COUNT_PROCESS_DEATHS, COUNT_CRASH_IN_RECOVERY,
-    COUNT_BATCHES_LOST, COUNT_SYNC_FAILED, COUNT_WRITE_FAILED, COUNT_DIED_IN_CALL, COUNT_DISK_FULL, COUNT_APPEND_LIMIT, COUNT_STORE_FULL, COUNT_PARCEL_LOST,
-    COUNT_PARCEL_TWICE, COUNT_PARCEL_LATE, COUNT_SEND_REFUSED, COUNT_TRIMMED, COUNT_SECTOR_TORN, COUNT_SECTOR_DROPPED, COUNT_NAME_UNDONE, COUNT_TAKEOVER,
-    COUNT_SESSION_RESUMED, COUNT_BLOCKED_REFUSED, COUNT_HASH_AFTER_CRASH, COUNT_HASH_REBUILT, COUNT_HASH_OTHER_LANES, COUNT_ALL,
+    COUNT_STEPS,
+    COUNT_ACKED,
+    COUNT_DELIVERED,
+    COUNT_DUP,
+    COUNT_RETRIED,
+    COUNT_REFUSED,
+    COUNT_POWER_CUTS,
+    COUNT_PROCESS_DEATHS,
+    COUNT_CRASH_IN_RECOVERY,
+    COUNT_BATCHES_LOST,
+    COUNT_SYNC_FAILED,
+    COUNT_WRITE_FAILED,
+    COUNT_DIED_IN_CALL,
+    COUNT_DISK_FULL,
+    COUNT_APPEND_LIMIT,
+    COUNT_STORE_FULL,
+    COUNT_PARCEL_LOST,
+    COUNT_PARCEL_TWICE,
+    COUNT_PARCEL_LATE,
+    COUNT_SEND_REFUSED,
+    COUNT_TRIMMED,
+    COUNT_SECTOR_TORN,
+    COUNT_SECTOR_DROPPED,
+    COUNT_NAME_UNDONE,
+    COUNT_TAKEOVER,
+    COUNT_SESSION_RESUMED,
+    COUNT_BLOCKED_REFUSED,
+    COUNT_HASH_AFTER_CRASH,
+    COUNT_HASH_REBUILT,
+    COUNT_HASH_OTHER_LANES,
+    COUNT_ALL,
 };
 
 enum ticket_kind { TICKET_MESSAGE = 1, TICKET_SESSION, TICKET_BLOCK, TICKET_OTHER };
@@ -34,21 +73,22 @@ struct ticket {
 enum sent_state { SENT_PENDING = 1, SENT_ACKED, SENT_UNKNOWN, SENT_REFUSED };
 struct sent { /* what a client sent; its id is "m<index>" */
     uint8_t app, conv, from, state;
-    bool touched;           /* edited or deleted, perhaps */
+    bool touched; /* edited or deleted, perhaps */
     bool acked_once;
-    uint64_t seq;           /* as acknowledged */
+    uint64_t seq; /* as acknowledged */
 };
 struct device { /* a phone: what it knows lives through everything but its own wish to forget */
     uint8_t app, user, n;
     bool subscribed, open, slow, refused;
-    bool sure;              /* the server said that a session is kept, and nothing since could have ended it */
+    /* the server said that a session is kept, and nothing since could have ended it */
+    bool sure;
     unsigned lane;
     struct session *session;
     struct buf out;
     uint64_t conn_last, last; /* newest position of this connection; of all */
-    uint64_t must_from;     /* entries after it must come */
-    uint64_t cursor_seen;   /* newest stored cursor */
-    uint8_t *got;           /* [position] */
+    uint64_t must_from;       /* entries after it must come */
+    uint64_t cursor_seen;     /* newest stored cursor */
+    uint8_t *got;             /* [position] */
     size_t got_size;
     uint16_t unacked[DELIVER_WINDOW_MAX];
     unsigned unacked_count;
@@ -79,9 +119,9 @@ struct sim {
     size_t ticket_count, ticket_cap;
     struct sent *sent;
     uint32_t sent_count;
-    uint8_t block[APPS][USERS][USERS];      /* by, of: 0 off, 1 on, 2 not known */
+    uint8_t block[APPS][USERS][USERS]; /* by, of: 0 off, 1 on, 2 not known */
     bool ever_blocked[APPS][USERS][USERS];
-    uint64_t marks[APPS][CONVS][USERS][2];  /* delivered, read as last seen */
+    uint64_t marks[APPS][CONVS][USERS][2]; /* delivered, read as last seen */
     struct device device[APPS][USERS][DEVICES];
     bool output_seen;
 };
@@ -96,25 +136,28 @@ int user_of(struct bytes name); /* -1 */
 
 /* ---- node.c ---- */
 void node_make(struct sim *s, unsigned lanes);
-void node_start(struct sim *s);         /* until it is up or dead again */
+void node_start(struct sim *s); /* until it is up or dead again */
 void node_down(struct sim *s, bool power);
 void node_free(struct sim *s);
-void node_step(struct sim *s);          /* some of what a node does in a moment */
-void node_settle(struct sim *s, unsigned rounds_max, const char *what); /* without faults until nothing moves */
+void node_step(struct sim *s); /* some of what a node does in a moment */
+/* without faults until nothing moves */
+void node_settle(struct sim *s, unsigned rounds_max, const char *what);
 void node_fault(struct sim *s);
 uint64_t node_hash(struct sim *s);
 struct cells *node_cells(struct sim *s, uint16_t partition);
 void node_forget_tables(struct sim *s); /* empty tables: all is built again from the log */
-enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app, struct bytes body, const struct ticket *t);
+enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app,
+    struct bytes body, const struct ticket *t);
 
 /* ---- client.c ---- */
 void clients_begin(struct sim *s);
 void clients_step(struct sim *s);
-void clients_finish(struct sim *s);     /* everyone connects and takes all; what is not known is sent again */
+/* everyone connects and takes all; what is not known is sent again */
+void clients_finish(struct sim *s);
 void clients_crashed(struct sim *s);
 void clients_free(struct sim *s);
 void client_answered(struct sim *s, const struct ticket *t, struct answer *a);
-void device_take(struct sim *s, struct device *d);   /* reads its output */
+void device_take(struct sim *s, struct device *d); /* reads its output */
 void device_opened(struct sim *s, struct device *d, bool present, enum err e);
 void device_subscribed(struct sim *s, struct device *d, enum err e);
 void device_ended(struct sim *s, struct device *d, uint8_t reason);

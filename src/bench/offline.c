@@ -1,10 +1,11 @@
-/* drive: kith bench offline: devices with kept sessions go away, each is sent messages, they come back: how fast what waited arrives, in what order,
- * and how much of it. Then they go and come once more, and nothing may come again. SPDX-License-Identifier: Apache-2.0 */
+/* bench offline: devices with kept sessions go away, each is sent messages, they come
+ * back: how fast what waited arrives, in what order, and how much of it. Then they go and come once
+ * more, and nothing may come again. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "drive/drive_in.h"
+#include "bench/bench_in.h"
 
 #define SENDERS_MAX 50
 #define PATIENCE_NS (30 * SECOND_NS)
@@ -21,11 +22,14 @@ struct offline {
     uint64_t acked, refused, others;
     int64_t back_ns, last_ns, moved_ns;
     struct tally tally;
-    struct hist first, caught_up; /* from coming back to the first and to the last message, for each device */
+    /* from coming back to the first and to the last message, for each device */
+    struct hist first, caught_up;
     double stored_s, stored_cpu_s, drained_s, drained_cpu_s;
 };
 
-static struct offline *offline_of(struct device *d) { return (struct offline *)(void *)((char *)d->fleet - offsetof(struct offline, crowd.fleet)); }
+static struct offline *offline_of(struct device *d) {
+    return (struct offline *)(void *)((char *)d->fleet - offsetof(struct offline, crowd.fleet));
+}
 
 static void on_published(struct device *d, const struct mqtt_packet *p) {
     struct offline *o = offline_of(d);
@@ -39,7 +43,8 @@ static void on_published(struct device *d, const struct mqtt_packet *p) {
     if (!track_take(&r->track, number, p->dup, &o->tally)) return;
     o->last_ns = o->moved_ns = clock_mono_ns();
     if (r->track.seen == 1) hist_record(&o->first, (uint64_t)(o->last_ns - d->started_ns));
-    if (r->track.seen == o->messages) hist_record(&o->caught_up, (uint64_t)(o->last_ns - d->started_ns));
+    if (r->track.seen == o->messages)
+        hist_record(&o->caught_up, (uint64_t)(o->last_ns - d->started_ns));
 }
 
 static void on_acked(struct device *d, uint16_t packet, uint8_t reason) {
@@ -59,7 +64,8 @@ static bool set_up(struct offline *o) {
     struct crowd *c = &o->crowd;
     o->senders = o->devices < SENDERS_MAX ? o->devices : SENDERS_MAX;
     o->receivers = must_alloc(o->devices * sizeof *o->receivers);
-    if (!crowd_make(c, o->devices + o->senders) || !crowd_directs(c, o->devices, members)) return false;
+    if (!crowd_make(c, o->devices + o->senders) || !crowd_directs(c, o->devices, members))
+        return false;
     for (size_t i = 0; i < o->devices; i++) {
         char topic[64];
         snprintf(topic, sizeof topic, "%s.%zu", c->run, i);
@@ -90,7 +96,8 @@ static bool store(struct offline *o) {
     while (o->acked < total && clock_mono_ns() - o->moved_ns < PATIENCE_NS) {
         for (size_t s = 0; s < o->senders; s++) {
             struct device *d = &f->devices[o->devices + s];
-            while (d->state == DEVICE_READY && rounds[s] < o->messages && d->outstanding < o->inflight && d->outstanding < f->receive_maximum) {
+            while (d->state == DEVICE_READY && rounds[s] < o->messages &&
+                   d->outstanding < o->inflight && d->outstanding < f->receive_maximum) {
                 receiver_send(o, s, next[s]);
                 next[s] += o->senders;
                 if (next[s] < o->devices) continue;
@@ -108,8 +115,10 @@ static bool store(struct offline *o) {
 /* ---- coming back ---- */
 static void wait_for(struct offline *o, uint64_t fresh) {
     o->moved_ns = clock_mono_ns();
-    while (o->tally.fresh < fresh && clock_mono_ns() - o->moved_ns < PATIENCE_NS) fleet_turn(&o->crowd.fleet, clock_mono_ns() + 100 * MILLI_NS);
-    for (int64_t until = clock_mono_ns() + LINGER_NS; clock_mono_ns() < until;) fleet_turn(&o->crowd.fleet, until);
+    while (o->tally.fresh < fresh && clock_mono_ns() - o->moved_ns < PATIENCE_NS)
+        fleet_turn(&o->crowd.fleet, clock_mono_ns() + 100 * MILLI_NS);
+    for (int64_t until = clock_mono_ns() + LINGER_NS; clock_mono_ns() < until;)
+        fleet_turn(&o->crowd.fleet, until);
 }
 
 static bool come_back(struct offline *o) {
@@ -119,7 +128,8 @@ static bool come_back(struct offline *o) {
     wait_for(o, (uint64_t)o->devices * o->messages);
     o->drained_s = (double)(o->last_ns - o->back_ns) / 1e9;
     o->drained_cpu_s = process_usage((long)o->crowd.pid).cpu_s - cpu;
-    for (size_t i = 0; i < o->devices; i++) track_end(&o->receivers[i].track, o->receivers[i].sent, &o->tally);
+    for (size_t i = 0; i < o->devices; i++)
+        track_end(&o->receivers[i].track, o->receivers[i].sent, &o->tally);
     fleet_part(&o->crowd.fleet, 0, o->devices);
     if (!crowd_open(&o->crowd)) return false;
     wait_for(o, 0);
@@ -129,15 +139,20 @@ static bool come_back(struct offline *o) {
 static bool report(struct offline *o) {
     struct report out = {.json = o->crowd.json};
     double n = (double)o->devices * (double)o->messages;
-    bool valid = o->tally.fresh == (uint64_t)o->devices * o->messages && !o->tally.lost && !o->tally.repeated && !o->tally.reordered && !o->refused &&
+    bool valid = o->tally.fresh == (uint64_t)o->devices * o->messages && !o->tally.lost &&
+                 !o->tally.repeated && !o->tally.reordered && !o->refused &&
                  !o->crowd.fleet.lost_connections;
     report_count(&out, "devices", "devices", o->devices);
     report_count(&out, "messages", "messages to each", o->messages);
-    report_number(&out, "stored_per_s", "stored/s", o->stored_s > 0 ? (double)o->acked / o->stored_s : 0);
-    report_number(&out, "stored_cpu_us", "server CPU us each", o->crowd.pid ? o->stored_cpu_s * 1e6 / n : 0);
+    report_number(
+        &out, "stored_per_s", "stored/s", o->stored_s > 0 ? (double)o->acked / o->stored_s : 0);
+    report_number(
+        &out, "stored_cpu_us", "server CPU us each", o->crowd.pid ? o->stored_cpu_s * 1e6 / n : 0);
     report_number(&out, "seconds", "seconds to get them all", o->drained_s);
-    report_number(&out, "delivered_per_s", "delivered/s", o->drained_s > 0 ? (double)o->tally.fresh / o->drained_s : 0);
-    report_number(&out, "server_cpu_us", "server CPU us a delivery", o->crowd.pid ? o->drained_cpu_s * 1e6 / n : 0);
+    report_number(&out, "delivered_per_s", "delivered/s",
+        o->drained_s > 0 ? (double)o->tally.fresh / o->drained_s : 0);
+    report_number(&out, "server_cpu_us", "server CPU us a delivery",
+        o->crowd.pid ? o->drained_cpu_s * 1e6 / n : 0);
     report_times(&out, "first_us", "connecting to first message", &o->first);
     report_times(&out, "caught_up_us", "connecting to the last", &o->caught_up);
     report_count(&out, "lost", "lost", o->tally.lost);
@@ -154,7 +169,9 @@ static bool report(struct offline *o) {
 static bool measure_it(struct offline *o) {
     if (!set_up(o)) return false;
     fleet_part(&o->crowd.fleet, 0, o->devices);
-    if (!store(o)) fprintf(stderr, "kith: only %llu of %llu messages were acknowledged\n", (unsigned long long)o->acked, (unsigned long long)(o->devices * o->messages));
+    if (!store(o))
+        fprintf(stderr, "kith: only %llu of %llu messages were acknowledged\n",
+            (unsigned long long)o->acked, (unsigned long long)(o->devices * o->messages));
     return come_back(o) && report(o);
 }
 
@@ -165,10 +182,11 @@ int bench_offline(int argc, char **argv) {
     o->messages = 100;
     o->inflight = 32;
     const struct drive_option O[] = {CROWD_OPTIONS(&o->crowd),
-                                     {"devices", OPTION_COUNT, &o->devices, "N", "devices that go away (default 1000)"},
-                                     {"messages", OPTION_COUNT, &o->messages, "M", "messages to each (default 100)"},
-                                     {"inflight", OPTION_COUNT, &o->inflight, "N", "PUBLISHes under way for each of 50 senders (default 32)"},
-                                     {NULL, 0, NULL, NULL, NULL}};
+        {"devices", OPTION_COUNT, &o->devices, "N", "devices that go away (default 1000)"},
+        {"messages", OPTION_COUNT, &o->messages, "M", "messages to each (default 100)"},
+        {"inflight", OPTION_COUNT, &o->inflight, "N",
+            "PUBLISHes under way for each of 50 senders (default 32)"},
+        {NULL, 0, NULL, NULL, NULL}};
     int status = options_take(argc, argv, "bench offline [options]", O, NULL);
     if (status < 0 && (!o->devices || !o->messages || !o->inflight)) {
         fputs("kith: --devices, --messages and --inflight must be at least 1\n", stderr);

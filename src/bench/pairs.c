@@ -1,10 +1,11 @@
-/* drive: kith bench one-to-one: pairs of devices, one sends and one receives. Closed loop, or open with --rate: there each delivery is timed from the
- * moment the message was due, so that a slow server cannot slow its own clock. SPDX-License-Identifier: Apache-2.0 */
+/* bench one-to-one: pairs of devices, one sends and one receives. Closed loop, or open
+ * with --rate: there each delivery is timed from the moment the message was due, so that a slow
+ * server cannot slow its own clock. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "drive/drive_in.h"
+#include "bench/bench_in.h"
 
 #define SETTLE_NS (3 * SECOND_NS) /* after the end: what is under way arrives */
 #define PACKETS 1024              /* PUBLISHes of one sender that can be timed at once */
@@ -25,8 +26,12 @@ struct bench {
     bool measuring, kept;
 };
 
-static struct bench *bench_of(struct device *d) { return (struct bench *)(void *)((char *)d->fleet - offsetof(struct bench, crowd.fleet)); }
-static struct pair *pair_of(struct bench *b, const struct device *d) { return &b->pair[(size_t)(d - b->crowd.fleet.devices) / 2]; }
+static struct bench *bench_of(struct device *d) {
+    return (struct bench *)(void *)((char *)d->fleet - offsetof(struct bench, crowd.fleet));
+}
+static struct pair *pair_of(struct bench *b, const struct device *d) {
+    return &b->pair[(size_t)(d - b->crowd.fleet.devices) / 2];
+}
 
 static void on_published(struct device *d, const struct mqtt_packet *p) {
     struct bench *b = bench_of(d);
@@ -64,7 +69,8 @@ static void members(struct crowd *c, size_t i, size_t *a, size_t *b) {
 
 static bool set_up(struct bench *b) {
     b->pair = must_alloc(b->pairs * sizeof *b->pair);
-    if (!crowd_make(&b->crowd, 2 * b->pairs) || !crowd_directs(&b->crowd, b->pairs, members)) return false;
+    if (!crowd_make(&b->crowd, 2 * b->pairs) || !crowd_directs(&b->crowd, b->pairs, members))
+        return false;
     for (size_t i = 0; i < b->pairs; i++) {
         char topic[64];
         snprintf(topic, sizeof topic, "%s.%zu", b->crowd.run, i);
@@ -82,8 +88,10 @@ static void closed_turn(struct bench *b, int64_t until) {
         const struct device *d = &b->crowd.fleet.devices[2 * i];
         const struct pair *p = &b->pair[i];
         if (d->state != DEVICE_READY) continue;
-        if (b->crowd.qos) while (d->outstanding < b->inflight) pair_send(b, i, clock_mono_ns());
-        else while (p->sent - p->track.seen < b->inflight) pair_send(b, i, clock_mono_ns());
+        if (b->crowd.qos)
+            while (d->outstanding < b->inflight) pair_send(b, i, clock_mono_ns());
+        else
+            while (p->sent - p->track.seen < b->inflight) pair_send(b, i, clock_mono_ns());
     }
     fleet_turn(&b->crowd.fleet, until);
 }
@@ -102,7 +110,8 @@ struct run_result {
 };
 
 static struct run_result run(struct bench *b) {
-    int64_t begin = clock_mono_ns(), warm = begin + (int64_t)(b->warmup * 1e9), end = warm + (int64_t)(b->seconds * 1e9), now;
+    int64_t begin = clock_mono_ns(), warm = begin + (int64_t)(b->warmup * 1e9),
+            end = warm + (int64_t)(b->seconds * 1e9), now;
     double gap = b->rate > 0 ? 1e9 / b->rate : 0, due = (double)begin;
     struct usage_of before = {0}, own = {0};
     size_t next = 0;
@@ -116,12 +125,15 @@ static struct run_result run(struct bench *b) {
         if (b->rate > 0) open_turn(b, gap, &due, &next, b->measuring ? end : warm);
         else closed_turn(b, b->measuring ? end : warm);
     }
-    struct run_result r = {(double)(now - warm) / 1e9, process_usage((long)b->crowd.pid).cpu_s - before.cpu_s, process_usage(getpid()).cpu_s - own.cpu_s};
+    struct run_result r = {(double)(now - warm) / 1e9,
+        process_usage((long)b->crowd.pid).cpu_s - before.cpu_s,
+        process_usage(getpid()).cpu_s - own.cpu_s};
     b->measuring = false;
     for (bool left = true; left && clock_mono_ns() < now + SETTLE_NS;) {
         fleet_turn(&b->crowd.fleet, clock_mono_ns() + 10 * MILLI_NS);
         left = false;
-        for (size_t i = 0; i < b->pairs; i++) left |= b->pair[i].track.missing || b->pair[i].track.seen < b->pair[i].sent;
+        for (size_t i = 0; i < b->pairs; i++)
+            left |= b->pair[i].track.missing || b->pair[i].track.seen < b->pair[i].sent;
     }
     for (size_t i = 0; i < b->pairs; i++) track_end(&b->pair[i].track, b->pair[i].sent, &b->tally);
     return r;
@@ -130,7 +142,8 @@ static struct run_result run(struct bench *b) {
 static bool report(struct bench *b, struct run_result r) {
     struct report out = {.json = b->crowd.json};
     double each = b->delivered ? 1e6 / (double)b->delivered : 0;
-    bool valid = b->delivered && !b->tally.lost && !b->tally.repeated && !b->tally.reordered && !b->refused && !b->crowd.fleet.lost_connections;
+    bool valid = b->delivered && !b->tally.lost && !b->tally.repeated && !b->tally.reordered &&
+                 !b->refused && !b->crowd.fleet.lost_connections;
     report_count(&out, "pairs", "pairs", b->pairs);
     report_count(&out, "inflight", "in flight each", b->inflight);
     report_number(&out, "rate", "paced at (0: closed loop)", b->rate);
@@ -160,13 +173,15 @@ int bench_one_to_one(int argc, char **argv) {
     b->seconds = 10;
     b->warmup = 2;
     const struct drive_option O[] = {CROWD_OPTIONS(&b->crowd),
-                                     {"pairs", OPTION_COUNT, &b->pairs, "N", "pairs of devices (default 100)"},
-                                     {"inflight", OPTION_COUNT, &b->inflight, "N", "PUBLISHes under way for each sender, closed loop (default 1)"},
-                                     {"rate", OPTION_NUMBER, &b->rate, "R", "messages a second in all, open loop (default: closed loop)"},
-                                     {"duration", OPTION_NUMBER, &b->seconds, "S", "seconds (default 10)"},
-                                     {"warmup", OPTION_NUMBER, &b->warmup, "S", "seconds before them (default 2)"},
-                                     {"kept", OPTION_SWITCH, &b->kept, NULL, "kept sessions (default: clean ones)"},
-                                     {NULL, 0, NULL, NULL, NULL}};
+        {"pairs", OPTION_COUNT, &b->pairs, "N", "pairs of devices (default 100)"},
+        {"inflight", OPTION_COUNT, &b->inflight, "N",
+            "PUBLISHes under way for each sender, closed loop (default 1)"},
+        {"rate", OPTION_NUMBER, &b->rate, "R",
+            "messages a second in all, open loop (default: closed loop)"},
+        {"duration", OPTION_NUMBER, &b->seconds, "S", "seconds (default 10)"},
+        {"warmup", OPTION_NUMBER, &b->warmup, "S", "seconds before them (default 2)"},
+        {"kept", OPTION_SWITCH, &b->kept, NULL, "kept sessions (default: clean ones)"},
+        {NULL, 0, NULL, NULL, NULL}};
     int status = options_take(argc, argv, "bench one-to-one [options]", O, NULL);
     if (status < 0 && (!b->pairs || !b->inflight || b->inflight > PACKETS / 2)) {
         fprintf(stderr, "kith: --pairs must be at least 1, --inflight from 1 to %d\n", PACKETS / 2);

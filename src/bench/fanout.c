@@ -1,12 +1,13 @@
-/* drive: kith bench group and kith bench channel: one conversation, many members, one writer; the time until the last connected member has a message.
- * Closed loop (the next goes out when all have the last) or open with --rate, timed from when a message was due.
+/* bench group and kith bench channel: one conversation, many members, one writer; the
+ * time until the last connected member has a message. Closed loop (the next goes out when all have
+ * the last) or open with --rate, timed from when a message was due.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "drive/drive_in.h"
+#include "bench/bench_in.h"
 
 #define PATIENCE_NS (30 * SECOND_NS)
 #define LINGER_NS (300 * MILLI_NS) /* at the end: for what should not come */
@@ -20,7 +21,7 @@ struct fanout {
     double rate;
     uint32_t sent, full; /* messages; those that all have */
     struct track *tracks;
-    uint32_t *left;      /* by message: devices that lack it */
+    uint32_t *left; /* by message: devices that lack it */
     int64_t *due;
     int64_t last_ns, begun_ns;
     struct hist delivery, last, ack, lateness;
@@ -29,7 +30,9 @@ struct fanout {
     double made_s;
 };
 
-static struct fanout *fanout_of(struct device *d) { return (struct fanout *)(void *)((char *)d->fleet - offsetof(struct fanout, crowd.fleet)); }
+static struct fanout *fanout_of(struct device *d) {
+    return (struct fanout *)(void *)((char *)d->fleet - offsetof(struct fanout, crowd.fleet));
+}
 static bool counts(const struct fanout *f, uint32_t number) { return number > f->warmup; }
 
 static void on_published(struct device *d, const struct mqtt_packet *p) {
@@ -94,11 +97,15 @@ static void run(struct fanout *f) {
         int64_t now = clock_mono_ns(), until = now + 100 * MILLI_NS;
         bool left = f->sent < f->messages && writer->state == DEVICE_READY;
         if (left && f->rate > 0) {
-            for (; due <= (double)now && f->sent < f->messages && writer->outstanding < fleet->receive_maximum; due += gap) {
+            for (; due <= (double)now && f->sent < f->messages &&
+                   writer->outstanding < fleet->receive_maximum;
+                 due += gap) {
                 message_send(f, (int64_t)due);
                 if (counts(f, f->sent)) hist_record(&f->lateness, (uint64_t)(now - (int64_t)due));
             }
-            if (f->sent < f->messages && (int64_t)due < until && writer->outstanding < fleet->receive_maximum) until = (int64_t)due;
+            if (f->sent < f->messages && (int64_t)due < until &&
+                writer->outstanding < fleet->receive_maximum)
+                until = (int64_t)due;
         } else if (left && f->full == f->sent) {
             message_send(f, now);
         }
@@ -108,7 +115,8 @@ static void run(struct fanout *f) {
 }
 
 static void linger(struct fanout *f) {
-    for (int64_t until = clock_mono_ns() + LINGER_NS; clock_mono_ns() < until;) fleet_turn(&f->crowd.fleet, until);
+    for (int64_t until = clock_mono_ns() + LINGER_NS; clock_mono_ns() < until;)
+        fleet_turn(&f->crowd.fleet, until);
     for (size_t i = 0; i < f->connected; i++) track_end(&f->tracks[i], f->sent, &f->tally);
 }
 
@@ -130,7 +138,9 @@ static struct server_counts server_ask(const struct fanout *f) {
     struct server_counts c = {0};
     c.known = f->crowd.kith && request_get(f->crowd.http, f->crowd.key, "/metrics", &text) == 200;
     buf_char(&text, 0);
-    if (c.known) c = (struct server_counts){true, metric(&text, "kith_records_appended_total"), metric(&text, "kith_relays_sent_total"), metric(&text, "kith_relays_waiting")};
+    if (c.known)
+        c = (struct server_counts){true, metric(&text, "kith_records_appended_total"),
+            metric(&text, "kith_relays_sent_total"), metric(&text, "kith_relays_waiting")};
     buf_done(&text);
     return c;
 }
@@ -138,31 +148,42 @@ static struct server_counts server_ask(const struct fanout *f) {
 /* Members who are away have their share of the work done when no relay waits any more. */
 static struct server_counts server_settled(const struct fanout *f) {
     struct server_counts c = server_ask(f);
-    for (int64_t until = clock_mono_ns() + PATIENCE_NS; c.known && c.waiting > 0 && clock_mono_ns() < until; c = server_ask(f)) usleep(20000);
+    for (int64_t until = clock_mono_ns() + PATIENCE_NS;
+         c.known && c.waiting > 0 && clock_mono_ns() < until; c = server_ask(f))
+        usleep(20000);
     return c;
 }
 
-static bool report(struct fanout *f, double cpu_s, double own_s, struct server_counts before, struct server_counts after) {
+static bool report(struct fanout *f, double cpu_s, double own_s, struct server_counts before,
+    struct server_counts after) {
     struct report out = {.json = f->crowd.json};
-    double seconds = (double)(f->last_ns - f->begun_ns) / 1e9, each = f->delivered ? 1e6 / (double)f->delivered : 0, all = (double)f->messages;
-    bool valid = f->delivered && f->full == f->messages && !f->tally.lost && !f->tally.repeated && !f->tally.reordered && !f->refused && !f->crowd.fleet.lost_connections;
+    double seconds = (double)(f->last_ns - f->begun_ns) / 1e9,
+           each = f->delivered ? 1e6 / (double)f->delivered : 0, all = (double)f->messages;
+    bool valid = f->delivered && f->full == f->messages && !f->tally.lost && !f->tally.repeated &&
+                 !f->tally.reordered && !f->refused && !f->crowd.fleet.lost_connections;
     report_count(&out, "members", "members", f->members);
     report_count(&out, "connected", "connected", f->connected);
     report_count(&out, "messages", "messages", f->messages - f->warmup);
     report_number(&out, "rate", "paced at (0: closed loop)", f->rate);
     if (f->crowd.kith) report_number(&out, "made_s", "made in, s", f->made_s);
     report_number(&out, "seconds", "seconds", seconds);
-    report_number(&out, "delivered_per_s", "delivered/s", seconds > 0 ? (double)f->delivered / seconds : 0);
-    report_number(&out, "server_cpu_us", "server CPU us a delivery", f->crowd.pid ? cpu_s * each : 0);
-    report_number(&out, "server_cpu_message_us", "server CPU us a message", f->crowd.pid && f->messages > f->warmup ? cpu_s * 1e6 / (all - (double)f->warmup) : 0);
+    report_number(
+        &out, "delivered_per_s", "delivered/s", seconds > 0 ? (double)f->delivered / seconds : 0);
+    report_number(
+        &out, "server_cpu_us", "server CPU us a delivery", f->crowd.pid ? cpu_s * each : 0);
+    report_number(&out, "server_cpu_message_us", "server CPU us a message",
+        f->crowd.pid && f->messages > f->warmup ? cpu_s * 1e6 / (all - (double)f->warmup) : 0);
     report_number(&out, "own_cpu_us", "generator CPU us each", own_s * each);
     report_times(&out, "last_us", "until the last has it", &f->last);
     report_times(&out, "delivery_us", "delivery", &f->delivery);
     report_times(&out, "puback_us", "PUBACK", &f->ack);
     if (f->rate > 0) report_times(&out, "lateness_us", "sent after it was due", &f->lateness);
-    if (before.known && after.known) { /* with the records of connected devices' cursors, which are stored four times a second */
-        report_number(&out, "records_per_message", "log records a message", (after.records - before.records) / all);
-        report_number(&out, "relays_per_message", "relays a message", (after.relays - before.relays) / all);
+    /* with the records of connected devices' cursors, which are stored four times a second */
+    if (before.known && after.known) {
+        report_number(&out, "records_per_message", "log records a message",
+            (after.records - before.records) / all);
+        report_number(
+            &out, "relays_per_message", "relays a message", (after.relays - before.relays) / all);
     }
     report_count(&out, "lost", "lost", f->tally.lost);
     report_count(&out, "repeated", "repeated", f->tally.repeated);
@@ -181,20 +202,25 @@ static int measure_it(struct fanout *f) {
     run(f);
     linger(f);
     struct server_counts after = server_settled(f);
-    double cpu_s = process_usage((long)f->crowd.pid).cpu_s - server.cpu_s, own_s = process_usage(getpid()).cpu_s - own.cpu_s;
+    double cpu_s = process_usage((long)f->crowd.pid).cpu_s - server.cpu_s,
+           own_s = process_usage(getpid()).cpu_s - own.cpu_s;
     return report(f, cpu_s, own_s, before, after) ? EXIT_DONE : EXIT_FAILED;
 }
 
 static bool options_check(struct fanout *f, size_t members_max) {
     if (f->connected > f->members) f->connected = f->members;
     f->messages += f->warmup;
-    if (!f->connected || f->messages <= f->warmup) return fputs("kith: --members, --connected and --messages must be at least 1\n", stderr), false;
+    if (!f->connected || f->messages <= f->warmup)
+        return fputs("kith: --members, --connected and --messages must be at least 1\n", stderr),
+               false;
     if (f->members <= members_max) return crowd_check(&f->crowd);
-    fprintf(stderr, "kith: a group has at most %zu members; try 'kith bench channel'\n", members_max);
+    fprintf(
+        stderr, "kith: a group has at most %zu members; try 'kith bench channel'\n", members_max);
     return false;
 }
 
-static int fanout(int argc, char **argv, const char *type, size_t members, size_t connected, size_t messages, size_t members_max) {
+static int fanout(int argc, char **argv, const char *type, size_t members, size_t connected,
+    size_t messages, size_t members_max) {
     struct fanout *f = must_alloc(sizeof *f);
     char usage[80];
     crowd_defaults(&f->crowd);
@@ -204,12 +230,15 @@ static int fanout(int argc, char **argv, const char *type, size_t members, size_
     f->messages = messages;
     f->warmup = 10;
     const struct drive_option O[] = {CROWD_OPTIONS(&f->crowd),
-                                     {"members", OPTION_COUNT, &f->members, "N", "members (default: group 1000, channel 100000)"},
-                                     {"connected", OPTION_COUNT, &f->connected, "C", "members who are connected (default: group all, channel 1000)"},
-                                     {"messages", OPTION_COUNT, &f->messages, "K", "messages (default: group 500, channel 100)"},
-                                     {"warmup", OPTION_COUNT, &f->warmup, "K", "messages before them (default 10)"},
-                                     {"rate", OPTION_NUMBER, &f->rate, "R", "messages a second, open loop (default: the next when all have the last)"},
-                                     {NULL, 0, NULL, NULL, NULL}};
+        {"members", OPTION_COUNT, &f->members, "N",
+            "members (default: group 1000, channel 100000)"},
+        {"connected", OPTION_COUNT, &f->connected, "C",
+            "members who are connected (default: group all, channel 1000)"},
+        {"messages", OPTION_COUNT, &f->messages, "K", "messages (default: group 500, channel 100)"},
+        {"warmup", OPTION_COUNT, &f->warmup, "K", "messages before them (default 10)"},
+        {"rate", OPTION_NUMBER, &f->rate, "R",
+            "messages a second, open loop (default: the next when all have the last)"},
+        {NULL, 0, NULL, NULL, NULL}};
     snprintf(usage, sizeof usage, "%s [options]", argv[0]);
     int status = options_take(argc, argv, usage, O, NULL);
     if (status < 0) status = options_check(f, members_max) ? measure_it(f) : EXIT_USAGE;
@@ -221,5 +250,9 @@ static int fanout(int argc, char **argv, const char *type, size_t members, size_
     return status;
 }
 
-int bench_group(int argc, char **argv) { return fanout(argc, argv, "group", 1000, SIZE_MAX, 500, GROUP_MAX); }
-int bench_channel(int argc, char **argv) { return fanout(argc, argv, "channel", 100000, 1000, 100, SIZE_MAX); }
+int bench_group(int argc, char **argv) {
+    return fanout(argc, argv, "group", 1000, SIZE_MAX, 500, GROUP_MAX);
+}
+int bench_channel(int argc, char **argv) {
+    return fanout(argc, argv, "channel", 100000, 1000, 100, SIZE_MAX);
+}

@@ -1,12 +1,13 @@
-/* drive: reading a recorded trace whole, before anything is sent, so that a fault in its last line costs nothing.
- * People and pairs are numbered in the order of their first line. SPDX-License-Identifier: Apache-2.0 */
+/* replay: reading a recorded trace whole, before anything is sent, so that a fault in its last line
+ * costs nothing. People and pairs are numbered in the order of their first line.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "drive/trace.h"
+#include "replay/trace.h"
 
 #define SEPARATORS " \t,"
 #define SHOWN_MAX 60 /* bytes of a bad line that an error shows */
@@ -20,7 +21,9 @@ struct numbers {
 };
 
 static uint64_t person_hash(const struct trace *t, uint32_t i) { return hash64(t->people[i]); }
-static uint64_t pair_hash(const struct trace *t, uint32_t i) { return hash64(bytes_of(t->conversations[i].people, sizeof t->conversations[i].people)); }
+static uint64_t pair_hash(const struct trace *t, uint32_t i) {
+    return hash64(bytes_of(t->conversations[i].people, sizeof t->conversations[i].people));
+}
 
 static void numbers_grow(struct numbers *n, const struct trace *t) {
     uint32_t *old = n->slots;
@@ -66,11 +69,13 @@ static uint32_t person_of(struct reading *r, struct bytes name) {
 static uint32_t pair_of(struct reading *r, uint32_t a, uint32_t b) {
     struct trace *t = r->t;
     struct numbers *n = &r->pairs;
-    struct trace_conversation c = {.people = {a < b ? a : b, a < b ? b : a}, .first = TRACE_NONE, .last = TRACE_NONE};
+    struct trace_conversation c = {
+        .people = {a < b ? a : b, a < b ? b : a}, .first = TRACE_NONE, .last = TRACE_NONE};
     if (n->used * 2 >= n->cap) numbers_grow(n, t);
     size_t at = hash64(bytes_of(c.people, sizeof c.people)) & (n->cap - 1);
     for (; n->slots[at]; at = (at + 1) & (n->cap - 1))
-        if (memcmp(t->conversations[n->slots[at] - 1].people, c.people, sizeof c.people) == 0) return n->slots[at] - 1;
+        if (memcmp(t->conversations[n->slots[at] - 1].people, c.people, sizeof c.people) == 0)
+            return n->slots[at] - 1;
     t->conversations = list_room(t->conversations, t->conversation_count, sizeof *t->conversations);
     t->conversations[t->conversation_count++] = c;
     n->used++;
@@ -99,20 +104,26 @@ static size_t fields_cut(char *line, struct bytes out[3]) {
     return n;
 }
 
-static enum err fault(const struct reading *r, struct buf *why, const char *what, struct bytes shown) {
-    buf_fmt(why, "%s:%u: %s: '%.*s'", r->path, r->line, what, (int)(shown.n < SHOWN_MAX ? shown.n : SHOWN_MAX), (const char *)shown.p);
+static enum err fault(
+    const struct reading *r, struct buf *why, const char *what, struct bytes shown) {
+    buf_fmt(why, "%s:%u: %s: '%.*s'", r->path, r->line, what,
+        (int)(shown.n < SHOWN_MAX ? shown.n : SHOWN_MAX), (const char *)shown.p);
     return MALFORMED;
 }
 
 static void message_add(struct reading *r, struct bytes from, struct bytes to, double at_s) {
     struct trace *t = r->t;
-    uint32_t a = person_of(r, from), b = person_of(r, to), conversation = pair_of(r, a, b), i = (uint32_t)t->message_count;
+    uint32_t a = person_of(r, from), b = person_of(r, to), conversation = pair_of(r, a, b),
+             i = (uint32_t)t->message_count;
     struct trace_conversation *c = &t->conversations[conversation];
     if (!i) r->first_s = r->last_s = at_s;
     if (at_s > r->last_s) r->last_s = at_s; /* a line out of order is sent with the one before it */
     t->messages = list_room(t->messages, t->message_count, sizeof *t->messages);
-    t->messages[t->message_count++] = (struct trace_message){.conversation = conversation, .next = TRACE_NONE, .line = r->line,
-                                                             .by_second = a != c->people[0], .at_s = r->last_s - r->first_s};
+    t->messages[t->message_count++] = (struct trace_message){.conversation = conversation,
+        .next = TRACE_NONE,
+        .line = r->line,
+        .by_second = a != c->people[0],
+        .at_s = r->last_s - r->first_s};
     if (c->count++) t->messages[c->last].next = i;
     else c->first = i;
     c->last = i;
@@ -129,17 +140,23 @@ static enum err line_take(struct reading *r, char *line, size_t n, struct buf *w
     bool first = !r->begun, number = fields == 3 && number_read(f[2], &at_s);
     r->begun = true;
     if (first && fields == 3 && !number) return OK; /* a header */
-    if (fields < 3) return fault(r, why, "a line is `from to unix-seconds`, this one has too few fields", whole);
+    if (fields < 3)
+        return fault(
+            r, why, "a line is `from to unix-seconds`, this one has too few fields", whole);
     if (!number) return fault(r, why, "the third field must be a time in seconds", f[2]);
     for (int i = 0; i < 2; i++)
-        if (!id_valid(f[i])) return fault(r, why, "this cannot be a user's id (1 to 64 of A-Z a-z 0-9 _ . : -)", f[i]);
-    if (r->t->message_count >= MESSAGES_MAX) return fault(r, why, "more messages than a replay can hold", whole);
+        if (!id_valid(f[i]))
+            return fault(
+                r, why, "this cannot be a user's id (1 to 64 of A-Z a-z 0-9 _ . : -)", f[i]);
+    if (r->t->message_count >= MESSAGES_MAX)
+        return fault(r, why, "more messages than a replay can hold", whole);
     message_add(r, f[0], f[1], at_s);
     return OK;
 }
 
 enum err trace_read(const char *path, struct trace *out, struct buf *why) {
-    struct reading r = {.path = path, .t = out, .people = {.hash = person_hash}, .pairs = {.hash = pair_hash}};
+    struct reading r = {
+        .path = path, .t = out, .people = {.hash = person_hash}, .pairs = {.hash = pair_hash}};
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
@@ -152,7 +169,9 @@ enum err trace_read(const char *path, struct trace *out, struct buf *why) {
         e = line_take(&r, line, (size_t)n, why);
     }
     if (e == OK && ferror(f)) e = (buf_fmt(why, "%s: %s", path, strerror(errno)), IO);
-    if (e == OK && !out->message_count) e = (buf_fmt(why, "%s: holds no message; a line is `from to unix-seconds`", path), MALFORMED);
+    if (e == OK && !out->message_count)
+        e = (buf_fmt(why, "%s: holds no message; a line is `from to unix-seconds`", path),
+            MALFORMED);
     fclose(f);
     free(line);
     free(r.people.slots);

@@ -1,16 +1,17 @@
-/* drive: a recorded trace in memory: who wrote to whom, and when. One line is `from to unix-seconds`, separated by blanks, tabs or commas; more columns
- * are ignored, so are empty lines, lines that begin with # or %, and a header (a first line whose third field is no number).
+/* replay: a recorded trace in memory: who wrote to whom, and when. One line is `from to
+ * unix-seconds`, separated by blanks, tabs or commas; more columns are ignored, so are empty lines,
+ * lines that begin with # or %, and a header (a first line whose third field is no number).
  * SPDX-License-Identifier: Apache-2.0 */
-#ifndef KITH_DRIVE_TRACE_H
-#define KITH_DRIVE_TRACE_H
+#ifndef KITH_REPLAY_TRACE_H
+#define KITH_REPLAY_TRACE_H
 
 #include "base/base.h"
 
 struct trace_message {
     uint32_t conversation, next; /* next: of the same conversation, TRACE_NONE at its end */
     uint32_t line;
-    bool by_second;              /* the second of the conversation's people wrote it */
-    double at_s;                 /* since the first message; never falls */
+    bool by_second; /* the second of the conversation's people wrote it */
+    double at_s;    /* since the first message; never falls */
 };
 #define TRACE_NONE 0xffffffffu
 struct trace_conversation {
