@@ -35,6 +35,9 @@ void chat_conversations_of(struct cells *c, struct bytes app, struct bytes user,
 /* Those that they left. */
 void chat_conversations_left(struct cells *c, struct bytes app, struct bytes user,
     bool (*fn)(void *arg, struct bytes conversation), void *arg);
+/* Looks at every conversation of a partition: false, and a line in *why for each thing that must hold
+ * and does not. */
+bool chat_check(struct cells *c, struct buf *why);
 /* Members of the object that GET /v1/users/{id}/export answers: their conversations, and their
  * mailbox from ?cursor= on. false: the answer says why not. */
 bool chat_export(struct query *q, struct json_out *o);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "chat/chat.h"
 #include "chat/conv_in.h"
 
 #define APP BYTES("app")
@@ -31,7 +32,10 @@ static void world_open(struct world *w) {
     w->cells = cells_create(w->store, 0, 1 << 30);
     w->time_ms = 1700000000000;
 }
+/* What must hold holds after each story. */
 static void world_close(struct world *w) {
+    struct buf why = {0};
+    assert_true(chat_check(w->cells, &why) && !why.n);
     cells_free(&w->cells);
     w->store->calls->close(w->store);
     arena_done(&w->arena);
@@ -290,8 +294,61 @@ static void readers_stand_newest_first(void **state) {
     world_close(&w);
 }
 
+/* ---- what kith check says ---- */
+static void said(struct world *w, const char *words) {
+    struct buf why = {0};
+    assert_false(chat_check(w->cells, &why));
+    buf_char(&why, 0);
+    assert_non_null(strstr((char *)why.p, words));
+    buf_done(&why);
+}
+static void a_check_says_what_is_wrong(void **state) {
+    (void)state;
+    struct world w;
+    uint8_t room[300];
+    static const char *const MEMBERS[] = {"ann", "bob"};
+    world_open(&w);
+    assert_int_equal(put(&w, "g", CONV_GROUP, MEMBERS, 2), 201);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(message(&w, "g", "ann", (char[]){'a' + (char)i, 0}, "x"), 201);
+    struct cell *head = cells_get(w.cells, key2(room, 'A', APP, BYTES("g")));
+    struct conv v, good;
+    memcpy(&good, head->data, sizeof good);
+    v = good;
+    v.seq++;
+    memcpy(cells_edit(w.cells, head), &v, sizeof v);
+    said(&w, "conversation g of app app: the last message: 3 is stored, 4 belongs there");
+    v = good;
+    v.member_count = 3;
+    memcpy(cells_edit(w.cells, head), &v, sizeof v);
+    said(&w, "members: 2 is stored, 3 belongs there");
+    v = good;
+    v.owners = 0;
+    memcpy(cells_edit(w.cells, head), &v, sizeof v);
+    said(&w, "owners: 1 is stored, 0 belongs there");
+    memcpy(cells_edit(w.cells, head), &good, sizeof good);
+    struct cell *bob = cells_get(w.cells, key3(room, 'P', APP, BYTES("g"), BYTES("bob")));
+    ((struct member *)(void *)cells_edit(w.cells, bob))->read = 9;
+    said(&w, "a member's read mark: 9 is stored, 3 belongs there");
+    ((struct member *)(void *)cells_edit(w.cells, bob))->read = 0;
+    struct cell *block = cells_get(w.cells, key2n(room, 'K', APP, BYTES("g"), 0));
+    struct bytes first = {0};
+    struct unpack u = unpack_of(bytes_of(block->data, block->size));
+    first = unpack_bytes(&u);
+    uint32_t size = (uint32_t)(u.p - block->data);
+    struct buf kept = {0};
+    buf_add(&kept, block->data, size);
+    assert_true(first.n > 0);
+    cells_splice(w.cells, block, 0, size, (struct bytes){0});
+    said(&w, "the order of messages: 2 is stored, 1 belongs there");
+    cells_splice(w.cells, block, 0, 0, buf_view(&kept));
+    buf_done(&kept);
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(an_id_is_found_for_ever),
-        cmocka_unit_test(members_keep_their_order), cmocka_unit_test(readers_stand_newest_first)};
+        cmocka_unit_test(members_keep_their_order), cmocka_unit_test(readers_stand_newest_first),
+        cmocka_unit_test(a_check_says_what_is_wrong)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,16 @@ struct bytes key2(uint8_t room[static 300], char tag, struct bytes a, struct byt
     room[0] = (uint8_t)tag;
     return bytes_of(room, (size_t)(part(part(room + 1, a), b) - room));
 }
+bool key2_read(struct bytes key, struct bytes *out_a, struct bytes *out_b) {
+    const uint8_t *a = key.p + 1, *end = key.p + key.n;
+    const uint8_t *a_end = key.n > 1 ? memchr(a, 0, (size_t)(end - a)) : NULL;
+    const uint8_t *b = a_end ? a_end + 1 : end,
+                  *b_end = b < end ? memchr(b, 0, (size_t)(end - b)) : NULL;
+    if (!b_end || b_end + 1 != end) return false;
+    *out_a = bytes_of(a, (size_t)(a_end - a));
+    *out_b = bytes_of(b, (size_t)(b_end - b));
+    return true;
+}
 struct bytes key3(
     uint8_t room[static 300], char tag, struct bytes a, struct bytes b, struct bytes c) {
     room[0] = (uint8_t)tag;

@@ -116,6 +116,8 @@ enum err cursor_parse_after(
 /* Builds a cell key: tag byte, then each part followed by 0x00 (ids hold none). `room` must have
  * 300 bytes. */
 struct bytes key2(uint8_t room[static 300], char tag, struct bytes a, struct bytes b);
+/* The two parts of such a key, as views; false when it has not just two. */
+bool key2_read(struct bytes key, struct bytes *out_a, struct bytes *out_b);
 struct bytes key3(
     uint8_t room[static 300], char tag, struct bytes a, struct bytes b, struct bytes c);
 /* the same, then a big-endian u64 */

@@ -79,4 +79,8 @@ struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes u
  * something reached them there, learns of it by a MEMBER_ERASE relay, sent with this step. */
 void mailbox_erase(struct step *s, struct bytes user);
 
+/* Looks at every list of a partition: false, and a line in *why for each thing that must hold and does
+ * not (check.c). */
+bool mailbox_check(struct cells *c, struct buf *why);
+
 #endif

@@ -311,6 +311,8 @@ static uint64_t run(uint64_t seed, uint64_t budget, unsigned flush_in, int64_t l
         if (flush_in) cells_turn_end(w.cells);
     }
     uint64_t hash = cells_state_hash(w.cells);
+    struct buf why = {0};
+    assert_true(mailbox_check(w.cells, &why) && !why.n);
     world_close(&w);
     free(m);
     return hash;
@@ -332,6 +334,32 @@ static void random_acts_with_retention(void **state) {
         uint64_t ample = run(seed, 1 << 30, 0, DAY / 10);
         assert_int_equal(run(seed, 20000, 3, DAY / 10), ample);
     }
+}
+
+/* ---- what kith check says ---- */
+static void a_check_says_what_is_wrong(void **state) {
+    (void)state;
+    struct world w;
+    struct buf why = {0};
+    uint8_t room[300];
+    world_open(&w, 1 << 30);
+    mailbox_ensure(act(&w), BYTES("ann"));
+    struct entry e = {.type = ENTRY_MESSAGE, .conversation = BYTES("c"), .from = BYTES("bob")};
+    for (int i = 0; i < 3; i++) mailbox_append(act(&w), BYTES("ann"), &e);
+    assert_true(mailbox_check(w.cells, &why) && !why.n);
+    struct cell *head = cells_get(w.cells, key2(room, 'm', APP, BYTES("ann")));
+    cells_edit(w.cells, head)[0]++; /* one more than there are */
+    assert_false(mailbox_check(w.cells, &why));
+    buf_char(&why, 0);
+    assert_non_null(strstr((char *)why.p, "mailbox of ann of app app: entries: 3 is stored, 4"));
+    cells_edit(w.cells, head)[0]--;
+    cells_edit(w.cells, head)[8]++; /* the newest position */
+    buf_reset(&why);
+    assert_false(mailbox_check(w.cells, &why));
+    buf_char(&why, 0);
+    assert_non_null(strstr((char *)why.p, "the last position: 4 is stored, 5 belongs there"));
+    buf_done(&why);
+    world_close(&w);
 }
 
 /* ---- large audiences: slots across many chunks ---- */
@@ -371,6 +399,7 @@ int main(void) {
         cmocka_unit_test(blocks_are_counted_for_the_blocked),
         cmocka_unit_test(old_blocks_go_and_cursors_before_them_are_told),
         cmocka_unit_test(thousands_come_and_go),
+        cmocka_unit_test(a_check_says_what_is_wrong),
         cmocka_unit_test(random_acts_match_the_model_and_leave_one_state),
         cmocka_unit_test(random_acts_with_retention),
     };

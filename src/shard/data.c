@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chat/chat.h"
 #include "shard/shard_in.h"
 
 enum err data_lock(const char *dir, int *out_fd, struct buf *why) {
@@ -274,6 +275,19 @@ enum err data_restore(const char *from, const char *dir, struct buf *why) {
     return e == OK ? folder_copy(from, dir, &m, why) : e;
 }
 
+/* What must hold of the state of each partition, as the tables have it. */
+static enum err state_check(struct store *store, uint16_t partitions, struct buf *why) {
+    enum { CHECK_BYTES = 32 << 20 };
+    bool sound = true;
+    for (uint16_t p = 0; p < partitions; p++) {
+        struct cells *c = cells_create(store, p, CHECK_BYTES);
+        sound &= chat_check(c, why);
+        sound &= mailbox_check(c, why);
+        cells_free(&c);
+    }
+    return sound ? OK : CORRUPT;
+}
+
 enum err data_check(const char *dir, struct buf *why) {
     struct meta m;
     struct store *store;
@@ -291,6 +305,7 @@ enum err data_check(const char *dir, struct buf *why) {
         e = store->calls->verify(store, why);
         if (e == OK && (e = engine_start_positions(store, m.partitions, from)) != OK)
             buf_str(why, "tables: the applied positions cannot be read\n");
+        if (e == OK) e = state_check(store, m.partitions, why);
         store->calls->close(store);
     } else {
         buf_char(why, '\n');
@@ -299,7 +314,7 @@ enum err data_check(const char *dir, struct buf *why) {
     enum err log = log_check(path, disk_real(), m.partitions, e == OK ? from : NULL, why, &records);
     if (log == MISSING) buf_fmt(why, "log: there is none in %s\n", path);
     if (e == OK && log == OK)
-        buf_fmt(why, "ok: %llu log records, %u partitions, tables verified\n",
+        buf_fmt(why, "ok: %llu log records, %u partitions, tables and their state verified\n",
             (unsigned long long)records, m.partitions);
     free(from);
     close(lock);
