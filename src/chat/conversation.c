@@ -321,23 +321,6 @@ void apply_conv_put(struct step *s) {
     jo_close_obj(&o);
 }
 
-struct member_list {
-    struct buf *b;
-    uint64_t n;
-    bool bad;
-};
-static bool member_listed(void *arg, struct bytes key, struct json v) {
-    (void)key;
-    struct member_list *l = arg;
-    struct bytes id = json_string(v);
-    l->bad = json_kind_of(v) != JSON_STRING || !id_valid(id);
-    if (!l->bad) {
-        pack_bytes(l->b, id);
-        l->n++;
-    }
-    return !l->bad;
-}
-
 static bool put_options(const struct json_value *f, struct conv_put *p, struct answer *a) {
     if (f[0].present) {
         p->type = conv_type_of(json_string(f[0].v));
@@ -377,8 +360,8 @@ static enum err plan_conv_put(struct request *r, struct plan *p, struct answer *
     struct conv_put v = {.by = r->who.user};
     if (!request_object(r, FIELDS, 6, f, a) || !put_options(f, &v, a)) return REFUSED;
     struct buf members = {0}, metadata = {0};
-    struct member_list list = {.b = &members};
-    if (f[1].present) json_each(f[1].v, member_listed, &list);
+    uint64_t count = 0;
+    bool good = !f[1].present || request_ids(f[1].v, "members", &members, &count, a);
     if (f[2].present) v.set |= PUT_NAME;
     if (f[3].present) v.set |= PUT_METADATA;
     if (f[3].present && !f[3].is_null) json_raw(f[3].v, &metadata);
@@ -393,13 +376,11 @@ static enum err plan_conv_put(struct request *r, struct plan *p, struct answer *
     pack_var(b, (uint64_t)v.disappear_ms);
     pack_bytes(b, f[2].present ? json_string(f[2].v) : (struct bytes){0});
     pack_bytes(b, buf_view(&metadata));
-    pack_var(b, list.n);
+    pack_var(b, count);
     buf_bytes(b, buf_view(&members));
     buf_done(&members);
     buf_done(&metadata);
-    if (list.bad)
-        answer_problem(a, PROBLEM_INVALID_VALUE, "members", "'members' must be a list of user ids");
-    return list.bad ? REFUSED : OK;
+    return good ? OK : REFUSED;
 }
 
 static void query_conv(struct query *q) {

@@ -267,12 +267,6 @@ static bool ciphertext_take(void *arg, struct bytes key, struct json v) {
     return !c->bad;
 }
 
-static bool all_ids(void *arg, struct bytes key, struct json v) {
-    (void)key;
-    *(bool *)arg = json_kind_of(v) == JSON_STRING && id_valid(json_string(v));
-    return *(bool *)arg;
-}
-
 enum { F_ID, F_FROM, F_BODY, F_DATA, F_MEDIA, F_REPLY, F_MENTIONS, F_CIPHER, F_COUNT };
 
 static bool sender_of(
@@ -319,12 +313,12 @@ enum err plan_message_post(struct request *r, struct plan *p, struct answer *a) 
         return answer_problem(a, PROBLEM_INVALID_VALUE, "body",
                    "a message needs at least one of body, data, media, ciphertexts"),
                REFUSED;
-    bool ids = true;
-    if (f[F_MENTIONS].present) json_each(f[F_MENTIONS].v, all_ids, &ids);
-    if (!ids)
-        return answer_problem(
-                   a, PROBLEM_INVALID_VALUE, "mentions", "'mentions' must be a list of user ids"),
-               REFUSED;
+    struct buf mentioned = {0};
+    uint64_t mentions;
+    bool good = !f[F_MENTIONS].present ||
+                request_ids(f[F_MENTIONS].v, "mentions", &mentioned, &mentions, a);
+    buf_done(&mentioned); /* stored as it was sent */
+    if (!good) return REFUSED;
     p->partition = conv_partition(r);
     p->kind = KIND_MESSAGE;
     struct buf *b = &p->body, raw = {0};

@@ -141,6 +141,39 @@ bool request_object(const struct request *r, const struct json_field *fields, si
     return false;
 }
 
+struct id_list {
+    const char *field;
+    struct buf *packed;
+    uint64_t n;
+    struct answer *a;
+    bool good;
+};
+static bool id_take(void *arg, struct bytes key, struct json v) {
+    (void)key;
+    struct id_list *l = arg;
+    struct bytes id = json_string(v);
+    if (json_kind_of(v) != JSON_STRING) {
+        answer_problem(l->a, PROBLEM_WRONG_TYPE, l->field, "'%s' is a list of strings", l->field);
+        return l->good = false;
+    }
+    if (!id_valid(id)) {
+        answer_problem(l->a, PROBLEM_INVALID_VALUE, l->field,
+            "'%s' is a list of ids: 1 to 64 of A-Z a-z 0-9 _ . : -", l->field);
+        return l->good = false;
+    }
+    pack_bytes(l->packed, id);
+    l->n++;
+    return true;
+}
+
+bool request_ids(
+    struct json list, const char *field, struct buf *packed, uint64_t *out_n, struct answer *a) {
+    struct id_list l = {field, packed, 0, a, true};
+    json_each(list, id_take, &l);
+    *out_n = l.n;
+    return l.good;
+}
+
 bool request_part(struct json object, const struct json_field *fields, size_t n,
     struct json_value *out, struct answer *a) {
     struct json_fault f;

@@ -202,7 +202,11 @@ bool cursor_good(enum err e, struct answer *a);
  * */
 bool request_object(const struct request *r, const struct json_field *fields, size_t n,
     struct json_value *out, struct answer *a);
-/* The same for an object inside of it. */
+/* A list of ids in the field: each is added to *packed as varbytes, *out_n counts them. false: the
+ * answer has the problem (400 not a string, 422 not an id). */
+bool request_ids(
+    struct json list, const char *field, struct buf *packed, uint64_t *out_n, struct answer *a);
+/* The same as request_object for an object inside of it. */
 bool request_part(struct json object, const struct json_field *fields, size_t n,
     struct json_value *out, struct answer *a);
 

@@ -237,34 +237,36 @@ void apply_keys_claim(struct step *s) {
     jo_close_obj(&o);
 }
 
-struct claim {
-    struct bytes ids[DEVICES_MAX];
-    size_t n;
-    bool bad;
-};
-static bool claim_take(void *arg, struct bytes key, struct json v) {
-    (void)key;
-    struct claim *c = arg;
-    struct bytes id = json_string(v);
-    c->bad = json_kind_of(v) != JSON_STRING || !id_valid(id) || c->n == DEVICES_MAX;
-    for (size_t i = 0; i < c->n && !c->bad; i++)
-        if (bytes_eq(c->ids[i], id)) return true; /* one bundle a device */
-    if (!c->bad) c->ids[c->n++] = id;
-    return !c->bad;
+/* One bundle a device, however often it is named. */
+static uint64_t named_once(struct bytes packed, struct buf *out) {
+    uint64_t n = 0;
+    for (struct unpack u = unpack_of(packed); unpack_more(&u);) {
+        struct bytes id = unpack_bytes(&u);
+        if (packed_holds(buf_view(out), id)) continue;
+        pack_bytes(out, id);
+        n++;
+    }
+    return n;
 }
 
 enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"devices", JSON_ARRAY, false, false, 8192}};
     struct json_value f[1] = {{0}};
-    struct claim c = {.n = 0};
+    struct buf packed = {0}, once = {0};
+    uint64_t n = 0;
     if (r->has_json && !request_object(r, F, 1, f, a)) return REFUSED;
-    if (f[0].present) json_each(f[0].v, claim_take, &c);
-    if (c.bad)
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "devices",
-                   "'devices' must be a list of at most %d device ids", DEVICES_MAX),
-               REFUSED;
-    user_plan(r, p, KIND_KEYS_CLAIM);
-    pack_var(&p->body, c.n);
-    for (size_t i = 0; i < c.n; i++) pack_bytes(&p->body, c.ids[i]);
-    return OK;
+    bool good = !f[0].present || request_ids(f[0].v, "devices", &packed, &n, a);
+    if (good && (n = named_once(buf_view(&packed), &once)) > DEVICES_MAX) {
+        answer_problem(
+            a, PROBLEM_LIMIT_REACHED, "devices", "'devices' names at most %d", DEVICES_MAX);
+        good = false;
+    }
+    if (good) {
+        user_plan(r, p, KIND_KEYS_CLAIM);
+        pack_var(&p->body, n);
+        buf_bytes(&p->body, buf_view(&once));
+    }
+    buf_done(&packed);
+    buf_done(&once);
+    return good ? OK : REFUSED;
 }

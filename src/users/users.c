@@ -206,7 +206,7 @@ static bool ids_set(struct step *s, struct cell *cell, struct bytes id, bool on)
     return true;
 }
 
-static bool packed_holds(struct bytes packed, struct bytes id) {
+bool packed_holds(struct bytes packed, struct bytes id) {
     struct unpack u = unpack_of(packed);
     while (unpack_more(&u))
         if (bytes_eq(unpack_bytes(&u), id)) return true;

@@ -14,6 +14,7 @@ bool profile_get(struct cells *c, struct bytes app, struct bytes user, struct pr
 void profile_set(struct step *s, struct bytes user, const struct profile *p);
 void profile_json(struct json_out *o, struct bytes user, const struct profile *p, bool whole);
 bool user_known(struct cells *c, struct bytes app, struct bytes user);
+bool packed_holds(struct bytes packed, struct bytes id); /* repeated varbytes */
 void user_missing(struct answer *a, struct bytes user);
 void user_plan(struct request *r, struct plan *p, uint8_t kind); /* kind 0: a query */
 

@@ -191,7 +191,7 @@ def prekeys(s):
     answer = c("POST", "/v1/users/kim/keys/claim", None, key=ann)[1]
     expect([i.get("one_time_key") for i in answer["items"]], [None, None], "handed out stays handed out after kill -9")
     expect(c("POST", "/v1/users/nobody/keys/claim", {}, key=ann)[0], 404)
-    expect(c("POST", "/v1/users/kim/keys/claim", {"devices": [7]}, key=ann)[0], 422)
+    expect(c("POST", "/v1/users/kim/keys/claim", {"devices": [7]}, key=ann)[0], 400)
 
 
 def apps(s):

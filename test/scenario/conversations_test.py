@@ -75,7 +75,7 @@ def made(s):
     expect(c("PUT", path, {"members": ["m1"]})[1]["field"], "type", "a new one needs its type")
     for body, status, field in (({"type": "crowd"}, 422, "type"), ({"type": 1}, 400, "type"), ({"type": "group", "owner": "x"}, 400, "owner"),
                                 ({"type": "group", "members": "m1"}, 400, "members"), ({"type": "group", "members": ["no spaces"]}, 422, "members"),
-                                ({"type": "group", "members": [1]}, 422, "members"), ({"type": "group", "metadata": []}, 400, "metadata"),
+                                ({"type": "group", "members": [1]}, 400, "members"), ({"type": "group", "members": ["b b"]}, 422, "members"), ({"type": "group", "metadata": []}, 400, "metadata"),
                                 ({"type": "group", "disappear_after": "soon"}, 422, "disappear_after"), ({"type": "group", "disappear_after": "0s"}, 422, "disappear_after"),
                                 ({"type": "group", "history": "some"}, 422, "history"), ({"type": "group", "name": "n" * 257}, 413, "name"),
                                 ({"type": "group", "metadata": {"a": "x" * 16384}}, 413, "metadata")):

@@ -66,7 +66,7 @@ def refused(s):
     ann = s.token("ann", "ann-r")
     last = c("GET", G)[1]["last_seq"]
     for body, status, field in (({"body": 1}, 400, "body"), ({"body": "x", "colour": 1}, 400, "colour"), ({"id": "no spaces", "body": "x"}, 422, "id"),
-                                ({"id": "i" * 65, "body": "x"}, 422, "id"), ({"body": "x", "mentions": "bob"}, 400, "mentions"), ({"body": "x", "mentions": [1]}, 422, "mentions"),
+                                ({"id": "i" * 65, "body": "x"}, 422, "id"), ({"body": "x", "mentions": "bob"}, 400, "mentions"), ({"body": "x", "mentions": [1]}, 400, "mentions"),
                                 ({"body": "x", "mentions": ["b b"]}, 422, "mentions"), ({"body": "x", "media": {}}, 400, "media"), ({"body": "x", "reply_to": "nope"}, 422, "reply_to"),
                                 ({}, 422, "body"), ({"from": "bob", "body": "x"}, 403, "from"), ({"body": "x", "seq": 5}, 400, "seq"), ({"body": "x", "created_at": "now"}, 400, "created_at"),
                                 ({"body": "x" * 65537}, 413, "body"), ({"ciphertexts": [{"user": "bob"}]}, 422, "ciphertexts"), ({"ciphertexts": "x"}, 400, "ciphertexts")):
