@@ -390,7 +390,7 @@ static void apply_user_erase(struct step *s) {
     erase_relays(s, user);
     devices_erase(s, user);
     mailbox_erase(s, user);
-    for (const char *tag = "fF"; *tag; tag++)
+    for (const char *tag = "fFY"; *tag; tag++)
         cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
     struct profile gone = {.erased_ms = s->time_ms};
     profile_set(s, user, &gone);

@@ -190,6 +190,18 @@ def prekeys(s):
     s.start()
     answer = c("POST", "/v1/users/kim/keys/claim", None, key=ann)[1]
     expect([i.get("one_time_key") for i in answer["items"]], [None, None], "handed out stays handed out after kill -9")
+    # the same Idempotency-Key: the first answer, and no other key is taken
+    c("PUT", "/v1/users/kim/keys/phone", {"one_time_keys": [{"id": 60, "key": "a"}, {"id": 61, "key": "b"}]})
+    once = {"headers": {"Idempotency-Key": "claim-1"}, "key": ann}
+    first = c("POST", "/v1/users/kim/keys/claim", {"devices": ["phone"]}, **once)
+    expect((first[0], first[1]["items"][0]["one_time_key"]["id"]), (200, 60))
+    expect(c("POST", "/v1/users/kim/keys/claim", {"devices": ["phone"]}, **once), first)
+    expect(c("POST", "/v1/users/kim/keys/claim", {"devices": ["tablet"]}, **once)[0], 409, "other devices")
+    s.kill()
+    s.start()
+    expect(c("POST", "/v1/users/kim/keys/claim", {"devices": ["phone"]}, **once), first, "also after kill -9")
+    other = c("POST", "/v1/users/kim/keys/claim", {"devices": ["phone"]}, headers={"Idempotency-Key": "claim-1"})
+    expect(other[1]["items"][0]["one_time_key"]["id"], 61, "another claimant's key of the same name is another")
     expect(c("POST", "/v1/users/nobody/keys/claim", {}, key=ann)[0], 404)
     expect(c("POST", "/v1/users/kim/keys/claim", {"devices": [7]}, key=ann)[0], 400)
 
