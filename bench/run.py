@@ -253,12 +253,16 @@ def long():
         pairs = [server.run("one-to-one", "--inflight", "8", "--duration", "3", "--warmup", "1") for _ in range(3)]
         wide = [server.run("fill", "--messages", "200000") for _ in range(3)]
         RUNS.append({"part": "long", "at": label, "pairs": pairs, "wide": wide})
+        if not all(r["valid"] for r in pairs + wide):
+            raise SystemExit(f"bench: long, {label}: a run lost, repeated, reordered or refused something: {pairs + wide}")
         return mid(pairs, "server_cpu_us"), mid(wide, "server_cpu_us"), rss(server.process.pid)
 
     server.run("fill", "--messages", "10000")
     few = cost("few")
     filled = server.run("fill", "--messages", str(FILL))
     RUNS.append({"part": "long", "at": "fill", **filled})
+    if not filled["valid"]:
+        raise SystemExit(f"bench: long: filling lost or refused something: {filled}")
     many = cost("many")
     row("server CPU us a delivered message, 100 pairs", f"{few[0]:.1f}", f"{many[0]:.1f}", f"{many[0] / few[0]:.2f}")
     row("server CPU us a stored message, 10,000 conversations", f"{few[1]:.1f}", f"{many[1]:.1f}", f"{many[1] / few[1]:.2f}")
