@@ -58,8 +58,14 @@ void loop_wake(struct loop *); /* any thread; cheap when a wake is already pendi
 enum err sock_listen(
     const char *addr_port, int *out_fd, uint16_t *out_port, struct buf *why) must_use;
 enum err sock_listen_unix(const char *path, int *out_fd, struct buf *why) must_use; /* 0600 */
-/* AGAIN when none waits; LIMIT when out of descriptors. peer: text address, at least 64 bytes. */
-enum err sock_accept(int listen_fd, int *out_fd, char *peer, size_t peer_size) must_use;
+/* Where a connection comes from: an IPv6 address, or an IPv4 one mapped into it (RFC 4291, 2.5.5.2);
+ * all zeros: a local socket. */
+struct address {
+    uint8_t ip[16];
+};
+void address_text(struct address a, char out[static 46]);
+/* AGAIN when none waits; LIMIT when out of descriptors. */
+enum err sock_accept(int listen_fd, int *out_fd, struct address *peer) must_use;
 /* Non-blocking connect begun; writable when done. `from` NULL or a local address to bind. */
 enum err sock_connect(const char *addr_port, const char *from, int *out_fd) must_use;
 /* OK with *out_n > 0; AGAIN; STALE: the peer closed; IO. */

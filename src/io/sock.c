@@ -89,7 +89,25 @@ enum err sock_listen_unix(const char *path, int *out_fd, struct buf *why) {
     return OK;
 }
 
-enum err sock_accept(int listen_fd, int *out_fd, char *peer, size_t peer_size) {
+void address_text(struct address a, char out[static 46]) {
+    struct in6_addr ip;
+    memcpy(&ip, a.ip, sizeof ip);
+    if (IN6_IS_ADDR_V4MAPPED(&ip)) inet_ntop(AF_INET, a.ip + 12, out, 46);
+    else inet_ntop(AF_INET6, &ip, out, 46);
+}
+
+static struct address address_from(const struct sockaddr_storage *a) {
+    struct address out = {{0}};
+    if (a->ss_family == AF_INET) {
+        out.ip[10] = out.ip[11] = 0xff;
+        memcpy(out.ip + 12, &((const struct sockaddr_in *)a)->sin_addr, 4);
+    } else if (a->ss_family == AF_INET6) {
+        memcpy(out.ip, &((const struct sockaddr_in6 *)a)->sin6_addr, 16);
+    }
+    return out;
+}
+
+enum err sock_accept(int listen_fd, int *out_fd, struct address *peer) {
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     int fd = accept4(listen_fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
@@ -98,11 +116,7 @@ enum err sock_accept(int listen_fd, int *out_fd, char *peer, size_t peer_size) {
     if (fd < 0)
         return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? LIMIT
                                                                                          : AGAIN;
-    if (a.ss_family == AF_INET)
-        inet_ntop(AF_INET, &((struct sockaddr_in *)&a)->sin_addr, peer, (socklen_t)peer_size);
-    else if (a.ss_family == AF_INET6)
-        inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&a)->sin6_addr, peer, (socklen_t)peer_size);
-    else snprintf(peer, peer_size, "local");
+    *peer = address_from(&a);
     if (a.ss_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *out_fd = fd;
     return OK;

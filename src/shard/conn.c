@@ -17,6 +17,7 @@
 #define CLOSING_MS 5000 /* how long an ending connection may take to read its last words */
 #define IDLE_KEEP 4096u /* buffers above this are given back when empty */
 #define ACCEPT_BURST 64
+#define QUIET_MS 1000 /* after which empty buffers are given back altogether */
 
 static uint32_t slot_take(struct shard *s) {
     if (s->conn_free_count) return s->conn_free[--s->conn_free_count];
@@ -47,8 +48,8 @@ struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
 void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
     for (int i = 0; i < ACCEPT_BURST; i++) {
         int fd;
-        char peer[64] = "";
-        if (sock_accept(listen_fd, &fd, peer, sizeof peer) != OK) return;
+        struct address peer;
+        if (sock_accept(listen_fd, &fd, &peer) != OK) return;
         if (s->conn_open >= s->server->o.connections_max / s->server->shards &&
             protocol != PROTO_CONTROL) {
             measure_add(&s->measure, COUNTER_limit_connection, 1);
@@ -59,7 +60,7 @@ void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
         c->fd = fd;
         c->protocol = protocol;
         c->since_ms = c->last_in_ms = s->mono_ms;
-        memcpy(c->peer, peer, sizeof c->peer);
+        c->peer = peer;
         slot_set(s, c);
         measure_add(&s->measure, COUNTER_connections_opened, 1);
         if (loop_add(s->loop, fd, LOOP_READ, c) != OK) conn_close(s, c);
@@ -116,6 +117,24 @@ static void acks_free(struct conn *c) {
     }
 }
 
+void conn_is(struct conn *c, const struct principal *who) {
+    const struct bytes *from[] = {&who->app, &who->user, &who->device, &who->key};
+    char *names = must_alloc(who->app.n + who->user.n + who->device.n + who->key.n + 1), *p = names;
+    struct bytes to[4];
+    for (int i = 0; i < 4; i++) {
+        if (from[i]->n) memcpy(p, from[i]->p, from[i]->n);
+        to[i] = bytes_of(p, from[i]->n);
+        p += from[i]->n;
+    }
+    c->who = *who;
+    c->who.app = to[0];
+    c->who.user = to[1];
+    c->who.device = to[2];
+    c->who.key = to[3];
+    free(c->names);
+    c->names = names;
+}
+
 void conn_close(struct shard *s, struct conn *c) {
     if (c->session) {
         struct session *session = c->session;
@@ -129,7 +148,7 @@ void conn_close(struct shard *s, struct conn *c) {
     free(c->wish);
     buf_done(&c->in);
     buf_done(&c->out);
-    arena_done(&c->who_arena);
+    free(c->names);
     free(c);
     measure_add(&s->measure, COUNTER_connections_closed, 1);
 }
@@ -310,11 +329,24 @@ static bool is_stuck(const struct shard *s, const struct conn *c) {
     return c->want_write && s->mono_ms - c->wrote_ms > s->server->o.http_idle_timeout_ms;
 }
 
+/* Most connections are quiet most of the time: these keep no buffers. */
+static void buffers_give_back(const struct shard *s, struct conn *c) {
+    if (s->mono_ms - c->last_in_ms < QUIET_MS || s->mono_ms - c->wrote_ms < QUIET_MS) return;
+    if (!c->in.n) buf_done(&c->in);
+    if (!c->out.n) buf_done(&c->out);
+    if (!c->ack_count && c->acks) {
+        free(c->acks);
+        c->acks = NULL;
+        c->ack_cap = c->ack_head = 0;
+    }
+}
+
 void conn_sweep(struct shard *s) {
     enum { CONNECT_MS = 10000 };
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
+        buffers_give_back(s, c);
         if (is_stuck(s, c)) {
             conn_close(s, c);
         } else if (c->closing) {

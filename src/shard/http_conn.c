@@ -86,11 +86,9 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
     struct request *r = &j->request;
     c->streaming = true;
     c->stream_after = j->stream_after;
-    c->who = r->who;
-    c->who.app = arena_copy(&c->who_arena, r->who.app);
-    c->who.user = arena_copy(&c->who_arena, r->params[0]);
-    c->who.device = arena_copy(&c->who_arena, r->who.device);
-    c->who.key = arena_copy(&c->who_arena, r->who.key);
+    struct principal who = r->who;
+    who.user = r->params[0];
+    conn_is(c, &who);
     unsigned to =
         partition_of_user(r->who.app, r->params[0], s->server->partitions) % s->server->shards;
     if (to != s->index) conn_move(s, c, to);

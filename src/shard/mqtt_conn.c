@@ -76,7 +76,7 @@ static void connect_accept(struct shard *s, struct conn *c, bool present) {
         .no_shared = true};
     /* of 0: a backend has no session to keep */
     if (c->who.server && w->expiry_s && c->version == 5) p.has_session_expiry = true;
-    if (w->assigned) p.assigned_client_id = w->client_id;
+    if (w->assigned) p.assigned_client_id = c->who.device;
     uint16_t most = s->server->o.mqtt_keepalive_max_s;
     c->keep_alive_s = w->keep_alive_s;
     if (most && (!c->keep_alive_s || c->keep_alive_s > most)) {
@@ -88,6 +88,9 @@ static void connect_accept(struct shard *s, struct conn *c, bool present) {
     mqtt_encode_connack(&c->out, c->version, present, R_OK, &p);
     conn_touch(s, c);
     if (c->in.n) conn_read_again(s, c); /* what came behind the CONNECT */
+    c->kept = w->expiry_s != 0;
+    free(c->wish);
+    c->wish = NULL;
 }
 
 static uint32_t expiry_of(const struct mqtt_packet *p) {
@@ -96,27 +99,46 @@ static uint32_t expiry_of(const struct mqtt_packet *p) {
     return p->clean ? 0 : SESSION_EXPIRY_NEVER;
 }
 
-static bool client_id_take(struct conn *c, struct connect_wish *w, const struct mqtt_packet *p) {
-    w->client_id = p->client_id;
-    if (!w->client_id.n && c->who.device.n) w->client_id = c->who.device;
-    if (!w->client_id.n) {
+/* The client id becomes the device's name; room: for one that is made here. */
+static bool client_id_take(
+    struct principal *who, const struct mqtt_packet *p, struct buf *room, bool *assigned) {
+    if (!p->client_id.n && who->device.n) return true;
+    if (!p->client_id.n) {
         uint8_t raw[9];
-        struct buf b = {0};
         if (p->version == 4 && !p->clean) return false;
         random_secret(raw, sizeof raw);
-        buf_str(&b, "auto-");
-        base64url_encode(&b, bytes_of(raw, sizeof raw));
-        w->client_id = arena_copy(&c->who_arena, buf_view(&b));
-        buf_done(&b);
-        w->assigned = true;
+        buf_str(room, "auto-");
+        base64url_encode(room, bytes_of(raw, sizeof raw));
+        who->device = buf_view(room);
+        *assigned = true;
         return true;
     }
-    w->client_id = arena_copy(&c->who_arena, w->client_id);
-    return id_valid(w->client_id) && (!c->who.device.n || bytes_eq(c->who.device, w->client_id));
+    if (who->device.n && !bytes_eq(who->device, p->client_id)) return false;
+    who->device = p->client_id;
+    return id_valid(who->device);
+}
+
+/* Checks who it is; false: refused. */
+static bool connect_admit(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
+    struct buf why = {0}, id = {0};
+    struct arena a = {0};
+    struct principal who;
+    enum err e = admit_check(s->server->admit, p->password, clock_wall_ms(), &a, &who, &why);
+    buf_char(&why, 0);
+    bool ok = e == OK && !p->has_will && client_id_take(&who, p, &id, &c->wish->assigned);
+    if (ok) conn_is(c, &who);
+    else if (e != OK) connect_refuse(s, c, R_BAD_LOGIN, (const char *)why.p);
+    else if (p->has_will) connect_refuse(s, c, R_NOT_AUTHORIZED, "wills are not offered yet");
+    else
+        connect_refuse(s, c, R_CLIENT_ID,
+            "the client id must be the token's device: 1 to 64 of A-Z a-z 0-9 _ . : -");
+    buf_done(&why);
+    buf_done(&id);
+    arena_done(&a);
+    return ok;
 }
 
 static void connect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
-    struct buf why = {0};
     c->version = p->version;
     c->problem_info = !p->properties.no_problem_info;
     struct connect_wish *w = c->wish = must_alloc(sizeof *w);
@@ -137,17 +159,8 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
     if (!p->has_password || !p->password.n)
         return connect_refuse(
             s, c, R_NOT_AUTHORIZED, "send a device token, or a server key, as the password");
-    enum err e =
-        admit_check(s->server->admit, p->password, clock_wall_ms(), &c->who_arena, &c->who, &why);
-    buf_char(&why, 0);
-    if (e != OK) {
-        connect_refuse(s, c, R_BAD_LOGIN, (const char *)why.p);
-    } else if (p->has_will) {
-        connect_refuse(s, c, R_NOT_AUTHORIZED, "wills are not offered yet");
-    } else if (!client_id_take(c, w, p)) {
-        connect_refuse(s, c, R_CLIENT_ID,
-            "the client id must be the token's device: 1 to 64 of A-Z a-z 0-9 _ . : -");
-    } else if (c->who.server) {
+    if (!connect_admit(s, c, p)) return;
+    if (c->who.server) {
         connect_accept(s, c, false); /* a backend: it publishes, and has no mailbox */
     } else {
         unsigned to =
@@ -155,13 +168,11 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
         if (to != s->index) conn_move(s, c, to);
         else mqtt_moved(s, c);
     }
-    buf_done(&why);
 }
 
 /* On the shard where the user's mailbox is. */
 void mqtt_moved(struct shard *s, struct conn *c) {
     struct viewer v;
-    c->who.device = c->wish->client_id;
     users_viewer(
         engine_cells(s->engine, partition_of_user(c->who.app, c->who.user, s->server->partitions)),
         &c->who, &v);
@@ -171,7 +182,7 @@ void mqtt_moved(struct shard *s, struct conn *c) {
     const struct connect_wish *w = c->wish;
     struct session_open o = {.app = c->who.app,
         .user = c->who.user,
-        .device = w->client_id,
+        .device = c->who.device,
         .kind = SESSION_MQTT,
         .version = w->version,
         .clean = w->clean,
@@ -459,7 +470,7 @@ static void unsubscribe_take(struct shard *s, struct conn *c, const struct mqtt_
 /* ---- packets ---- */
 static void disconnect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
     /* 5.0, 3.14.2.2.2 */
-    if (p->properties.has_session_expiry && p->properties.session_expiry_s && !c->wish->expiry_s)
+    if (p->properties.has_session_expiry && p->properties.session_expiry_s && !c->kept)
         return mqtt_end(s, c, R_PROTOCOL, "this session was to end with its connection");
     if (c->session && p->properties.has_session_expiry)
         deliver_set_expiry(s->deliver, c->session, p->properties.session_expiry_s);

@@ -39,7 +39,7 @@ struct conn {
     /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection */
     int64_t since_ms;
     int64_t last_in_ms, wrote_ms, closing_ms; /* wrote: when output last moved, or began to wait */
-    char peer[64];
+    struct address peer;
     struct conn *next_dirty;
     /* HTTP */
     struct http_reader *http;
@@ -48,19 +48,19 @@ struct conn {
     /* MQTT */
     uint8_t version;
     bool connected, problem_info;
+    bool kept; /* its session outlives it */
     uint16_t keep_alive_s;
     struct session *session;
-    struct principal who; /* views into `who_arena` */
-    struct arena who_arena;
+    struct principal who; /* views into `names` */
+    char *names;
     struct ack_slot *acks; /* ring */
     uint16_t ack_head, ack_count, ack_cap, ack_qos1, suback_count;
     bool in_blocked; /* input waits until acknowledgements have left */
-    struct connect_wish *wish;
+    struct connect_wish *wish; /* until CONNACK */
     uint32_t subscribe_cookie;
     struct pending_suback *subacks;
 };
 struct connect_wish { /* what a CONNECT asked for, while the socket moves to its shard */
-    struct bytes client_id, credential;
     bool clean;
     uint32_t expiry_s, packet_max;
     uint16_t keep_alive_s, receive_maximum;
@@ -194,6 +194,8 @@ void conn_touch(struct shard *s, struct conn *c); /* its output has bytes */
 void conn_touch_all(struct shard *s);             /* looks anew at whether each is read */
 void conn_write_all(struct shard *s);             /* every touched one */
 void conn_close(struct shard *s, struct conn *c);
+/* Who it is, from now on: copies the names. */
+void conn_is(struct conn *c, const struct principal *who);
 void conn_finish(struct shard *s, struct conn *c); /* close once what is written has left */
 void conn_attach(struct shard *s, struct conn *c); /* a moved one arrives */
 /* leaves this shard without closing the socket */
