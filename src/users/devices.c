@@ -78,21 +78,43 @@ bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
     return true;
 }
 
-void apply_user_ensure(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+/* ---- tokens ----
+ *   USER_ENSURE body      varbytes user, device, ttl_ms as i64 · once (once.c)
+ *   its answer            var issued_ms
+ *
+ * The token itself is in neither: a credential is not kept. The same user, device, ttl and time of
+ * issue are signed again to the same bytes. */
+
+/* What ended the tokens of before, in this millisecond too, does not end one issued then. */
+static int64_t issue_time(struct step *s, struct bytes user, struct bytes name) {
     struct profile p;
     struct device d;
+    int64_t ended_ms = profile_get(s->cells, s->app, user, &p) ? p.erased_ms : 0;
+    device_get(s->cells, s->app, user, name, &d);
+    if (d.revoked_ms > ended_ms) ended_ms = d.revoked_ms;
+    return ended_ms < s->time_ms ? s->time_ms : ended_ms + 1;
+}
+
+void apply_user_ensure(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), asked = bytes_of(u.p, (size_t)(u.end - u.p)), first;
+    struct bytes device = unpack_bytes(&u), ttl = unpack_bytes(&u), key = unpack_bytes(&u);
+    if (ttl.n) asked.n = (size_t)(ttl.p + ttl.n - asked.p);
+    struct once now = once_of(s, key, asked);
+    enum err before = key.n ? once_find(s, user, &now, &first) : MISSING;
+    if (before == EXISTS) return;
+    if (before == OK) {
+        answer_ok(s->answer, 201);
+        buf_bytes(&s->answer->body, first);
+        return;
+    }
     mailbox_ensure(s, user);
     if (device.n && !device_ensure(s, user, device)) return;
     answer_ok(s->answer, 201);
-    int64_t ended_ms = profile_get(s->cells, s->app, user, &p) ? p.erased_ms : 0;
-    device_get(s->cells, s->app, user, device, &d);
-    if (d.revoked_ms > ended_ms) ended_ms = d.revoked_ms;
-    pack_var(&s->answer->body, (uint64_t)ended_ms); /* for finish_token */
+    pack_var(&s->answer->body, (uint64_t)issue_time(s, user, device));
+    if (key.n) once_keep(s, user, &now, buf_view(&s->answer->body));
 }
 
-/* ---- tokens ---- */
 struct token_args {
     struct bytes device;
     int64_t ttl_ms;
@@ -112,17 +134,20 @@ enum err plan_token(struct request *r, struct plan *p, struct answer *a) {
     t->device = arena_copy(r->arena, json_string(f[0].v));
     r->args = t;
     user_plan(r, p, KIND_USER_ENSURE);
+    struct buf ttl = {0};
+    pack_u64(&ttl, (uint64_t)t->ttl_ms);
     pack_bytes(&p->body, t->device);
+    pack_bytes(&p->body, buf_view(&ttl));
+    once_pack(r, KIND_USER_ENSURE, &p->body);
+    buf_done(&ttl);
     return OK;
 }
 
 void finish_token(const struct request *r, struct admit *admit, struct answer *a) {
     const struct token_args *t = r->args;
     struct buf token = {0};
-    struct unpack ended = unpack_of(buf_view(&a->body));
-    /* what ended the tokens of before, in this millisecond too, does not end this one */
-    int64_t expires_ms, issued_ms = (int64_t)unpack_var(&ended) + 1;
-    if (issued_ms < r->now_ms) issued_ms = r->now_ms;
+    struct unpack u = unpack_of(buf_view(&a->body));
+    int64_t expires_ms, issued_ms = (int64_t)unpack_var(&u);
     buf_reset(&a->body);
     if (admit_token_create(admit, r->who.app, r->params[0], t->device, t->ttl_ms, issued_ms, &token,
             &expires_ms) != OK) {

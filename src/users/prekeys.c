@@ -6,11 +6,7 @@
  *                         of n varbytes raw JSON }
  *   KEYS_PUT body         varbytes user, device · u8 which singles, u8 which pools are set · as in
  *                         the cell
- *   KEYS_CLAIM body       varbytes user · var n · n x varbytes device (none: all) · varbytes claimant
- *                         and Idempotency-Key, or empty
- *   'Y' app user          claims of this user's keys under an Idempotency-Key, oldest first: repeated
- *                         { i64 time_ms · u64 hash of claimant and key · u64 hash of the devices asked
- *                         for · varbytes the answer's body }
+ *   KEYS_CLAIM body       varbytes user · var n · n x varbytes device (none: all) · once (once.c)
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "users/users_in.h"
@@ -221,66 +217,6 @@ static void bundle_claim(
     if (taken) keys_set(s, user, device, &k);
 }
 
-/* ---- claims under an Idempotency-Key: 'Y' app user, oldest first ---- */
-#define CLAIMS_MAX 64 /* kept of one user's keys; then the oldest goes before its time */
-#define CLAIM_KEPT_MS (24ll * 3600 * 1000)
-struct claim {
-    int64_t time_ms;
-    uint64_t key, content; /* hashes: of the claimant and their key; of what was asked */
-};
-static struct cell *claims_cell(struct step *s, struct bytes user) {
-    uint8_t room[300];
-    return cells_get(s->cells, key2(room, 'Y', s->app, user));
-}
-static struct bytes claim_next(struct unpack *u, struct claim *out) {
-    out->time_ms = (int64_t)unpack_u64(u);
-    out->key = unpack_u64(u);
-    out->content = unpack_u64(u);
-    return unpack_bytes(u);
-}
-
-/* true: it was claimed before under this key; the answer is given. */
-static bool claimed_before(struct step *s, struct bytes user, const struct claim *now) {
-    const struct cell *cell = claims_cell(s, user);
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-    struct claim c;
-    while (unpack_more(&u)) {
-        struct bytes answer = claim_next(&u, &c);
-        if (c.key != now->key || c.time_ms + CLAIM_KEPT_MS < now->time_ms) continue;
-        if (c.content == now->content) {
-            answer_ok(s->answer, 200);
-            buf_bytes(&s->answer->body, answer);
-        } else {
-            answer_problem(s->answer, PROBLEM_CONFLICT, "",
-                "this Idempotency-Key was used for a claim of other devices");
-        }
-        return true;
-    }
-    return false;
-}
-
-static void claim_keep(struct step *s, struct bytes user, const struct claim *now) {
-    struct cell *cell = claims_cell(s, user);
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size)), count = u;
-    struct claim c;
-    size_t n = 0;
-    while (unpack_more(&count)) n += claim_next(&count, &c).n != 0;
-    uint32_t gone = 0;
-    for (; unpack_more(&u); n--) {
-        claim_next(&u, &c);
-        if (n < CLAIMS_MAX && c.time_ms + CLAIM_KEPT_MS >= now->time_ms) break;
-        gone = (uint32_t)(u.p - cell->data);
-    }
-    struct buf b = {0};
-    pack_u64(&b, (uint64_t)now->time_ms);
-    pack_u64(&b, now->key);
-    pack_u64(&b, now->content);
-    pack_bytes(&b, buf_view(&s->answer->body));
-    if (gone) cells_splice(s->cells, cell, 0, gone, (struct bytes){0});
-    cells_append(s->cells, cell, buf_view(&b));
-    buf_done(&b);
-}
-
 void apply_keys_claim(struct step *s) {
     struct unpack u = unpack_of(s->body), all;
     struct bytes user = unpack_bytes(&u);
@@ -294,9 +230,15 @@ void apply_keys_claim(struct step *s) {
     struct unpack tail = u;
     for (uint64_t i = 0; i < named && !tail.bad; i++) (void)unpack_bytes(&tail);
     struct bytes devices = bytes_of(asked, (size_t)(tail.p - asked)), key = unpack_bytes(&tail);
-    struct claim now = {s->time_ms, hash64(key), hash64(devices)};
-    if (key.n && claimed_before(s, user, &now)) return;
+    struct once now = once_of(s, key, devices);
+    struct bytes first;
+    enum err before = key.n ? once_find(s, user, &now, &first) : MISSING;
+    if (before == EXISTS) return;
     answer_ok(s->answer, 200);
+    if (before == OK) {
+        buf_bytes(&s->answer->body, first);
+        return;
+    }
     jo_open_obj(&o);
     jo_key(&o, "items");
     jo_open_arr(&o);
@@ -305,7 +247,7 @@ void apply_keys_claim(struct step *s) {
     for (uint64_t i = 0; i < named && !u.bad; i++) bundle_claim(s, user, unpack_bytes(&u), &o);
     jo_close_arr(&o);
     jo_close_obj(&o);
-    if (key.n) claim_keep(s, user, &now);
+    if (key.n) once_keep(s, user, &now, buf_view(&s->answer->body));
 }
 
 /* One bundle a device, however often it is named. */
@@ -336,14 +278,7 @@ enum err plan_keys_claim(struct request *r, struct plan *p, struct answer *a) {
         user_plan(r, p, KIND_KEYS_CLAIM);
         pack_var(&p->body, n);
         buf_bytes(&p->body, buf_view(&once));
-        struct buf key = {0};
-        if (r->idempotency_key.n) {
-            pack_bytes(&key, r->who.user);
-            pack_bytes(&key, r->who.device);
-            buf_bytes(&key, r->idempotency_key);
-        }
-        pack_bytes(&p->body, buf_view(&key));
-        buf_done(&key);
+        once_pack(r, KIND_KEYS_CLAIM, &p->body);
     }
     buf_done(&packed);
     buf_done(&once);

@@ -5,7 +5,7 @@
  *   'f' app user / 'F' app user    packed ids: whom they follow / who follows them, oldest first
  *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user
  *                         packed device ids
- *   'k' app user device   prekeys (prekeys.c)
+ *   'k' app user device   prekeys (prekeys.c);   'Y' app user   answers kept (once.c)
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "users/users.h"

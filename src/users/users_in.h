@@ -29,6 +29,19 @@ void apply_device_put(struct step *s);
 void apply_device_delete(struct step *s);
 void apply_keys_put(struct step *s);
 void apply_keys_claim(struct step *s);
+/* once.c: one request under an Idempotency-Key. */
+struct once {
+    int64_t time_ms;
+    uint64_t key, content; /* hashes: of who asked, for what, and their key; of what was asked */
+};
+/* Who asks and their key, or nothing, as varbytes at the end of a record of this kind. */
+void once_pack(const struct request *r, uint8_t kind, struct buf *out);
+struct once once_of(const struct step *s, struct bytes key, struct bytes content);
+/* OK: it was answered before, with *out_answer (view until the next edit). EXISTS: with other
+ * content; the answer says so. MISSING: it is new. */
+enum err once_find(
+    struct step *s, struct bytes user, const struct once *now, struct bytes *out_answer) must_use;
+void once_keep(struct step *s, struct bytes user, const struct once *now, struct bytes answer);
 /* The field "keys" of an open object; nothing when the device has none. */
 void keys_export(
     struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct json_out *o);

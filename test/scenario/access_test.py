@@ -1,5 +1,5 @@
 """Who may what: keys and their scopes, tokens and the paths open to them, devices that end at once, apps that never meet."""
-import base64, datetime, hmac, json, subprocess, time
+import base64, datetime, hmac, json, os, subprocess, time
 import harness
 from harness import expect, eventually
 from lanes import both
@@ -206,6 +206,37 @@ def prekeys(s):
     expect(c("POST", "/v1/users/kim/keys/claim", {"devices": [7]}, key=ann)[0], 400)
 
 
+def tokens_once(s):
+    """The same Idempotency-Key gives the same token, which is kept nowhere."""
+    c = s.call
+    post = lambda key, body, user="ida": c("POST", f"/v1/users/{user}/tokens", body, headers={"Idempotency-Key": key})
+    first = post("t-1", {"device": "phone", "ttl": "2h"})
+    expect(first[0], 201)
+    time.sleep(0.01)
+    expect(post("t-1", {"device": "phone", "ttl": "2h"}), first)
+    assert post("t-2", {"device": "phone", "ttl": "2h"})[1]["token"] != first[1]["token"], "another key is another token"
+    for other in ({"device": "tablet", "ttl": "2h"}, {"device": "phone", "ttl": "3h"}, {"device": "phone"}):
+        expect(code(post("t-1", other)), (409, "/problems/conflict"), "other content")
+    expect([d["id"] for d in c("GET", "/v1/users/ida/devices")[1]["items"]], ["phone"], "a conflict makes no device")
+    assert post("t-1", {"device": "phone", "ttl": "2h"}, "other")[1]["token"] != first[1]["token"], "another user's"
+    expect(c("GET", "/v1/users/ida/mailbox", key=first[1]["token"])[0], 200)
+    for i in range(70):  # more than is kept
+        expect(post(f"many-{i}", {"device": "phone"})[0], 201)
+    newest = post("many-69", {"device": "phone"})
+    expect(post("many-69", {"device": "phone"}), newest)
+    s.stop()
+    signature = first[1]["token"].rsplit(".", 1)[1].encode()
+    for folder, _, names in os.walk(s.data):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as f:
+                assert signature not in f.read(), f"the token lies in {folder}/{name}"
+    s.start()
+    expect(post("many-69", {"device": "phone"}), newest, "also after a start")
+    expect(c("DELETE", "/v1/users/ida")[0], 204)
+    again = post("many-69", {"device": "phone"})[1]["token"]
+    expect(c("GET", "/v1/users/ida/mailbox", key=again)[0], 200, "after an erasing it is a new one, which holds")
+
+
 def apps(s):
     c = s.call
     other = key_make(s, "--name", "other", "--app", "other", "--scope", "all")
@@ -243,6 +274,7 @@ def story(s):
     devices(s)
     issuers(s)
     prekeys(s)
+    tokens_once(s)
     apps(s)
 
 
