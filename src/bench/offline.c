@@ -7,7 +7,7 @@
 
 #include "bench/bench_in.h"
 
-#define SENDERS_MAX 50
+#define SENDERS_MAX 1000
 #define PATIENCE_NS (30 * SECOND_NS)
 #define LINGER_NS SECOND_NS
 
@@ -19,7 +19,8 @@ struct offline {
     struct crowd crowd; /* devices: receivers, then senders */
     size_t devices, messages, inflight, senders;
     struct receiver *receivers;
-    uint64_t acked, refused, others;
+    double seconds; /* 0: until all is stored */
+    uint64_t sent, acked, refused, others;
     int64_t back_ns, last_ns, moved_ns;
     struct tally tally;
     /* from coming back to the first and to the last message, for each device */
@@ -43,7 +44,7 @@ static void on_published(struct device *d, const struct mqtt_packet *p) {
     if (!track_take(&r->track, number, p->dup, &o->tally)) return;
     o->last_ns = o->moved_ns = clock_mono_ns();
     if (r->track.seen == 1) hist_record(&o->first, (uint64_t)(o->last_ns - d->started_ns));
-    if (r->track.seen == o->messages)
+    if (r->track.seen == r->sent)
         hist_record(&o->caught_up, (uint64_t)(o->last_ns - d->started_ns));
 }
 
@@ -62,7 +63,7 @@ static void members(struct crowd *c, size_t i, size_t *a, size_t *b) {
 
 static bool set_up(struct offline *o) {
     struct crowd *c = &o->crowd;
-    o->senders = o->devices < SENDERS_MAX ? o->devices : SENDERS_MAX;
+    if (o->senders > o->devices) o->senders = o->devices;
     o->receivers = must_alloc(o->devices * sizeof *o->receivers);
     if (!crowd_make(c, o->devices + o->senders) || !crowd_directs(c, o->devices, members))
         return false;
@@ -81,6 +82,7 @@ static bool set_up(struct offline *o) {
 static void receiver_send(struct offline *o, size_t sender, size_t i) {
     char to[64], id[64];
     o->receivers[i].sent++;
+    o->sent++;
     snprintf(to, sizeof to, "%s.%zu", o->crowd.run, i);
     snprintf(id, sizeof id, "%s-%u", o->crowd.run, o->receivers[i].sent);
     crowd_publish(&o->crowd, o->devices + sender, to, clock_mono_ns(), o->receivers[i].sent, id);
@@ -91,10 +93,13 @@ static bool store(struct offline *o) {
     size_t next[SENDERS_MAX], rounds[SENDERS_MAX] = {0};
     uint64_t total = (uint64_t)o->devices * o->messages;
     int64_t begin = o->moved_ns = clock_mono_ns();
+    int64_t until = o->seconds > 0 ? begin + (int64_t)(o->seconds * 1e9) : INT64_MAX;
     double cpu = process_usage((long)o->crowd.pid).cpu_s;
     for (size_t s = 0; s < o->senders; s++) next[s] = s;
     while (o->acked < total && clock_mono_ns() - o->moved_ns < PATIENCE_NS) {
-        for (size_t s = 0; s < o->senders; s++) {
+        bool ended = clock_mono_ns() >= until;
+        if (ended && o->acked == o->sent) break;
+        for (size_t s = 0; s < o->senders && !ended; s++) {
             struct device *d = &f->devices[o->devices + s];
             while (d->state == DEVICE_READY && rounds[s] < o->messages &&
                    d->outstanding < o->inflight && d->outstanding < f->receive_maximum) {
@@ -109,7 +114,7 @@ static bool store(struct offline *o) {
     }
     o->stored_s = (double)(clock_mono_ns() - begin) / 1e9;
     o->stored_cpu_s = process_usage((long)o->crowd.pid).cpu_s - cpu;
-    return o->acked == total;
+    return o->acked == o->sent;
 }
 
 /* ---- coming back ---- */
@@ -125,7 +130,7 @@ static bool come_back(struct offline *o) {
     double cpu = process_usage((long)o->crowd.pid).cpu_s;
     o->back_ns = o->last_ns = clock_mono_ns();
     if (!crowd_open(&o->crowd)) return false;
-    wait_for(o, (uint64_t)o->devices * o->messages);
+    wait_for(o, o->sent);
     o->drained_s = (double)(o->last_ns - o->back_ns) / 1e9;
     o->drained_cpu_s = process_usage((long)o->crowd.pid).cpu_s - cpu;
     for (size_t i = 0; i < o->devices; i++)
@@ -138,12 +143,12 @@ static bool come_back(struct offline *o) {
 
 static bool report(struct offline *o) {
     struct report out = {.json = o->crowd.json};
-    double n = (double)o->devices * (double)o->messages;
-    bool valid = o->tally.fresh == (uint64_t)o->devices * o->messages && !o->tally.lost &&
-                 !o->tally.repeated && !o->tally.reordered && !o->refused &&
-                 !o->crowd.fleet.lost_connections;
+    double n = o->sent ? (double)o->sent : 1;
+    bool valid = o->sent && o->tally.fresh == o->sent && !o->tally.lost && !o->tally.repeated &&
+                 !o->tally.reordered && !o->refused && !o->crowd.fleet.lost_connections;
     report_count(&out, "devices", "devices", o->devices);
-    report_count(&out, "messages", "messages to each", o->messages);
+    report_count(&out, "senders", "senders", o->senders);
+    report_count(&out, "stored", "messages stored", o->acked);
     report_number(
         &out, "stored_per_s", "stored/s", o->stored_s > 0 ? (double)o->acked / o->stored_s : 0);
     report_number(
@@ -171,7 +176,7 @@ static bool measure_it(struct offline *o) {
     fleet_part(&o->crowd.fleet, 0, o->devices);
     if (!store(o))
         fprintf(stderr, "kith: only %llu of %llu messages were acknowledged\n",
-            (unsigned long long)o->acked, (unsigned long long)(o->devices * o->messages));
+            (unsigned long long)o->acked, (unsigned long long)o->sent);
     return come_back(o) && report(o);
 }
 
@@ -181,15 +186,23 @@ int bench_offline(int argc, char **argv) {
     o->devices = 1000;
     o->messages = 100;
     o->inflight = 32;
+    o->senders = 50;
     const struct drive_option O[] = {CROWD_OPTIONS(&o->crowd),
         {"devices", OPTION_COUNT, &o->devices, "N", "devices that go away (default 1000)"},
         {"messages", OPTION_COUNT, &o->messages, "M", "messages to each (default 100)"},
+        {"senders", OPTION_COUNT, &o->senders, "N", "who send to them (default 50)"},
         {"inflight", OPTION_COUNT, &o->inflight, "N",
-            "PUBLISHes under way for each of 50 senders (default 32)"},
+            "PUBLISHes under way for each sender (default 32)"},
+        {"seconds", OPTION_NUMBER, &o->seconds, "S",
+            "stop storing after so long (default: when all is stored)"},
         {NULL, 0, NULL, NULL, NULL}};
     int status = options_take(argc, argv, "bench offline [options]", O, NULL);
-    if (status < 0 && (!o->devices || !o->messages || !o->inflight)) {
-        fputs("kith: --devices, --messages and --inflight must be at least 1\n", stderr);
+    bool none = !o->devices || !o->messages || !o->inflight || !o->senders;
+    if (status < 0 && (none || o->senders > SENDERS_MAX)) {
+        fprintf(stderr,
+            "kith: --devices, --messages, --inflight and --senders must be at least 1, --senders "
+            "at most %d\n",
+            SENDERS_MAX);
         status = EXIT_USAGE;
     }
     if (status < 0 && !crowd_check(&o->crowd)) status = EXIT_USAGE;
