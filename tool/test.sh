@@ -46,6 +46,7 @@ for t in test/scenario/*_test.py; do
     KITH=$san/kith timeout 240 python3 "$t" >$san/scenario.out 2>&1
     status=$?
     [ $status = 0 ] || tail -40 $san/scenario.out
+    grep '^skipped' $san/scenario.out
     count "$t" $status
 done
 echo "$passed passed, $failed failed"
