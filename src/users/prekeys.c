@@ -1,9 +1,10 @@
 /* users: prekeys: the public keys with which others begin an encrypted session with a device. They
  * are opaque here; what counts is that each one-time key is handed out once, and that a last resort
- * takes the place of those that have run out.
+ * takes the place of those that have run out. A device whose PUT was not answered puts the same keys
+ * again; those that were handed out in between are not taken a second time.
  *
  *   'k' app user device   SINGLES x varbytes raw JSON (empty: absent) · POOLS x { var n, varbytes
- *                         of n varbytes raw JSON }
+ *                         of n varbytes raw JSON } · u64 hash of each key handed out, oldest first
  *   KEYS_PUT body         varbytes user, device · u8 which singles, u8 which pools are set · as in
  *                         the cell
  *   KEYS_CLAIM body       varbytes user · var n · n x varbytes device (none: all) · once (once.c)
@@ -18,6 +19,7 @@ enum {
     LAST_RESORT = 3 /* pool p, from 1, falls back to single LAST_RESORT + p - 1 */
 };
 #define KEYS_MAX 200 /* of one pool: a device that is not opened for a week does not run dry */
+#define HANDED_MAX 600 /* hashes remembered: as many as the pools of one PUT have keys */
 #define KEY_BYTES_MAX 8192u
 #define POOL_BYTES_MAX (256u << 10)
 
@@ -35,6 +37,7 @@ static const char *const HANDED[POOLS] = {"one_time_key", "kem_one_time_key", "k
 struct keys {
     struct bytes single[SINGLES], pool[POOLS];
     uint64_t count[POOLS];
+    struct bytes handed; /* u64 each */
 };
 
 static struct cell *keys_cell(
@@ -49,6 +52,7 @@ static void keys_encode(struct buf *b, const struct keys *k) {
         pack_var(b, k->count[i]);
         pack_bytes(b, k->pool[i]);
     }
+    buf_bytes(b, k->handed);
 }
 
 static void keys_decode(struct unpack *u, struct keys *k) {
@@ -58,6 +62,7 @@ static void keys_decode(struct unpack *u, struct keys *k) {
         k->pool[i] = unpack_bytes(u);
     }
     check(!u->bad);
+    k->handed = bytes_of(u->p, (size_t)(u->end - u->p));
 }
 
 /* A copy, as the cell will be rewritten; false when there is none. */
@@ -133,6 +138,42 @@ static void counts_answer(struct step *s, struct bytes device, const struct keys
     jo_close_obj(&o);
 }
 
+/* ---- which were handed out ---- */
+static bool handed_holds(struct bytes handed, uint64_t hash) {
+    for (struct unpack u = unpack_of(handed); unpack_more(&u);)
+        if (unpack_u64(&u) == hash) return true;
+    return false;
+}
+
+/* What the device sent of pool i, without what was handed out, and each key once. */
+static void pool_put(struct step *s, struct keys *k, int i, struct bytes sent) {
+    struct buf pool = {0}, seen = {0};
+    k->count[i] = 0;
+    for (struct unpack u = unpack_of(sent); unpack_more(&u);) {
+        struct bytes key = unpack_bytes(&u);
+        uint64_t hash = hash64(key);
+        if (handed_holds(k->handed, hash) || handed_holds(buf_view(&seen), hash)) continue;
+        pack_u64(&seen, hash);
+        pack_bytes(&pool, key);
+        k->count[i]++;
+    }
+    k->pool[i] = arena_copy(s->arena, buf_view(&pool));
+    buf_done(&pool);
+    buf_done(&seen);
+}
+
+static void handed_add(struct step *s, struct keys *k, const struct bytes one[POOLS]) {
+    struct buf b = {0};
+    buf_bytes(&b, k->handed);
+    for (int i = 0; i < POOLS; i++)
+        if (one[i].n) pack_u64(&b, hash64(one[i]));
+    struct bytes all = buf_view(&b);
+    size_t keep = HANDED_MAX * sizeof(uint64_t);
+    if (all.n > keep) all = bytes_of(all.p + (all.n - keep), keep);
+    k->handed = arena_copy(s->arena, all);
+    buf_done(&b);
+}
+
 void apply_keys_put(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
@@ -142,11 +183,8 @@ void apply_keys_put(struct step *s) {
     bool had = keys_get(s, user, device, &k);
     for (int i = 0; i < SINGLES; i++)
         if (singles >> i & 1) k.single[i] = sent.single[i];
-    for (int i = 0; i < POOLS; i++) {
-        if (!(pools >> i & 1)) continue;
-        k.pool[i] = sent.pool[i];
-        k.count[i] = sent.count[i];
-    }
+    for (int i = 0; i < POOLS; i++)
+        if (pools >> i & 1) pool_put(s, &k, i, sent.pool[i]);
     if (!k.single[IDENTITY].n) {
         answer_problem(s->answer, PROBLEM_INVALID_VALUE, "identity_key",
             "'identity_key' is required: no session begins without it");
@@ -214,7 +252,9 @@ static void bundle_claim(
         else if (i) raw_field(o, FIELDS[LAST_RESORT + i - 1].name, k.single[LAST_RESORT + i - 1]);
     }
     jo_close_obj(o);
-    if (taken) keys_set(s, user, device, &k);
+    if (!taken) return;
+    handed_add(s, &k, one);
+    keys_set(s, user, device, &k);
 }
 
 void apply_keys_claim(struct step *s) {

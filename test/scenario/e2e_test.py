@@ -253,7 +253,30 @@ def once(s):
             expect({b.get(at) for b in handed if field not in b}, {last})
 
 
+def put_again(s):
+    """A device whose PUT was not answered puts the same again; one that names a key twice has one."""
+    c = s.call
+    keys = lambda first: {"identity_key": "ik", "one_time_keys": [{"id": i} for i in range(first, first + 200)], "kem_one_time_keys": ["q", "r", "q"], "kem_last_resort": "last"}
+    claim = lambda: c("POST", "/v1/users/lea/keys/claim", {"devices": ["d"]})[1]["items"][0]
+    answer = c("PUT", "/v1/users/lea/keys/d", keys(0))[1]
+    expect((answer["one_time_keys"], answer["kem_one_time_keys"]), (200, 2))
+    expect([claim()["one_time_key"]["id"] for _ in range(3)], [0, 1, 2])
+    s.kill()
+    s.start()
+    answer = c("PUT", "/v1/users/lea/keys/d", keys(0))[1]
+    expect((answer["one_time_keys"], answer["kem_one_time_keys"]), (197, 0), "what was handed out is not taken again")
+    one = claim()
+    expect((one["one_time_key"]["id"], one["kem_last_resort"]), (3, "last"))
+    for first in range(0, 1000, 50):
+        c("PUT", "/v1/users/lea/keys/d", keys(first))
+        claim()
+    expect(c("PUT", "/v1/users/lea/keys/d", keys(900))[1]["one_time_keys"], 198, "those of long ago, too")
+    expect(c("DELETE", "/v1/users/lea/devices/d")[0], 204)
+    expect(c("PUT", "/v1/users/lea/keys/d", keys(0))[1]["one_time_keys"], 200, "another device of this name has other keys")
+
+
 both(once)
+both(put_again)
 try:
     signal = peers.npm(*SIGNAL)
     both(signal_story)
