@@ -32,7 +32,7 @@ struct args {
     int argc;
     char **argv;
     const struct option *options;
-    const char *values[32];
+    const char *values[64];
     struct config config; /* of serve: what the file says, by the options' order */
     const char *words[8];
     int word_count;
@@ -113,6 +113,7 @@ static const char *data_of(const struct args *a) {
 }
 
 /* ---- serve ---- */
+#define CONNECTIONS_PER_USER 256
 static const struct option SERVE[] = {
     {"config", "FILE",
         "YAML: 'name: value' for any option below; the environment (KITH_NAME) and the command "
@@ -130,6 +131,16 @@ static const struct option SERVE[] = {
         "requests a second of one user, and of all server keys of an app together (default: no "
         "limit)"},
     {"rate-burst", "N", "how many of them at once (default: the rate)"},
+    {"rate-per-app", "N", "likewise of an app's keys and devices together (default: no limit)"},
+    {"rate-per-device", "N", "likewise of one device (default: no limit)"},
+    {"rate-per-address", "N", "HTTP requests a second of one address (default: no limit)"},
+    {"message-rate", "N", "PUBLISHes a second of one connection (default: no limit)"},
+    {"byte-rate", "KIB", "KiB a second that one connection may send (default: no limit)"},
+    {"connections-per-address", "N", "connections of one address, IPv6: /64 (default: no limit)"},
+    {"connections-per-app", "N", "devices and streams of one app (default: no limit)"},
+    {"connections-per-user", "N", "devices and streams of one user (default 256)"},
+    {"connect-rate-per-address", "N", "connections a second of one address (default: no limit)"},
+    {"connect-rate-per-device", "N", "MQTT connections a second of a device (default: no limit)"},
     {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"},
     {"http-body-timeout", "DURATION", "then its body (default 30s)"},
     {"http-idle-timeout", "DURATION",
@@ -251,8 +262,33 @@ static bool log_of(const struct args *a, char *room, size_t n, const char **out)
     return true;
 }
 
+static bool limits_of(const struct args *a, struct server_options *o) {
+    struct {
+        const char *name;
+        double *rate, scale;
+        unsigned *count;
+    } const LIMITS[] = {{"rate", &o->rate_per_second, 1, NULL},
+        {"rate-burst", &o->rate_burst, 1, NULL}, {"rate-per-app", &o->rate_per_app, 1, NULL},
+        {"rate-per-device", &o->rate_per_device, 1, NULL},
+        {"rate-per-address", &o->rate_per_address, 1, NULL},
+        {"message-rate", &o->message_rate, 1, NULL}, {"byte-rate", &o->byte_rate, 1024, NULL},
+        {"connections-per-address", NULL, 1, &o->connections_per_address},
+        {"connections-per-app", NULL, 1, &o->connections_per_app},
+        {"connections-per-user", NULL, 1, &o->connections_per_user},
+        {"connect-rate-per-address", &o->connect_rate_per_address, 1, NULL},
+        {"connect-rate-per-device", &o->connect_rate_per_device, 1, NULL}};
+    o->connections_per_user = CONNECTIONS_PER_USER;
+    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
+        unsigned long n;
+        if (!number_of(a, LIMITS[i].name, 1 << 30, &n)) return false;
+        if (n && LIMITS[i].rate) *LIMITS[i].rate = (double)n * LIMITS[i].scale;
+        else if (n) *LIMITS[i].count = (unsigned)n;
+    }
+    return true;
+}
+
 static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
-    unsigned long shards, partitions, memory, connections, rate, burst, keepalive;
+    unsigned long shards, partitions, memory, connections, keepalive;
     const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
     *o = (struct server_options){.data_dir = data_of(a),
         .http = http ? http : "127.0.0.1:8080",
@@ -262,8 +298,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         .hosts = value_of(a, "hosts")};
     if (!number_of(a, "shards", 64, &shards) || !number_of(a, "partitions", 480, &partitions) ||
         !number_of(a, "memory", 1 << 20, &memory) ||
-        !number_of(a, "connections-max", 1 << 24, &connections) ||
-        !number_of(a, "rate", 1 << 30, &rate) || !number_of(a, "rate-burst", 1 << 30, &burst) ||
+        !number_of(a, "connections-max", 1 << 24, &connections) || !limits_of(a, o) ||
         !number_of(a, "mqtt-keepalive-max", 65535, &keepalive) ||
         !duration_of(a, "retention", &o->retention_ms) ||
         !duration_of(a, "http-header-timeout", &o->http_header_timeout_ms) ||
@@ -275,8 +310,6 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->partitions = (uint16_t)partitions;
     o->memory_bytes = (uint64_t)memory << 20;
     o->connections_max = connections;
-    o->rate_per_second = (double)rate;
-    o->rate_burst = (double)(burst ? burst : rate);
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     if (!o->dev || (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt))) return true;
     fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses "

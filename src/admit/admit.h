@@ -54,11 +54,21 @@ uint64_t admit_generation(struct admit *);
  * generation has risen. */
 bool admit_holds(struct admit *, const struct principal *who);
 
-/* Token bucket for rates. One shard's, not shared. */
+/* Token buckets for rates. Any thread. */
 struct admit_rates;
 struct admit_rates *admit_rates_create(double per_second, double burst, size_t keys_max);
 void admit_rates_free(struct admit_rates **);
 bool admit_rate_take(
     struct admit_rates *, uint64_t key_hash, int64_t mono_ns, int *out_retry_after_s);
+/* For what has come already: takes the cost, and gives the ms until the bucket owes nothing. */
+int admit_rate_spend(struct admit_rates *, uint64_t key_hash, double cost, int64_t mono_ns);
+
+/* How many there are of a key at once. Any thread. */
+struct admit_tally;
+struct admit_tally *admit_tally_create(void);
+void admit_tally_free(struct admit_tally **);
+/* One more, unless there are `most`. */
+bool admit_tally_take(struct admit_tally *, uint64_t key_hash, unsigned most);
+void admit_tally_give(struct admit_tally *, uint64_t key_hash); /* one that was taken */
 
 #endif

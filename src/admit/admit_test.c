@@ -741,6 +741,44 @@ static void rate_holds_in_a_crowd(void **state) {
     admit_rates_free(&r);
 }
 
+/* What has come is paid for later: the wait grows with the debt. */
+static void rate_spends_what_has_come(void **state) {
+    (void)state;
+    struct admit_rates *r = admit_rates_create(100, 100, 16);
+    int64_t now = 1000000000;
+    int wait;
+    assert_int_equal(admit_rate_spend(r, 7, 100, now), 0);
+    assert_in_range(admit_rate_spend(r, 7, 50, now), 500, 502);
+    assert_in_range(admit_rate_spend(r, 7, 50, now), 1000, 1002);
+    assert_false(admit_rate_take(r, 7, now + 900000000, &wait));
+    assert_int_equal(admit_rate_spend(r, 7, 1, now + 1100000000), 0);
+    assert_int_equal(admit_rate_spend(r, 8, 1e9, now), 3600 * 1000); /* and no more */
+    admit_rates_free(&r);
+}
+
+/* Against a simple model: counts are exact, none is lost when others go. */
+static void tally_is_exact(void **state) {
+    (void)state;
+    enum { KEYS = 300, MOST = 5 };
+    struct admit_tally *t = admit_tally_create();
+    unsigned model[KEYS] = {0};
+    struct rng g = {9};
+    for (int i = 0; i < 100000; i++) {
+        uint64_t k = rng_below(&g, KEYS), key = k * 64; /* all begin at the same place */
+        bool give = rng_below(&g, 100) < (i / 20000 % 2 ? 70 : 40);
+        if (!give) {
+            assert_int_equal(admit_tally_take(t, key, MOST), model[k] < MOST);
+            model[k] += model[k] < MOST;
+        } else if (model[k]) {
+            admit_tally_give(t, key);
+            model[k]--;
+        }
+    }
+    admit_tally_free(&t);
+    assert_null(t);
+    admit_tally_free(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(key_opens_what_its_scopes_say),
         cmocka_unit_test(key_revoked_is_refused_also_after_reopening),
@@ -752,6 +790,7 @@ int main(void) {
         cmocka_unit_test(token_shape_is_strict), cmocka_unit_test(token_too_long_is_refused),
         cmocka_unit_test(issuer_with_a_shared_secret), cmocka_unit_test(issuer_with_public_keys),
         cmocka_unit_test(an_issuer_that_is_removed), cmocka_unit_test(cache_is_bounded_and_true),
-        cmocka_unit_test(rate_refills_and_says_when), cmocka_unit_test(rate_holds_in_a_crowd)};
+        cmocka_unit_test(rate_refills_and_says_when), cmocka_unit_test(rate_holds_in_a_crowd),
+        cmocka_unit_test(rate_spends_what_has_come), cmocka_unit_test(tally_is_exact)};
     return cmocka_run_group_tests_name("admit", tests, NULL, NULL);
 }

@@ -1,11 +1,12 @@
-/* admit: token buckets for rates, one table a shard. Bounded: four buckets share a set, and the
- * fullest makes room, since to forget it gives away least.
+/* admit: token buckets for rates, for all shards. Bounded: four buckets share a set, and the fullest
+ * makes room, since to forget it gives away least. A set is locked by its stripe.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "admit/admit.h"
 
-enum { WAYS = 4 };
+enum { WAYS = 4, STRIPES = 32 };
 #define RETRY_MAX_S 3600 /* a rate so low that a token takes longer is answered with this */
 
 struct bucket {
@@ -17,6 +18,7 @@ struct admit_rates {
     double per_second, burst;
     size_t sets;
     struct bucket (*table)[WAYS];
+    pthread_mutex_t locks[STRIPES];
 };
 
 struct admit_rates *admit_rates_create(double per_second, double burst, size_t keys_max) {
@@ -26,11 +28,13 @@ struct admit_rates *admit_rates_create(double per_second, double burst, size_t k
     r->sets = (keys_max + WAYS - 1) / WAYS;
     if (!r->sets) r->sets = 1;
     r->table = must_alloc(r->sets * sizeof *r->table);
+    for (int i = 0; i < STRIPES; i++) pthread_mutex_init(&r->locks[i], NULL);
     return r;
 }
 
 void admit_rates_free(struct admit_rates **pr) {
     if (!*pr) return;
+    for (int i = 0; i < STRIPES; i++) pthread_mutex_destroy(&(*pr)->locks[i]);
     free((*pr)->table);
     free(*pr);
     *pr = NULL;
@@ -54,16 +58,31 @@ static struct bucket *bucket_of(struct admit_rates *r, uint64_t key, int64_t now
     return fullest;
 }
 
-bool admit_rate_take(struct admit_rates *r, uint64_t key, int64_t now_ns, int *out_retry_after_s) {
-    if (r->per_second <= 0) return true; /* no limit */
+/* Takes the cost if it is there; when borrowing also if not, so that the bucket owes it. The seconds
+ * until it is, or the debt is paid; 0: at once. */
+static double spend(struct admit_rates *r, uint64_t key, double cost, bool borrow, int64_t now_ns) {
+    pthread_mutex_t *lock = &r->locks[key % r->sets % STRIPES];
+    pthread_mutex_lock(lock);
     struct bucket *b = bucket_of(r, key, now_ns);
     b->tokens = filled(r, b, now_ns);
     if (now_ns > b->at_ns) b->at_ns = now_ns;
-    if (b->tokens >= 1) {
-        b->tokens -= 1;
-        return true;
-    }
-    double wait_s = (1 - b->tokens) / r->per_second;
+    double left = b->tokens - cost;
+    if (left >= 0 || borrow) b->tokens = left;
+    pthread_mutex_unlock(lock);
+    return left >= 0 ? 0 : -left / r->per_second;
+}
+
+bool admit_rate_take(struct admit_rates *r, uint64_t key, int64_t now_ns, int *out_retry_after_s) {
+    if (r->per_second <= 0) return true; /* no limit */
+    double wait_s = spend(r, key, 1, false, now_ns);
+    if (wait_s <= 0) return true;
     *out_retry_after_s = wait_s >= RETRY_MAX_S ? RETRY_MAX_S : 1 + (int)wait_s;
     return false;
+}
+
+int admit_rate_spend(struct admit_rates *r, uint64_t key, double cost, int64_t now_ns) {
+    if (r->per_second <= 0) return 0;
+    double wait_s = spend(r, key, cost, true, now_ns);
+    if (wait_s >= RETRY_MAX_S) return RETRY_MAX_S * 1000;
+    return wait_s > 0 ? 1 + (int)(wait_s * 1000) : 0;
 }

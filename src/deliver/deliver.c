@@ -306,6 +306,14 @@ static void open_record(struct deliver *d, struct session *s, uint8_t kind, bool
     if (e != OK) d->o.opened(d->o.arg, s->conn, false, e);
 }
 
+size_t deliver_connected(
+    const struct deliver *d, struct bytes app, struct bytes user, struct bytes but) {
+    size_t n = 0;
+    for (const struct session *s = d->table[slot(d, app, user)]; s; s = s->next)
+        n += is_of(s, app, user) && !(but.n && bytes_eq(s->device, but));
+    return n;
+}
+
 static void take_over(struct deliver *d, const struct session_open *o) {
     struct session *s = session_find(d, o->app, o->user);
     while (s) {

@@ -120,5 +120,8 @@ struct bytes session_app(const struct session *s);
 struct bytes session_user(const struct session *s);
 struct bytes session_device(const struct session *s);
 uint64_t deliver_count(const struct deliver *d, uint64_t *out_delivered);
+/* Connected devices and streams of a user, but for the device `but`, which may be empty. */
+size_t deliver_connected(
+    const struct deliver *d, struct bytes app, struct bytes user, struct bytes but);
 
 #endif

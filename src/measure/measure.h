@@ -40,6 +40,8 @@
     X(limit_connection, "Connections refused at the limit of connections")                         \
     X(limit_output_buffer, "Connections held back or closed because they did not read")            \
     X(limit_rate, "Requests refused by a rate")                                                    \
+    X(limit_slowed, "Times that a connection was not read for a while, as it sent too fast")       \
+    X(limit_shed, "Requests refused because of too much load")                                                    \
     X(limit_request_size, "Requests refused because they were too large")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,

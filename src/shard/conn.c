@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shard/limits.h"
 #include "shard/shard_in.h"
 
 #define READ_CHUNK (64u << 10)
@@ -45,6 +46,18 @@ struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
     return s->conns[index];
 }
 
+/* Too many of its address: whoever speaks HTTP can be told. */
+static void too_many(struct conn *c) {
+    static const char SAID[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
+                               "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    if (c->protocol == PROTO_HTTP) {
+        (void)!send(c->fd, SAID, sizeof SAID - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)shutdown(c->fd, SHUT_WR);
+    }
+    close(c->fd);
+    free(c);
+}
+
 void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
     for (int i = 0; i < ACCEPT_BURST; i++) {
         int fd;
@@ -61,6 +74,10 @@ void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
         c->protocol = protocol;
         c->since_ms = c->last_in_ms = s->mono_ms;
         c->peer = peer;
+        if (!limits_begin(s, c)) {
+            too_many(c);
+            continue;
+        }
         slot_set(s, c);
         measure_add(&s->measure, COUNTER_connections_opened, 1);
         if (loop_add(s->loop, fd, LOOP_READ, c) != OK) conn_close(s, c);
@@ -103,7 +120,7 @@ void conn_move(struct shard *s, struct conn *c, unsigned to) {
 
 void conn_attach(struct shard *s, struct conn *c) {
     slot_set(s, c);
-    c->want_write = c->read_paused = false;
+    c->want_write = c->read_paused = c->slowed = false;
     if (loop_add(s->loop, c->fd, LOOP_READ, c) != OK) conn_close(s, c);
 }
 
@@ -142,6 +159,7 @@ void conn_close(struct shard *s, struct conn *c) {
         deliver_close(s->deliver, session);
     }
     conn_detach(s, c);
+    limits_end(s, c);
     close(c->fd);
     acks_free(c);
     if (c->http) http_reader_free(&c->http);
@@ -182,7 +200,7 @@ void conn_touch_all(struct shard *s) {
 /* Who does not take what is written is not read, nor who sends faster than it is answered. */
 static bool must_pause(const struct shard *s, const struct conn *c) {
     return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) ||
-           c->half_closed || (s->held_back && c->protocol == PROTO_MQTT);
+           c->half_closed || c->slowed || (s->held_back && c->protocol == PROTO_MQTT);
 }
 
 static void interest(struct shard *s, struct conn *c) {
@@ -192,6 +210,7 @@ static void interest(struct shard *s, struct conn *c) {
     c->want_write = write;
     if (pause && !c->read_paused && c->out.n - c->out_at > OUTPUT_PAUSE)
         measure_add(&s->measure, COUNTER_limit_output_buffer, 1);
+    if (c->read_paused && !pause) c->last_in_ms = s->mono_ms; /* it could not be heard */
     c->read_paused = pause;
     loop_change(s->loop, c->fd, (pause ? 0u : LOOP_READ) | (write ? LOOP_WRITE : 0u), c);
 }
@@ -281,6 +300,7 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     c->last_in_ms = s->mono_ms;
     measure_add(&s->measure, COUNTER_bytes_in, n);
     if (c->closing) return; /* nobody asks any more */
+    limits_read(s, c, n);
     buf_add(&c->in, s->read_buffer, n);
     uint32_t index = c->index, generation = c->generation;
     input(s, c);
@@ -359,7 +379,8 @@ void conn_sweep(struct shard *s) {
             http_sweep(s, c);
         } else if (!c->connected) {
             if (s->mono_ms - c->since_ms > CONNECT_MS) conn_close(s, c);
-        } else if (c->keep_alive_s && s->mono_ms - c->last_in_ms > c->keep_alive_s * 1500) {
+        } else if (c->keep_alive_s && !c->read_paused &&
+                   s->mono_ms - c->last_in_ms > c->keep_alive_s * 1500) {
             mqtt_end(
                 s, c, REASON_KEEP_ALIVE, "nothing was heard for one and a half keep-alive times");
         }

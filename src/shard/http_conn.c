@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "shard/limits.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
 
@@ -105,6 +106,13 @@ void http_stream_moved(struct shard *s, struct conn *c) {
     if (v.revoked || !admit_holds(s->server->admit, &c->who)) { /* since the request was checked */
         struct answer a = {0};
         answer_problem(&a, PROBLEM_UNAUTHORIZED, "", "this access was ended just now");
+        c->keep_alive = false;
+        http_problem(s, c, &a, "");
+        return;
+    }
+    if (!limits_known(s, c, c->who.device) || !limits_user(s, c, (struct bytes){0})) {
+        struct answer a = {.retry_after_s = 10};
+        answer_problem(&a, PROBLEM_RATE_LIMITED, "", "too many connections of this app or user");
         c->keep_alive = false;
         http_problem(s, c, &a, "");
         return;
@@ -264,6 +272,14 @@ static bool live_plan(struct shard *s, struct job *j) {
     return true;
 }
 
+/* What goes first when there is too much load. One thing is read as long as anything is. */
+static enum shed shed_of(const struct route *r) {
+    if (r->special == SPECIAL_TYPING || r->special == SPECIAL_PRESENCE) return SHED_LIVE;
+    if (strcmp(r->method, "GET") != 0) return SHED_WRITES;
+    bool one = r->path[strlen(r->path) - 1] == '}';
+    return (r->special && r->special != SPECIAL_EXPORT) || one ? SHED_NEVER : SHED_LISTS;
+}
+
 /* true: on its way; false: j->answer says why not, or what. */
 static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struct http_request *q) {
     struct request *r = &j->request;
@@ -277,20 +293,17 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     if (j->answer.problem == PROBLEM_METHOD && s->server->o.cors_origin &&
         bytes_is(q->method, "OPTIONS"))
         return answer_ok(&j->answer, 204), false;
-    if (!j->route || !authenticate(s, c, q, j) || !authorise(j)) return false;
+    if (!j->route) return false;
+    if (!(j->route->scope & SCOPE_OPEN) && !limits_address(s, c, &j->answer)) return false;
+    if (!authenticate(s, c, q, j) || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
         answer_problem(
             &j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
         j->answer.retry_after_s = DRAIN_RETRY_S;
         return false;
     }
-    if (s->held_back && !bytes_is(r->method, "GET")) {
-        answer_problem(&j->answer, PROBLEM_OVERLOADED, "",
-            "the tables are behind; nothing was stored; try again in a moment");
-        j->answer.retry_after_s = 1;
-        return false;
-    }
-    if (!job_rate(s, j) || !body_parse(s, j)) return false;
+    if (limits_shed(s, shed_of(j->route), &j->answer)) return false;
+    if (!limits_request(s, &r->who, &j->answer) || !body_parse(s, j)) return false;
     if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE ||
         j->route->special == SPECIAL_STREAM || j->route->special == SPECIAL_EXPORT) {
         if (!live_plan(s, j)) return false;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "chat/chat.h"
+#include "shard/limits.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
 
@@ -204,6 +205,7 @@ static void run(struct shard *s, struct job *j) {
         j->answer.retry_after_s = 5;
     } else {
         measure_add(&s->measure, COUNTER_limit_log_queue, 1);
+        limits_log_full(s);
         answer_problem(&j->answer, PROBLEM_OVERLOADED, "",
             "the log's queue is full; nothing was stored; try again");
         j->answer.retry_after_s = 1;
@@ -242,22 +244,6 @@ void job_start(struct shard *s, struct job *j) {
     unsigned to = shard_of(s, at);
     if (to != s->index) job_send(s, to, j);
     else job_take(s, j);
-}
-
-bool job_rate(struct shard *s, struct job *j) {
-    const struct principal *who = &j->request.who;
-    uint8_t room[300];
-    if (!s->rates || !who->app.n) return true;
-    /* A device token is its user's; a server key shares its app's. Each shard counts for itself:
-     * the connections of one caller are spread at random. */
-    if (admit_rate_take(s->rates,
-            hash64(key2(room, 'r', who->app, who->server ? (struct bytes){0} : who->user)),
-            s->mono_ms * 1000000, &j->answer.retry_after_s))
-        return true;
-    measure_add(&s->measure, COUNTER_limit_rate, 1);
-    answer_problem(&j->answer, PROBLEM_RATE_LIMITED, "",
-        "too many requests of this caller; wait %d s", j->answer.retry_after_s);
-    return false;
 }
 
 void job_count(struct shard *s, const struct job *j) {

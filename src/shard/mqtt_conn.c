@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shard/limits.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
 
@@ -160,6 +161,8 @@ static void connect_take(struct shard *s, struct conn *c, const struct mqtt_pack
         return connect_refuse(
             s, c, R_NOT_AUTHORIZED, "send a device token, or a server key, as the password");
     if (!connect_admit(s, c, p)) return;
+    if (!limits_known(s, c, c->who.device))
+        return connect_refuse(s, c, R_QUOTA, "too many connections of this app or device");
     if (c->who.server) {
         connect_accept(s, c, false); /* a backend: it publishes, and has no mailbox */
     } else {
@@ -179,6 +182,8 @@ void mqtt_moved(struct shard *s, struct conn *c) {
     if (v.revoked)
         return connect_refuse(
             s, c, R_NOT_AUTHORIZED, "this token was revoked; ask your application for a new one");
+    if (!limits_user(s, c, c->who.device))
+        return connect_refuse(s, c, R_QUOTA, "this user has too many devices connected");
     const struct connect_wish *w = c->wish;
     struct session_open o = {.app = c->who.app,
         .user = c->who.user,
@@ -334,7 +339,7 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
     else if (s->draining)
         answer_problem(
             &j->answer, PROBLEM_DRAINING, "", "nothing was stored; this server is shutting down");
-    else if (job_rate(s, j) && route->plan(r, &j->plan, &j->answer) == OK) {
+    else if (route->plan(r, &j->plan, &j->answer) == OK) {
         job_start(s, j);
         return;
     }
@@ -347,7 +352,10 @@ static void live_publish(
     struct shard *s, struct conn *c, const struct mqtt_packet *p, struct bytes conversation) {
     struct answer a = {0};
     struct json root, online;
-    if (conversation.n) {
+    if (limits_shed(s, SHED_LIVE, &a)) {
+        /* live only: who cannot be told loses nothing that was promised */
+        if (c->version != 5) a.problem = PROBLEM_NONE;
+    } else if (conversation.n) {
         if (!live_typing(s, c->who.app, c->who.user, conversation))
             answer_problem(&a, PROBLEM_NOT_FOUND, "", "there is no such conversation");
     } else if (json_parse(s->json, p->payload, &root) != OK || !json_get(root, "online", &online) ||
@@ -365,6 +373,15 @@ static void publish_refuse(
     struct answer a = {0};
     answer_problem(&a, PROBLEM_FORBIDDEN, "", "%s", words);
     publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
+}
+
+/* MQTT 5 is told of its rate, and then not read either; QoS 0 and 3.1.1 can only be slowed. */
+static bool rate_refused(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
+    struct answer a = {0};
+    if (limits_request(s, &c->who, &a)) return false;
+    publish_done(s, c, ack_begin(c, p->packet_id, p->qos == 1), &a);
+    limits_slow(s, c, a.retry_after_s * 1000);
+    return true;
 }
 
 static void publish_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) {
@@ -528,6 +545,8 @@ void mqtt_input(struct shard *s, struct conn *c) {
             }
             break;
         }
+        bool publish = c->connected && p.type == MQTT_PUBLISH, told = c->version == 5 && p.qos;
+        if (publish && !limits_publish(s, c, told)) break;
         at += used;
         measure_add(&s->measure, COUNTER_mqtt_packets_in, 1);
         if (!c->connected) {
@@ -539,6 +558,7 @@ void mqtt_input(struct shard *s, struct conn *c) {
             buf_done(&first);
             return;
         }
+        if (publish && told && rate_refused(s, c, &p)) continue;
         alive = packet_take(s, c, &p);
         if (!alive && p.type == MQTT_DISCONNECT) return;
     }

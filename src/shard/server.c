@@ -11,13 +11,13 @@
 
 #include "chat/chat.h"
 #include "shard/data.h"
+#include "shard/limits.h"
 #include "shard/shard_in.h"
 
 #define PARTITIONS_DEFAULT 64
 #define MEMORY_DEFAULT (512ull << 20)
 #define RING_SLOTS 4096
 #define DESCRIPTORS_KEPT 600 /* for tables, log and control */
-#define RATE_KEYS_MAX 65536  /* callers whose rate a shard remembers */
 #define READ_BUFFER (64u << 10)
 
 uint64_t server_memory(const struct server *v) {
@@ -129,8 +129,6 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->server = v;
     s->index = i;
     s->json = json_reader_create();
-    if (v->o.rate_per_second > 0)
-        s->rates = admit_rates_create(v->o.rate_per_second, v->o.rate_burst, RATE_KEYS_MAX);
     s->read_buffer = must_alloc(READ_BUFFER);
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
@@ -197,6 +195,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     for (size_t i = 0; i < v->surface_count; i++) v->surface_list[i] = &v->surfaces[i];
     v->message_route = route_find(v, "POST", "/v1/conversations/{id}/messages");
     v->receipt_route = route_find(v, "POST", "/v1/conversations/{id}/receipts");
+    v->limits = limits_create(o);
     v->shard = must_alloc(v->shards * sizeof *v->shard);
     for (unsigned i = 0; i < v->shards; i++) v->shard[i].loop = loop_create();
     enum err e = data_open(v, why);
@@ -233,7 +232,6 @@ static void shard_close(struct server *v, struct shard *s) {
     deliver_free(&s->deliver);
     engine_free(&s->engine);
     json_reader_free(&s->json);
-    admit_rates_free(&s->rates);
     for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);
     while (s->job_pool) {
         struct job *j = s->job_pool;
@@ -248,6 +246,7 @@ static void shard_close(struct server *v, struct shard *s) {
     free(s->conns);
     free(s->conn_free);
     free(s->read_again);
+    free(s->slow);
     free(s->read_buffer);
 }
 
@@ -267,6 +266,7 @@ void server_close(struct server **pv) {
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);
     v->store->calls->close(v->store);
     admit_close(&v->admit);
+    limits_free(&v->limits);
     char path[600];
     snprintf(path, sizeof path, "%s/control", v->dir);
     unlink(path);

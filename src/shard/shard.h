@@ -24,7 +24,12 @@ struct server_options {
     /* 0: 10 s, 30 s, 60 s */
     int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms;
     uint16_t mqtt_keepalive_max_s;      /* 0: as the client wishes */
-    double rate_per_second, rate_burst; /* requests of one device or key; 0: unlimited */
+    /* limits (limits.h); 0: none */
+    double rate_per_second, rate_burst; /* requests of one user, of all server keys of an app */
+    double rate_per_app, rate_per_device, rate_per_address;
+    double connect_rate_per_address, connect_rate_per_device;
+    double message_rate, byte_rate; /* of one connection: PUBLISHes, bytes a second */
+    unsigned connections_per_address, connections_per_app, connections_per_user;
     bool dev;
     const char *cors_origin; /* NULL: off */
     /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */

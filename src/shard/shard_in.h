@@ -49,6 +49,7 @@ struct conn {
     uint8_t version;
     bool connected, problem_info;
     bool kept; /* its session outlives it */
+    bool counted_address, counted_app, slowed; /* limits.c */
     uint16_t keep_alive_s;
     struct session *session;
     struct principal who; /* views into `names` */
@@ -114,11 +115,10 @@ struct shard {
     struct engine *engine;
     struct deliver *deliver;
     struct json_reader *json;
-    struct admit_rates *rates;
     struct measure measure;
     /* of the last turn, for /metrics on any shard */
     struct {
-        _Atomic uint64_t connections, sessions, delivered, relays;
+        _Atomic uint64_t connections, sessions, delivered, relays, pressure;
     } gauges;
     struct ring **inbox; /* [shards] from each other shard; tagged pointers */
     /* [shards] jobs that a full ring did not take */
@@ -144,6 +144,10 @@ struct shard {
     size_t jobs_out;
     struct conn **read_again; /* had more input than one turn took */
     size_t read_again_count, read_again_cap;
+    struct slowed *slow; /* not read for a while (limits.c) */
+    size_t slow_count, slow_cap;
+    unsigned level; /* enum shed: what is refused now */
+    int64_t last_level_ms, log_full_ms;
     uint8_t *read_buffer;
 };
 
@@ -175,6 +179,7 @@ struct server {
     struct log *log;
     struct store *store;
     struct admit *admit;
+    struct limits *limits;
     struct tables tables;
     _Atomic uint64_t *written; /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
@@ -226,8 +231,6 @@ void mqtt_subscribed(void *arg, void *conn, uint32_t cookie, enum err err);
 struct job *job_make(struct shard *s, uint8_t from);
 void job_free(struct shard *s, struct job *j);
 void job_count(struct shard *s, const struct job *j); /* answered: counts it */
-/* May this caller make one more request now? false: j->answer says when. */
-bool job_rate(struct shard *s, struct job *j);
 void job_start(struct shard *s, struct job *j); /* planned: sends it on its way */
 void job_take(struct shard *s, struct job *j);  /* arrives from another shard */
 void jobs_from_rings(struct shard *s);

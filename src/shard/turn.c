@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chat/chat.h"
+#include "shard/limits.h"
 #include "shard/shard_in.h"
 
 #define EVENTS_MAX 512
@@ -60,6 +61,7 @@ static void housekeeping(struct shard *s) {
         conn_sweep(s);
     }
     memory_look(s);
+    limits_turn(s);
     tables_hand(s);
 }
 
@@ -186,7 +188,7 @@ void *shard_main(void *arg) {
     while (!atomic_load(&s->server->stop)) {
         more = shard_turn(s, more        ? 0
                              : s->behind ? 1 /* memory is given back in turns */
-                                         : IDLE_WAIT_MS);
+                                         : limits_wait_ms(s, IDLE_WAIT_MS));
         if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
     }
     if (s->recovered) drain(s);

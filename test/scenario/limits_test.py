@@ -1,0 +1,155 @@
+"""Limits that hold: connections, rates and bytes of an address, an app, a user, a device, a connection. Who is too fast is told or slowed, and loses nothing."""
+import contextlib, socket, time
+from harness import Server, expect, eventually
+from mqtt import Client, Closed, PUBACK
+
+
+def metric(s, name):
+    return next(int(line.split()[1]) for line in s.call("GET", "/metrics")[1].decode().splitlines() if line.startswith(name + "_total"))
+
+
+def http(s, path, address, key="none"):
+    """(status, headers) of a request from another local address."""
+    with socket.create_connection(("127.0.0.1", s.http), timeout=10, source_address=(address, 0)) as c:
+        c.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n".encode())
+        head = b""
+        while data := c.recv(65536):
+            head += data
+    lines = head.split(b"\r\n\r\n")[0].decode().split("\r\n")
+    return int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:])
+
+
+def open_ones(s, n, address):
+    """n connections to the MQTT port that say nothing; those that the server has closed are dropped."""
+    tried = [socket.create_connection(("127.0.0.1", s.mqtt), timeout=5, source_address=(address, 0)) for _ in range(n)]
+    time.sleep(0.3)
+    left = []
+    for c in tried:
+        c.setblocking(False)
+        try:
+            gone = c.recv(1) == b""
+        except BlockingIOError:
+            gone = False
+        except OSError:
+            gone = True
+        (c.close() if gone else left.append(c))
+    return left
+
+
+def connections():
+    s = Server("--connections-per-address", "20", "--connections-per-user", "2", "--connections-per-app", "6", "--connect-rate-per-device", "3")
+    held = open_ones(s, 30, "127.0.0.2")
+    expect(len(held), 20, "connections of one address")
+    refused = metric(s, "kith_limit_connection")
+    assert refused >= 10, refused
+    status, headers = http(s, "/healthz", "127.0.0.2")
+    expect((status, headers["retry-after"]), (429, "1"), "HTTP is told")
+    expect(http(s, "/healthz", "127.0.0.3")[0], 200, "another address is not touched")
+    for c in held[:5]:
+        c.close()
+    eventually(lambda: expect(http(s, "/healthz", "127.0.0.2")[0], 200, "there is room again"))
+    for c in held:
+        c.close()
+
+    token = {d: s.token("ann", d) for d in ("a", "b", "c")}
+    a, b = Client(s.mqtt, "a", token["a"]), Client(s.mqtt, "b", token["b"])
+    expect((a.connack.reason, b.connack.reason), (0, 0))
+    expect(Client(s.mqtt, "c", token["c"]).connack.reason, 0x97, "a third device of the user")
+    expect(Client(s.mqtt, "c", token["c"], version=4).connack.reason, 3, "by 3.1.1")
+    again = Client(s.mqtt, "b", token["b"])
+    expect(again.connack.reason, 0, "a device takes its own place")
+    a.disconnect()
+    eventually(lambda: expect(s.call("GET", "/healthz")[0], 200))
+    time.sleep(0.1)
+    expect(Client(s.mqtt, "c", token["c"]).connack.reason, 0, "when one has gone")
+    hasty = []
+    for _ in range(6):
+        hasty.append(Client(s.mqtt, "d", s.token("eve", "d")).connack.reason)
+    expect((hasty[0], hasty[-1]), (0, 0x97), f"a device that comes again and again: {hasty}")
+    others = [Client(s.mqtt, "x", s.token(f"user{i}", "x")) for i in range(7)]
+    expect([o.connack.reason for o in others][-1], 0x97, "connections of the app")
+    assert others[0].connack.reason == 0, "the app's limit is not the user's"
+    s.close()
+
+
+def publish_all(c, n):
+    for i in range(n):
+        c.publish_begin("conversations/ab/messages", {"id": f"{c.version}-{c.name}-{i}", "body": str(i)}, packet=i + 1)
+    return [c.wait(PUBACK, 15).reason for _ in range(n)]
+
+
+def client(s, user, device, version):
+    c = Client(s.mqtt, device, s.token(user, device), version=version, keep_alive=1)
+    c.name = device
+    return c
+
+
+def stored(s, prefix):
+    found, cursor = [], 0
+    while items := s.call("GET", f"/v1/conversations/ab/messages?after={cursor}&limit=200")[1]["items"]:
+        found += [m["id"] for m in items if m["id"].startswith(prefix)]
+        cursor = items[-1]["seq"]
+    return found
+
+
+def rates():
+    s = Server("--rate", "40", "--rate-per-device", "30", "--rate-per-address", "200")
+    key = s.key
+    for who in ("ann", "bob"):
+        s.call("PUT", f"/v1/users/{who}", {})
+    s.call("PUT", "/v1/conversations/ab", {"type": "group", "members": ["ann", "bob", "cid"]})
+    # 3.1.1 cannot be told: it is slowed, and all of it is stored
+    slow = client(s, "ann", "old", 4)
+    begun = time.monotonic()
+    expect(publish_all(slow, 75), [0] * 75)
+    took = time.monotonic() - begun
+    assert took > 1.0, f"75 messages at 30 a second took {took:.2f} s"
+    expect(len(stored(s, "4-old-")), 75, "each once")
+    time.sleep(1)
+    slow.ping()
+    # 5.0 is told
+    told = client(s, "bob", "new", 5)
+    reasons = publish_all(told, 60)
+    expect(sorted(set(reasons)), [0, 0x97])
+    expect(len(stored(s, "5-new-")), reasons.count(0), "what was refused is not stored")
+    time.sleep(1.1)
+    expect(told.publish("conversations/ab/messages", {"body": "later"}).reason, 0)
+    token = s.token("cid", "web")
+    answers = [s.call("GET", "/v1/users/cid/conversations", key=token)[0] for _ in range(60)]
+    expect((answers[0], answers[-1]), (200, 429), "HTTP of a device")
+    got = [http(s, "/v1/users/cid", "127.0.0.9") for _ in range(230)]
+    expect((got[0][0], got[-1][0]), (401, 429), "an address, whoever it says it is")
+    assert int(got[-1][1]["retry-after"]) >= 1
+    expect(http(s, "/v1/users/cid", "127.0.0.8", key)[0], 200)
+    assert metric(s, "kith_limit_slowed") > 0
+    s.close()
+
+
+def one_connection():
+    s = Server("--message-rate", "50", "--byte-rate", "64")
+    s.call("PUT", "/v1/conversations/ab", {"type": "group", "members": ["ann", "bob"]})
+    for version in (4, 5):
+        c = client(s, "ann", f"m{version}", version)
+        begun = time.monotonic()
+        expect(publish_all(c, 130), [0] * 130, "none is refused")
+        took = time.monotonic() - begun
+        assert took > 1.3, f"130 messages at 50 a second took {took:.2f} s"
+        expect(len(stored(s, f"{version}-m{version}-")), 130)
+        c.drop()
+    other = client(s, "bob", "quick", 5)
+    begun = time.monotonic()
+    c = client(s, "ann", "wide", 5)
+    for i in range(8):
+        c.publish_begin("conversations/ab/messages", {"id": f"w{i}", "body": "x" * 30000}, packet=i + 1)
+    expect(other.publish("conversations/ab/messages", {"body": "quick"}).reason, 0)
+    assert time.monotonic() - begun < 1, "another connection is not slowed"
+    expect([c.wait(PUBACK, 15).reason for _ in range(8)], [0] * 8)
+    took = time.monotonic() - begun
+    assert took > 1.5, f"240 kB at 64 KiB a second took {took:.2f} s"
+    c.ping()
+    s.close()
+
+
+connections()
+rates()
+one_connection()
