@@ -116,6 +116,9 @@ static inline bool unpack_more(const struct unpack *u) { return !u->bad && u->p 
 uint64_t hash64(struct bytes v);                /* XXH3; stored values may depend on it */
 uint32_t crc32c(uint32_t seed, struct bytes v); /* Castagnoli; RFC 3720 B.4; seed 0 to begin */
 
+/* FIPS 180-4; only for protocols that ask for it: it keeps nothing safe. */
+void sha1(struct bytes v, uint8_t out[20]);
+
 /* ---- text ---- */
 bool utf8_valid(struct bytes v); /* RFC 3629 */
 bool id_valid(struct bytes v);   /* 1..64 of A-Z a-z 0-9 _ . : - */

@@ -1,5 +1,6 @@
 /* base: hashes. XXH3 comes from libxxhash, included here only; CRC-32C uses the processor's
- * instruction where there is one. Both are stored, so neither may ever change its answer.
+ * instruction where there is one. Both are stored, so neither may ever change its answer. SHA-1 is
+ * for the WebSocket handshake.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -298,4 +299,45 @@ static bool has_hardware(void) { return false; }
 
 uint32_t crc32c(uint32_t seed, struct bytes v) {
     return ~(has_hardware() ? crc_hardware(~seed, v.p, v.n) : crc_table(~seed, v.p, v.n));
+}
+
+/* ---- SHA-1 ---- */
+static uint32_t rol(uint32_t v, unsigned n) { return v << n | v >> (32 - n); }
+
+static void sha1_block(uint32_t h[5], const uint8_t *p) {
+    static const uint32_t K[] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
+    uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    for (int i = 0; i < 80; i++)
+        w[i] = i < 16 ? (uint32_t)p[i * 4] << 24 | (uint32_t)p[i * 4 + 1] << 16 |
+                            (uint32_t)p[i * 4 + 2] << 8 | p[i * 4 + 3]
+                      : rol(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+    for (int i = 0; i < 80; i++) {
+        uint32_t f = i < 20   ? (b & c) | (~b & d)
+                     : i < 40 ? b ^ c ^ d
+                     : i < 60 ? (b & c) | (b & d) | (c & d)
+                              : b ^ c ^ d;
+        uint32_t next = rol(a, 5) + f + e + K[i / 20] + w[i];
+        e = d;
+        d = c;
+        c = rol(b, 30);
+        b = a;
+        a = next;
+    }
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
+    h[4] += e;
+}
+
+void sha1(struct bytes v, uint8_t out[20]) {
+    uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+    uint8_t last[128] = {0};
+    size_t whole = v.n / 64 * 64, rest = v.n - whole, size = rest < 56 ? 64 : 128;
+    for (size_t at = 0; at < whole; at += 64) sha1_block(h, v.p + at);
+    if (rest) memcpy(last, v.p + whole, rest);
+    last[rest] = 0x80;
+    for (size_t i = 0; i < 8; i++) last[size - 1 - i] = (uint8_t)((uint64_t)v.n * 8 >> (8 * i));
+    for (size_t at = 0; at < size; at += 64) sha1_block(h, last + at);
+    for (size_t i = 0; i < 20; i++) out[i] = (uint8_t)(h[i / 4] >> (24 - 8 * (i % 4)));
 }

@@ -4,12 +4,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #define crc32c crc32c_under_test
 #define hash64 hash64_under_test
+#define sha1 sha1_under_test
 #include "base/hash.c"
 
 static uint32_t crc_by_definition(uint32_t crc, const uint8_t *p, size_t n) {
@@ -35,6 +37,30 @@ static void crc_has_the_published_values(void **state) {
     assert_int_equal(crc32c(0, bytes_of(down, 32)), 0x113fdb5c);
     assert_int_equal(crc32c(0, BYTES("123456789")), 0xe3069283);
     assert_int_equal(crc32c(0, (struct bytes){0}), 0);
+}
+
+/* FIPS 180 and RFC 3174's examples, and RFC 6455's (1.3). */
+static void sha1_has_the_published_values(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } CASES[] = {{"", "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+        {"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"},
+        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+            "84983e441c3bd26ebaae4aa1f95129e5e54670f1"},
+        {"dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11",
+            "b37a4f2cc0624f1690f64606cf385945b2bec4ea"}};
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        uint8_t out[20];
+        char hex[41];
+        sha1(bytes_str(CASES[i].text), out);
+        for (int k = 0; k < 20; k++) snprintf(hex + k * 2, 3, "%02x", out[k]);
+        assert_string_equal(hex, CASES[i].want);
+    }
+    uint8_t many[1000], out[20];
+    memset(many, 'a', sizeof many);
+    sha1(bytes_of(many, sizeof many), out);
+    assert_memory_equal(out, "\x29\x1e\x9a\x6c\x66\x99\x49\x49", 8);
 }
 
 static void crc_paths_agree(void **state) {
@@ -89,6 +115,7 @@ static void hash_never_changes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc_has_the_published_values),
+        cmocka_unit_test(sha1_has_the_published_values),
         cmocka_unit_test(crc_paths_agree),
         cmocka_unit_test(crc_goes_on_in_pieces),
         cmocka_unit_test(one_bit_changes_the_crc),

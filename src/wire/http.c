@@ -77,10 +77,24 @@ static bool named(struct bytes v, const char *name) {
     return v.n == strlen(name) && strncasecmp((const char *)v.p, name, v.n) == 0;
 }
 
+bool http_list_has(struct bytes list, const char *token) {
+    size_t len = strlen(token);
+    for (size_t i = 0; i < list.n;) {
+        size_t from = i, to;
+        while (i < list.n && list.p[i] != ',') i++;
+        to = i++;
+        while (from < to && (list.p[from] == ' ' || list.p[from] == '\t')) from++;
+        while (to > from && (list.p[to - 1] == ' ' || list.p[to - 1] == '\t')) to--;
+        if (to - from == len && strncasecmp((const char *)list.p + from, token, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* What frames the message, counted while the head is read. */
 struct framing {
     unsigned hosts, lengths, codings;
-    bool v11;
+    bool v11, upgrades, to_websocket;
 };
 
 /* Fields that mean something here and may be there once: who looked at the other one would have
@@ -92,7 +106,9 @@ static int single_take(struct http_reader *r, struct bytes name, struct bytes va
         struct bytes *to;
     } const TAKEN[] = {{"authorization", &q->authorization}, {"content-type", &q->content_type},
         {"idempotency-key", &q->idempotency_key}, {"last-event-id", &q->last_event_id},
-        {"origin", &q->origin}};
+        {"origin", &q->origin}, {"sec-websocket-key", &q->websocket_key},
+        {"sec-websocket-version", &q->websocket_version},
+        {"sec-websocket-protocol", &q->websocket_protocols}};
     for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
         if (!named(name, TAKEN[i].name)) continue;
         if (TAKEN[i].to->p) return fail(r, 400);
@@ -107,6 +123,8 @@ static int header_take(
     if (memchr(name.p, ' ', name.n)) return fail(r, 400);
     if (single_take(r, name, value)) return 1;
     if (named(name, "accept")) r->request.accept = value;
+    if (named(name, "connection")) f->upgrades |= http_list_has(value, "upgrade");
+    if (named(name, "upgrade")) f->to_websocket |= http_list_has(value, "websocket");
     if (named(name, "host")) {
         r->request.host = value;
         f->hosts++;
@@ -136,6 +154,7 @@ static int on_head(http_parser *p) {
     if (f.lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX)
         return fail(r, 413), -1;
     r->request.keep_alive = http_should_keep_alive(p);
+    r->request.wants_websocket = f.v11 && f.upgrades && f.to_websocket;
     return 0;
 }
 static int on_chunk(http_parser *p) { /* its length is known, and nothing of it is here yet */
@@ -303,8 +322,8 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
     *used = n;
     enum http_errno e = HTTP_PARSER_ERRNO(&r->parser);
     if (r->complete) {
-        /* the pause comes on the last line's end */
-        if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n') ++*used;
+        /* the pause comes on the last line's end, or behind it where another protocol may follow */
+        if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n' && !r->parser.upgrade) ++*used;
         if (r->parser.upgrade) r->request.keep_alive = false;
         r->request.method = bytes_str(http_method_str((enum http_method)r->parser.method));
         r->request.body = buf_view(&r->body);

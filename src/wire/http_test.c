@@ -33,6 +33,10 @@ static void request_tell(struct buf *b, const struct http_request *q) {
     part(b, "last-event-id", q->last_event_id);
     part(b, "origin", q->origin);
     part(b, "accept", q->accept);
+    part(b, "ws-key", q->websocket_key);
+    part(b, "ws-version", q->websocket_version);
+    part(b, "ws-protocols", q->websocket_protocols);
+    if (q->wants_websocket) buf_str(b, " websocket");
     buf_fmt(b, " keep=%d body=%zu:%.*s\n", q->keep_alive, q->body.n,
         (int)(q->body.n > 200 ? 200 : q->body.n), (const char *)q->body.p);
 }
@@ -225,7 +229,18 @@ static void connections_are_kept_as_told(void **state) {
     tells(BYTES("GET / HTTP/1.0\r\n\r\n"), "GET/ keep=0 body=0:\n");
     tells(BYTES("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), "GET/ keep=1 body=0:\n");
     tells(BYTES("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+        "GET/ host=[h] websocket keep=0 body=0:\n");
+    tells(BYTES("GET /mqtt HTTP/1.1\r\nHost: h\r\nConnection: keep-alive , UPGRADE\r\nUpgrade: "
+                "h2c,WebSocket\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: "
+                "13\r\nSec-WebSocket-Protocol: a, mqtt\r\n\r\n"),
+        "GET/mqtt host=[h] ws-key=[k] ws-version=[13] ws-protocols=[a, mqtt] websocket keep=0 "
+        "body=0:\n");
+    tells(BYTES("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nUpgrade: websocket\r\n\r\n"),
         "GET/ host=[h] keep=0 body=0:\n");
+    assert_int_equal(
+        status_of(BYTES("GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Key: "
+                        "b\r\n\r\n")),
+        400);
 }
 
 static void waits_to_be_told_to_go_on(void **state) {
@@ -360,9 +375,9 @@ static void answers_read_back(void **state) {
     buf_str(&b, "{}");
     size_t first = b.n;
     http_write_head(&b, 204, false, NULL, 0, NULL);
-    assert_true(bytes_starts(
-        buf_view(&b), "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: "
-                      "2\r\nX: y\r\n\r\n{}HTTP/1.1 204 No Content\r\nConn"));
+    assert_true(bytes_starts(buf_view(&b),
+        "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: "
+        "2\r\nX: y\r\n\r\n{}HTTP/1.1 204 No Content\r\nConn"));
     for (size_t n = 0; n < first; n++)
         assert_int_equal(http_read_response(bytes_of(b.p, n), &status, &body, &used), AGAIN);
     assert_int_equal(http_read_response(buf_view(&b), &status, &body, &used), OK);

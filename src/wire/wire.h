@@ -1,5 +1,5 @@
-/* wire: codecs only: MQTT 3.1.1 and 5.0, HTTP/1.1, Server-Sent Events, JSON. Bytes in, values out;
- * no sockets, no meaning.
+/* wire: codecs only: MQTT 3.1.1 and 5.0, HTTP/1.1, WebSocket, Server-Sent Events, JSON, the PROXY
+ * protocol. Bytes in, values out; no sockets, no meaning.
  *
  * Decoded strings are views into the input. Decoders take any bytes: AGAIN needs more, MALFORMED
  * and LIMIT end the connection.
@@ -192,8 +192,10 @@ struct http_request {
     uint8_t segment_count, query_count;
     struct bytes query_names[HTTP_QUERY_MAX], query_values[HTTP_QUERY_MAX];
     struct bytes host, authorization, content_type, idempotency_key, last_event_id, origin, accept;
+    struct bytes websocket_key, websocket_version, websocket_protocols;
     struct bytes body;
     bool keep_alive, expect_continue;
+    bool wants_websocket; /* HTTP/1.1 with Connection: upgrade and Upgrade: websocket */
     /* what the request's framing deserves: 0 well formed, else 400, 413, 414, 431, 417, 501, 505 */
     int status;
 };
@@ -216,6 +218,59 @@ void http_write_head(struct buf *b, int status, bool keep_alive, const char *con
 /* ---- HTTP/1.1, a client's side (generator and tests): one response with Content-Length ---- */
 enum err http_read_response(
     struct bytes in, int *out_status, struct bytes *out_body, size_t *used) must_use;
+
+/* Is it one of a comma list's elements, in any case of letters (RFC 9110, 5.6.1)? */
+bool http_list_has(struct bytes list, const char *token);
+
+/* ---- WebSocket (RFC 6455), the server's side ---- */
+enum { WEBSOCKET_HEAD_MAX = 14, WEBSOCKET_CONTROL_MAX = 125 };
+enum { WEBSOCKET_TEXT = 1, WEBSOCKET_BINARY = 2 };
+enum websocket_code {
+    WEBSOCKET_NORMAL = 1000,
+    WEBSOCKET_GOING_AWAY = 1001,
+    WEBSOCKET_PROTOCOL = 1002,
+    WEBSOCKET_UNSUPPORTED = 1003,
+    WEBSOCKET_NO_CODE = 1005, /* a close frame that says none */
+    WEBSOCKET_INVALID = 1007,
+    WEBSOCKET_TOO_BIG = 1009
+};
+/* Reading of one connection. Between two calls it holds no buffer, but for the payload of a control
+ * frame that is not whole yet. */
+struct websocket {
+    uint64_t left;                 /* of the frame's payload, to come */
+    uint64_t message, message_max; /* bytes of the message so far; 0 at most: any number */
+    struct buf control;            /* payload of a control frame */
+    uint16_t close;                /* the code to close with, once reading has ended */
+    uint8_t head[WEBSOCKET_HEAD_MAX], head_n;
+    uint8_t kind;            /* WEBSOCKET_TEXT or _BINARY: the message under way, or just ended */
+    uint8_t need, low, high; /* UTF-8: bytes to come of a character, bounds of the next one */
+    bool in_frame, in_message, takes_text;
+};
+void websocket_init(struct websocket *w, uint64_t message_max, bool takes_text);
+void websocket_done(struct websocket *w);
+/* Takes bytes up to the end of one message and adds their payload to *payload, pongs to *replies.
+ * OK: a message of w->kind is whole. AGAIN: all is taken, more is needed. STALE: the peer closes;
+ * MALFORMED: it broke the rules: nothing more is read, write a close frame with w->close. */
+enum err websocket_read(struct websocket *w, struct bytes in, size_t *used, struct buf *payload,
+    struct buf *replies) must_use;
+/* The head of a whole message; n bytes of payload follow. */
+void websocket_write_head(struct buf *b, uint8_t kind, uint64_t n);
+void websocket_write_close(struct buf *b, uint16_t code);
+/* What a request for an upgrade deserves: 101, 400 or 426. 101, 426: *lines is given header lines
+ * for http_write_head; 400: words. protocol: the subprotocol that must be offered. */
+int websocket_upgrade(const struct http_request *q, const char *protocol, struct buf *lines);
+
+/* ---- PROXY protocol, version 2 (HAProxy's specification, 2.2) ---- */
+enum { PROXY_HEAD = 16, PROXY_MAX = 536 };
+struct proxy {
+    bool local;     /* the proxy speaks for itself: the socket's own address holds */
+    uint8_t ip[16]; /* of the client; IPv4 mapped into IPv6 */
+};
+/* How many bytes of the header are still to come after these, as far as they tell; 0: it is whole,
+ * or wrong. Reading no more than that leaves what follows to others. */
+size_t proxy_wants(struct bytes in);
+/* AGAIN: not whole; MALFORMED: not a header that we take. */
+enum err proxy_decode(struct bytes in, struct proxy *out, size_t *used) must_use;
 
 #ifdef __cplusplus
 }

@@ -25,7 +25,10 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
         "\x09HTTP/1.1 200 OK\r\nContent-Type: a\r\nContent-Length: 2\r\n\r\n{}",
         "\x01POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 1\r\nTransfer-Encoding: "
         "chunked\r\n\r\n0\r\n\r\n",
-        "\x21HEAD / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"};
+        "\x21HEAD / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "\x0bGET /mqtt HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: "
+        "websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: "
+        "13\r\nSec-WebSocket-Protocol: mqttv3.1 , mqtt\r\n\r\n"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) give(arg, bytes_str(TEXTS[i]));
 }
 
@@ -46,9 +49,14 @@ static uint64_t request_hash(uint64_t h, const struct http_request *q) {
         h = mix(mix(h, q->query_names[i]), q->query_values[i]);
     }
     const struct bytes REST[] = {q->method, q->host, q->authorization, q->content_type,
-        q->idempotency_key, q->last_event_id, q->origin, q->accept, q->body};
+        q->idempotency_key, q->last_event_id, q->origin, q->accept, q->body, q->websocket_key,
+        q->websocket_version, q->websocket_protocols};
     for (size_t i = 0; i < sizeof REST / sizeof *REST; i++) h = mix(h, REST[i]);
-    return h + q->keep_alive;
+    struct buf lines = {0};
+    int status = websocket_upgrade(q, "mqtt", &lines);
+    check(status == 101 || status == 400 || status == 426);
+    buf_done(&lines);
+    return h + q->keep_alive + (uint64_t)status;
 }
 
 /* Reads all of it, `piece` bytes at a time; gives what it made of it. */
