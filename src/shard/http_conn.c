@@ -347,6 +347,27 @@ static void framing_problem(struct shard *s, struct conn *c, int status) {
 
 void http_late(struct shard *s, struct conn *c) { framing_problem(s, c, 408); }
 
+/* A body is kept for who has a credential that holds, and for nobody else: what is not known costs
+ * its head only. */
+static bool body_allowed(struct shard *s, struct conn *c) {
+    struct bytes v = http_reader_authorization(c->http);
+    struct arena arena = {0};
+    struct principal who;
+    struct buf why = {0};
+    bool ok = v.n > 7 && strncasecmp((const char *)v.p, "bearer ", 7) == 0 &&
+              admit_check(s->server->admit, bytes_of(v.p + 7, v.n - 7), clock_wall_ms(), &arena,
+                  &who, &why) == OK;
+    arena_done(&arena);
+    buf_done(&why);
+    if (ok) return true;
+    struct answer a = {0};
+    answer_problem(&a, PROBLEM_UNAUTHORIZED, "",
+        "send 'Authorization: Bearer' with a server key or a device token, and then the body");
+    c->keep_alive = c->head_only = false;
+    http_problem(s, c, &a, "");
+    return false;
+}
+
 void http_input(struct shard *s, struct conn *c) {
     if (c->streaming) {
         buf_reset(&c->in);
@@ -361,6 +382,7 @@ void http_input(struct shard *s, struct conn *c) {
         enum err e = http_read(c->http, buf_view(&c->in), &used, &q, &wants_continue);
         buf_cut(&c->in, used);
         if (was_empty && !http_reader_is_empty(c->http)) c->since_ms = s->mono_ms;
+        if (e == AGAIN && http_reader_has_head(c->http) && !body_allowed(s, c)) break;
         if (wants_continue) {
             buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
             conn_touch(s, c);

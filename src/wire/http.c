@@ -14,20 +14,25 @@
 #define HEADERS_MAX 64
 #define RESPONSE_MAX (1u << 30) /* bytes of a body that a client takes */
 
-struct span {
-    uint32_t at, n;
+struct span { /* of the head, which is small */
+    uint16_t at, n;
 };
+struct field {
+    struct span name, value;
+};
+_Static_assert(HTTP_HEAD_MAX <= UINT16_MAX, "spans hold any place of a head");
 struct http_reader {
     http_parser parser;
     struct buf head, body; /* head: URL, then header names and values, one after the other */
-    struct span url, names[HEADERS_MAX], values[HEADERS_MAX];
-    uint32_t header_count;
+    struct span url;
+    struct field *fields; /* grown as they come */
+    uint8_t header_count, header_cap;
     /* where in the head the next byte is */
     enum { LINES_BEFORE, LINE_INSIDE, LINE_START, LINE_START_CR, LINES_DONE } line;
     bool in_value, started, complete, head_complete, told_continue;
     int status;
     char *decoded;
-    struct http_request request;
+    struct http_request *request; /* from the head's end on */
 };
 
 static int fail(struct http_reader *r, int status) {
@@ -37,9 +42,9 @@ static int fail(struct http_reader *r, int status) {
 
 static int head_add(struct http_reader *r, struct span *s, const char *p, size_t n) {
     if (r->head.n + n > HTTP_HEAD_MAX) return fail(r, s == &r->url ? 414 : 431);
-    if (!s->n) s->at = (uint32_t)r->head.n;
+    if (!s->n) s->at = (uint16_t)r->head.n;
     buf_add(&r->head, p, n);
-    s->n += (uint32_t)n;
+    s->n = (uint16_t)(s->n + n);
     return 0;
 }
 
@@ -57,21 +62,28 @@ static int on_field(http_parser *p, const char *at, size_t n) {
     if (r->head_complete) return 0; /* trailers are dropped */
     if (r->in_value || !r->header_count) {
         if (r->header_count == HEADERS_MAX) return fail(r, 431);
-        r->names[r->header_count] = r->values[r->header_count] = (struct span){0, 0};
-        r->header_count++;
+        if (r->header_count == r->header_cap) {
+            r->header_cap = (uint8_t)(r->header_cap ? r->header_cap * 2 : 8);
+            r->fields = must_realloc(r->fields, r->header_cap * sizeof *r->fields);
+        }
+        r->fields[r->header_count++] = (struct field){{0, 0}, {0, 0}};
         r->in_value = false;
     }
-    return head_add(r, &r->names[r->header_count - 1], at, n);
+    return head_add(r, &r->fields[r->header_count - 1].name, at, n);
 }
 static int on_value(http_parser *p, const char *at, size_t n) {
     struct http_reader *r = p->data;
     if (r->head_complete) return 0;
     r->in_value = true;
-    return head_add(r, &r->values[r->header_count - 1], at, n);
+    return head_add(r, &r->fields[r->header_count - 1].value, at, n);
 }
 
 static struct bytes at_span(const struct http_reader *r, struct span s) {
     return bytes_of(r->head.p + s.at, s.n);
+}
+static struct http_request *request_of(struct http_reader *r) {
+    if (!r->request) r->request = must_alloc(sizeof *r->request);
+    return r->request;
 }
 static bool named(struct bytes v, const char *name) {
     return v.n == strlen(name) && strncasecmp((const char *)v.p, name, v.n) == 0;
@@ -100,7 +112,7 @@ struct framing {
 /* Fields that mean something here and may be there once: who looked at the other one would have
  * understood another request. */
 static int single_take(struct http_reader *r, struct bytes name, struct bytes value) {
-    struct http_request *q = &r->request;
+    struct http_request *q = r->request;
     struct {
         const char *name;
         struct bytes *to;
@@ -122,17 +134,17 @@ static int header_take(
     /* the parser lets it pass; "Content-Length : 3" is read in two ways (RFC 9112, 5.1) */
     if (memchr(name.p, ' ', name.n)) return fail(r, 400);
     if (single_take(r, name, value)) return 1;
-    if (named(name, "accept")) r->request.accept = value;
+    if (named(name, "accept")) r->request->accept = value;
     if (named(name, "connection")) f->upgrades |= http_list_has(value, "upgrade");
     if (named(name, "upgrade")) f->to_websocket |= http_list_has(value, "websocket");
     if (named(name, "host")) {
-        r->request.host = value;
+        r->request->host = value;
         f->hosts++;
     }
     if (named(name, "content-length")) f->lengths++;
     if (named(name, "expect") && f->v11) { /* 1.0 does not know it (RFC 9110, 10.1.1) */
         if (!named(value, "100-continue")) return fail(r, 417);
-        r->request.expect_continue = true;
+        r->request->expect_continue = true;
     }
     if (named(name, "transfer-encoding")) {
         if (!named(value, "chunked")) return fail(r, 501);
@@ -145,16 +157,18 @@ static int on_head(http_parser *p) {
     struct http_reader *r = p->data;
     struct framing f = {.v11 = p->http_major == 1 && p->http_minor == 1};
     r->head_complete = true;
-    for (uint32_t i = 0; i < r->header_count; i++)
-        if (header_take(r, at_span(r, r->names[i]), at_span(r, r->values[i]), &f)) return -1;
+    (void)request_of(r);
+    for (uint8_t i = 0; i < r->header_count; i++)
+        if (header_take(r, at_span(r, r->fields[i].name), at_span(r, r->fields[i].value), &f))
+            return -1;
     if (p->http_major != 1) return fail(r, 505), -1;
     if ((f.v11 && f.hosts != 1) || f.hosts > 1 || f.lengths > 1 || f.codings > 1 ||
         (f.codings && (f.lengths || !f.v11)))
         return fail(r, 400), -1;
     if (f.lengths && p->content_length != UINT64_MAX && p->content_length > HTTP_BODY_MAX)
         return fail(r, 413), -1;
-    r->request.keep_alive = http_should_keep_alive(p);
-    r->request.wants_websocket = f.v11 && f.upgrades && f.to_websocket;
+    r->request->keep_alive = http_should_keep_alive(p);
+    r->request->wants_websocket = f.v11 && f.upgrades && f.to_websocket;
     return 0;
 }
 static int on_chunk(http_parser *p) { /* its length is known, and nothing of it is here yet */
@@ -195,6 +209,8 @@ void http_reader_free(struct http_reader **pr) {
     buf_done(&r->head);
     buf_done(&r->body);
     free(r->decoded);
+    free(r->fields);
+    free(r->request);
     free(r);
     *pr = NULL;
 }
@@ -203,6 +219,8 @@ void http_reader_next(struct http_reader *r) {
     buf_done(&r->head);
     buf_done(&r->body);
     free(r->decoded);
+    free(r->fields);
+    free(r->request);
     memset(r, 0, sizeof *r);
     http_parser_init(&r->parser, HTTP_REQUEST);
     r->parser.data = r;
@@ -210,6 +228,9 @@ void http_reader_next(struct http_reader *r) {
 
 bool http_reader_is_empty(const struct http_reader *r) { return !r->started; }
 bool http_reader_has_head(const struct http_reader *r) { return r->head_complete; }
+struct bytes http_reader_authorization(const struct http_reader *r) {
+    return r->head_complete ? r->request->authorization : (struct bytes){0};
+}
 
 /* ---- the target ---- */
 static int hex(uint8_t c) {
@@ -284,7 +305,7 @@ static bool target_authority(struct http_request *q, const uint8_t **p, const ui
 }
 
 static bool target_read(struct http_reader *r) {
-    struct http_request *q = &r->request;
+    struct http_request *q = r->request;
     struct bytes url = at_span(r, r->url);
     const uint8_t *p = url.p, *end = url.p + url.n;
     r->decoded = must_alloc(url.n + 1);
@@ -315,31 +336,32 @@ static size_t before_fold(struct http_reader *r, struct bytes in) {
 enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
     const struct http_request **out, bool *wants_continue) {
     *wants_continue = false;
-    *out = &r->request;
     bool folded = (*used = before_fold(r, in)) < in.n;
     in.n = *used;
     size_t n = http_parser_execute(&r->parser, &SETTINGS, (const char *)in.p, in.n);
     *used = n;
     enum http_errno e = HTTP_PARSER_ERRNO(&r->parser);
+    *out = r->request;
     if (r->complete) {
         /* the pause comes on the last line's end, or behind it where another protocol may follow */
         if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n' && !r->parser.upgrade) ++*used;
-        if (r->parser.upgrade) r->request.keep_alive = false;
-        r->request.method = bytes_str(http_method_str((enum http_method)r->parser.method));
-        r->request.body = buf_view(&r->body);
+        if (r->parser.upgrade) r->request->keep_alive = false;
+        r->request->method = bytes_str(http_method_str((enum http_method)r->parser.method));
+        r->request->body = buf_view(&r->body);
         if (target_read(r)) return OK;
-        r->request.status = 400;
+        r->request->status = 400;
         return MALFORMED;
     }
     if (folded && e == HPE_OK) fail(r, 400);
     if (e != HPE_OK || r->status) {
-        r->request.status = r->status                  ? r->status
-                            : e == HPE_INVALID_METHOD  ? 501
-                            : e == HPE_HEADER_OVERFLOW ? 431
-                                                       : 400;
+        *out = request_of(r);
+        r->request->status = r->status                  ? r->status
+                             : e == HPE_INVALID_METHOD  ? 501
+                             : e == HPE_HEADER_OVERFLOW ? 431
+                                                        : 400;
         return MALFORMED;
     }
-    if (r->head_complete && r->request.expect_continue && !r->told_continue)
+    if (r->head_complete && r->request->expect_continue && !r->told_continue)
         r->told_continue = *wants_continue = true;
     return AGAIN;
 }
