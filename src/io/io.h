@@ -1,6 +1,6 @@
 /* io: where the world comes in: disk, clock and randomness behind one structure (so that a
- * simulator can be the world), and the event loop with its sockets. Nothing here knows what bytes
- * mean. SPDX-License-Identifier: Apache-2.0 */
+ * simulator can be the world), and the event loop with its sockets, plain and by TLS. Nothing here
+ * knows what bytes mean. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_IO_H
 #define KITH_IO_H
 
@@ -72,6 +72,34 @@ enum err sock_connect(const char *addr_port, const char *from, int *out_fd) must
 enum err sock_read(int fd, void *p, size_t n, size_t *out_n) must_use;
 enum err sock_write(int fd, const void *p, size_t n, size_t *out_n) must_use;
 bool addr_is_loopback(const char *addr_port);
+
+/* ---- TLS 1.2 and 1.3, the server's side. A context may be used by all threads, a connection by one
+ * at a time ---- */
+struct tls_context;
+/* PEM files: the certificate with its chain, and its key. MISSING, MALFORMED: words in *why. */
+enum err tls_context_create(const char *cert_file, const char *key_file, struct tls_context **out,
+    struct buf *why) must_use;
+/* Reads the files again. Connections that are there go on with what they have; when the files are
+ * wrong, so do new ones. */
+enum err tls_context_reload(struct tls_context *, struct buf *why) must_use;
+void tls_context_free(struct tls_context **);
+struct tls;
+/* fd stays the caller's. alpn (a literal): the protocol that is spoken; a client that names others
+ * only is refused (RFC 7301). NULL: no memory. */
+struct tls *tls_open(struct tls_context *, int fd, const char *alpn);
+/* OK: both sides are sure; AGAIN; MALFORMED: the peer speaks no TLS that we take; STALE, IO. */
+enum err tls_handshake(struct tls *) must_use;
+/* As sock_read and sock_write. What gave AGAIN is called again, a write with the same bytes at its
+ * beginning, once the socket is ready: to be written if tls_wants_write, else to be read. */
+enum err tls_read(struct tls *, void *p, size_t n, size_t *out_n) must_use;
+enum err tls_write(struct tls *, const void *p, size_t n, size_t *out_n) must_use;
+bool tls_wants_write(const struct tls *);
+/* Tells the peer that nothing more is written (close_notify), if the socket takes it. */
+void tls_finish(struct tls *);
+/* Was the handshake short, by a ticket? Of which version: 12 or 13; 0: not known yet. */
+bool tls_is_resumed(const struct tls *);
+int tls_version(const struct tls *);
+void tls_free(struct tls **);
 
 /* ---- bounded single-producer single-consumer ring of pointers ---- */
 struct ring;
