@@ -143,8 +143,10 @@ static const struct option SERVE[] = {
     {"connect-rate-per-device", "N", "MQTT connections a second of a device (default: no limit)"},
     {"http-header-timeout", "DURATION", "until a request's head must be there (default 10s)"},
     {"http-body-timeout", "DURATION", "then its body (default 30s)"},
-    {"http-idle-timeout", "DURATION",
-        "between requests, and for who takes nothing of what is written (default 60s)"},
+    {"http-idle-timeout", "DURATION", "between requests of a kept connection (default 60s)"},
+    {"stall-timeout", "DURATION",
+        "for who takes nothing of what is written (default: --http-idle-timeout)"},
+    {"mqtt-connect-timeout", "DURATION", "until the CONNECT must be there (default 10s)"},
     {"mqtt-keepalive-max", "SECONDS",
         "longest keep-alive that a device may have (default: as it wishes)"},
     {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"},
@@ -304,6 +306,8 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         !duration_of(a, "http-header-timeout", &o->http_header_timeout_ms) ||
         !duration_of(a, "http-body-timeout", &o->http_body_timeout_ms) ||
         !duration_of(a, "http-idle-timeout", &o->http_idle_timeout_ms) ||
+        !duration_of(a, "stall-timeout", &o->stall_timeout_ms) ||
+        !duration_of(a, "mqtt-connect-timeout", &o->mqtt_connect_timeout_ms) ||
         !switch_of(a, "dev", &o->dev) || !log_of(a, room, n, &o->log_dir))
         return false;
     o->shards = (unsigned)shards;

@@ -197,9 +197,14 @@ void conn_touch_all(struct shard *s) {
         if (s->conns[i]) conn_touch(s, s->conns[i]);
 }
 
+/* Unparsed bytes: of HTTP they are requests behind the one that is under way. */
+static size_t input_most(const struct conn *c) {
+    return c->protocol == PROTO_HTTP ? READ_CHUNK : INPUT_PAUSE;
+}
+
 /* Who does not take what is written is not read, nor who sends faster than it is answered. */
 static bool must_pause(const struct shard *s, const struct conn *c) {
-    return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > INPUT_PAUSE && !c->closing) ||
+    return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > input_most(c) && !c->closing) ||
            c->half_closed || c->slowed || (s->held_back && c->protocol == PROTO_MQTT);
 }
 
@@ -245,6 +250,7 @@ static bool write_out(struct shard *s, struct conn *c) {
         else buf_reset(&c->out);
         if (c->closing && closed_softly(s, c)) return false;
         if (c->session) deliver_written(s->deliver, c->session);
+        if (c->protocol == PROTO_HTTP && c->in.n && !c->busy) conn_read_again(s, c);
     } else if (c->out_at > READ_CHUNK) {
         buf_cut(&c->out, c->out_at);
         c->out_at = 0;
@@ -278,7 +284,7 @@ static void input_ended(struct shard *s, struct conn *c) {
         return;
     }
     c->half_closed = true;
-    if (!c->busy) conn_finish(s, c);
+    if (!c->busy && !(c->in.n && http_answers_wait(c))) conn_finish(s, c);
     conn_touch(s, c);
 }
 
@@ -307,7 +313,13 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     if (conn_find(s, index, generation) && must_pause(s, c) != c->read_paused) conn_touch(s, c);
 }
 
-/* ---- timeouts: looked at once a second ---- */
+/* ---- timeouts: looked at every SWEEP_MS ---- */
+
+/* What must have ended when the timeout has passed is ended at the last look before it. */
+static int64_t before_sweep(int64_t timeout_ms) {
+    return timeout_ms > 2 * SWEEP_MS ? timeout_ms - SWEEP_MS : timeout_ms;
+}
+
 static void http_sweep(struct shard *s, struct conn *c) {
     enum { PING_STREAM_MS = 15000 };
     const struct server_options *o = &s->server->o;
@@ -319,10 +331,12 @@ static void http_sweep(struct shard *s, struct conn *c) {
         sse_write_comment(&c->out, BYTES("ping"));
         conn_touch(s, c);
     } else if (!c->busy && (!c->http || http_reader_is_empty(c->http))) {
-        if (age > o->http_idle_timeout_ms) conn_close(s, c);
+        /* who has said nothing yet has to begin */
+        if (age > (c->http ? o->http_idle_timeout_ms : before_sweep(o->http_header_timeout_ms)))
+            conn_close(s, c);
     } else if (!c->busy &&
-               age > o->http_header_timeout_ms +
-                         (http_reader_has_head(c->http) ? o->http_body_timeout_ms : 0)) {
+               age > before_sweep(o->http_header_timeout_ms +
+                                  (http_reader_has_head(c->http) ? o->http_body_timeout_ms : 0))) {
         http_late(s, c);
     }
 }
@@ -346,7 +360,7 @@ void conn_recheck(struct shard *s) {
 
 static bool is_stuck(const struct shard *s, const struct conn *c) {
     if (c->closing) return s->mono_ms - c->closing_ms > CLOSING_MS;
-    return c->want_write && s->mono_ms - c->wrote_ms > s->server->o.http_idle_timeout_ms;
+    return c->want_write && s->mono_ms - c->wrote_ms > s->server->o.stall_timeout_ms;
 }
 
 /* Most connections are quiet most of the time: these keep no buffers. */
@@ -362,7 +376,6 @@ static void buffers_give_back(const struct shard *s, struct conn *c) {
 }
 
 void conn_sweep(struct shard *s) {
-    enum { CONNECT_MS = 10000 };
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
@@ -378,7 +391,8 @@ void conn_sweep(struct shard *s) {
         } else if (c->protocol == PROTO_HTTP) {
             http_sweep(s, c);
         } else if (!c->connected) {
-            if (s->mono_ms - c->since_ms > CONNECT_MS) conn_close(s, c);
+            if (s->mono_ms - c->since_ms > before_sweep(s->server->o.mqtt_connect_timeout_ms))
+                conn_close(s, c);
         } else if (c->keep_alive_s && !c->read_paused &&
                    s->mono_ms - c->last_in_ms > c->keep_alive_s * 1500) {
             mqtt_end(

@@ -368,13 +368,19 @@ static bool body_allowed(struct shard *s, struct conn *c) {
     return false;
 }
 
+/* The answers before are not taken: nothing more is done for who does not read them. */
+bool http_answers_wait(const struct conn *c) {
+    enum { ANSWERS_MAX = 64 * 1024 };
+    return c->out.n - c->out_at > ANSWERS_MAX;
+}
+
 void http_input(struct shard *s, struct conn *c) {
     if (c->streaming) {
         buf_reset(&c->in);
         return;
     }
     if (!c->http) c->http = http_reader_create();
-    while (c->in.n && !c->busy && !c->closing && !c->streaming) {
+    while (c->in.n && !c->busy && !c->closing && !c->streaming && !http_answers_wait(c)) {
         const struct http_request *q;
         size_t used;
         bool wants_continue;
@@ -392,6 +398,7 @@ void http_input(struct shard *s, struct conn *c) {
         else break;
     }
     if (!c->in.n && c->in.cap > 4096) buf_done(&c->in);
-    if (c->half_closed && !c->busy && !c->closing) conn_finish(s, c);
+    bool later = c->in.n && http_answers_wait(c);
+    if (c->half_closed && !c->busy && !c->closing && !later) conn_finish(s, c);
     if (c->read_paused) conn_touch(s, c);
 }

@@ -180,6 +180,8 @@ static void defaults(struct server *v) {
     if (!o->http_header_timeout_ms) o->http_header_timeout_ms = 10000;
     if (!o->http_body_timeout_ms) o->http_body_timeout_ms = 30000;
     if (!o->http_idle_timeout_ms) o->http_idle_timeout_ms = 60000;
+    if (!o->stall_timeout_ms) o->stall_timeout_ms = o->http_idle_timeout_ms;
+    if (!o->mqtt_connect_timeout_ms) o->mqtt_connect_timeout_ms = 10000;
     v->shards = o->shards;
 }
 

@@ -23,7 +23,9 @@ struct server_options {
     size_t connections_max;  /* 0: what the descriptor limit allows */
     /* 0: 10 s, 30 s, 60 s */
     int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms;
-    uint16_t mqtt_keepalive_max_s;      /* 0: as the client wishes */
+    int64_t mqtt_connect_timeout_ms; /* 0: 10 s */
+    int64_t stall_timeout_ms;        /* 0: as http_idle_timeout_ms */
+    uint16_t mqtt_keepalive_max_s;   /* 0: as the client wishes */
     /* limits (limits.h); 0: none */
     double rate_per_second, rate_burst; /* requests of one user, of all server keys of an app */
     double rate_per_app, rate_per_device, rate_per_address;

@@ -18,6 +18,7 @@
 enum { REASON_NOT_AUTHORIZED = 0x87, REASON_KEEP_ALIVE = 0x8d, REASON_CONNECT_TIME = 0xa0 };
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 enum { SURFACES_MAX = 8 };
+enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
 enum { ACKS_MAX = 1024, SUBACKS_MAX = 32 };
 
@@ -48,7 +49,7 @@ struct conn {
     /* MQTT */
     uint8_t version;
     bool connected, problem_info;
-    bool kept; /* its session outlives it */
+    bool kept;                                 /* its session outlives it */
     bool counted_address, counted_app, slowed; /* limits.c */
     uint16_t keep_alive_s;
     struct session *session;
@@ -56,7 +57,7 @@ struct conn {
     char *names;
     struct ack_slot *acks; /* ring */
     uint16_t ack_head, ack_count, ack_cap, ack_qos1, suback_count;
-    bool in_blocked; /* input waits until acknowledgements have left */
+    bool in_blocked;           /* input waits until acknowledgements have left */
     struct connect_wish *wish; /* until CONNACK */
     uint32_t subscribe_cookie;
     struct pending_suback *subacks;
@@ -212,6 +213,7 @@ void conn_sweep(struct shard *s); /* timeouts; tokens that have expired */
 void conn_recheck(struct shard *s);
 /* http_conn.c */
 void http_input(struct shard *s, struct conn *c);
+bool http_answers_wait(const struct conn *c); /* unwritten ones: requests behind them wait */
 void http_answered(struct shard *s, struct conn *c, struct job *j);
 /* the rest of its request did not come in time */
 void http_late(struct shard *s, struct conn *c);
@@ -231,8 +233,8 @@ void mqtt_subscribed(void *arg, void *conn, uint32_t cookie, enum err err);
 struct job *job_make(struct shard *s, uint8_t from);
 void job_free(struct shard *s, struct job *j);
 void job_count(struct shard *s, const struct job *j); /* answered: counts it */
-void job_start(struct shard *s, struct job *j); /* planned: sends it on its way */
-void job_take(struct shard *s, struct job *j);  /* arrives from another shard */
+void job_start(struct shard *s, struct job *j);       /* planned: sends it on its way */
+void job_take(struct shard *s, struct job *j);        /* arrives from another shard */
 void jobs_from_rings(struct shard *s);
 bool job_flush_overflow(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);

@@ -10,7 +10,6 @@
 #define EVENTS_MAX 512
 #define APPLY_MAX 4096
 #define CURSORS_MS 250
-#define SWEEP_MS 1000
 #define IDLE_WAIT_MS 100
 
 static void clock_read(struct shard *s) {
