@@ -2,7 +2,7 @@
 """The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
 
     make bench                      all, about 20 minutes
-    make bench ONLY=one,paced       some: one survive paced group channel offline connect idle long
+    make bench ONLY=one,paced       some: one survive paced group channel offline connect abuse idle long
     make bench ROUNDS=3
 
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
@@ -16,7 +16,7 @@ OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "8")
 FILL = int(os.environ.get("FILL", "10000000"))
-PARTS = ["one", "survive", "paced", "group", "channel", "offline", "connect", "idle", "long"]
+PARTS = ["one", "survive", "paced", "group", "channel", "offline", "connect", "abuse", "idle", "long"]
 RUNS = []
 sys.path.insert(0, os.path.join(ROOT, "test", "scenario"))
 import mqtt  # the client of the scenario tests: one that the server's death does not end
@@ -268,6 +268,23 @@ def connect():
     table("10,000 devices connect and subscribe, QoS 1", "server", "connects/s", "server CPU us", "resident bytes each")
     for name, r in rounds("connect", "connect", "--devices", "10000").items():
         row(name, f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}")
+
+
+def abuse():
+    """test/scenario/abuse_test.py with more people: what others notice of who means harm."""
+    table("100 pairs, 500 messages/s, while others mean harm (5 windows of 1 s each, quiet and attacked by turns)", "attack", "p99 ms quiet", "p99 ms attacked")
+    env = {**os.environ, "KITH": KITH, "ABUSE_PAIRS": "100", "ABUSE_RATE": "500", "ABUSE_WINDOW": "1", "ABUSE_ROUNDS": "5"}
+    said = subprocess.run([sys.executable, os.path.join(ROOT, "test", "scenario", "abuse_test.py")], capture_output=True, text=True, env=env, cwd=ROOT)
+    if not said.stdout.startswith("{"):
+        raise SystemExit(f"bench: abuse: {said.stderr[-500:]}")
+    got = json.loads(said.stdout.splitlines()[0])
+    RUNS.append({"part": "abuse", "passed": said.returncode == 0, **got})
+    words = {"HalfOpen": "400 half-open connections", "Stalled": "one reader that stops", "Malformed": "malformed and oversize packets", "Storm": "a storm of connects",
+             "SlowHttp": "100 slow heads, 50 unread answers"}
+    for kind, p99 in got["p99_ms"].items():
+        row(words[kind], p99["quiet"], p99["attacked"])
+    row("half-open connections were closed after s", got["half_open_closed_s"], "")
+    row("memory after all of it, MiB more", got["memory_mib"], "")
 
 
 def cpu_s(pid):
