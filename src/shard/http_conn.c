@@ -193,6 +193,10 @@ static bool authorise(struct job *j) {
     return false;
 }
 
+static bool host_is(struct bytes name, const char *host, size_t n) {
+    return name.n == n && strncasecmp((const char *)name.p, host, n) == 0;
+}
+
 static bool host_allowed(const struct shard *s, struct bytes host) {
     const char *list = s->server->o.hosts;
     size_t n = 0;
@@ -200,11 +204,11 @@ static bool host_allowed(const struct shard *s, struct bytes host) {
     const uint8_t *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
     n = colon && host.p[host.n - 1] != ']' ? (size_t)(colon - host.p) : host.n;
     struct bytes name = bytes_of(host.p, n);
-    if (bytes_is(name, "127.0.0.1") || bytes_is(name, "localhost") || bytes_is(name, "[::1]"))
+    if (bytes_is(name, "127.0.0.1") || host_is(name, "localhost", 9) || bytes_is(name, "[::1]"))
         return true;
     while (list && *list) {
         size_t len = strcspn(list, ",");
-        if (len == name.n && memcmp(list, name.p, len) == 0) return true;
+        if (host_is(name, list, len)) return true;
         list += len + (list[len] == ',');
     }
     return false;

@@ -18,7 +18,7 @@ enum {
     IDENTITY = 0,
     LAST_RESORT = 3 /* pool p, from 1, falls back to single LAST_RESORT + p - 1 */
 };
-#define KEYS_MAX 200 /* of one pool: a device that is not opened for a week does not run dry */
+#define KEYS_MAX 200   /* of one pool: a device that is not opened for a week does not run dry */
 #define HANDED_MAX 600 /* hashes remembered: as many as the pools of one PUT have keys */
 #define KEY_BYTES_MAX 8192u
 #define POOL_BYTES_MAX (256u << 10)

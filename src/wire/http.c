@@ -2,7 +2,8 @@
  * the parts, this file keeps them within limits.
  * Keeps: head and body live in two buffers bounded by HTTP_HEAD_MAX and HTTP_BODY_MAX, grown by
  * what arrived, never by what was announced; framing that could be read in two ways (both lengths,
- * repeated Host or length, folded lines) is refused. SPDX-License-Identifier: Apache-2.0 */
+ * repeated Host or length, folded lines, lines that end in less than CRLF, whatever the parser is
+ * lenient about) is refused before the parser sees it. SPDX-License-Identifier: Apache-2.0 */
 #include <http_parser.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,14 +22,41 @@ struct field {
     struct span name, value;
 };
 _Static_assert(HTTP_HEAD_MAX <= UINT16_MAX, "spans hold any place of a head");
+/* Where in the message the next byte is. Of trailers, too, each line is START to LINE_LF. */
+struct place {
+    enum {
+        BEFORE, /* the request line; empty lines are skipped */
+        BEFORE_LF,
+        REQUEST,
+        START,
+        FIELD,
+        LINE_LF,
+        END_LF,
+        HEAD_DONE,
+        PLAIN, /* a body that is counted, or none */
+        SIZE,
+        SIZE_BLANK,
+        EXTENSION,
+        SIZE_LF,
+        DATA,
+        DATA_CR,
+        DATA_LF,
+        ENDED /* behind the trailers */
+    } is;
+    bool trailing;
+    uint8_t blanks, version; /* of the request line */
+    uint8_t digits;          /* of a chunk's size */
+    uint32_t extensions;     /* their bytes, in all */
+    uint64_t left;           /* of the chunk */
+};
+
 struct http_reader {
     http_parser parser;
     struct buf head, body; /* head: URL, then header names and values, one after the other */
     struct span url;
     struct field *fields; /* grown as they come */
     uint8_t header_count, header_cap;
-    /* where in the head the next byte is */
-    enum { LINES_BEFORE, LINE_INSIDE, LINE_START, LINE_START_CR, LINES_DONE } line;
+    struct place place;
     bool in_value, started, complete, head_complete, told_continue;
     int status;
     char *decoded;
@@ -59,7 +87,8 @@ static int on_url(http_parser *p, const char *at, size_t n) {
 }
 static int on_field(http_parser *p, const char *at, size_t n) {
     struct http_reader *r = p->data;
-    if (r->head_complete) return 0; /* trailers are dropped */
+    if (r->head_complete) /* trailers are dropped */
+        return memchr(at, ' ', n) ? fail(r, 400) : 0;
     if (r->in_value || !r->header_count) {
         if (r->header_count == HEADERS_MAX) return fail(r, 431);
         if (r->header_count == r->header_cap) {
@@ -129,6 +158,39 @@ static int single_take(struct http_reader *r, struct bytes name, struct bytes va
     return 0;
 }
 
+/* uri-host [ ":" port ] (RFC 9110, 7.2), or nothing. */
+static bool host_valid(struct bytes v) {
+    size_t i = 0;
+    bool literal = v.n && v.p[0] == '[';
+    if (literal) {
+        while (i < v.n && v.p[i] != ']') i++;
+        if (i++ == v.n) return false;
+    }
+    for (size_t j = literal ? 1 : 0; literal && j + 1 < i; j++)
+        if (!v.p[j] || !strchr("0123456789abcdefABCDEF:.", v.p[j])) return false;
+    for (; i < v.n && v.p[i] != ':'; i++) {
+        uint8_t c = v.p[i], low = c | 0x20;
+        bool plain = (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9');
+        if (literal || !c || !(plain || strchr("-._~%!$&'()*+,;=", c))) return false;
+    }
+    for (i++; i < v.n; i++)
+        if (v.p[i] < '0' || v.p[i] > '9') return false;
+    return true;
+}
+
+/* Of codings other than chunked: one that is registered, with chunked behind it, is well framed and
+ * not understood here; all else has no end that two readers would agree on (RFC 9112, 6.1, 6.3). */
+static int coding_status(struct bytes v) {
+    static const char *const CODINGS[] = {"gzip", "x-gzip", "deflate", "compress", "x-compress"};
+    for (size_t i = 0; i < sizeof CODINGS / sizeof *CODINGS; i++) {
+        size_t n = strlen(CODINGS[i]);
+        if (v.n <= n || !named(bytes_of(v.p, n), CODINGS[i])) continue;
+        struct bytes rest = bytes_of(v.p + n, v.n - n);
+        if (named(rest, ", chunked") || named(rest, ",chunked")) return 501;
+    }
+    return 400;
+}
+
 static int header_take(
     struct http_reader *r, struct bytes name, struct bytes value, struct framing *f) {
     /* the parser lets it pass; "Content-Length : 3" is read in two ways (RFC 9112, 5.1) */
@@ -138,6 +200,7 @@ static int header_take(
     if (named(name, "connection")) f->upgrades |= http_list_has(value, "upgrade");
     if (named(name, "upgrade")) f->to_websocket |= http_list_has(value, "websocket");
     if (named(name, "host")) {
+        if (!host_valid(value)) return fail(r, 400);
         r->request->host = value;
         f->hosts++;
     }
@@ -147,7 +210,7 @@ static int header_take(
         r->request->expect_continue = true;
     }
     if (named(name, "transfer-encoding")) {
-        if (!named(value, "chunked")) return fail(r, 501);
+        if (!named(value, "chunked")) return fail(r, coding_status(value));
         f->codings++;
     }
     return 0;
@@ -155,7 +218,7 @@ static int header_take(
 
 static int on_head(http_parser *p) {
     struct http_reader *r = p->data;
-    struct framing f = {.v11 = p->http_major == 1 && p->http_minor == 1};
+    struct framing f = {.v11 = p->http_major == 1 && p->http_minor >= 1};
     r->head_complete = true;
     (void)request_of(r);
     for (uint8_t i = 0; i < r->header_count; i++)
@@ -301,7 +364,7 @@ static bool target_authority(struct http_request *q, const uint8_t **p, const ui
     const uint8_t *from = *p + scheme;
     for (*p = from; *p < end && **p != '/' && **p != '?' && **p != '#';) ++*p;
     q->host = bytes_of(from, (size_t)(*p - from));
-    return q->host.n && !memchr(from, '@', q->host.n);
+    return q->host.n && host_valid(q->host);
 }
 
 static bool target_read(struct http_reader *r) {
@@ -319,16 +382,103 @@ static bool target_read(struct http_reader *r) {
     return true;
 }
 
-/* How many bytes there are before a folded line of the head; all, when there is none. The parser
- * would join it to the line before (RFC 9112, 5.2). */
-static size_t before_fold(struct http_reader *r, struct bytes in) {
-    for (size_t i = 0; i < in.n && r->line != LINES_DONE; i++) {
-        uint8_t c = in.p[i];
-        bool end = c == '\n', first = r->line == LINE_START;
-        if (first && (c == ' ' || c == '\t')) return i;
-        if (r->line == LINES_BEFORE) r->line = end || c == '\r' ? LINES_BEFORE : LINE_INSIDE;
-        else if (end) r->line = r->line == LINE_INSIDE ? LINE_START : LINES_DONE;
-        else r->line = first && c == '\r' ? LINE_START_CR : LINE_INSIDE;
+/* ---- the framing, byte by byte, stricter than the parser ---- */
+
+enum {
+    VERSION_NAME = 5, /* letters of it that the parser takes for granted */
+    DIGITS_MAX = 64   /* of a chunk's size: leading zeros are allowed */
+};
+
+/* A line of the head or the trailers (RFC 9112, 2.2 and 5): it ends in CRLF and in nothing less,
+ * and none is folded, as the parser would join it to the line before. */
+static bool line_step(struct place *at, uint8_t c) {
+    switch (at->is) {
+    case BEFORE:
+        if (c == '\r') at->is = BEFORE_LF;
+        else at->is = REQUEST;
+        return c != '\n';
+    case BEFORE_LF: at->is = BEFORE; return c == '\n';
+    case REQUEST:
+        if (c == '\r') at->is = LINE_LF;
+        else if (at->blanks == 2 && at->version < VERSION_NAME) return c == "HTTP/"[at->version++];
+        else if (c == ' ') at->blanks++;
+        return c != '\n' && at->blanks <= 2;
+    case START: at->is = c == '\r' ? END_LF : FIELD; return c != '\n' && c != ' ' && c != '\t';
+    case FIELD:
+        if (c == '\r') at->is = LINE_LF;
+        return c != '\n';
+    case LINE_LF: at->is = START; return c == '\n';
+    default: at->is = at->trailing ? ENDED : HEAD_DONE; return c == '\n';
+    }
+}
+
+/* chunk-size [ chunk-ext ] CRLF chunk-data CRLF (RFC 9112, 7.1). What extensions say is not read:
+ * they cost, and nobody sends any. */
+static bool chunk_step(struct place *at, uint8_t c) {
+    int digit = hex(c);
+    switch (at->is) {
+    case SIZE:
+        if (digit >= 0) {
+            if (at->left >> 60) return false;
+            at->left = at->left << 4 | (uint8_t)digit;
+            return ++at->digits <= DIGITS_MAX;
+        }
+        at->is = c == '\r' ? SIZE_LF : c == ';' ? EXTENSION : SIZE_BLANK;
+        return at->digits && (c == '\r' || c == ';' || c == ' ' || c == '\t');
+    case SIZE_BLANK:
+        if (c == ';') at->is = EXTENSION;
+        return c == ';' || c == ' ' || c == '\t';
+    case EXTENSION:
+        if (c == '\r') at->is = SIZE_LF;
+        else if ((c < ' ' && c != '\t') || c == 0x7f) return false;
+        return ++at->extensions <= HTTP_HEAD_MAX;
+    case SIZE_LF:
+        at->is = at->left ? DATA : START;
+        at->trailing = !at->left;
+        return c == '\n';
+    case DATA_CR: at->is = DATA_LF; return c == '\r';
+    default:
+        at->is = SIZE;
+        at->digits = 0;
+        return c == '\n';
+    }
+}
+
+/* How many bytes may go to the parser: up to the end of the head or of the trailers, or to a byte
+ * that may not be where it is. */
+static size_t well_formed(struct place *at, struct bytes in, bool *bad) {
+    size_t i = 0;
+    while (i < in.n && at->is != HEAD_DONE && at->is != ENDED && !*bad) {
+        if (at->is == PLAIN) return in.n;
+        if (at->is == DATA) {
+            size_t n = at->left < in.n - i ? (size_t)at->left : in.n - i;
+            at->left -= n;
+            if (!at->left) at->is = DATA_CR;
+            i += n;
+        } else if (at->is < HEAD_DONE ? line_step(at, in.p[i]) : chunk_step(at, in.p[i])) {
+            i++;
+        } else {
+            *bad = true;
+        }
+    }
+    return i;
+}
+
+/* How many bytes were taken. */
+static size_t feed(struct http_reader *r, struct bytes in) {
+    for (size_t done = 0; done < in.n;) {
+        bool bad = r->place.is == ENDED;
+        if (r->place.is == HEAD_DONE) r->place.is = r->parser.flags & F_CHUNKED ? SIZE : PLAIN;
+        struct bytes rest = bytes_of(in.p + done, in.n - done);
+        size_t good = well_formed(&r->place, rest, &bad);
+        /* nothing at all means to the parser that the connection ended */
+        size_t n =
+            good ? http_parser_execute(&r->parser, &SETTINGS, (const char *)rest.p, good) : 0;
+        /* where a line is the last one, it pauses before the line's last byte or behind it */
+        if (r->complete) return done + (r->place.is == PLAIN ? n : good);
+        done += n;
+        if (n < good || HTTP_PARSER_ERRNO(&r->parser) != HPE_OK) return done;
+        if (bad) return fail(r, 400), done;
     }
     return in.n;
 }
@@ -336,15 +486,10 @@ static size_t before_fold(struct http_reader *r, struct bytes in) {
 enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
     const struct http_request **out, bool *wants_continue) {
     *wants_continue = false;
-    bool folded = (*used = before_fold(r, in)) < in.n;
-    in.n = *used;
-    size_t n = http_parser_execute(&r->parser, &SETTINGS, (const char *)in.p, in.n);
-    *used = n;
+    *used = feed(r, in);
     enum http_errno e = HTTP_PARSER_ERRNO(&r->parser);
     *out = r->request;
     if (r->complete) {
-        /* the pause comes on the last line's end, or behind it where another protocol may follow */
-        if (n < in.n && e == HPE_PAUSED && in.p[n] == '\n' && !r->parser.upgrade) ++*used;
         if (r->parser.upgrade) r->request->keep_alive = false;
         r->request->method = bytes_str(http_method_str((enum http_method)r->parser.method));
         r->request->body = buf_view(&r->body);
@@ -352,7 +497,6 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
         r->request->status = 400;
         return MALFORMED;
     }
-    if (folded && e == HPE_OK) fail(r, 400);
     if (e != HPE_OK || r->status) {
         *out = request_of(r);
         r->request->status = r->status                  ? r->status
