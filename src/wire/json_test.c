@@ -27,7 +27,11 @@ static void takes_what_the_grammar_allows(void **state) {
         "{\"a\":1,\"a\":2}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\"", "\"\\ud83d\\ude00\"",
         "\"\\u0000\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\x7f\"", "\"\xef\xbf\xbf\"",
         "\"\xf4\x8f\xbf\xbf\"", "\"\xed\x9f\xbf\xee\x80\x80\"", "9223372036854775807",
-        "-9223372036854775808", "18446744073709551615", "1.7976931348623157e308", "5e-324"};
+        "-9223372036854775808", "18446744073709551615", "1.7976931348623157e308", "5e-324", "0e1",
+        "0e+1", "1e-400", "[[[[]]]]", "{\"a\":{},\"b\":[]}", "{\"\\u0000\":1}",
+        /* noncharacters and the byte order mark are text; none is refused, none is dropped */
+        "\"\\uFFFE\\uFFFF\\uFDD0\"", "\"\xef\xbb\xbf\"", "\"\xef\xb7\x90\xef\xbf\xbe\"",
+        "\"\\uDBFF\\uDFFF\"", "\"\xc2\x80\xdf\xbf\xe0\xa0\x80\xf0\x90\x80\x80\""};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++)
         if (!parses(bytes_str(TEXTS[i]))) fail_msg("refused: %s", TEXTS[i]);
 }
@@ -41,7 +45,12 @@ static void refuses_what_it_does_not(void **state) {
         "\"\x01\"", "\"\x1f\"", "/* */1", "1//",
         ("\xc2\xa0"
          "1"),
-        "[1]\v", "[1]\f", "'a'", "undefined", "[\"a\",\"b\"", "{\"a\":[}", "[}",
+        "[1]\v", "[1]\f", "'a'", "undefined", "[\"a\",\"b\"", "{\"a\":[}", "[}", "--1", "1-1",
+        "- 1", "1a", "1e1.0", "1.2.3", "0e", "1.e1", "0.e1", "-.1", "-Infinity", "-NaN", "1 000",
+        "00", "0o7", "\xef\xbc\x91", "[,]", "[1,,2]", "[1;2]", "[1}", "{\"a\"::1}", "{\"a\" 1}",
+        "{\"a\":1 \"b\":2}", "{,}", "{null:1}", "{1:1}", "{\"a\":1,,\"b\":2}", "\"\\a\"", "\"\\0\"",
+        "\"\\'\"", "\"\\u\"", "\"\\u00e\"", "\"\\U0041\"", "\"\r\"", "`a`", "#", "1#", "\\u0031",
+        "\xef\xbb\xbf{}", "{}\x1a", "\xe2\x81\xa0{}", "truee", "TRUE", "None", "fals",
         /* halves of surrogate pairs, alone or in the wrong order */
         "\"\\ud800\"", "\"\\udbff\"", "\"\\udc00\"", "\"\\udfff\"", "\"\\udc00\\ud800\"",
         "\"\\ud800\\ud800\"", "\"\\ud800x\"", "\"\\ud800\\n\"", "\"\\ud83d\\u0041\"",

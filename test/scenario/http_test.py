@@ -317,7 +317,7 @@ def timeouts():
         for x in threads:
             x.join()
         for name, (seconds, status, want) in ends.items():
-            least, most = {"head": (0.9, 6), "half": (0.9, 6), "nothing": (0.9, 6), "body": (1.9, 7)}.get(name, (2.9, 8))
+            least, most = {"head": (0.9, 6), "half": (0.9, 6), "nothing": (0.9, 6), "body": (1.4, 7)}.get(name, (2.9, 8))
             assert least <= seconds <= most, f"{name}: ended after {seconds:.1f} s"
             expect(status, want, name)
     except Exception as e:
