@@ -1,0 +1,32 @@
+// A device on npm mqtt (MQTT.js), as it is: it reconnects and sends again by itself.
+// Arguments: port, protocol version, user, device, token; lines as test/scenario/clients_test.py says.
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
+
+const library = createRequire(process.env.PEER_HOME + '/');
+const mqtt = (await import(pathToFileURL(library.resolve('mqtt')).href)).default;
+const [port, version, user, device, token] = process.argv.slice(2);
+const tell = (value) => process.stdout.write(JSON.stringify({ value }) + '\n');
+const received = [];
+let client;
+
+function connect() {
+  client = mqtt.connect({
+    host: '127.0.0.1', port: Number(port), protocol: 'mqtt', protocolVersion: Number(version), clientId: device, username: user, password: token, clean: false,
+    reconnectPeriod: 200, properties: version === '5' ? { sessionExpiryInterval: 86400 } : undefined,
+  });
+  client.on('message', (topic, payload) => received.push({ topic, item: JSON.parse(payload) }));
+  client.on('error', (e) => process.stderr.write(`${e}\n`));
+  client.once('connect', (connack) => tell({ present: connack.sessionPresent }));
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [act, topic, ...rest] = line.split(' ');
+  if (act === 'connect') connect();
+  else if (act === 'subscribe') client.subscribe(topic, { qos: 1 }, (e, granted) => tell(e ? String(e) : granted.map((g) => g.qos)));
+  else if (act === 'send') client.publish(topic, rest.join(' '), { qos: 1 }, (e) => tell(e ? String(e) : 'sent'));
+  else if (act === 'received') tell(received);
+}
+client?.removeAllListeners('error').on('error', () => {});
+await client?.endAsync();
