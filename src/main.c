@@ -122,6 +122,14 @@ static const struct option SERVE[] = {
     {"log", "file:DIR", "where the log lies (default file: data folder/log)"},
     {"http", "ADDR:PORT", "HTTP listener (default 127.0.0.1:8080)"},
     {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"},
+    {"https", "ADDR:PORT", "listener for HTTP, streams and WebSocket over TLS (default: none)"},
+    {"mqtts", "ADDR:PORT", "listener for MQTT over TLS (default: none)"},
+    {"tls-cert", "FILE", "the certificate and its chain, PEM; read again on SIGHUP"},
+    {"tls-key", "FILE", "the certificate's key, PEM"},
+    {"tls-handshakes-max", "N", "TLS handshakes under way on each shard (default 256)"},
+    {"tls-handshake-timeout", "DURATION",
+        "until a TLS handshake, and a PROXY header, must be done (default 10s)"},
+    {"proxy-protocol", NULL, "every connection begins with a PROXY protocol header, version 2"},
     {"shards", "N", "threads that serve (default: one for each core)"},
     {"partitions", "N", "partitions, fixed when the data is made (default 64, at most 480)"},
     {"retention", "DURATION", "how long the log keeps what the tables hold (default 72h)"},
@@ -149,7 +157,10 @@ static const struct option SERVE[] = {
     {"mqtt-connect-timeout", "DURATION", "until the CONNECT must be there (default 10s)"},
     {"mqtt-keepalive-max", "SECONDS",
         "longest keep-alive that a device may have (default: as it wishes)"},
-    {"cors-origin", "ORIGIN", "Access-Control-Allow-Origin to send (default: none)"},
+    {"cors-origin", "LIST",
+        "comma list of origins whose pages may call, or * (default: the server's own)"},
+    {"ws-origins", "LIST",
+        "comma list of origins whose pages may open a WebSocket, or * (default: --cors-origin)"},
     {"hosts", "LIST", "comma list of Host names that are served"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"},
     {"help", NULL, "this text"}, {NULL, NULL, NULL}};
@@ -157,9 +168,13 @@ static const struct option SERVE[] = {
 /* The only thread that takes signals: all others have them blocked. So nothing of the server is
  * touched by a signal once this thread has ended. */
 static void *signals_main(void *arg) {
-    int n;
-    (void)sigwait(arg, &n);
-    struct server *v = atomic_load(&serving);
+    int n = SIGHUP;
+    struct server *v = NULL;
+    while (n == SIGHUP) {
+        (void)sigwait(arg, &n);
+        v = atomic_load(&serving);
+        if (n == SIGHUP && v) server_reload(v);
+    }
     if (!v) _exit(EXIT_DONE); /* it is opening still: nothing was promised to anyone */
     server_stop(v);
     return NULL;
@@ -289,12 +304,25 @@ static bool limits_of(const struct args *a, struct server_options *o) {
     return true;
 }
 
+static bool tls_is_whole(const struct server_options *o) {
+    bool doors = o->https || o->mqtts, files = o->tls_cert && o->tls_key;
+    if (doors == files && !o->tls_cert == !o->tls_key) return true;
+    fprintf(stderr, files ? "kith: --tls-cert and --tls-key are for --https or --mqtts: give one\n"
+                          : "kith: TLS needs both --tls-cert FILE and --tls-key FILE\n");
+    return false;
+}
+
 static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
-    unsigned long shards, partitions, memory, connections, keepalive;
+    unsigned long shards, partitions, memory, connections, keepalive, handshakes;
     const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
     *o = (struct server_options){.data_dir = data_of(a),
         .http = http ? http : "127.0.0.1:8080",
         .mqtt = mqtt ? mqtt : "127.0.0.1:1883",
+        .https = value_of(a, "https"),
+        .mqtts = value_of(a, "mqtts"),
+        .tls_cert = value_of(a, "tls-cert"),
+        .tls_key = value_of(a, "tls-key"),
+        .ws_origins = value_of(a, "ws-origins"),
         .retention_ms = 72ll * 3600000,
         .cors_origin = value_of(a, "cors-origin"),
         .hosts = value_of(a, "hosts")};
@@ -308,17 +336,33 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         !duration_of(a, "http-idle-timeout", &o->http_idle_timeout_ms) ||
         !duration_of(a, "stall-timeout", &o->stall_timeout_ms) ||
         !duration_of(a, "mqtt-connect-timeout", &o->mqtt_connect_timeout_ms) ||
-        !switch_of(a, "dev", &o->dev) || !log_of(a, room, n, &o->log_dir))
+        !duration_of(a, "tls-handshake-timeout", &o->tls_handshake_timeout_ms) ||
+        !number_of(a, "tls-handshakes-max", 1 << 20, &handshakes) || !tls_is_whole(o) ||
+        !switch_of(a, "proxy-protocol", &o->proxy_protocol) || !switch_of(a, "dev", &o->dev) ||
+        !log_of(a, room, n, &o->log_dir))
         return false;
     o->shards = (unsigned)shards;
     o->partitions = (uint16_t)partitions;
     o->memory_bytes = (uint64_t)memory << 20;
     o->connections_max = connections;
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
-    if (!o->dev || (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt))) return true;
+    o->tls_handshakes_max = (unsigned)handshakes;
+    if (!o->dev ||
+        (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt) &&
+            (!o->https || addr_is_loopback(o->https)) && (!o->mqtts || addr_is_loopback(o->mqtts))))
+        return true;
     fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses "
                     "such as 127.0.0.1:8080\n");
     return false;
+}
+
+static void serving_tell(const struct server *v, const char *dir) {
+    static const char *const NAMES[DOORS] = {"http", "mqtt", "https", "mqtts"};
+    fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\"");
+    for (int i = 0; i < DOORS; i++)
+        if (server_port(v, (enum door_name)i))
+            fprintf(stderr, ",\"%s\":%u", NAMES[i], server_port(v, (enum door_name)i));
+    fprintf(stderr, ",\"data\":\"%s\"}\n", dir);
 }
 
 static int cmd_serve(int argc, char **argv) {
@@ -335,6 +379,7 @@ static int cmd_serve(int argc, char **argv) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0)
         return buf_str(&why, "no thread can be made"), fail(&why);
@@ -344,12 +389,10 @@ static int cmd_serve(int argc, char **argv) {
     pthread_t dev;
     static struct dev people;
     people.server = v;
-    address_of(o.http, server_http_port(v), people.http, sizeof people.http);
-    address_of(o.mqtt, server_mqtt_port(v), people.mqtt, sizeof people.mqtt);
+    address_of(o.http, server_port(v, DOOR_HTTP), people.http, sizeof people.http);
+    address_of(o.mqtt, server_port(v, DOOR_MQTT), people.mqtt, sizeof people.mqtt);
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
-    fprintf(stderr,
-        "{\"level\":\"info\",\"message\":\"serving\",\"http\":%u,\"mqtt\":%u,\"data\":\"%s\"}\n",
-        server_http_port(v), server_mqtt_port(v), o.data_dir);
+    serving_tell(v, o.data_dir);
     int status = server_run(v);
     pthread_kill(signals_thread, SIGTERM);
     pthread_join(signals_thread, NULL);

@@ -41,7 +41,13 @@
     X(limit_output_buffer, "Connections held back or closed because they did not read")            \
     X(limit_rate, "Requests refused by a rate")                                                    \
     X(limit_slowed, "Times that a connection was not read for a while, as it sent too fast")       \
-    X(limit_shed, "Requests refused because of too much load")                                                    \
+    X(limit_shed, "Requests refused because of too much load")                                     \
+    X(tls_handshakes, "TLS handshakes done")                                                       \
+    X(tls_resumed, "TLS handshakes that took up an earlier session")                               \
+    X(tls_failed, "TLS handshakes that failed")                                                    \
+    X(websockets, "Connections upgraded to WebSocket")                                             \
+    X(proxy_refused, "Connections closed for a wrong PROXY header")                                \
+    X(limit_handshake, "Connections refused at the limit of TLS handshakes under way")             \
     X(limit_request_size, "Requests refused because they were too large")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,

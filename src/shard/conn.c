@@ -10,11 +10,13 @@
 
 #include "shard/limits.h"
 #include "shard/shard_in.h"
+#include "shard/transport.h"
 
 #define READ_CHUNK (64u << 10)
 #define OUTPUT_PAUSE (1u << 20) /* unwritten bytes at which the connection is no longer read */
 /* unparsed bytes, likewise: more than any packet */
 #define INPUT_PAUSE (MQTT_PACKET_MAX + READ_CHUNK)
+#define REPLIES_PAUSE (4u << 10) /* unwritten pongs, likewise */
 #define CLOSING_MS 5000 /* how long an ending connection may take to read its last words */
 #define IDLE_KEEP 4096u /* buffers above this are given back when empty */
 #define ACCEPT_BURST 64
@@ -46,36 +48,38 @@ struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
     return s->conns[index];
 }
 
-/* Too many of its address: whoever speaks HTTP can be told. */
-static void too_many(struct conn *c) {
+/* Too many of its address: whoever speaks plain HTTP can be told. */
+static void too_many(struct shard *s, struct conn *c, const struct door *d) {
     static const char SAID[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
                                "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    if (c->protocol == PROTO_HTTP) {
+    if (d->protocol == PROTO_HTTP && !d->tls) {
         (void)!send(c->fd, SAID, sizeof SAID - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)shutdown(c->fd, SHUT_WR);
     }
+    transport_free(s, c);
+    limits_end(s, c);
     close(c->fd);
     free(c);
 }
 
-void conn_accept(struct shard *s, int listen_fd, uint8_t protocol) {
+void conn_accept(struct shard *s, const struct door *d) {
     for (int i = 0; i < ACCEPT_BURST; i++) {
         int fd;
         struct address peer;
-        if (sock_accept(listen_fd, &fd, &peer) != OK) return;
+        if (sock_accept(d->fd, &fd, &peer) != OK) return;
         if (s->conn_open >= s->server->o.connections_max / s->server->shards &&
-            protocol != PROTO_CONTROL) {
+            d->protocol != PROTO_CONTROL) {
             measure_add(&s->measure, COUNTER_limit_connection, 1);
             close(fd);
             continue;
         }
         struct conn *c = must_alloc(sizeof *c);
         c->fd = fd;
-        c->protocol = protocol;
+        c->protocol = d->protocol;
         c->since_ms = c->last_in_ms = s->mono_ms;
         c->peer = peer;
-        if (!limits_begin(s, c)) {
-            too_many(c);
+        if (!transport_begin(s, c, d) || (!s->server->o.proxy_protocol && !limits_begin(s, c))) {
+            too_many(s, c, d);
             continue;
         }
         slot_set(s, c);
@@ -152,14 +156,17 @@ void conn_is(struct conn *c, const struct principal *who) {
     c->names = names;
 }
 
+static void session_end(struct shard *s, struct conn *c) {
+    struct session *session = c->session;
+    c->session = NULL;
+    if (session) deliver_close(s->deliver, session);
+}
+
 void conn_close(struct shard *s, struct conn *c) {
-    if (c->session) {
-        struct session *session = c->session;
-        c->session = NULL;
-        deliver_close(s->deliver, session);
-    }
+    session_end(s, c);
     conn_detach(s, c);
     limits_end(s, c);
+    transport_free(s, c);
     close(c->fd);
     acks_free(c);
     if (c->http) http_reader_free(&c->http);
@@ -184,6 +191,13 @@ void conn_finish(struct shard *s, struct conn *c) {
     conn_touch(s, c);
 }
 
+void conn_hangup(struct shard *s, struct conn *c) {
+    if (c->closing) return;
+    if (!c->transport) return conn_close(s, c);
+    session_end(s, c);
+    conn_finish(s, c);
+}
+
 void conn_read_again(struct shard *s, struct conn *c) {
     if (s->read_again_count == s->read_again_cap) {
         s->read_again_cap = s->read_again_cap ? s->read_again_cap * 2 : 64;
@@ -205,11 +219,12 @@ static size_t input_most(const struct conn *c) {
 /* Who does not take what is written is not read, nor who sends faster than it is answered. */
 static bool must_pause(const struct shard *s, const struct conn *c) {
     return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > input_most(c) && !c->closing) ||
-           c->half_closed || c->slowed || (s->held_back && c->protocol == PROTO_MQTT);
+           c->half_closed || c->slowed || transport_replies(c) > REPLIES_PAUSE ||
+           (s->held_back && c->protocol == PROTO_MQTT);
 }
 
 static void interest(struct shard *s, struct conn *c) {
-    bool write = c->out.n > c->out_at, pause = must_pause(s, c);
+    bool write = transport_has_output(c) || transport_waits_to_write(c), pause = must_pause(s, c);
     if (write && !c->want_write) c->wrote_ms = s->mono_ms;
     if (c->want_write == write && c->read_paused == pause) return;
     c->want_write = write;
@@ -223,6 +238,7 @@ static void interest(struct shard *s, struct conn *c) {
 /* All is written to an ending connection: closed at once, its last words could be lost with what it
  * has sent and nobody has read. */
 static bool closed_softly(struct shard *s, struct conn *c) {
+    transport_finish(c);
     if (c->protocol == PROTO_CONTROL || c->half_closed || shutdown(c->fd, SHUT_WR) != 0) {
         conn_close(s, c);
         return true;
@@ -232,15 +248,14 @@ static bool closed_softly(struct shard *s, struct conn *c) {
 
 /* false: the connection is gone. */
 static bool write_out(struct shard *s, struct conn *c) {
-    while (c->out_at < c->out.n) {
+    while (transport_has_output(c)) {
         size_t n;
-        enum err e = sock_write(c->fd, c->out.p + c->out_at, c->out.n - c->out_at, &n);
+        enum err e = transport_write(s, c, &n);
         if (e == AGAIN) break;
         if (e != OK) {
             conn_close(s, c);
             return false;
         }
-        c->out_at += n;
         c->wrote_ms = s->mono_ms;
         measure_add(&s->measure, COUNTER_bytes_out, n);
     }
@@ -248,7 +263,7 @@ static bool write_out(struct shard *s, struct conn *c) {
         c->out_at = 0;
         if (c->out.cap > IDLE_KEEP) buf_done(&c->out);
         else buf_reset(&c->out);
-        if (c->closing && closed_softly(s, c)) return false;
+        if (c->closing && !transport_has_output(c) && closed_softly(s, c)) return false;
         if (c->session) deliver_written(s->deliver, c->session);
         if (c->protocol == PROTO_HTTP && c->in.n && !c->busy) conn_read_again(s, c);
     } else if (c->out_at > READ_CHUNK) {
@@ -279,7 +294,7 @@ static void input(struct shard *s, struct conn *c) {
 /* The peer sends no more. HTTP: what it asked for is still answered. */
 static void input_ended(struct shard *s, struct conn *c) {
     bool waits = c->busy || c->in.n || c->out.n > c->out_at;
-    if (c->protocol != PROTO_HTTP || c->streaming || !waits) {
+    if (c->protocol != PROTO_HTTP || c->streaming || !waits || !transport_is_ready(c)) {
         conn_close(s, c);
         return;
     }
@@ -289,6 +304,9 @@ static void input_ended(struct shard *s, struct conn *c) {
 }
 
 void conn_event(struct shard *s, struct conn *c, uint32_t what) {
+    /* what TLS has to write before it can read on goes out by reading */
+    if ((what & LOOP_WRITE) && transport_waits_to_write(c) && !transport_has_output(c))
+        what |= LOOP_READ;
     if ((what & LOOP_WRITE) && !write_out(s, c)) return;
     if (!(what & (LOOP_READ | LOOP_HANGUP))) return;
     if (c->half_closed || (c->read_paused && !(what & LOOP_READ))) { /* it hung up altogether */
@@ -296,8 +314,8 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
         return;
     }
     size_t n;
-    enum err e = sock_read(c->fd, s->read_buffer, READ_CHUNK, &n);
-    if (e == AGAIN) return;
+    enum err e = transport_read(s, c, s->read_buffer, READ_CHUNK, &n);
+    if (e == AGAIN) return interest(s, c);
     if (e == STALE && !c->closing) return input_ended(s, c);
     if (e != OK) {
         conn_close(s, c);
@@ -307,10 +325,13 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     measure_add(&s->measure, COUNTER_bytes_in, n);
     if (c->closing) return; /* nobody asks any more */
     limits_read(s, c, n);
-    buf_add(&c->in, s->read_buffer, n);
+    if (transport_is_websocket(c)) e = transport_unframe(c, bytes_of(s->read_buffer, n));
+    else buf_add(&c->in, s->read_buffer, n);
     uint32_t index = c->index, generation = c->generation;
     input(s, c);
-    if (conn_find(s, index, generation) && must_pause(s, c) != c->read_paused) conn_touch(s, c);
+    if (!conn_find(s, index, generation)) return;
+    if (e != OK) conn_hangup(s, c);
+    if (must_pause(s, c) != c->read_paused || transport_replies(c)) conn_touch(s, c);
 }
 
 /* ---- timeouts: looked at every SWEEP_MS ---- */
@@ -363,6 +384,11 @@ static bool is_stuck(const struct shard *s, const struct conn *c) {
     return c->want_write && s->mono_ms - c->wrote_ms > s->server->o.stall_timeout_ms;
 }
 
+static bool ready_in_time(const struct shard *s, const struct conn *c) {
+    return transport_is_ready(c) ||
+           s->mono_ms - c->since_ms <= before_sweep(s->server->o.tls_handshake_timeout_ms);
+}
+
 /* Most connections are quiet most of the time: these keep no buffers. */
 static void buffers_give_back(const struct shard *s, struct conn *c) {
     if (s->mono_ms - c->last_in_ms < QUIET_MS || s->mono_ms - c->wrote_ms < QUIET_MS) return;
@@ -380,7 +406,7 @@ void conn_sweep(struct shard *s) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
         buffers_give_back(s, c);
-        if (is_stuck(s, c)) {
+        if (is_stuck(s, c) || !ready_in_time(s, c)) {
             conn_close(s, c);
         } else if (c->closing) {
             continue;

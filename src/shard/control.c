@@ -85,7 +85,7 @@ void control_input(struct shard *s, struct conn *c) {
 enum err control_listen(struct server *v, struct buf *why) {
     char path[512];
     snprintf(path, sizeof path, "%s/control", v->dir);
-    return sock_listen_unix(path, &v->control_fd, why);
+    return sock_listen_unix(path, &v->control.fd, why);
 }
 
 enum err control_ask(const char *dir, const char *line, struct buf *out) {

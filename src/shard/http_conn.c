@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "shard/browser.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
@@ -13,13 +14,12 @@
 #define PROBLEM_TYPE "application/problem+json"
 
 enum { EXTRA_MAX = 640 };
-/* Header lines beyond the usual: `more`, and the origin that may read the answer, if one is
- * configured. */
+/* Header lines beyond the usual: `more`, and who may read the answer. */
 static const char *extra_lines(
-    const struct shard *s, const char *more, char out[static EXTRA_MAX]) {
-    const char *origin = s->server->o.cors_origin;
-    snprintf(out, EXTRA_MAX, "%s%s%.120s%s", more, origin ? "Access-Control-Allow-Origin: " : "",
-        origin ? origin : "", origin ? "\r\n" : "");
+    const struct shard *s, const struct conn *c, const char *more, char out[static EXTRA_MAX]) {
+    size_t n = strlen(more);
+    memcpy(out, more, n + 1);
+    cors_lines(s, c, out + n, EXTRA_MAX - n);
     return out;
 }
 
@@ -27,7 +27,7 @@ static void write_body(struct shard *s, struct conn *c, int status, const char *
     struct bytes body, const char *more) {
     char extra[EXTRA_MAX];
     http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n,
-        extra_lines(s, more, extra));
+        extra_lines(s, c, more, extra));
     if (!c->head_only) buf_bytes(&c->out, body);
     measure_add(&s->measure, COUNTER_http_requests, 1);
     if (!c->keep_alive) conn_finish(s, c);
@@ -40,6 +40,9 @@ void http_problem(struct shard *s, struct conn *c, const struct answer *a, const
     if (a->retry_after_s) snprintf(more, sizeof more, "Retry-After: %d\r\n", a->retry_after_s);
     else if (a->problem == PROBLEM_UNAUTHORIZED)
         snprintf(more, sizeof more, "WWW-Authenticate: Bearer\r\n");
+    else if (a->problem == PROBLEM_UPGRADE)
+        snprintf(more, sizeof more,
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
     else if (a->problem == PROBLEM_METHOD) snprintf(more, sizeof more, "Allow: %s\r\n", allow);
     answer_problem_json(a, &b);
     measure_add(&s->measure, COUNTER_http_errors, 1);
@@ -71,6 +74,10 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
     if (c->half_closed && !c->in.n) c->keep_alive = false;
     if (j->route && j->route->special == SPECIAL_STREAM && !j->answer.problem && !c->head_only) {
         stream_begin(s, c, j);
+        return;
+    }
+    if (j->answer.status == 101) {
+        upgrade_begin(s, c, &j->answer);
         return;
     }
     if (s->draining) c->keep_alive = false;
@@ -120,7 +127,7 @@ void http_stream_moved(struct shard *s, struct conn *c) {
     char extra[EXTRA_MAX];
     c->since_ms = s->mono_ms;
     http_write_head(&c->out, 200, true, STREAM_TYPE, -1,
-        extra_lines(s, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", extra));
+        extra_lines(s, c, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", extra));
     sse_write_comment(&c->out, BYTES("kith"));
     struct session_open o = {.app = c->who.app,
         .user = c->who.user,
@@ -311,6 +318,9 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE ||
         j->route->special == SPECIAL_STREAM || j->route->special == SPECIAL_EXPORT) {
         if (!live_plan(s, j)) return false;
+    } else if (j->route->special == SPECIAL_WEBSOCKET) {
+        upgrade_check(s, q, &j->answer);
+        return false;
     } else if (j->route->special) {
         special_answer(s, j);
         return false;
@@ -384,7 +394,8 @@ void http_input(struct shard *s, struct conn *c) {
         return;
     }
     if (!c->http) c->http = http_reader_create();
-    while (c->in.n && !c->busy && !c->closing && !c->streaming && !http_answers_wait(c)) {
+    while (c->protocol == PROTO_HTTP && c->in.n && !c->busy && !c->closing && !c->streaming &&
+           !http_answers_wait(c)) {
         const struct http_request *q;
         size_t used;
         bool wants_continue;

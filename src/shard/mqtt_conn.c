@@ -491,7 +491,7 @@ static void disconnect_take(struct shard *s, struct conn *c, const struct mqtt_p
         return mqtt_end(s, c, R_PROTOCOL, "this session was to end with its connection");
     if (c->session && p->properties.has_session_expiry)
         deliver_set_expiry(s->deliver, c->session, p->properties.session_expiry_s);
-    conn_close(s, c);
+    conn_hangup(s, c);
 }
 
 /* false: the connection is gone or ending. */
@@ -540,7 +540,7 @@ void mqtt_input(struct shard *s, struct conn *c) {
                 if (reason == R_TOO_LARGE) measure_add(&s->measure, COUNTER_limit_request_size, 1);
                 mqtt_end(s, c, reason, fault_words(reason));
             } else {
-                conn_close(s, c);
+                conn_hangup(s, c);
                 return;
             }
             break;

@@ -12,6 +12,7 @@ static const struct route OWN[] = {
     {"GET", "/healthz", SCOPE_OPEN, TOKEN_ANY, SPECIAL_HEALTH, NULL, NULL},
     {"GET", "/readyz", SCOPE_OPEN, TOKEN_ANY, SPECIAL_READY, NULL, NULL},
     {"GET", "/openapi.json", SCOPE_OPEN, TOKEN_ANY, SPECIAL_OPENAPI, NULL, NULL},
+    {"GET", "/mqtt", SCOPE_OPEN, TOKEN_ANY, SPECIAL_WEBSOCKET, NULL, NULL},
 };
 static const struct surface OWN_SURFACE = {"server", NULL, 0, OWN, sizeof OWN / sizeof *OWN};
 

@@ -19,6 +19,7 @@
 #define RING_SLOTS 4096
 #define DESCRIPTORS_KEPT 600 /* for tables, log and control */
 #define READ_BUFFER (64u << 10)
+#define HANDSHAKES_DEFAULT 256 /* some 50 KiB each, and up to a millisecond of a core */
 
 uint64_t server_memory(const struct server *v) {
     return v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT;
@@ -182,14 +183,43 @@ static void defaults(struct server *v) {
     if (!o->http_idle_timeout_ms) o->http_idle_timeout_ms = 60000;
     if (!o->stall_timeout_ms) o->stall_timeout_ms = o->http_idle_timeout_ms;
     if (!o->mqtt_connect_timeout_ms) o->mqtt_connect_timeout_ms = 10000;
+    if (!o->tls_handshake_timeout_ms) o->tls_handshake_timeout_ms = 10000;
+    if (!o->tls_handshakes_max) o->tls_handshakes_max = HANDSHAKES_DEFAULT;
     v->shards = o->shards;
+}
+
+static enum err tls_begin(struct server *v, struct buf *why) {
+    for (int i = 0; i < DOORS; i++) v->doors[i].fd = -1;
+    if (!v->o.tls_cert) return OK;
+    return tls_context_create(v->o.tls_cert, v->o.tls_key, &v->tls, why);
+}
+
+static enum err doors_open(struct server *v, struct buf *why) {
+    struct {
+        const char *addr_port;
+        uint8_t protocol;
+        bool tls;
+    } const WANTED[DOORS] = {[DOOR_HTTP] = {v->o.http, PROTO_HTTP, false},
+        [DOOR_MQTT] = {v->o.mqtt, PROTO_MQTT, false},
+        [DOOR_HTTPS] = {v->o.https, PROTO_HTTP, true},
+        [DOOR_MQTTS] = {v->o.mqtts, PROTO_MQTT, true}};
+    for (int i = 0; i < DOORS; i++) {
+        struct door *d = &v->doors[i];
+        d->protocol = WANTED[i].protocol;
+        d->tls = WANTED[i].tls;
+        if (!WANTED[i].addr_port) continue;
+        enum err e = sock_listen(WANTED[i].addr_port, &d->fd, &d->port, why);
+        if (e != OK) return e;
+    }
+    return OK;
 }
 
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) {
     struct server *v = *out = must_alloc(sizeof *v);
     v->o = *o;
     v->dir = strdup(o->data_dir);
-    v->lock_fd = v->http_fd = v->mqtt_fd = v->control_fd = -1;
+    v->lock_fd = v->control.fd = -1;
+    v->control.protocol = PROTO_CONTROL;
     defaults(v);
     random_secret(&v->boot, sizeof v->boot);
     v->boot &= 0x7fff;
@@ -200,11 +230,11 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     v->limits = limits_create(o);
     v->shard = must_alloc(v->shards * sizeof *v->shard);
     for (unsigned i = 0; i < v->shards; i++) v->shard[i].loop = loop_create();
-    enum err e = data_open(v, why);
+    enum err e = tls_begin(v, why);
+    if (e == OK) e = data_open(v, why);
     if (e == OK) e = stores_open(v, why);
     for (unsigned i = 0; i < v->shards && e == OK; i++) e = shard_open(v, i, why);
-    if (e == OK && o->http) e = sock_listen(o->http, &v->http_fd, &v->http_port, why);
-    if (e == OK && o->mqtt) e = sock_listen(o->mqtt, &v->mqtt_fd, &v->mqtt_port, why);
+    if (e == OK) e = doors_open(v, why);
     if (e == OK) e = control_listen(v, why);
     if (e == OK) e = tables_start(v);
     v->started_ms = clock_wall_ms();
@@ -272,9 +302,12 @@ void server_close(struct server **pv) {
     char path[600];
     snprintf(path, sizeof path, "%s/control", v->dir);
     unlink(path);
-    int fds[] = {v->http_fd, v->mqtt_fd, v->control_fd, v->lock_fd};
-    for (int i = 0; i < 4; i++)
+    int fds[] = {v->control.fd, v->lock_fd};
+    for (int i = 0; i < 2; i++)
         if (fds[i] >= 0) close(fds[i]);
+    for (int i = 0; i < DOORS; i++)
+        if (v->doors[i].fd >= 0) close(v->doors[i].fd);
+    tls_context_free(&v->tls);
     free((void *)v->written);
     free(v->shard);
     free(v->dir);
@@ -282,8 +315,25 @@ void server_close(struct server **pv) {
     *pv = NULL;
 }
 
-uint16_t server_http_port(const struct server *v) { return v->http_port; }
-uint16_t server_mqtt_port(const struct server *v) { return v->mqtt_port; }
+void server_reload(struct server *v) {
+    struct buf why = {0}, words = {0};
+    if (!v->tls) {
+        fprintf(stderr,
+            "{\"level\":\"info\",\"message\":\"SIGHUP: no TLS certificate is served, so "
+            "there is nothing to read again\"}\n");
+        return;
+    }
+    bool ok = tls_context_reload(v->tls, &why) == OK;
+    if (ok) buf_fmt(&why, "the TLS certificate %s was read again", v->o.tls_cert);
+    else buf_str(&why, "; the one before is served still");
+    json_str(&words, buf_view(&why));
+    fprintf(stderr, "{\"level\":\"%s\",\"message\":%.*s}\n", ok ? "info" : "error", (int)words.n,
+        (char *)words.p);
+    buf_done(&why);
+    buf_done(&words);
+}
+
+uint16_t server_port(const struct server *v, enum door_name name) { return v->doors[name].port; }
 struct admit *server_admit(struct server *v) {
     return v->admit;
 }

@@ -15,12 +15,16 @@ struct server_options {
     const char *data_dir;
     /* absolute; NULL: data_dir/log. Where data is there already it must be the same */
     const char *log_dir;
-    const char *http, *mqtt; /* "127.0.0.1:8080"; NULL: not served */
-    unsigned shards;         /* 0: by the number of cores */
-    uint16_t partitions;     /* when the data is made; 0: 64 */
-    int64_t retention_ms;    /* of the log */
-    uint64_t memory_bytes;   /* budget of all cells; 0: 512 MiB */
-    size_t connections_max;  /* 0: what the descriptor limit allows */
+    const char *http, *mqtt, *https, *mqtts; /* "127.0.0.1:8080"; NULL: not served */
+    const char *tls_cert, *tls_key;          /* PEM files, for https and mqtts */
+    int64_t tls_handshake_timeout_ms;        /* 0: 10 s; of the PROXY header too */
+    unsigned tls_handshakes_max;             /* under way on each shard; 0: 256 */
+    bool proxy_protocol;    /* every connection begins with its header, version 2 */
+    unsigned shards;        /* 0: by the number of cores */
+    uint16_t partitions;    /* when the data is made; 0: 64 */
+    int64_t retention_ms;   /* of the log */
+    uint64_t memory_bytes;  /* budget of all cells; 0: 512 MiB */
+    size_t connections_max; /* 0: what the descriptor limit allows */
     /* 0: 10 s, 30 s, 60 s */
     int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms;
     int64_t mqtt_connect_timeout_ms; /* 0: 10 s */
@@ -33,7 +37,8 @@ struct server_options {
     double message_rate, byte_rate; /* of one connection: PUBLISHes, bytes a second */
     unsigned connections_per_address, connections_per_app, connections_per_user;
     bool dev;
-    const char *cors_origin; /* NULL: off */
+    const char *cors_origin; /* comma list, or "*"; NULL: off */
+    const char *ws_origins;  /* comma list, or "*"; beside the Host's own; NULL: as cors_origin */
     /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */
     const char *hosts;
 };
@@ -43,9 +48,11 @@ enum err server_open(const struct server_options *o, struct server **out, struct
 /* Runs until server_stop; drains; writes the tables; 0 when all is stored. */
 int server_run(struct server *s);
 void server_stop(struct server *s); /* async-signal-safe */
+/* Any thread: reads the TLS certificate again, and writes a line about it. */
+void server_reload(struct server *s);
 void server_close(struct server **);
-uint16_t server_http_port(const struct server *s);
-uint16_t server_mqtt_port(const struct server *s);
+enum door_name { DOOR_HTTP, DOOR_MQTT, DOOR_HTTPS, DOOR_MQTTS, DOORS };
+uint16_t server_port(const struct server *s, enum door_name); /* 0: not served */
 struct admit;
 struct admit *server_admit(struct server *s);
 

@@ -42,6 +42,7 @@ struct conn {
     int64_t last_in_ms, wrote_ms, closing_ms; /* wrote: when output last moved, or began to wait */
     struct address peer;
     struct conn *next_dirty;
+    struct transport *transport; /* transport.h; NULL: plain TCP */
     /* HTTP */
     struct http_reader *http;
     bool busy, keep_alive, head_only, streaming; /* head_only: the request was HEAD */
@@ -132,6 +133,7 @@ struct shard {
     size_t job_pool_count;
     struct conn **conns;
     uint32_t conn_count, conn_cap, conn_open;
+    uint32_t handshakes; /* TLS, under way */
     uint32_t *conn_free;
     uint32_t conn_free_count;
     struct conn *dirty;
@@ -149,7 +151,7 @@ struct shard {
     size_t slow_count, slow_cap;
     unsigned level; /* enum shed: what is refused now */
     int64_t last_level_ms, log_full_ms;
-    uint8_t *read_buffer;
+    uint8_t *read_buffer; /* what was read, or is to be written, until the call returns */
 };
 
 struct tables {
@@ -168,11 +170,18 @@ struct tables {
     /* shards whose memory is over its budget until the tables take more */
     _Atomic unsigned behind;
 };
+struct door { /* a listener */
+    int fd;   /* -1: closed */
+    uint16_t port;
+    uint8_t protocol;
+    bool tls;
+};
 struct server {
     struct server_options o;
     char *dir;
-    int lock_fd, http_fd, mqtt_fd, control_fd;
-    uint16_t http_port, mqtt_port;
+    int lock_fd;
+    struct door doors[DOORS], control;
+    struct tls_context *tls; /* NULL: no door speaks it */
     uint16_t partitions;
     uint64_t epoch;
     unsigned shards;
@@ -194,7 +203,7 @@ struct server {
 };
 
 /* conn.c */
-void conn_accept(struct shard *s, int listen_fd, uint8_t protocol);
+void conn_accept(struct shard *s, const struct door *d);
 void conn_event(struct shard *s, struct conn *c, uint32_t what);
 void conn_touch(struct shard *s, struct conn *c); /* its output has bytes */
 void conn_touch_all(struct shard *s);             /* looks anew at whether each is read */
@@ -202,6 +211,9 @@ void conn_write_all(struct shard *s);             /* every touched one */
 void conn_close(struct shard *s, struct conn *c);
 /* Who it is, from now on: copies the names. */
 void conn_is(struct conn *c, const struct principal *who);
+/* Its peer leaves, or must: the session ends, and the connection with the last words of TLS and
+ * WebSocket. Gone at once, if there are none. */
+void conn_hangup(struct shard *s, struct conn *c);
 void conn_finish(struct shard *s, struct conn *c); /* close once what is written has left */
 void conn_attach(struct shard *s, struct conn *c); /* a moved one arrives */
 /* leaves this shard without closing the socket */

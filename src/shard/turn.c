@@ -17,6 +17,12 @@ static void clock_read(struct shard *s) {
     s->mono_ms = clock_mono_ns() / 1000000;
 }
 
+static const struct door *door_of(const struct server *v, const void *tag) {
+    for (int i = 0; i < DOORS; i++)
+        if (tag == &v->doors[i]) return tag;
+    return tag == &v->control ? tag : NULL;
+}
+
 static void events_take(struct shard *s, int wait_ms) {
     struct loop_event events[EVENTS_MAX];
     struct server *v = s->server;
@@ -24,9 +30,8 @@ static void events_take(struct shard *s, int wait_ms) {
     clock_read(s);
     for (size_t i = 0; i < n; i++) {
         void *tag = events[i].tag;
-        if (tag == &v->http_fd) conn_accept(s, v->http_fd, PROTO_HTTP);
-        else if (tag == &v->mqtt_fd) conn_accept(s, v->mqtt_fd, PROTO_MQTT);
-        else if (tag == &v->control_fd) conn_accept(s, v->control_fd, PROTO_CONTROL);
+        const struct door *d = door_of(v, tag);
+        if (d) conn_accept(s, d);
         else conn_event(s, tag, events[i].what);
     }
 }
@@ -88,10 +93,10 @@ static void listen_begin(struct shard *s) {
     /* every shard accepts; the kernel wakes one of them */
     for (unsigned i = 0; i < v->shards; i++) {
         struct loop *l = v->shard[i].loop;
-        if (v->http_fd >= 0) check(loop_add(l, v->http_fd, LOOP_READ, &v->http_fd) == OK);
-        if (v->mqtt_fd >= 0) check(loop_add(l, v->mqtt_fd, LOOP_READ, &v->mqtt_fd) == OK);
+        for (struct door *d = v->doors; d < v->doors + DOORS; d++)
+            if (d->fd >= 0) check(loop_add(l, d->fd, LOOP_READ, d) == OK);
     }
-    check(loop_add(v->shard[0].loop, v->control_fd, LOOP_READ, &v->control_fd) == OK);
+    check(loop_add(v->shard[0].loop, v->control.fd, LOOP_READ, &v->control) == OK);
 }
 
 static bool apply(struct shard *s) {
@@ -128,14 +133,10 @@ static bool shard_turn(struct shard *s, int wait_ms) {
 static void drain_begin(struct shard *s) {
     struct server *v = s->server;
     s->draining = true;
-    struct {
-        int fd;
-        uint8_t protocol;
-    } doors[] = {{v->http_fd, PROTO_HTTP}, {v->mqtt_fd, PROTO_MQTT}};
-    for (int i = 0; i < 2; i++) {
-        if (doors[i].fd < 0) continue;
-        conn_accept(s, doors[i].fd, doors[i].protocol); /* who waits at the door is answered too */
-        loop_remove(s->loop, doors[i].fd);
+    for (const struct door *d = v->doors; d < v->doors + DOORS; d++) {
+        if (d->fd < 0) continue;
+        conn_accept(s, d); /* who waits at the door is answered too */
+        loop_remove(s->loop, d->fd);
     }
 }
 

@@ -75,6 +75,7 @@ enum record_kind {
     X(TOO_LARGE, "too-large", 413, 0x95, 1, "Too large")                                           \
     X(INVALID_VALUE, "invalid-value", 422, 0x83, 1, "A value cannot be")                           \
     X(LIMIT_REACHED, "limit-reached", 422, 0x97, 1, "A limit is reached")                          \
+    X(UPGRADE, "upgrade-required", 426, 0x83, 1, "This path speaks another protocol")              \
     X(RATE_LIMITED, "rate-limited", 429, 0x97, 0, "Too many requests")                             \
     X(INTERNAL, "internal", 500, 0x80, 0, "kith failed")                                           \
     X(OVERLOADED, "overloaded", 503, 0x89, 0, "Too busy just now")                                 \
@@ -235,7 +236,8 @@ enum special {
     SPECIAL_OPENAPI,
     SPECIAL_DOCTOR,
     SPECIAL_SLOW,
-    SPECIAL_EXPORT
+    SPECIAL_EXPORT,
+    SPECIAL_WEBSOCKET
 };
 /* Who may call it with a device token. Server keys need `scope`. */
 enum token_rule {

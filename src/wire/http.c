@@ -294,6 +294,9 @@ bool http_reader_has_head(const struct http_reader *r) { return r->head_complete
 struct bytes http_reader_authorization(const struct http_reader *r) {
     return r->head_complete ? r->request->authorization : (struct bytes){0};
 }
+struct bytes http_reader_origin(const struct http_reader *r) {
+    return r->head_complete ? r->request->origin : (struct bytes){0};
+}
 
 /* ---- the target ---- */
 static int hex(uint8_t c) {

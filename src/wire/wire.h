@@ -212,6 +212,7 @@ bool http_reader_is_empty(const struct http_reader *r); /* between requests */
 bool http_reader_has_head(const struct http_reader *r); /* the body is awaited */
 /* Of the head that is there; a view until http_reader_next. */
 struct bytes http_reader_authorization(const struct http_reader *r);
+struct bytes http_reader_origin(const struct http_reader *r);
 /* length < 0: no Content-Length (a stream until close). extra: header lines, each ending in CRLF,
  * or NULL. */
 void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type,

@@ -26,7 +26,7 @@ class Server:
             lines = self.servings()
             if len(lines) > before:
                 said = json.loads(lines[-1])
-                self.http, self.mqtt = said["http"], said["mqtt"]
+                self.http, self.mqtt, self.https, self.mqtts = (said.get(n) for n in ("http", "mqtt", "https", "mqtts"))
                 return None
             if self.process.poll() is not None:
                 break

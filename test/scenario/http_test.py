@@ -326,7 +326,7 @@ def timeouts():
 
 
 def cors():
-    s = Server("--cors-origin", "https://app.example", "--hosts", "app.example,other.example", "--rate", "1", "--rate-burst", "5")
+    s = Server("--cors-origin", "https://app.example, https://two.example:8443", "--hosts", "app.example,other.example", "--rate", "1", "--rate-burst", "5")
     w = Wire(s)
     ask = lambda *more, host="app.example", path="/v1/users/ann", method="GET": w.send(lines(f"{method} {path} HTTP/1.1", f"Host: {host}", *more)) and w.answer()
     got = ask("Origin: https://app.example", "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization", method="OPTIONS")
@@ -334,10 +334,15 @@ def cors():
     assert {"GET", "PUT", "DELETE"} <= set(got[1]["access-control-allow-methods"].split(", ")), got
     assert "authorization" in got[1]["access-control-allow-headers"].lower(), got
     expect(ask(method="OPTIONS", path="/v1/nonsense")[0], 404)
-    expect(ask()[1]["access-control-allow-origin"], "https://app.example", "on refusals too")
+    expect(got[1]["vary"], "Origin")
+    for origin, allowed in (("https://app.example", "https://app.example"), ("https://two.example:8443", "https://two.example:8443"), ("http://app.example", None),
+                            ("https://app.example.evil", None), ("https://two.example", None), ("null", None)):
+        got = ask(f"Origin: {origin}")
+        expect((got[0], got[1].get("access-control-allow-origin"), got[1].get("vary")), (401, allowed, "Origin"), "on refusals too: " + origin)
+    expect(ask()[1].get("access-control-allow-origin"), None, "nobody asked")
     for host, status in (("app.example", 200), ("other.example:8080", 200), ("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:80", 200), ("evil.example", 403), ("app.example.evil", 403), ("", 403)):
         expect(ask(host=host, path="/healthz")[0], status, host)
-    w.send(lines(f"GET /v1/users/ann/stream?access_token={s.token('ann', 'a1')} HTTP/1.1", "Host: app.example"))
+    w.send(lines(f"GET /v1/users/ann/stream?access_token={s.token('ann', 'a1')} HTTP/1.1", "Host: app.example", "Origin: https://app.example"))
     while b"\n\n" not in w.data:
         w.more()
     assert b"Access-Control-Allow-Origin: https://app.example\r\n" in w.data, w.data

@@ -123,10 +123,12 @@ class Client:
     """Connects at once; `connack` says how it went. Nothing is acknowledged but by ack() or receive()."""
 
     def __init__(self, port, device, token, version=5, clean=False, expiry=86400, keep_alive=60, receive_maximum=None, maximum_packet=None, connect=True,
-                 problem_info=None, will=None, seconds=10):
+                 problem_info=None, will=None, seconds=10, via=None):
+        """via: a socket, or what acts as one, that is connected already."""
         self.version, self.buffer, self.next_packet, self.waiting = version, b"", 1, []
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = via or socket.create_connection(("127.0.0.1", port), timeout=seconds)
+        if not via:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not connect:
             return
         flags = 0x80 | 0x40 | (2 if clean else 0) | (4 if will else 0)

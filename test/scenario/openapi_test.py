@@ -66,7 +66,7 @@ def check_document():
             expect(len(set(given)), len(given), where + ": each parameter once")
             for s, answer in op["responses"].items():
                 content = answers.resolve(answer).get("content", {})
-                expect(bool(content), s != "204", f"{where} {s}: a body")
+                expect(bool(content), s not in ("101", "204"), f"{where} {s}: a body")
                 if int(s) >= 400:
                     expect(list(content), ["application/problem+json"], f"{where} {s}")
             open_to_all = op.get("security") == []
@@ -153,6 +153,28 @@ status, said = call("GET", "/openapi.json", headers={"Authorization": ""})
 expect((status, said == DOCUMENT), (200, True), "the document that is served is the one in docs; was it built again?")
 expect(ok(200, "GET", "/healthz", headers={"Authorization": ""}), {"status": "ok"})
 expect(ok(200, "GET", "/readyz", headers={"Authorization": ""}), {"status": "ready"})
+
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "mqtt"}
+
+
+def upgrade(status, **changed):
+    """GET /mqtt by a client that leaves the header Connection as it is."""
+    c = http.client.HTTPConnection("127.0.0.1", s.http, timeout=20)
+    c.request("GET", "/mqtt", headers={**UPGRADE, **{k.replace("_", "-"): v for k, v in changed.items()}})
+    answer = c.getresponse()
+    text = answer.read()
+    expect(answer.status, status, f"{changed}: {text}")
+    answers.check("GET", "/mqtt", None, answer.status, answer.headers, json.loads(text) if text else text)
+    called.setdefault("openWebSocket", set()).add(status)
+    c.close()
+
+
+upgrade(101)
+upgrade(400, Sec_WebSocket_Key="short")
+upgrade(400, Sec_WebSocket_Protocol="chat")
+upgrade(403, Origin="https://evil.example")
+upgrade(426, Sec_WebSocket_Version="8")
+upgrade(426, Upgrade="h2c")
 expect(b"kith_http_requests" in ok(200, "GET", "/metrics"), True)
 
 # users
