@@ -52,11 +52,9 @@ static enum err files_load(
         return buf_fmt(why, "the TLS certificate %s cannot be used: %s", cert_file, reason()),
                MALFORMED;
     ERR_clear_error();
-    if (SSL_CTX_use_PrivateKey_file(x, key_file, SSL_FILETYPE_PEM) == 1 &&
-        SSL_CTX_check_private_key(x) == 1)
-        return OK;
-    bool other = ERR_GET_LIB(ERR_peek_last_error()) == ERR_LIB_X509;
-    if (other)
+    bool is_key = SSL_CTX_use_PrivateKey_file(x, key_file, SSL_FILETYPE_PEM) == 1;
+    if (is_key && SSL_CTX_check_private_key(x) == 1) return OK;
+    if (is_key || ERR_GET_LIB(ERR_peek_last_error()) == ERR_LIB_X509)
         buf_fmt(why, "the TLS key %s does not belong to the certificate %s", key_file, cert_file);
     else buf_fmt(why, "the TLS key %s cannot be used: %s", key_file, reason());
     return MALFORMED;
@@ -203,7 +201,8 @@ int tls_version(const struct tls *t) {
 }
 
 void tls_finish(struct tls *t) {
-    if (t->broken || !SSL_is_init_finished(t->ssl)) return;
+    bool said = SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN;
+    if (said || t->broken || !SSL_is_init_finished(t->ssl)) return;
     (void)SSL_shutdown(t->ssl);
     ERR_clear_error();
 }

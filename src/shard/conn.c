@@ -166,6 +166,7 @@ void conn_close(struct shard *s, struct conn *c) {
     session_end(s, c);
     conn_detach(s, c);
     limits_end(s, c);
+    transport_finish(c);
     transport_free(s, c);
     close(c->fd);
     acks_free(c);

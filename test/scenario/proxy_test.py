@@ -1,20 +1,10 @@
 """The PROXY protocol, version 2, before HTTP and MQTT: whose connection it is, is what the header says; a connection without one is closed."""
-import json, socket, struct, time
+import json, socket, time
 
 from harness import Server, expect
 from mqtt import Client
+from proxy_header import LOCAL, SIGNATURE, header
 
-SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-
-
-def header(address="10.1.2.3", command=0x21, family=None, more=b"", length=None):
-    six = ":" in address
-    kind = socket.AF_INET6 if six else socket.AF_INET
-    body = socket.inet_pton(kind, address) + socket.inet_pton(kind, "::1" if six else "127.0.0.1") + struct.pack(">HH", 40000, 8080) + more
-    return SIGNATURE + bytes([command, family or (0x21 if six else 0x11)]) + struct.pack(">H", len(body) if length is None else length) + body
-
-
-LOCAL = SIGNATURE + b"\x20\x00\0\0"
 GET = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
