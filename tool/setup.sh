@@ -2,7 +2,7 @@
 # Installs what building (and with --test testing, with --bench measuring) kith needs and lacks, with apt. Does nothing when all is there.
 set -eu
 packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libwslay-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libcmocka-dev"
-testing="mosquitto-clients libpaho-mqtt-dev python3 python3-jsonschema curl"
+testing="mosquitto-clients libpaho-mqtt-dev python3 python3-jsonschema curl openssl"
 # libFuzzer lies in a package named after clang's version. Nothing, where apt does not know: then our own driver fuzzes.
 libfuzzer() {
     apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$/libclang-rt-\1-dev/p' | head -1
