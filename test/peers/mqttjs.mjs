@@ -13,7 +13,7 @@ let client;
 
 function connect() {
   client = mqtt.connect({
-    host: '127.0.0.1', port: Number(port), protocol: 'mqtt', protocolVersion: Number(version), clientId: device, username: user, password: token, clean: false,
+    host: '127.0.0.1', port: Number(port), protocol: process.env.PEER_TRANSPORT === 'ws' ? 'ws' : 'mqtt', path: '/mqtt', protocolVersion: Number(version), clientId: device, username: user, password: token, clean: false,
     reconnectPeriod: 200, properties: version === '5' ? { sessionExpiryInterval: 86400 } : undefined,
   });
   client.on('message', (topic, payload) => received.push({ topic, item: JSON.parse(payload) }));

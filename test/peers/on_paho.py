@@ -1,6 +1,6 @@
 """A device on pip paho-mqtt, 1.6 or 2.x, as it is: it reconnects and sends again by itself.
 Arguments: port, protocol version, user, device, token; lines as test/scenario/clients_test.py says."""
-import json, queue, sys
+import json, os, queue, sys
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -32,6 +32,8 @@ def on_publish(client, userdata, packet, *more):
 
 
 options = {"client_id": device, "protocol": mqtt.MQTTv5 if five else mqtt.MQTTv311}
+if os.environ.get("PEER_TRANSPORT") == "ws":
+    options["transport"] = "websockets"  # at /mqtt, as it does by itself
 if not five:
     options["clean_session"] = False
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, **options) if hasattr(mqtt, "CallbackAPIVersion") else mqtt.Client(**options)
