@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admit/admit.h"
@@ -162,6 +163,9 @@ static const struct option SERVE[] = {
     {"ws-origins", "LIST",
         "comma list of origins whose pages may open a WebSocket, or * (default: --cors-origin)"},
     {"hosts", "LIST", "comma list of Host names that are served"},
+    {"user", "NAME", "whom root becomes before it opens the data (default: stays who it is)"},
+    {"confine", "on|off|try",
+        "give up files and system calls that serving does not need (default try)"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"},
     {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
@@ -365,14 +369,89 @@ static void serving_tell(const struct server *v, const char *dir) {
     fprintf(stderr, ",\"data\":\"%s\"}\n", dir);
 }
 
+/* ---- least privilege (io/confine.c) ---- */
+enum { CONFINE_OFF, CONFINE_TRY, CONFINE_ON };
+
+static bool confine_mode(const struct args *a, int *out) {
+    static const char *const WORDS[] = {"off", "try", "on"};
+    const char *v = value_of(a, "confine");
+    *out = CONFINE_TRY;
+    if (!v) return true;
+    for (*out = CONFINE_OFF; *out <= CONFINE_ON; ++*out)
+        if (strcmp(v, WORDS[*out]) == 0) return true;
+    fprintf(stderr, "kith: --confine is on, off or try, not '%s'\n", v);
+    return false;
+}
+
+/* What a step of confining came to: false ends the start. */
+static bool confine_said(int mode, const char *what, enum err e, const struct buf *why) {
+    if (e == OK) fprintf(stderr, "{\"level\":\"info\",\"message\":\"confined: %s\"}\n", what);
+    else
+        fprintf(stderr, "{\"level\":\"%s\",\"message\":\"not confined: %s: %.*s\"}\n",
+            mode == CONFINE_ON ? "fatal" : "warning", what, (int)why->n, (const char *)why->p);
+    return e == OK || mode != CONFINE_ON;
+}
+
+/* The folder that a file is in, as it may be replaced while serving; or the folder of the file that
+ * it is a link to. */
+static const char *folder_of(const char *file, bool linked, char room[static 4096]) {
+    char *real = file && linked ? realpath(file, NULL) : NULL;
+    if (!file || (linked && !real)) return NULL;
+    snprintf(room, 4096, "%s", linked ? real : file);
+    free(real);
+    char *slash = strrchr(room, '/');
+    if (!slash) return ".";
+    slash[slash == room] = 0;
+    return room;
+}
+
+/* Before there are threads: all of them shall be held. */
+static bool confine_begin(
+    const struct args *a, const struct server_options *o, int mode, struct buf *why) {
+    const char *user = value_of(a, "user");
+    struct buf said = {0};
+    char log[4200], certs[4][4096];
+    struct tls_context *tls = NULL; /* a certificate that is none: said before anything is made */
+    bool made, fine = !o->tls_cert || tls_context_create(o->tls_cert, o->tls_key, &tls, why) == OK;
+    tls_context_free(&tls);
+    fine = fine && data_folder(o->data_dir, &made, &said, why) == OK;
+    if (fine && o->log_dir) fine = disk_real()->make_dir(disk_real(), o->log_dir) == OK;
+    if (fine && user && made) fine = confine_give(o->data_dir, user, why) == OK;
+    if (fine && user && made && o->log_dir) fine = confine_give(o->log_dir, user, why) == OK;
+    if (fine && user) fine = confine_user(user, why) == OK;
+    if (said.n)
+        fprintf(stderr, "{\"level\":\"warning\",\"message\":\"%.*s\"}\n", (int)said.n,
+            (const char *)said.p);
+    buf_done(&said);
+    if (!fine || mode == CONFINE_OFF) return fine;
+    snprintf(log, sizeof log, "%s/log", o->data_dir); /* may be a link */
+    const struct confine_path paths[] = {{o->data_dir, true}, {log, true},
+        {o->log_dir ? o->log_dir : log, true}, {folder_of(o->tls_cert, false, certs[0]), false},
+        {folder_of(o->tls_cert, true, certs[1]), false},
+        {folder_of(o->tls_key, false, certs[2]), false},
+        {folder_of(o->tls_key, true, certs[3]), false}, {"/proc/self", false},
+        {"/proc/sys/kernel/random", false}, {"/sys/devices/system/cpu", false},
+        {"/etc/hosts", false}, {"/etc/nsswitch.conf", false}, {"/etc/resolv.conf", false},
+        {"/etc/host.conf", false}, {"/etc/gai.conf", false}, {"/etc/ssl", false},
+        {"/usr/lib/ssl", false}, {"/dev/null", true}, {"/dev/urandom", false}};
+    enum err e = confine_files(paths, sizeof paths / sizeof *paths, why);
+    fine = confine_said(mode, "files (Landlock)", e, why);
+    buf_reset(why);
+    return fine;
+}
+
 static int cmd_serve(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = SERVE};
     static struct buf why; /* of a command that ends the process */
     struct server_options o;
     char log_dir[4096];
+    int confine;
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
     if (a.values[option_find(&a, "help")]) return help_print("serve [options]", SERVE), EXIT_DONE;
-    if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o)) return EXIT_USAGE;
+    if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o) ||
+        !confine_mode(&a, &confine))
+        return EXIT_USAGE;
+    if (!confine_begin(&a, &o, confine, &why)) return fail(&why);
     static sigset_t signals;
     pthread_t signals_thread;
     static struct server *v; /* half open, if that fails: it goes with the process */
@@ -384,6 +463,8 @@ static int cmd_serve(int argc, char **argv) {
     if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0)
         return buf_str(&why, "no thread can be made"), fail(&why);
     if (server_open(&o, &v, &why) != OK) return fail(&why);
+    if (confine && !confine_said(confine, "calls (seccomp)", confine_calls(o.dev, &why), &why))
+        return fail(&why);
     atomic_store(&serving, v);
     signal(SIGPIPE, SIG_IGN);
     pthread_t dev;
@@ -577,23 +658,14 @@ static int cmd_check(int argc, char **argv) {
 
 static int cmd_backup(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
-    static struct buf out, line; /* of a command that ends the process */
+    static struct buf out; /* of a command that ends the process */
     if (!args_read(&a) || a.word_count != 1)
         return help_print("backup --data DIR TO", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
-    char *to = realpath(".", NULL);
-    buf_fmt(&line, a.words[0][0] == '/' ? "backup %s%s" : "backup %s/%s",
-        a.words[0][0] == '/' ? "" : to, a.words[0]);
-    buf_char(&line, 0);
-    free(to);
-    if (control_ask(data_of(&a), (char *)line.p, &out) == MISSING) {
-        if (data_backup(data_of(&a), (char *)line.p + 7, &out) != OK) return fail(&out);
-        printf("ok backup written to %s\n", (char *)line.p + 7);
-        return EXIT_DONE;
-    }
-    bool ok = bytes_starts(buf_view(&out), "ok");
-    fwrite(out.p, 1, out.n, ok ? stdout : stderr);
-    if (!out.n) fprintf(stderr, "kith: the server ended before the backup was whole\n");
-    return ok ? EXIT_DONE : EXIT_FAILED;
+    enum err e = data_backup_take(data_of(&a), a.words[0], &out);
+    if (e == MISSING) e = data_backup(data_of(&a), a.words[0], &out);
+    if (e != OK) return fail(&out);
+    printf("ok backup written to %s\n", a.words[0]);
+    return EXIT_DONE;
 }
 
 static int cmd_restore(int argc, char **argv) {
@@ -628,6 +700,7 @@ static const struct command {
     {"version", "print the version", cmd_version}};
 
 int main(int argc, char **argv) {
+    umask(0077); /* what is made here is nobody else's */
     for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
         if (strcmp(argv[1], COMMANDS[i].name) == 0) return COMMANDS[i].run(argc - 1, argv + 1);
     bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0);

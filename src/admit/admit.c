@@ -78,6 +78,10 @@ static enum err change_begin(struct admit *a, struct change *c, bool create, str
     *c = (struct change){.lock_fd = -1};
     pthread_mutex_lock(&a->changing);
     c->lock_fd = open(a->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (c->lock_fd >= 0 && !secrets_give(c->lock_fd, a->dir)) {
+        close(c->lock_fd);
+        c->lock_fd = -1;
+    }
     int locked = -1;
     while (c->lock_fd >= 0 && (locked = flock(c->lock_fd, LOCK_EX)) != 0 && errno == EINTR) {
     }

@@ -63,6 +63,8 @@ struct secrets {
 };
 /* MISSING: no file */
 enum err secrets_load(const char *path, struct secrets *out, struct buf *why) must_use;
+/* What root writes in the folder of another user is that user's. false: it cannot be. */
+bool secrets_give(int fd, const char *dir);
 enum err secrets_save(
     const char *path, const char *dir, const struct secrets *s, struct buf *why) must_use;
 void secrets_done(struct secrets *s);

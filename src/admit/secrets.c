@@ -135,11 +135,19 @@ static void text_write(struct buf *b, const struct secrets *s) {
     for (size_t i = 0; i < s->issuer_count; i++) issuer_line(b, &s->issuers[i]);
 }
 
-static bool file_write(const char *path, const struct buf *b) {
+bool secrets_give(int fd, const char *dir) {
+    struct stat folder, file;
+    if (geteuid() != 0) return true;
+    if (stat(dir, &folder) || fstat(fd, &file)) return false;
+    return file.st_uid == folder.st_uid || fchown(fd, folder.st_uid, folder.st_gid) == 0;
+}
+
+static bool file_write(const char *path, const char *dir, const struct buf *b) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     size_t done = 0;
     if (fd < 0) return false;
-    bool ok = fchmod(fd, 0600) == 0; /* a left-over of a crash keeps its mode */
+    /* a left-over of a crash keeps its mode */
+    bool ok = fchmod(fd, 0600) == 0 && secrets_give(fd, dir);
     while (ok && done < b->n) {
         ssize_t n = write(fd, b->p + done, b->n - done);
         if (n > 0) done += (size_t)n;
@@ -154,7 +162,7 @@ enum err secrets_save(const char *path, const char *dir, const struct secrets *s
     text_write(&b, s);
     buf_fmt(&tmp, "%s.tmp", path);
     buf_char(&tmp, 0);
-    bool ok = file_write((const char *)tmp.p, &b) && rename((const char *)tmp.p, path) == 0 &&
+    bool ok = file_write((const char *)tmp.p, dir, &b) && rename((const char *)tmp.p, path) == 0 &&
               disk_real()->sync_dir(disk_real(), dir) == OK;
     if (!ok) buf_fmt(why, "%s cannot be written: %s", path, strerror(errno));
     secret_wipe(b.p, b.cap);

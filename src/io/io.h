@@ -109,4 +109,33 @@ bool ring_put(struct ring *, void *p); /* false when full */
 void *ring_take(struct ring *);        /* NULL when empty */
 size_t ring_count(const struct ring *);
 
+/* ---- least privilege: what the process gives up for good before it serves strangers ----
+ * Three steps, each once, in this order:
+ *   confine_user    root becomes another user; it may still listen on ports below 1024
+ *   confine_files   Landlock (Linux 5.19): only the folders named here are there any more. Holds for
+ *                   the calling thread and those it starts, so call it before there are others
+ *   confine_calls   seccomp: only the system calls that serving needs, for all threads. Call it when
+ *                   all is open and listening: no socket is made after it
+ * What is given up does not come back, and no program is executed after it. Words in *why. */
+/* MISSING: there is no such user. REFUSED: the process is neither root nor that user. */
+enum err confine_user(const char *name, struct buf *why) must_use;
+/* Gives a new folder to the user, when root makes it for them. */
+enum err confine_give(const char *path, const char *user, struct buf *why) must_use;
+
+struct confine_path {
+    const char
+        *path;  /* a file, or a folder with all that is in it; what is not there is left out */
+    bool write; /* read, write, make, rename, remove; else read */
+};
+/* MISSING: this kernel has none of it. */
+enum err confine_files(const struct confine_path *paths, size_t n, struct buf *why) must_use;
+/* connects: new sockets may still be made. MISSING as above. */
+enum err confine_calls(bool connects, struct buf *why) must_use;
+
+/* What is really so, found by trying: may a file outside be read, a socket be made? */
+struct confine_proof {
+    bool file_opens, socket_opens, no_new_privileges;
+};
+struct confine_proof confine_try(void);
+
 #endif

@@ -1,5 +1,6 @@
 /* shard: the control socket in the data folder: one line in, one line out. "reload" after the
- * secrets changed; "backup TO" while serving.
+ * secrets changed; "backup" makes one in the data folder, for the asker to take; "proof" says what
+ * this process may still do (io/confine.c).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static void *backup_main(void *arg) {
     struct buf why = {0};
     enum err e = data_backup_live(b->server, b->to, &why);
     struct buf line = {0};
-    if (e == OK) buf_fmt(&line, "ok backup written to %s\n", b->to);
+    if (e == OK) buf_fmt(&line, "ok %s\n", b->to);
     else buf_fmt(&line, "error %.*s\n", (int)why.n, why.p ? (const char *)why.p : "");
     (void)!write(b->fd, line.p, line.n);
     close(b->fd);
@@ -36,14 +37,16 @@ static void *backup_main(void *arg) {
 }
 
 /* false: it was not begun. */
-static bool backup_spawn(struct server *v, int fd, struct bytes to) {
+static bool backup_spawn(struct server *v, int fd) {
     struct backup *b = must_alloc(sizeof *b);
     pthread_t thread;
     b->server = v;
     b->fd = dup(fd);
-    snprintf(b->to, sizeof b->to, "%.*s", (int)to.n, (const char *)to.p);
-    atomic_fetch_add(&v->backups, 1);
-    if (b->fd >= 0 && to.n < sizeof b->to && pthread_create(&thread, NULL, backup_main, b) == 0)
+    int n = snprintf(b->to, sizeof b->to, "%s/" BACKUP_NAME, v->dir);
+    /* one at a time: they have one place */
+    bool first = atomic_fetch_add(&v->backups, 1) == 0;
+    if (first && b->fd >= 0 && n < (int)sizeof b->to &&
+        pthread_create(&thread, NULL, backup_main, b) == 0)
         return pthread_detach(thread) == 0;
     atomic_fetch_sub(&v->backups, 1);
     if (b->fd >= 0) close(b->fd);
@@ -51,9 +54,15 @@ static bool backup_spawn(struct server *v, int fd, struct bytes to) {
     return false;
 }
 
-static void backup_begin(struct shard *s, struct conn *c, struct bytes to) {
-    if (!backup_spawn(s->server, c->fd, to))
-        buf_str(&c->out, "error the backup cannot begin: its path is too long, or the server lacks "
+static void proof_say(struct buf *out) {
+    struct confine_proof p = confine_try();
+    buf_fmt(out, "ok files %s, calls %s, privileges %s\n", p.file_opens ? "open" : "held",
+        p.socket_opens ? "open" : "held", p.no_new_privileges ? "held" : "open");
+}
+
+static void backup_begin(struct shard *s, struct conn *c) {
+    if (!backup_spawn(s->server, c->fd))
+        buf_str(&c->out, "error the backup cannot begin: another is under way, or the server lacks "
                          "descriptors\n");
     /* the thread answers on its own copy; the asker reads until both are closed */
     conn_finish(s, c);
@@ -72,8 +81,10 @@ void control_input(struct shard *s, struct conn *c) {
         } else {
             buf_fmt(&c->out, "error %.*s\n", (int)why.n, (const char *)why.p);
         }
-    } else if (bytes_starts(line, "backup ")) {
-        backup_begin(s, c, bytes_of(line.p + 7, line.n - 7));
+    } else if (bytes_is(line, "backup")) {
+        backup_begin(s, c);
+    } else if (bytes_is(line, "proof")) {
+        proof_say(&c->out);
     } else {
         buf_str(&c->out, "error this line is not known\n");
     }

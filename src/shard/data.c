@@ -1,10 +1,12 @@
-/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control, reserve}. A backup is
+/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control, reserve}; backup.tmp/ is
+ * a backup that has not been taken away yet. A backup is
  * {meta, secrets, log/, tables/}: tables as of a sync, and the log from before it on, so that what
  * was under way between partitions is there too. SPDX-License-Identifier: Apache-2.0 */
 #include "shard/data.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,34 @@ uint64_t epoch_new(void) {
     uint32_t v;
     random_secret(&v, sizeof v);
     return v | 1;
+}
+
+/* What others may read is taken from them; false: it cannot be. */
+static bool mode_mend(const char *path, mode_t mode, struct buf *said, struct buf *why) {
+    struct stat st;
+    if (stat(path, &st) != 0 || !(st.st_mode & 077)) return true;
+    if (chmod(path, mode) == 0) {
+        buf_fmt(said, "%s%s was open to others (%03o) and is not any more", said->n ? "; " : "",
+            path, (unsigned)st.st_mode & 0777);
+        return true;
+    }
+    buf_fmt(why, "%s is open to others (%03o) and that cannot be changed: %s", path,
+        (unsigned)st.st_mode & 0777, strerror(errno));
+    return false;
+}
+
+enum err data_folder(const char *dir, bool *out_new, struct buf *said, struct buf *why) {
+    char secrets[512];
+    struct stat st;
+    *out_new = stat(dir, &st) != 0;
+    if (disk_real()->make_dir(disk_real(), dir) != OK)
+        return buf_fmt(why, "the data folder %s cannot be made", dir), IO;
+    if (*out_new && folder_name_sync(dir) != OK)
+        return buf_fmt(why, "the name of %s cannot be synced", dir), IO;
+    snprintf(secrets, sizeof secrets, "%s/secrets", dir);
+    if (!mode_mend(dir, 0700, said, why) || !mode_mend(secrets, 0600, said, why)) return IO;
+    if (said->n) buf_str(said, "; if others were here, revoke its keys");
+    return OK;
 }
 
 enum err meta_load(const char *dir, struct meta *m, struct buf *why) {
@@ -231,8 +261,24 @@ static enum err live_copy(struct server *v, const char *to, struct buf *why) {
     return v->log->calls->copy(v->log, path, why);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)st, (void)type, (void)at;
+    return remove(path);
+}
+static void folder_remove(const char *dir) {
+    enum { OPEN = 16 };
+    (void)nftw(dir, remove_one, OPEN, FTW_DEPTH | FTW_PHYS);
+}
+
+void backup_forget(const char *dir) {
+    char path[700];
+    snprintf(path, sizeof path, "%s/" BACKUP_NAME, dir);
+    folder_remove(path);
+}
+
 enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
     struct meta m = {v->partitions, v->epoch};
+    backup_forget(v->dir);
     enum err e = target_make(to, why);
     if (e != OK) return e;
     v->log->calls->keep(v->log, true);
@@ -240,6 +286,37 @@ enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
     v->log->calls->keep(v->log, false);
     if (e == OK) e = part_copy(v->dir, to, "secrets", file_copy, why);
     return e == OK ? copy_end(to, &m, why) : e;
+}
+
+/* Names change where the file system is the same; else it is copied. */
+static enum err backup_move(const char *from, const char *to, struct buf *why) {
+    struct meta m;
+    if (rename(from, to) == 0) return folder_name_sync(to);
+    if (errno != EXDEV)
+        return buf_fmt(why, "%s cannot be moved to %s: %s", from, to, strerror(errno)), IO;
+    enum err e = meta_load(from, &m, why);
+    return e == OK ? folder_copy(from, to, &m, why) : e;
+}
+
+enum err data_backup_take(const char *dir, const char *to, struct buf *why) {
+    static const char SAYS[] = "ok ";
+    struct buf said = {0};
+    enum err e = target_make(to, why);
+    if (e != OK) return e;
+    e = control_ask(dir, "backup", &said);
+    if (e == OK && bytes_starts(buf_view(&said), SAYS)) {
+        said.p[said.n - 1] = 0; /* the line's end */
+        const char *from = (const char *)said.p + sizeof SAYS - 1;
+        e = backup_move(from, to, why);
+        folder_remove(from);
+    } else if (e != MISSING) {
+        if (said.n) buf_bytes(why, buf_view(&said));
+        else buf_str(why, "the server ended before the backup was whole");
+        e = IO;
+    }
+    buf_done(&said);
+    if (e != OK) (void)rmdir(to); /* if nothing is in it */
+    return e;
 }
 
 /* A folder that a running server uses, or none at all, is said in words. */

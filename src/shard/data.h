@@ -24,6 +24,8 @@ bool reserve_keep(const char *dir);
 bool reserve_drop(const char *dir); /* false: there was none */
 /* A copy from which the state at this moment, or a later one, can be restored. Not on a shard's
  * thread. */
+#define BACKUP_NAME "backup.tmp" /* where it is made: a confined server writes nowhere else */
 enum err data_backup_live(struct server *s, const char *to, struct buf *why) must_use;
+void backup_forget(const char *dir); /* what a command that was cut short left there */
 
 #endif

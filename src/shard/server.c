@@ -59,14 +59,10 @@ static int64_t shard_now(void *arg) { return ((struct shard *)arg)->now_ms; }
 
 /* ---- opening ---- */
 static enum err data_open(struct server *v, struct buf *why) {
-    struct disk *d = disk_real();
     struct meta m;
-    enum err e = d->make_dir(d, v->dir);
-    if (e != OK) {
-        buf_fmt(why, "the data folder %s cannot be made", v->dir);
-        return e;
-    }
-    if ((e = data_lock(v->dir, &v->lock_fd, why)) != OK) return e;
+    enum err e = data_lock(v->dir, &v->lock_fd, why);
+    if (e != OK) return e;
+    backup_forget(v->dir);
     e = meta_load(v->dir, &m, why);
     if (e == MISSING && data_is_there(v->dir)) {
         buf_fmt(why,
@@ -78,7 +74,6 @@ static enum err data_open(struct server *v, struct buf *why) {
     if (e == MISSING) {
         m = (struct meta){v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new()};
         e = meta_save(v->dir, &m, why);
-        if (e == OK) e = folder_name_sync(v->dir);
     }
     if (e == OK && v->o.partitions && v->o.partitions != m.partitions) {
         buf_fmt(why, "%s was made with %u partitions, which cannot change; leave --partitions away",

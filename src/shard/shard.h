@@ -65,7 +65,13 @@ enum err data_check(const char *dir, struct buf *why) must_use;
 enum err data_backup(const char *dir, const char *to, struct buf *why) must_use;
 /* the epoch changes */
 enum err data_restore(const char *from, const char *dir, struct buf *why) must_use;
-/* A line to a running server through DIR/control: "reload", "backup TO". MISSING: none runs. Its
+/* Of a running server: it makes a copy within DIR, the caller moves it to `to`. MISSING: none runs,
+ * or does not take connections yet. */
+enum err data_backup_take(const char *dir, const char *to, struct buf *why) must_use;
+/* Makes the folder when it is absent, with its name synced; takes from others what they may read of
+ * one that is there, and says so in *said. */
+enum err data_folder(const char *dir, bool *out_new, struct buf *said, struct buf *why) must_use;
+/* A line to a running server through DIR/control: "reload", "backup", "proof". MISSING: none runs. Its
  * answer in *out. */
 enum err control_ask(const char *dir, const char *line, struct buf *out) must_use;
 
