@@ -55,11 +55,11 @@ def npm(package, *more):
                    ["node", "--input-type=module", "-e", f"await import({json.dumps(package.rsplit('@', 1)[0])})"])
 
 
-def pip(package, version, module):
-    """The folder to put on PYTHONPATH."""
+def pip(package, version, module, python=sys.executable):
+    """The folder to put on PYTHONPATH; or, with namespaces in it, to give to site.addsitedir."""
     home = os.path.join(CACHE, f"pip-{package}-{version}")
-    return install(home, package, [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "20", "--target", home,
-                                   f"{package}=={version}"], [sys.executable, "-c", f"import {module}"])
+    return install(home, package, [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "20", "--target", home,
+                                   f"{package}=={version}"], [python, "-c", f"import site; site.addsitedir({home!r}); import {module}"])
 
 
 class Device:
