@@ -2,7 +2,7 @@
 BUILD ?= build
 SAN = build-asan build-tsan build-clang build-cover
 
-.PHONY: run build test check-all bench clean
+.PHONY: run build test check-all bench deb clean
 
 run: build
 	@$(BUILD)/kith serve --dev
@@ -26,6 +26,10 @@ check-all:
 bench: build
 	@sh tool/setup.sh --bench
 	@python3 bench/run.py
+
+# A Debian package of it (packaging/), in the build folder.
+deb: build
+	@sh packaging/deb.sh $(BUILD)
 
 clean:
 	rm -rf $(BUILD) $(SAN)

@@ -462,6 +462,7 @@ static int cmd_serve(int argc, char **argv) {
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0)
         return buf_str(&why, "no thread can be made"), fail(&why);
+    int manager = notify_open();
     if (server_open(&o, &v, &why) != OK) return fail(&why);
     if (confine && !confine_said(confine, "calls (seccomp)", confine_calls(o.dev, &why), &why))
         return fail(&why);
@@ -474,6 +475,7 @@ static int cmd_serve(int argc, char **argv) {
     address_of(o.mqtt, server_port(v, DOOR_MQTT), people.mqtt, sizeof people.mqtt);
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
     serving_tell(v, o.data_dir);
+    notify_say(manager, "READY=1"); /* who connects now waits until all is read */
     int status = server_run(v);
     pthread_kill(signals_thread, SIGTERM);
     pthread_join(signals_thread, NULL);

@@ -109,6 +109,10 @@ bool ring_put(struct ring *, void *p); /* false when full */
 void *ring_take(struct ring *);        /* NULL when empty */
 size_t ring_count(const struct ring *);
 
+/* ---- the service manager, where there is one (sd_notify): "READY=1", "STOPPING=1" ---- */
+int notify_open(void); /* -1: there is none; else a descriptor for notify_say */
+void notify_say(int fd, const char *word);
+
 /* ---- least privilege: what the process gives up for good before it serves strangers ----
  * Three steps, each once, in this order:
  *   confine_user    root becomes another user; it may still listen on ports below 1024
