@@ -218,7 +218,7 @@ static enum err payload_take(struct websocket *w, struct bytes in, struct buf *p
 
 enum err websocket_read(
     struct websocket *w, struct bytes in, size_t *used, struct buf *payload, struct buf *replies) {
-    size_t at = 0;
+    size_t at = *used = 0;
     check(!w->close);
     for (enum err e = AGAIN; e == AGAIN;) {
         if (!w->in_frame) {

@@ -40,7 +40,7 @@ static void told(struct bytes in, size_t piece, uint64_t max, bool takes_text, s
     for (size_t at = 0, end = 0; end < in.n && (e == OK || e == AGAIN);) {
         end = end + piece < in.n ? end + piece : in.n;
         while (at < end && (e == OK || e == AGAIN)) {
-            size_t used = 0;
+            size_t used = SIZE_MAX;
             e = websocket_read(&w, bytes_of(in.p + at, end - at), &used, &payload, &replies);
             assert_true(used <= end - at);
             at += used;

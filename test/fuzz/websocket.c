@@ -62,7 +62,7 @@ static uint64_t read_all(struct bytes in, size_t piece, bool takes_text) {
     for (size_t at = 0, end = 0; end < in.n && e <= AGAIN;) {
         end = end + piece < in.n ? end + piece : in.n;
         while (at < end && e <= AGAIN) {
-            size_t used = 0;
+            size_t used = SIZE_MAX;
             e = websocket_read(&w, bytes_of(in.p + at, end - at), &used, &payload, &replies);
             check(used <= end - at && (e != AGAIN || used == end - at));
             check(e == OK || e == AGAIN || e == STALE || e == MALFORMED);
