@@ -125,6 +125,8 @@ bool id_valid(struct bytes v);   /* 1..64 of A-Z a-z 0-9 _ . : - */
 /* RFC 3339 UTC with milliseconds, "2026-01-02T03:04:05.678Z"; writes exactly 24 bytes; held to the
  * years 0000 to 9999 */
 void time_format(int64_t ms, char out[24]);
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7), and a zero; held to the same years */
+void time_format_http(int64_t ms, char out[30]);
 enum err time_parse(struct bytes v, int64_t *out_ms) must_use;
 /* "30s" "15m" "24h" "7d" -> milliseconds; at most 3650d */
 enum err duration_parse(struct bytes v, int64_t *out_ms) must_use;

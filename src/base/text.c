@@ -94,6 +94,23 @@ void time_format(int64_t ms, char out[24]) {
     digits(out + 20, rest % 1000, 3);
 }
 
+void time_format_http(int64_t ms, char out[30]) {
+    static const char WEEKDAYS[] = "ThuFriSatSunMonTueWed"; /* 1970 began on a Thursday */
+    static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    ms = ms < TIME_MIN ? TIME_MIN : ms > TIME_MAX ? TIME_MAX : ms;
+    int64_t days = ms / 86400000 - (ms % 86400000 < 0), rest = ms - days * 86400000, y;
+    unsigned m, d;
+    date_of(days, &y, &m, &d);
+    memcpy(out, "Thu, 00 Jan 0000 00:00:00 GMT", 30);
+    memcpy(out, WEEKDAYS + 3 * ((days % 7 + 7) % 7), 3);
+    digits(out + 5, d, 2);
+    memcpy(out + 8, MONTHS + 3 * (m - 1), 3);
+    digits(out + 12, y, 4);
+    digits(out + 17, rest / 3600000, 2);
+    digits(out + 20, rest / 60000 % 60, 2);
+    digits(out + 23, rest / 1000 % 60, 2);
+}
+
 static bool number(const uint8_t *p, size_t n, int64_t *out) {
     *out = 0;
     for (size_t i = 0; i < n; i++) {

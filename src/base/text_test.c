@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -114,6 +115,25 @@ static void times_out_of_the_form_are_held(void **state) {
     assert_memory_equal(got, "0000-01-01T00:00:00.000Z", 24);
     time_format(-1, got);
     assert_memory_equal(got, "1969-12-31T23:59:59.999Z", 24);
+}
+
+static void times_of_http_are_those_of_the_calendar(void **state) {
+    (void)state;
+    char got[30], want[40];
+    time_format_http(784111777123, got);
+    assert_string_equal(got, "Sun, 06 Nov 1994 08:49:37 GMT"); /* the RFC's own */
+    for (int64_t day = -719528; day < 2932897; day += 97) {
+        time_t at = day * 86400 + (day & 0xffff);
+        struct tm tm;
+        gmtime_r(&at, &tm);
+        size_t n = strftime(want, sizeof want, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        time_format_http(at * 1000 + 999, got);
+        if (tm.tm_year >= -900 && n == 29) assert_string_equal(got, want);
+    }
+    time_format_http(INT64_MAX, got);
+    assert_string_equal(got, "Fri, 31 Dec 9999 23:59:59 GMT");
+    time_format_http(INT64_MIN, got);
+    assert_string_equal(got, "Sat, 01 Jan 0000 00:00:00 GMT");
 }
 
 static void times_are_read_strictly(void **state) {
@@ -226,6 +246,7 @@ int main(void) {
         cmocka_unit_test(ids_keep_to_their_letters),
         cmocka_unit_test(times_follow_the_calendar),
         cmocka_unit_test(times_out_of_the_form_are_held),
+        cmocka_unit_test(times_of_http_are_those_of_the_calendar),
         cmocka_unit_test(times_are_read_strictly),
         cmocka_unit_test(durations_have_one_unit_and_an_end),
         cmocka_unit_test(base64url_has_the_published_values),

@@ -13,13 +13,15 @@
 #define STREAM_TYPE "text/event-stream"
 #define PROBLEM_TYPE "application/problem+json"
 
-enum { EXTRA_MAX = 640 };
-/* Header lines beyond the usual: `more`, and who may read the answer. */
+enum { EXTRA_MAX = 700 };
+/* Header lines beyond the usual: the time, which whoever has a clock tells (RFC 9110, 6.6.1),
+ * `more`, and who may read the answer. */
 static const char *extra_lines(
     const struct shard *s, const struct conn *c, const char *more, char out[static EXTRA_MAX]) {
-    size_t n = strlen(more);
-    memcpy(out, more, n + 1);
-    cors_lines(s, c, out + n, EXTRA_MAX - n);
+    char date[30];
+    time_format_http(s->now_ms, date);
+    int n = snprintf(out, EXTRA_MAX, "Date: %s\r\n%s", date, more);
+    cors_lines(s, c, out + n, EXTRA_MAX - (size_t)n);
     return out;
 }
 

@@ -1,5 +1,5 @@
 """HTTP/1.1 byte by byte: what is framed in two ways is refused, limits and times hold, pipelined answers keep their order, and every refusal says why."""
-import json, socket, threading, time
+import email.utils, json, socket, threading, time
 
 from harness import Server, expect, eventually
 from lanes import both
@@ -214,6 +214,9 @@ def methods(s):
     for path in ("/healthz", "/v1/users/ann", "/v1/users/ann/mailbox"):
         w.send(lines(f"GET {path} HTTP/1.1", "Host: x", auth) + lines(f"HEAD {path} HTTP/1.1", "Host: x", auth))
         get, head = w.answer(), w.answer(head_only=True)
+        for answer in get, head:
+            said = email.utils.parsedate_to_datetime(answer[1].pop("date")).timestamp()
+            assert abs(time.time() - said) < 5, "each answer tells the time"
         expect((head[0], head[1]), (200, get[1]), "HEAD is GET without the body")
     w.send(lines("HEAD /v1/users/nobody HTTP/1.1", "Host: x", auth) + HEALTH)
     expect((w.answer(head_only=True)[0], w.answer()[0]), (404, 200))
