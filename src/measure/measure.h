@@ -47,7 +47,7 @@
     X(tls_failed, "TLS handshakes that failed")                                                    \
     X(websockets, "Connections upgraded to WebSocket")                                             \
     X(proxy_refused, "Connections closed for a wrong PROXY header")                                \
-    X(limit_handshake, "Connections refused at the limit of TLS handshakes under way")             \
+    X(limit_handshake, "TLS handshakes that gave way, at the limit of those under way")            \
     X(limit_request_size, "Requests refused because they were too large")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,

@@ -3,6 +3,7 @@
  * Keeps: output is written once a turn, all together; a peer that does not read is not rendered for
  * (deliver) and not read from (here).
  * SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -62,9 +63,34 @@ static void too_many(struct shard *s, struct conn *c, const struct door *d) {
     free(c);
 }
 
+/* The doors of TLS are not looked at while its handshakes are at their limit: who comes waits. */
+static void tls_doors_watch(struct shard *s, bool watch) {
+    for (struct door *d = s->server->doors; d < s->server->doors + DOORS; d++) {
+        if (!d->tls || d->fd < 0) continue;
+        if (watch) check(loop_add(s->loop, d->fd, LOOP_READ, d) == OK);
+        else loop_remove(s->loop, d->fd);
+    }
+    s->tls_waits = !watch;
+}
+
+static bool somebody_waits(const struct door *d) {
+    struct pollfd p = {.fd = d->fd, .events = POLLIN};
+    return d->fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+void conn_accept_again(struct shard *s) {
+    const struct door *https = &s->server->doors[DOOR_HTTPS],
+                      *mqtts = &s->server->doors[DOOR_MQTTS];
+    if (!s->tls_waits || s->draining) return;
+    bool full = !transport_has_room(s, https);
+    if (full && (somebody_waits(https) || somebody_waits(mqtts))) transport_make_room(s);
+    if (transport_has_room(s, https)) tls_doors_watch(s, true);
+}
+
 void conn_accept(struct shard *s, const struct door *d) {
     for (int i = 0; i < ACCEPT_BURST; i++) {
         int fd;
+        if (!transport_has_room(s, d)) return tls_doors_watch(s, false);
         struct address peer;
         if (sock_accept(d->fd, &fd, &peer) != OK) return;
         if (s->conn_open >= s->server->o.connections_max / s->server->shards &&

@@ -19,7 +19,7 @@
 #define RING_SLOTS 4096
 #define DESCRIPTORS_KEPT 600 /* for tables, log and control */
 #define READ_BUFFER (64u << 10)
-#define HANDSHAKES_DEFAULT 256 /* some 50 KiB each, and up to a millisecond of a core */
+#define HANDSHAKES_DEFAULT 256 /* some 50 KiB each */
 
 uint64_t server_memory(const struct server *v) {
     return v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT;
@@ -273,6 +273,7 @@ static void shard_close(struct server *v, struct shard *s) {
     free(s->conns);
     free(s->conn_free);
     free(s->read_again);
+    free(s->shaking);
     free(s->slow);
     free(s->read_buffer);
 }

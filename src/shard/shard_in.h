@@ -133,7 +133,9 @@ struct shard {
     size_t job_pool_count;
     struct conn **conns;
     uint32_t conn_count, conn_cap, conn_open;
-    uint32_t handshakes; /* TLS, under way */
+    struct conn **shaking; /* TLS handshakes under way: tls_handshakes_max at most */
+    uint32_t shaking_count;
+    bool tls_waits; /* its doors are not looked at, until there is room */
     uint32_t *conn_free;
     uint32_t conn_free_count;
     struct conn *dirty;
@@ -204,6 +206,7 @@ struct server {
 
 /* conn.c */
 void conn_accept(struct shard *s, const struct door *d);
+void conn_accept_again(struct shard *s); /* at TLS doors, if there is room: once a turn */
 void conn_event(struct shard *s, struct conn *c, uint32_t what);
 void conn_touch(struct shard *s, struct conn *c); /* its output has bytes */
 void conn_touch_all(struct shard *s);             /* looks anew at whether each is read */

@@ -17,8 +17,11 @@
 #define FRAME_MAX                                                                                  \
     (32u << 10) /* payload written in one frame; with its head, less than read_buffer */
 
+#define HANDSHAKE_FAIR_MS 1000 /* so long a handshake may take however many wait */
+
 struct transport {
-    struct tls *tls; /* NULL: none */
+    struct tls *tls;  /* NULL: none */
+    uint32_t shaking; /* its place in s->shaking, as long as it awaits its handshake */
     bool awaits_header, awaits_handshake, websocket, close_written;
     uint8_t head_n, head_at, head[WEBSOCKET_HEAD_MAX]; /* of the frame that is written */
     uint32_t frame_left;                               /* of c->out, in that frame */
@@ -27,14 +30,39 @@ struct transport {
     size_t replies_at;
 };
 
+/* ---- handshakes under way ---- */
+static void shaking_add(struct shard *s, struct conn *c) {
+    if (!s->shaking) s->shaking = must_alloc(s->server->o.tls_handshakes_max * sizeof *s->shaking);
+    check(s->shaking_count < s->server->o.tls_handshakes_max);
+    c->transport->shaking = s->shaking_count;
+    s->shaking[s->shaking_count++] = c;
+}
+
+static void shaking_drop(struct shard *s, struct transport *t) {
+    if (!t->awaits_handshake) return;
+    struct conn *last = s->shaking[--s->shaking_count];
+    t->awaits_handshake = false;
+    s->shaking[t->shaking] = last;
+    last->transport->shaking = t->shaking;
+}
+
+bool transport_has_room(const struct shard *s, const struct door *d) {
+    return !d->tls || s->shaking_count < s->server->o.tls_handshakes_max;
+}
+
+void transport_make_room(struct shard *s) {
+    struct conn *oldest = s->shaking[0];
+    for (uint32_t i = 1; i < s->shaking_count; i++)
+        if (s->shaking[i]->since_ms < oldest->since_ms) oldest = s->shaking[i];
+    if (s->mono_ms - oldest->since_ms < HANDSHAKE_FAIR_MS) return;
+    measure_add(&s->measure, COUNTER_limit_handshake, 1);
+    conn_close(s, oldest);
+}
+
 /* ---- coming and going ---- */
 bool transport_begin(struct shard *s, struct conn *c, const struct door *d) {
     bool proxied = s->server->o.proxy_protocol && d->protocol != PROTO_CONTROL;
     if (!d->tls && !proxied) return true;
-    if (d->tls && s->handshakes >= s->server->o.tls_handshakes_max) {
-        measure_add(&s->measure, COUNTER_limit_handshake, 1);
-        return false;
-    }
     struct transport *t = must_alloc(sizeof *t);
     if (d->tls && !(t->tls = tls_open(
                         s->server->tls, c->fd, d->protocol == PROTO_MQTT ? "mqtt" : "http/1.1"))) {
@@ -43,8 +71,8 @@ bool transport_begin(struct shard *s, struct conn *c, const struct door *d) {
     }
     t->awaits_header = proxied;
     t->awaits_handshake = d->tls;
-    s->handshakes += d->tls;
     c->transport = t;
+    if (d->tls) shaking_add(s, c);
     return true;
 }
 
@@ -60,7 +88,7 @@ bool transport_is_websocket(const struct conn *c) {
 void transport_free(struct shard *s, struct conn *c) {
     struct transport *t = c->transport;
     if (!t) return;
-    s->handshakes -= t->awaits_handshake;
+    shaking_drop(s, t);
     tls_free(&t->tls);
     websocket_done(&t->reading);
     buf_done(&t->replies);
@@ -95,8 +123,7 @@ static enum err header_take(struct shard *s, struct conn *c) {
 static enum err shake(struct shard *s, struct transport *t) {
     enum err e = tls_handshake(t->tls);
     if (e == AGAIN) return e;
-    t->awaits_handshake = false;
-    s->handshakes--;
+    shaking_drop(s, t);
     measure_add(&s->measure, e == OK ? COUNTER_tls_handshakes : COUNTER_tls_failed, 1);
     if (e == OK && tls_is_resumed(t->tls)) measure_add(&s->measure, COUNTER_tls_resumed, 1);
     return e;

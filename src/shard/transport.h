@@ -7,8 +7,13 @@
 
 #include "shard/shard_in.h"
 
-/* A connection has come through this door: makes what it needs. false: too many handshakes are
- * under way. Before the PROXY header has come, c->peer is the proxy's and not counted (limits.h). */
+/* May one more connection be accepted here? false: as many handshakes as may be are under way, so
+ * that it waits in the kernel's queue. */
+bool transport_has_room(const struct shard *s, const struct door *d);
+/* At that limit, with somebody waiting: the oldest handshake is ended, if it takes long. Not while
+ * events are taken. */
+void transport_make_room(struct shard *s);
+/* A connection has come through this door: makes what it needs. false: there is no memory. Before the PROXY header has come, c->peer is the proxy's and not counted (limits.h). */
 bool transport_begin(struct shard *s, struct conn *c, const struct door *d);
 bool transport_is_ready(const struct conn *c); /* header read, handshake done */
 void transport_free(struct shard *s, struct conn *c);

@@ -64,6 +64,7 @@ static void housekeeping(struct shard *s) {
         s->last_sweep_ms = s->mono_ms;
         conn_sweep(s);
     }
+    conn_accept_again(s);
     memory_look(s);
     limits_turn(s);
     tables_hand(s);
