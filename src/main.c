@@ -146,6 +146,8 @@ static const struct option SERVE[] = {
     {"rate-per-address", "N", "HTTP requests a second of one address (default: no limit)"},
     {"message-rate", "N", "PUBLISHes a second of one connection (default: no limit)"},
     {"byte-rate", "KIB", "KiB a second that one connection may send (default: no limit)"},
+    {"strangers-memory", "MIB",
+        "memory of all connections that have not said who they are (default 32)"},
     {"connections-per-address", "N", "connections of one address, IPv6: /64 (default: no limit)"},
     {"connections-per-app", "N", "devices and streams of one app (default: no limit)"},
     {"connections-per-user", "N", "devices and streams of one user (default 256)"},
@@ -318,7 +320,7 @@ static bool tls_is_whole(const struct server_options *o) {
 }
 
 static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
-    unsigned long shards, partitions, memory, connections, keepalive, handshakes;
+    unsigned long shards, partitions, memory, strangers, connections, keepalive, handshakes;
     const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
     *o = (struct server_options){.data_dir = data_of(a),
         .http = http ? http : "127.0.0.1:8080",
@@ -333,6 +335,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         .hosts = value_of(a, "hosts")};
     if (!number_of(a, "shards", 64, &shards) || !number_of(a, "partitions", 480, &partitions) ||
         !number_of(a, "memory", 1 << 20, &memory) ||
+        !number_of(a, "strangers-memory", 1 << 20, &strangers) ||
         !number_of(a, "connections-max", 1 << 24, &connections) || !limits_of(a, o) ||
         !number_of(a, "mqtt-keepalive-max", 65535, &keepalive) ||
         !duration_of(a, "retention", &o->retention_ms) ||
@@ -349,6 +352,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->shards = (unsigned)shards;
     o->partitions = (uint16_t)partitions;
     o->memory_bytes = (uint64_t)memory << 20;
+    o->strangers_bytes = (uint64_t)strangers << 20;
     o->connections_max = connections;
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;

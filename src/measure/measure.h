@@ -41,6 +41,8 @@
     X(limit_output_buffer, "Connections held back or closed because they did not read")            \
     X(limit_rate, "Requests refused by a rate")                                                    \
     X(limit_slowed, "Times that a connection was not read for a while, as it sent too fast")       \
+    X(limit_strangers,                                                                             \
+        "Connections closed, answers refused, as those not known held too much memory")            \
     X(limit_shed, "Requests refused because of too much load")                                     \
     X(tls_handshakes, "TLS handshakes done")                                                       \
     X(tls_resumed, "TLS handshakes that took up an earlier session")                               \

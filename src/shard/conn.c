@@ -18,8 +18,8 @@
 /* unparsed bytes, likewise: more than any packet */
 #define INPUT_PAUSE (MQTT_PACKET_MAX + READ_CHUNK)
 #define REPLIES_PAUSE (4u << 10) /* unwritten pongs, likewise */
-#define CLOSING_MS 5000 /* how long an ending connection may take to read its last words */
-#define IDLE_KEEP 4096u /* buffers above this are given back when empty */
+#define CLOSING_MS 5000          /* how long an ending connection may take to read its last words */
+#define IDLE_KEEP 4096u          /* buffers above this are given back when empty */
 #define ACCEPT_BURST 64
 #define QUIET_MS 1000 /* after which empty buffers are given back altogether */
 
@@ -51,8 +51,11 @@ struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
 
 /* Too many of its address: whoever speaks plain HTTP can be told. */
 static void too_many(struct shard *s, struct conn *c, const struct door *d) {
-    static const char SAID[] = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n"
-                               "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    static const char SAID[] =
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
+        "Content-Type: application/problem+json\r\nContent-Length: 122\r\n\r\n"
+        "{\"type\":\"/problems/rate-limited\",\"title\":\"Too many requests\",\"status\":429,"
+        "\"detail\":\"too many connections of this address\"}";
     if (d->protocol == PROTO_HTTP && !d->tls) {
         (void)!send(c->fd, SAID, sizeof SAID - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)shutdown(c->fd, SHUT_WR);
@@ -429,6 +432,7 @@ static void buffers_give_back(const struct shard *s, struct conn *c) {
 }
 
 void conn_sweep(struct shard *s) {
+    limits_sweep(s);
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;

@@ -83,6 +83,7 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
         return;
     }
     if (s->draining) c->keep_alive = false;
+    if (!j->answer.problem) limits_stranger(s, c, &j->answer);
     if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
     else if (j->allow[0]) preflight_answer(s, c, j->allow);
     else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
@@ -308,7 +309,8 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         return answer_ok(&j->answer, 204), false;
     if (!j->route) return false;
     if (!(j->route->scope & SCOPE_OPEN) && !limits_address(s, c, &j->answer)) return false;
-    if (!authenticate(s, c, q, j) || !authorise(j)) return false;
+    c->trusted = authenticate(s, c, q, j) && r->who.app.n;
+    if (j->answer.problem || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
         answer_problem(
             &j->answer, PROBLEM_DRAINING, "", "nothing was stored; try again in a moment");
@@ -375,6 +377,7 @@ static bool body_allowed(struct shard *s, struct conn *c) {
                   &who, &why) == OK;
     arena_done(&arena);
     buf_done(&why);
+    c->trusted = ok;
     if (ok) return true;
     struct answer a = {0};
     answer_problem(&a, PROBLEM_UNAUTHORIZED, "",

@@ -215,6 +215,43 @@ int limits_wait_ms(const struct shard *s, int most) {
     return s->slow_count && most > SLOW_STEP_MS ? SLOW_STEP_MS : most;
 }
 
+/* ---- strangers ---- */
+static size_t strange_bytes(const struct conn *c) {
+    if (!c || c->protocol == PROTO_CONTROL || c->connected || c->streaming || c->trusted) return 0;
+    return c->in.cap + c->out.cap + (c->http ? http_reader_bytes(c->http) : 0);
+}
+
+void limits_sweep(struct shard *s) {
+    size_t sum = 0, n = 0, most = s->server->o.strangers_bytes / s->server->shards;
+    for (uint32_t i = 0; i < s->conn_count; i++) {
+        size_t bytes = strange_bytes(s->conns[i]);
+        sum += bytes;
+        n += bytes != 0;
+    }
+    for (uint32_t i = 0; i < s->conn_count && sum > most; i++) {
+        size_t bytes = strange_bytes(s->conns[i]);
+        if (bytes < most / n) continue;
+        sum -= bytes;
+        measure_add(&s->measure, COUNTER_limit_strangers, 1);
+        conn_close(s, s->conns[i]);
+    }
+    s->strange_bytes = sum;
+}
+
+void limits_stranger(struct shard *s, const struct conn *c, struct answer *a) {
+    enum { SMALL = 4096 };
+    if (c->trusted || a->body.n < SMALL) return;
+    if (s->strange_bytes + a->body.n <= s->server->o.strangers_bytes / s->server->shards) {
+        s->strange_bytes += a->body.n; /* until the next sweep, taken or not */
+        return;
+    }
+    measure_add(&s->measure, COUNTER_limit_strangers, 1);
+    buf_done(&a->body);
+    answer_problem(a, PROBLEM_OVERLOADED, "",
+        "too many who have not said who they are; send a credential, or try again in a moment");
+    a->retry_after_s = 1;
+}
+
 /* ---- load ---- */
 void limits_log_full(struct shard *s) { s->log_full_ms = s->mono_ms; }
 

@@ -17,7 +17,8 @@
 #define PARTITIONS_DEFAULT 64
 #define MEMORY_DEFAULT (512ull << 20)
 #define RING_SLOTS 4096
-#define DESCRIPTORS_KEPT 600 /* for tables, log and control */
+#define STRANGERS_DEFAULT (32u << 20) /* many times what honest ones hold, for their moment */
+#define DESCRIPTORS_KEPT 600          /* for tables, log and control */
 #define READ_BUFFER (64u << 10)
 #define HANDSHAKES_DEFAULT 256 /* some 50 KiB each */
 
@@ -177,6 +178,7 @@ static void defaults(struct server *v) {
     if (!o->http_body_timeout_ms) o->http_body_timeout_ms = 30000;
     if (!o->http_idle_timeout_ms) o->http_idle_timeout_ms = 60000;
     if (!o->stall_timeout_ms) o->stall_timeout_ms = o->http_idle_timeout_ms;
+    if (!o->strangers_bytes) o->strangers_bytes = STRANGERS_DEFAULT;
     if (!o->mqtt_connect_timeout_ms) o->mqtt_connect_timeout_ms = 10000;
     if (!o->tls_handshake_timeout_ms) o->tls_handshake_timeout_ms = 10000;
     if (!o->tls_handshakes_max) o->tls_handshakes_max = HANDSHAKES_DEFAULT;

@@ -52,6 +52,7 @@ struct conn {
     bool connected, problem_info;
     bool kept;                                 /* its session outlives it */
     bool counted_address, counted_app, slowed; /* limits.c */
+    bool trusted;                              /* its last request had a credential that holds */
     uint16_t keep_alive_s;
     struct session *session;
     struct principal who; /* views into `names` */
@@ -153,6 +154,7 @@ struct shard {
     size_t slow_count, slow_cap;
     unsigned level; /* enum shed: what is refused now */
     int64_t last_level_ms, log_full_ms;
+    size_t strange_bytes; /* held by who is not known, as of the last sweep */
     uint8_t *read_buffer; /* what was read, or is to be written, until the call returns */
 };
 

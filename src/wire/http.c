@@ -291,6 +291,10 @@ void http_reader_next(struct http_reader *r) {
 
 bool http_reader_is_empty(const struct http_reader *r) { return !r->started; }
 bool http_reader_has_head(const struct http_reader *r) { return r->head_complete; }
+size_t http_reader_bytes(const struct http_reader *r) {
+    return sizeof *r + r->head.cap + r->body.cap + r->header_cap * sizeof *r->fields +
+           (r->request ? sizeof *r->request : 0);
+}
 struct bytes http_reader_authorization(const struct http_reader *r) {
     return r->head_complete ? r->request->authorization : (struct bytes){0};
 }

@@ -210,6 +210,7 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
 void http_reader_next(struct http_reader *r);
 bool http_reader_is_empty(const struct http_reader *r); /* between requests */
 bool http_reader_has_head(const struct http_reader *r); /* the body is awaited */
+size_t http_reader_bytes(const struct http_reader *r); /* that it holds */
 /* Of the head that is there; a view until http_reader_next. */
 struct bytes http_reader_authorization(const struct http_reader *r);
 struct bytes http_reader_origin(const struct http_reader *r);

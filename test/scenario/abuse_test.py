@@ -214,6 +214,20 @@ class SlowHttp(Attack):
         self.at += 1
 
 
+class Strangers(Attack):
+    """600 that ask for a large document without a credential and read nothing: together they hold what is allowed."""
+
+    def prepare(self):
+        for _ in range(600):
+            c = self.socket(self.s.http)
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            c.setblocking(False)
+            try:
+                c.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+            except OSError:
+                pass
+
+
 def half_open_end(s):
     """Seconds until the server has closed all of them."""
     attack = HalfOpen(s)
@@ -236,9 +250,10 @@ def story():
     talk = Talk(s)
     talk.window(1.5)
     before, figures, closed = rss(s), {}, []
+    most = before
     watch = threading.Thread(target=lambda: closed.append(half_open_end(s)), daemon=True)
     watch.start()
-    for kind in (HalfOpen, Stalled, Malformed, Storm, SlowHttp):
+    for kind in (HalfOpen, Stalled, Malformed, Storm, SlowHttp, Strangers):
         quiet, loud = [], []
         for n in range(ROUNDS):
             quiet.append(talk.window())
@@ -246,17 +261,21 @@ def story():
             attack.begin()
             time.sleep(0.1)
             loud.append(talk.window())
+            most = max(most, rss(s))
             attack.end()
         figures[kind.__name__] = (statistics.median(quiet), statistics.median(loud), min(loud))
     watch.join(20)
     talk.end()
     after = rss(s)
     print(json.dumps({"p99_ms": {k: {"quiet": round(v[0], 1), "attacked": round(v[1], 1)} for k, v in figures.items()}, "half_open_closed_s": round(closed[0], 1),
-                      "memory_mib": round((after - before) / 2**20, 1)}))
+                      "memory_mib": round((after - before) / 2**20, 1), "memory_most_mib": round((most - before) / 2**20, 1)}))
     for name, (quiet, _, loud) in figures.items():
         assert loud <= quiet * FACTOR + SLACK_MS, f"{name}: the others' p99 was {quiet:.1f} ms, and is {loud:.1f} ms"
     if not sanitized():
         assert after - before < MEMORY, f"memory grew by {(after - before) / 2**20:.1f} MiB"
+        assert most - before < 2 * MEMORY, f"memory grew by {(most - before) / 2**20:.1f} MiB in between"
+    closed_strangers = next(int(line.split()[1]) for line in s.call("GET", "/metrics")[1].decode().splitlines() if line.startswith("kith_limit_strangers_total"))
+    assert closed_strangers > 0, "nobody was closed for holding too much"
     assert closed[0] < 10.2, f"half-open connections were closed after {closed[0]:.1f} s"
     expect(talk.lost_connections, 0, "connections of others that were lost")
     expect(s.process.poll(), None, "the server lives")

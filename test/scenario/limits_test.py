@@ -43,7 +43,7 @@ def connections():
     refused = metric(s, "kith_limit_connection")
     assert refused >= 10, refused
     status, headers = http(s, "/healthz", "127.0.0.2")
-    expect((status, headers["retry-after"]), (429, "1"), "HTTP is told")
+    expect((status, headers["retry-after"], headers["content-type"]), (429, "1", "application/problem+json"), "HTTP is told")
     expect(http(s, "/healthz", "127.0.0.3")[0], 200, "another address is not touched")
     for c in held[:5]:
         c.close()
