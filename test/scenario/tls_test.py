@@ -125,6 +125,24 @@ def protocols(s):
     wss.disconnect()
 
 
+def others(s):
+    """Programs that nobody here wrote."""
+    if shutil.which("curl"):
+        for version in ("--tlsv1.3", "--tls-max=1.2"):
+            done = subprocess.run(["curl", "-sS", "--cacert", cert, *version.split("="), f"https://localhost:{s.https}/healthz", "--resolve", f"localhost:{s.https}:127.0.0.1"],
+                                  capture_output=True, text=True, timeout=20)
+            expect((done.returncode, done.stdout), (0, '{"status":"ok"}'), done.stderr)
+    else:
+        print("skipped: curl is not installed")
+    if not shutil.which("mosquitto_pub"):
+        return print("skipped: mosquitto-clients is not installed")
+    for version in ("5", "mqttv311"):
+        done = subprocess.run(["mosquitto_pub", "--cafile", cert, "--insecure", "--tls-alpn", "mqtt", "-V", version, "-h", "127.0.0.1", "-p", str(s.mqtts), "-q", "1", "-i", "ann1", "-u", "ann",
+                               "-P", s.token("ann", "ann1"), "-t", "conversations/ab/messages", "-m", json.dumps({"id": "by-" + version, "body": "x"})], capture_output=True, text=True, timeout=20)
+        expect(done.returncode, 0, done.stderr)
+        expect(s.call("GET", "/v1/conversations/ab/messages?limit=1")[1]["items"][0]["id"], "by-" + version)
+
+
 def reload(s):
     old = connect(s.mqtts, seconds=10)
     c = Client(0, "bob1", s.token("bob", "bob1"), via=old, clean=True)
@@ -228,7 +246,7 @@ def proxied():
 
 refuses_to_start()
 s = Server("--https", "127.0.0.1:0", "--mqtts", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--tls-handshake-timeout", "2s", "--shards", "2")
-for part in (versions, resumption, protocols, bad_clients, reload):
+for part in (versions, resumption, protocols, others, bad_clients, reload):
     part(s)
 metrics = s.call("GET", "/metrics")[1].decode()
 count = lambda name: int(metrics.partition(f"\nkith_{name}_total ")[2].split()[0])
