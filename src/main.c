@@ -159,6 +159,8 @@ static const struct option SERVE[] = {
     {"stall-timeout", "DURATION",
         "for who takes nothing of what is written (default: --http-idle-timeout)"},
     {"mqtt-connect-timeout", "DURATION", "until the CONNECT must be there (default 10s)"},
+    {"channel-rules", "FILE",
+        "who may use plain MQTT channels: {\"rules\": [{app, topic, publish, subscribe}]}"},
     {"mqtt-keepalive-max", "SECONDS",
         "longest keep-alive that a device may have (default: as it wishes)"},
     {"cors-origin", "LIST",
@@ -354,8 +356,10 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->memory_bytes = (uint64_t)memory << 20;
     o->strangers_bytes = (uint64_t)strangers << 20;
     o->connections_max = connections;
+    o->channel_rules = value_of(a, "channel-rules");
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;
+    if (o->dev && !keepalive) o->mqtt_keepalive_max_s = 60; /* a page that went away is soon missed */
     if (!o->dev ||
         (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt) &&
             (!o->https || addr_is_loopback(o->https)) && (!o->mqtts || addr_is_loopback(o->mqtts))))

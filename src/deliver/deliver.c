@@ -33,12 +33,18 @@ static void slot_back(struct deliver *d, const struct session *s) {
     d->free_slot = i;
 }
 
-static struct session *slot_find(const struct deliver *d, uint64_t id) {
+struct session *session_by_id(const struct deliver *d, uint64_t id) {
     uint32_t i = (uint32_t)id;
     struct session *s = i && i <= d->slot_count ? d->slots[i - 1].session : NULL;
     return s && s->id == id ? s : NULL;
 }
 
+uint16_t session_partition(
+    struct bytes app, struct bytes user, struct bytes device, uint16_t partitions) {
+    return partition_of_user(app, user.n ? user : device, partitions);
+}
+
+/* Of a session without a user the device's name stands for it. */
 static size_t slot(const struct deliver *d, struct bytes app, struct bytes user) {
     return (size_t)((hash64(app) * 31 + hash64(user)) & (d->table_size - 1));
 }
@@ -52,24 +58,11 @@ struct deliver *deliver_create(const struct deliver_options *o) {
     return d;
 }
 
-void session_filters_clear(struct session *s) {
-    for (size_t i = 0; i < s->filter_count; i++) free(s->filters[i].text);
-    free(s->filters);
-    s->filters = NULL;
-    s->filter_count = 0;
-}
-
-static void window_clear(struct session *s) {
-    for (uint16_t i = 0; i < s->flight_count; i++)
-        free(s->window[(s->flight_head + i) % s->window_cap].conversation);
-    free(s->window);
-    s->window = NULL;
-    s->window_cap = s->flight_count = s->flight_head = 0;
-}
-
-static void session_free(struct session *s) {
-    session_filters_clear(s);
+static void session_free(struct deliver *d, struct session *s) {
+    session_filters_clear(d, s);
+    wishes_clear(s);
     window_clear(s);
+    live_free(s);
     free(s->marks);
     free(s->names);
     free(s);
@@ -82,8 +75,9 @@ void deliver_free(struct deliver **pd) {
         while (d->table[i]) {
             struct session *s = d->table[i];
             d->table[i] = s->next;
-            session_free(s);
+            session_free(d, s);
         }
+    channels_free(d);
     buf_done(&d->payload);
     buf_done(&d->topic);
     buf_done(&d->body);
@@ -102,15 +96,42 @@ struct bytes session_user(const struct session *s) {
 struct bytes session_device(const struct session *s) {
     return s->device;
 }
-uint64_t deliver_count(const struct deliver *d, uint64_t *out_delivered) {
-    *out_delivered = d->delivered;
+uint64_t session_id(const struct session *s) { return s->id; }
+void session_who(const struct session *s, struct principal *out) {
+    *out = (struct principal){.server = s->server,
+        .scopes = s->scopes,
+        .app = s->app,
+        .user = s->user,
+        .device = s->device};
+}
+void deliver_list(const struct deliver *d, uint32_t from,
+    bool (*fn)(void *, uint32_t, const struct session_view *), void *arg) {
+    for (uint32_t i = from; i < d->slot_count; i++) {
+        const struct session *s = d->slots[i].session;
+        if (!s || !s->open) continue;
+        struct session_view v = {.app = s->app,
+            .user = s->user,
+            .device = s->device,
+            .kind = s->kind,
+            .version = s->version,
+            .kept = s->kept,
+            .expiry_s = s->expiry_s,
+            .filters = s->filter_count,
+            .unacknowledged = s->flight_count};
+        if (!fn(arg, i, &v)) return;
+    }
+}
+
+size_t deliver_count(const struct deliver *d, struct deliver_counts *out) {
+    *out = d->counts;
     return d->count;
 }
 
 struct session *session_find(struct deliver *d, struct bytes app, struct bytes user) {
     return d->table[slot(d, app, user)];
 }
-static bool is_of(const struct session *s, struct bytes app, struct bytes user) {
+static struct bytes name_of(const struct session *s) { return s->user.n ? s->user : s->device; }
+bool session_is_of(const struct session *s, struct bytes app, struct bytes user) {
     return bytes_eq(s->user, user) && bytes_eq(s->app, app);
 }
 
@@ -123,21 +144,21 @@ static void table_grow(struct deliver *d) {
         while (t[i]) {
             struct session *s = t[i];
             t[i] = s->next;
-            size_t at = slot(d, s->app, s->user);
+            size_t at = slot(d, s->app, name_of(s));
             s->next = d->table[at];
             d->table[at] = s;
         }
     free(t);
 }
 
-static void ready_add(struct deliver *d, struct session *s) {
+void ready_add(struct deliver *d, struct session *s) {
     if (s->ready) return;
     s->ready = true;
     s->next_ready = d->ready;
     d->ready = s;
 }
 
-static void dirty_add(struct deliver *d, struct session *s) {
+void dirty_add(struct deliver *d, struct session *s) {
     if (s->dirty) return;
     s->dirty = true;
     s->next_dirty = d->dirty;
@@ -160,7 +181,7 @@ static void list_drop(struct deliver *d, struct session *s) {
 }
 
 static void unlink_session(struct deliver *d, struct session *s) {
-    for (struct session **p = &d->table[slot(d, s->app, s->user)]; *p; p = &(*p)->next)
+    for (struct session **p = &d->table[slot(d, s->app, name_of(s))]; *p; p = &(*p)->next)
         if (*p == s) {
             *p = s->next;
             break;
@@ -171,7 +192,7 @@ static void unlink_session(struct deliver *d, struct session *s) {
 }
 
 /* ---- cursors into the log ---- */
-static void ack_store(struct deliver *d, struct session *s, uint8_t says) {
+void ack_store(struct deliver *d, struct session *s, uint8_t says) {
     if (s->kind == SESSION_STREAM) return;
     bool moved = s->kept && s->acked > s->stored_cursor;
     if (!moved && !s->mark_count && !(says && s->kept)) return;
@@ -213,48 +234,6 @@ void deliver_store_cursors(struct deliver *d, bool all) {
         for (struct session *s = d->table[i]; s; s = s->next) ack_store(d, s, ACK_TIGHTEN);
 }
 
-static void mark_note(
-    struct deliver *d, struct session *s, const char *conversation, uint64_t seq) {
-    for (size_t i = 0; i < s->mark_count; i++)
-        if (strcmp(s->marks[i].conversation, conversation) == 0) {
-            if (seq > s->marks[i].seq) s->marks[i].seq = seq;
-            return;
-        }
-    if (s->mark_count == MARKS_MAX) ack_store(d, s, 0);
-    /* the log refuses: the next acknowledgement of this conversation says more */
-    if (s->mark_count == MARKS_MAX) return;
-    if (!s->marks) s->marks = must_alloc(sizeof *s->marks * MARKS_MAX);
-    struct pending_mark *m = &s->marks[s->mark_count++];
-    memcpy(m->conversation, conversation, strlen(conversation) + 1);
-    m->seq = seq;
-}
-
-enum err deliver_acked(struct deliver *d, struct session *s, uint16_t packet_id) {
-    uint16_t i = 0;
-    while (i < s->flight_count &&
-           (s->window[(s->flight_head + i) % s->window_cap].packet != packet_id ||
-               s->window[(s->flight_head + i) % s->window_cap].acked))
-        i++;
-    if (i == s->flight_count) return MISSING;
-    s->window[(s->flight_head + i) % s->window_cap].acked = true;
-    while (s->flight_count && s->window[s->flight_head].acked) {
-        struct flight *f = &s->window[s->flight_head];
-        s->acked = f->position;
-        if (f->conversation) mark_note(d, s, f->conversation, f->seq);
-        free(f->conversation);
-        f->conversation = NULL;
-        s->flight_head = (uint16_t)((s->flight_head + 1) % s->window_cap);
-        s->flight_count--;
-    }
-    if (!s->flight_count) {
-        s->acked = s->sent;
-        s->shifted = false;
-    }
-    dirty_add(d, s);
-    if (!s->caught_up) ready_add(d, s);
-    return OK;
-}
-
 /* ---- opening ---- */
 static struct session *session_make(struct deliver *d, const struct session_open *o) {
     struct session *s = must_alloc(sizeof *s);
@@ -272,7 +251,10 @@ static struct session *session_make(struct deliver *d, const struct session_open
     s->version = o->version;
     s->expiry_s = o->expiry_s;
     s->kept = o->kind == SESSION_MQTT && o->expiry_s > 0;
-    s->partition = partition_of_user(o->app, o->user, d->o.partitions);
+    s->server = o->server;
+    s->scopes = o->scopes;
+    s->alias_max = o->alias_max;
+    s->partition = session_partition(o->app, o->user, o->device, d->o.partitions);
     s->window_max = o->receive_maximum && o->receive_maximum < DELIVER_WINDOW_MAX
                         ? o->receive_maximum
                         : DELIVER_WINDOW_MAX;
@@ -280,14 +262,14 @@ static struct session *session_make(struct deliver *d, const struct session_open
     s->conn = o->conn;
     s->out = o->out;
     if (d->count >= d->table_size) table_grow(d);
-    size_t at = slot(d, s->app, s->user);
+    size_t at = slot(d, s->app, name_of(s));
     s->next = d->table[at];
     d->table[at] = s;
     d->count++;
     return s;
 }
 
-static void record_begin(struct deliver *d, const struct session *s) {
+void record_begin(struct deliver *d, const struct session *s) {
     buf_reset(&d->body);
     pack_bytes(&d->body, s->user);
     pack_bytes(&d->body, s->device);
@@ -310,15 +292,15 @@ size_t deliver_connected(
     const struct deliver *d, struct bytes app, struct bytes user, struct bytes but) {
     size_t n = 0;
     for (const struct session *s = d->table[slot(d, app, user)]; s; s = s->next)
-        n += is_of(s, app, user) && !(but.n && bytes_eq(s->device, but));
+        n += session_is_of(s, app, user) && !(but.n && bytes_eq(s->device, but));
     return n;
 }
 
 static void take_over(struct deliver *d, const struct session_open *o) {
-    struct session *s = session_find(d, o->app, o->user);
+    struct session *s = session_find(d, o->app, o->user.n ? o->user : o->device);
     while (s) {
         struct session *next = s->next;
-        if (is_of(s, o->app, o->user) && s->kind == SESSION_MQTT &&
+        if (session_is_of(s, o->app, o->user) && s->kind == SESSION_MQTT &&
             bytes_eq(s->device, o->device)) {
             void *conn = s->conn;
             deliver_close(d, s);
@@ -342,8 +324,9 @@ struct session *deliver_open(struct deliver *d, const struct session_open *o) {
     bool present = session_load(d, s);
     s->stored = present && !o->clean;
     if (o->clean || !present) {
-        session_filters_clear(s);
+        session_filters_clear(d, s);
         s->sent = s->acked = s->stored_cursor = now;
+        s->released_count = 0;
         s->dup_to = 0;
     }
     if (s->kept) {
@@ -370,11 +353,13 @@ static void open_done(struct deliver *d, struct session *s, const struct answer 
         s->dup_to = present ? dup_to : 0;
         if (present) check(s->acked >= cursor);
     }
+    s->list_to = s->kept ? UINT64_MAX : present ? engine_applied(d->o.engine, s->partition) : 0;
     s->missed =
-        present &&
+        present && s->user.n &&
         s->acked + 1 < mailbox_first_kept(engine_cells(d->o.engine, s->partition), s->app, s->user);
     if (d->o.planted == BUG_SESSION_LOST) present = false;
     s->open = true;
+    session_filters_index(d, s);
     ready_add(d, s);
     d->o.opened(d->o.arg, s->conn, present, OK);
 }
@@ -392,7 +377,7 @@ void deliver_close(struct deliver *d, struct session *s) {
         }
     }
     unlink_session(d, s);
-    session_free(s);
+    session_free(d, s);
 }
 
 void deliver_set_expiry(struct deliver *d, struct session *s, uint32_t expiry_s) {
@@ -400,123 +385,16 @@ void deliver_set_expiry(struct deliver *d, struct session *s, uint32_t expiry_s)
     s->expiry_s = expiry_s;
 }
 
-/* ---- filters ---- */
-enum err deliver_filter_check(const struct session *s, struct bytes filter) {
-    if (!mqtt_filter_valid(filter)) return MALFORMED;
-    if (bytes_starts(filter, "users/")) {
-        struct bytes rest = bytes_of(filter.p + 6, filter.n - 6);
-        size_t n = 0;
-        while (n < rest.n && rest.p[n] != '/') n++;
-        struct bytes owner = bytes_of(rest.p, n);
-        if (bytes_eq(owner, s->user)) return n < rest.n ? OK : REFUSED;
-        struct bytes tail = bytes_of(rest.p + n, rest.n - n);
-        return bytes_is(tail, "/presence") && id_valid(owner) ? OK : REFUSED;
-    }
-    if (bytes_starts(filter, "conversations/")) {
-        struct bytes tail = bytes_of(
-            filter.p + filter.n - (filter.n < 7 ? filter.n : 7), filter.n < 7 ? filter.n : 7);
-        return bytes_is(tail, "/typing") ? OK : REFUSED;
-    }
-    return REFUSED;
-}
-
-static void filter_set(struct session *s, const struct session_filter *f, uint64_t start) {
-    for (size_t i = 0; i < s->filter_count; i++)
-        if (bytes_eq(bytes_str(s->filters[i].text), f->filter)) {
-            s->filters[i].options = f->options;
-            s->filters[i].subscription_id = f->subscription_id;
-            return; /* it began before: replacing a subscription loses nothing */
-        }
-    s->filters = must_realloc(s->filters, (s->filter_count + 1) * sizeof *s->filters);
-    struct kept_filter *k = &s->filters[s->filter_count++];
-    *k = (struct kept_filter){
-        .options = f->options, .subscription_id = f->subscription_id, .start = start};
-    k->text = must_alloc(f->filter.n + 1);
-    memcpy(k->text, f->filter.p, f->filter.n);
-}
-
-static void filter_drop(struct session *s, struct bytes filter) {
-    for (size_t i = 0; i < s->filter_count; i++)
-        if (bytes_eq(bytes_str(s->filters[i].text), filter)) {
-            free(s->filters[i].text);
-            s->filters[i] = s->filters[--s->filter_count];
-            return;
-        }
-}
-
-static enum err filters_record(struct deliver *d, struct session *s, uint32_t cookie) {
-    return d->o.append(d->o.arg, s->partition, KIND_SESSION_FILTERS, s->app, buf_view(&d->body),
-        s->id, PURPOSE_FILTERS, cookie);
-}
-
-enum err deliver_subscribe(struct deliver *d, struct session *s, const struct session_filter *f,
-    size_t n, uint32_t cookie) {
-    if (s->filter_count + n > DELIVER_FILTERS_MAX) return LIMIT;
-    if (s->kept) {
-        record_begin(d, s);
-        pack_u8(&d->body, 1);
-        pack_var(&d->body, n);
-        for (size_t i = 0; i < n; i++) {
-            pack_bytes(&d->body, f[i].filter);
-            pack_u8(&d->body, f[i].options);
-            pack_var(&d->body, f[i].subscription_id);
-        }
-        return filters_record(d, s, cookie);
-    }
-    for (size_t i = 0; i < n; i++) filter_set(s, &f[i], engine_applied(d->o.engine, s->partition));
-    d->o.subscribed(d->o.arg, s->conn, cookie, OK);
-    return OK;
-}
-
-enum err deliver_unsubscribe(
-    struct deliver *d, struct session *s, const struct bytes *filters, size_t n, uint32_t cookie) {
-    for (size_t i = 0; i < n; i++) filter_drop(s, filters[i]);
-    if (!s->kept) {
-        d->o.subscribed(d->o.arg, s->conn, cookie, OK);
-        return OK;
-    }
-    record_begin(d, s);
-    pack_u8(&d->body, 0);
-    pack_var(&d->body, n);
-    for (size_t i = 0; i < n; i++) {
-        pack_bytes(&d->body, filters[i]);
-        pack_u8(&d->body, 0);
-        pack_var(&d->body, 0);
-    }
-    return filters_record(d, s, cookie);
-}
-
-bool deliver_has_filter(const struct session *s, struct bytes filter) {
-    for (size_t i = 0; i < s->filter_count; i++)
-        if (bytes_eq(bytes_str(s->filters[i].text), filter)) return true;
-    return false;
-}
-
-/* After the record: the stored filters are the truth; cursor and window of the running session stay
- * as they are. */
-static void filters_done(
-    struct deliver *d, struct session *s, uint32_t cookie, const struct answer *a) {
-    if (!a->problem) {
-        uint64_t sent = s->sent, acked = s->acked, stored = s->stored_cursor, dup_to = s->dup_to,
-                 mark = s->mark;
-        check(session_load(d, s));
-        s->sent = sent;
-        s->acked = acked;
-        s->stored_cursor = stored;
-        s->dup_to = dup_to;
-        s->mark = s->mark > mark ? s->mark : mark;
-    }
-    d->o.subscribed(d->o.arg, s->conn, cookie, a->problem ? AGAIN : OK);
-}
-
 void deliver_answered(
     struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a) {
-    struct session *s = slot_find(d, session);
+    struct session *s = session_by_id(d, session);
     if (!s) return;
     if (purpose == PURPOSE_OPEN) {
         open_done(d, s, a);
     } else if (purpose == PURPOSE_FILTERS) {
         filters_done(d, s, cookie, a);
+    } else if (purpose == PURPOSE_RELEASED) {
+        released_done(d, s, (uint16_t)cookie);
     } else if (purpose == PURPOSE_MARK) {
         s->held = false;
         uint8_t room[300];
@@ -529,6 +407,20 @@ void deliver_answered(
         if (!u.bad && mark > s->mark) s->mark = mark;
         ready_add(d, s);
     }
+}
+
+/* ---- where kept sessions listen ---- */
+static void kept_changed(
+    struct deliver *d, uint16_t partition, struct bytes app, struct bytes filter, int delta) {
+    struct bytes group, inner;
+    if (!d->o.interest) return;
+    if (!channel_share_parse(filter, &group, &inner)) {
+        interest_kept(d->o.interest, partition, app, filter, delta);
+        return;
+    }
+    struct group_change c = {.kept = delta, .partition = partition};
+    deliver_group_changed(d, d->o.shard, app, filter, &c);
+    if (d->o.group_changed) d->o.group_changed(d->o.arg, app, filter, &c);
 }
 
 /* ---- from deliveries to sessions ---- */
@@ -552,20 +444,20 @@ static bool spread_user(void *arg, struct bytes user) {
     struct spread *w = arg;
     for (struct session *s = session_find(w->d, w->app, user), *next; s; s = next) {
         next = s->next;
-        if (is_of(s, w->app, user)) session_notify(w->d, s, w->e);
+        if (session_is_of(s, w->app, user)) session_notify(w->d, s, w->e);
     }
     return true;
 }
 
 static void revoke(struct deliver *d, struct bytes app, const struct delivery *v) {
-    struct session *s = session_find(d, app, v->user);
+    struct session *s = session_find(d, app, v->user.n ? v->user : v->device);
     while (s) {
         struct session *next = s->next;
-        if (is_of(s, app, v->user) && (!v->device.n || bytes_eq(v->device, s->device))) {
+        if (session_is_of(s, app, v->user) && (!v->device.n || bytes_eq(v->device, s->device))) {
             void *conn = s->conn;
             unlink_session(d, s);
-            session_free(s);
-            d->o.end(d->o.arg, conn, 0x87);
+            session_free(d, s);
+            d->o.end(d->o.arg, conn, v->reason ? v->reason : 0x87);
         }
         s = next;
     }
@@ -573,7 +465,19 @@ static void revoke(struct deliver *d, struct bytes app, const struct delivery *v
 
 void deliver_entry(
     struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v) {
+    if (v->kind == DELIVER_FILTER) {
+        kept_changed(d, partition, app, v->body, v->entry.event == EVENT_DELETED ? -1 : 1);
+        return;
+    }
+    if (v->kind == DELIVER_CHANNEL) {
+        if (d->o.spread) d->o.spread(d->o.arg, app, v->body);
+        return;
+    }
     if (!d->count) return;
+    if (v->kind == DELIVER_CHANNEL_KEPT) {
+        plain_kept(d, partition, app, v);
+        return;
+    }
     if (v->kind == DELIVER_REVOKE) {
         revoke(d, app, v);
         return;
@@ -615,8 +519,8 @@ void session_live(struct deliver *d, struct session *s, struct bytes topic, stru
         stream_live(d, s, topic, payload);
         return;
     }
-    for (size_t i = 0; i < s->filter_count; i++) {
-        if (!mqtt_filter_matches(bytes_str(s->filters[i].text), topic)) continue;
+    for (const struct subscription *f = s->filters; f; f = f->next) {
+        if (f->plain || !mqtt_filter_matches(bytes_of(f->text, f->size), topic)) continue;
         size_t before = s->out->n;
         mqtt_encode_publish(s->out, s->version, topic, payload, 0, false, false, 0, NULL);
         if (s->packet_max && s->out->n - before > s->packet_max) s->out->n = before;
@@ -628,10 +532,11 @@ void session_live(struct deliver *d, struct session *s, struct bytes topic, stru
 void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic,
     struct bytes payload) {
     for (struct session *s = session_find(d, app, user); s; s = s->next)
-        if (is_of(s, app, user)) session_live(d, s, topic, payload);
+        if (session_is_of(s, app, user)) session_live(d, s, topic, payload);
 }
 
 void deliver_written(struct deliver *d, struct session *s) {
+    if (s->live) live_pump(d, s);
     if (!s->caught_up) ready_add(d, s);
 }
 

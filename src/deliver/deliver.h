@@ -8,13 +8,20 @@
  * everything that may have been sent bears DUP. At most `window` QoS 1 entries are unacknowledged,
  * and nothing is rendered while the connection's output is above its bound. A session that was left
  * expires expiry_s later; one that a crash left, only when it is used again and left.
- * Cells: 'D' app user device  {u8 2, var cursor, var mark, var expiry_s, var left_ms (0: in use),
- * var n, n x {varbytes filter, u8 options, var start, var subscription id}}
+ * Plain channels (channel/channel.h) reach a session in two ways: what nobody is owed after a crash
+ * straight (`deliver_channel`), what kept sessions wait for by the partition's list, which the
+ * cursor walks beside the mailbox. A QoS 2 entry is released (PUBREL) only when its PUBREC is
+ * durable.
+ * Cells: 'D' app user device  {u8 3, var cursor, var mark, var expiry_s, var left_ms (0: in use),
+ * var n, n x {varbytes filter, u8 options, var start, var subscription id}, var n, n x {var
+ * position released}}; user is empty where there is none
+ *        '5' app user device  u8 1: the session has plain filters above QoS 0
  *        'e' app user         packed varbytes of devices with a kept session
  * Bytes go to the connection's buffer; sockets are not here. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_DELIVER_H
 #define KITH_DELIVER_H
 
+#include "channel/channel.h"
 #include "engine/engine.h"
 #include "mailbox/mailbox.h"
 
@@ -30,10 +37,24 @@ extern const struct surface deliver_surface; /* the session records; no routes *
 struct deliver;
 struct session;
 enum session_kind { SESSION_MQTT = 1, SESSION_STREAM };
-enum deliver_purpose { PURPOSE_OPEN = 1, PURPOSE_FILTERS, PURPOSE_MARK, PURPOSE_END };
+enum deliver_purpose {
+    PURPOSE_OPEN = 1,
+    PURPOSE_FILTERS,
+    PURPOSE_MARK,
+    PURPOSE_END,
+    PURPOSE_RELEASED
+};
 typedef bool deliver_render(struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared);
 
+struct group_change {
+    int32_t clean, online; /* members connected at the shard: of them those that are not kept */
+    int32_t kept;          /* members with a kept session in the partition */
+    uint16_t partition;
+};
+struct deliver_counts { /* since the start */
+    uint64_t delivered, dropped;
+};
 struct deliver_options {
     struct engine *engine;
     uint16_t partitions;
@@ -52,6 +73,21 @@ struct deliver_options {
     /* filters are durable: SUBACK or UNSUBACK may go out */
     void (*subscribed)(void *arg, void *conn, uint32_t cookie, enum err err);
     int64_t (*now_ms)(void *arg);
+    /* ---- plain channels; interest NULL: there are none ---- */
+    struct interest *interest;
+    unsigned shard, shards;
+    bool (*may)(void *arg, const struct principal *who, struct bytes filter);
+    /* some of the filter's topics have rules of their own: each is to be asked for */
+    bool (*narrowed)(void *arg, const struct principal *who, struct bytes filter);
+    uint64_t (*rules)(void *arg); /* their generation */
+    /* a stored message is durable: to all shards where someone listens */
+    void (*spread)(void *arg, struct bytes app, struct bytes message);
+    /* the session would have the retained messages; answered by deliver_retained */
+    void (*want_retained)(void *arg, uint64_t session, struct bytes app, struct bytes filter,
+        uint8_t options, uint32_t subscription_id);
+    /* members of a shared subscription came or went here: tell the other shards */
+    void (*group_changed)(
+        void *arg, struct bytes app, struct bytes share, const struct group_change *c);
     /* positions of a partition that one stored send-ahead mark covers; 0: 65536 */
     uint32_t mark_ahead;
     unsigned planted; /* bugs on purpose, for the simulator */
@@ -66,7 +102,10 @@ struct session_open {
     uint8_t kind, version;          /* version: MQTT 4 or 5 */
     bool clean;
     uint32_t expiry_s; /* 0: ends with the connection */
+    bool server;       /* a backend: scopes say what it may */
+    uint32_t scopes;
     uint16_t receive_maximum;
+    uint16_t alias_max; /* topic aliases that the client takes */
     /* bytes; 0: unlimited. What is longer is not sent, and counts as sent (MQTT 5, 3.1.2.11.4) */
     uint32_t packet_max;
     uint64_t after; /* streams: position to go on from; UINT64_MAX: from now */
@@ -87,8 +126,9 @@ struct session_filter {
     uint8_t options;
     uint32_t subscription_id;
 };
-/* May this user subscribe here? OK, REFUSED (others' or plain channels), MALFORMED. */
-enum err deliver_filter_check(const struct session *s, struct bytes filter);
+/* May this session subscribe here? OK, REFUSED (others', or a plain channel that its app's rules do
+ * not allow), MALFORMED. */
+enum err deliver_filter_check(struct deliver *d, const struct session *s, struct bytes filter);
 /* n filters that passed; `subscribed` with the cookie follows. LIMIT: too many. */
 enum err deliver_subscribe(struct deliver *d, struct session *s, const struct session_filter *f,
     size_t n, uint32_t cookie) must_use;
@@ -98,6 +138,11 @@ bool deliver_has_filter(const struct session *s, struct bytes filter);
 
 /* PUBACK from the device. MISSING: no such packet in the window. */
 enum err deliver_acked(struct deliver *d, struct session *s, uint16_t packet_id);
+/* PUBREC: reason 0x80 and above ends the message. MISSING: no such packet. */
+enum err deliver_received(
+    struct deliver *d, struct session *s, uint16_t packet_id, uint8_t reason) must_use;
+/* PUBCOMP. */
+enum err deliver_completed(struct deliver *d, struct session *s, uint16_t packet_id) must_use;
 /* the output went below its bound: go on */
 void deliver_written(struct deliver *d, struct session *s);
 
@@ -119,9 +164,53 @@ void deliver_store_cursors(struct deliver *d, bool all);
 struct bytes session_app(const struct session *s);
 struct bytes session_user(const struct session *s);
 struct bytes session_device(const struct session *s);
-uint64_t deliver_count(const struct deliver *d, uint64_t *out_delivered);
 /* Connected devices and streams of a user, but for the device `but`, which may be empty. */
 size_t deliver_connected(
     const struct deliver *d, struct bytes app, struct bytes user, struct bytes but);
+/* Sessions connected. */
+size_t deliver_count(const struct deliver *d, struct deliver_counts *out);
+void session_who(const struct session *s, struct principal *out);
+uint64_t session_id(const struct session *s);
+uint16_t session_partition(
+    struct bytes app, struct bytes user, struct bytes device, uint16_t partitions);
+
+/* Sessions connected here, from a slot on; fn false stops. */
+struct session_view {
+    struct bytes app, user, device;
+    uint8_t kind, version;
+    bool kept;
+    uint32_t expiry_s, filters, unacknowledged;
+};
+void deliver_list(const struct deliver *d, uint32_t from,
+    bool (*fn)(void *arg, uint32_t slot, const struct session_view *v), void *arg);
+
+/* ---- plain channels ---- */
+/* To this shard's sessions that listen. `stored`: kept sessions get it by their list. */
+void deliver_channel(
+    struct deliver *d, struct bytes app, const struct channel_message *m, bool stored);
+/* To one of this shard's members of the shared subscription. */
+void deliver_channel_shared(
+    struct deliver *d, struct bytes app, struct bytes share, const struct channel_message *m);
+/* A retained message for a session that subscribed. */
+void deliver_retained(struct deliver *d, uint64_t session, const struct channel_message *m,
+    uint8_t options, uint32_t subscription_id);
+/* Another shard's group_changed. */
+void deliver_group_changed(struct deliver *d, unsigned shard, struct bytes app, struct bytes share,
+    const struct group_change *c);
+/* For each shared subscription that matches: whose turn it is. Either `shard` (live), or a
+ * partition with kept members (`kept`). */
+struct group_pick {
+    struct bytes share;
+    bool kept;
+    unsigned shard;
+    uint16_t partition;
+};
+/* The same answer for the same message, as long as members neither come nor go. */
+void deliver_groups_match(struct deliver *d, struct bytes app, const struct channel_message *m,
+    void (*fn)(void *arg, const struct group_pick *p), void *arg);
+/* Apps with plain channels in use here. */
+void deliver_apps(struct deliver *d, void (*fn)(void *arg, struct bytes app), void *arg);
+/* At start: where the kept sessions of a partition listen. */
+void deliver_scan(struct deliver *d, uint16_t partition);
 
 #endif

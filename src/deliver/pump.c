@@ -7,41 +7,6 @@
 #include "deliver/deliver_in.h"
 #include "wire/wire.h"
 
-static bool filter_takes(
-    const struct session *s, const struct kept_filter *f, const char *type_topic) {
-    /* users/{me}/ then '#', '+' or the type */
-    const char *t = f->text;
-    if (strncmp(t, "users/", 6) != 0) return false;
-    t += 6;
-    if (strncmp(t, (const char *)s->user.p, s->user.n) != 0) return false;
-    t += s->user.n;
-    if (t[0] == '/' && (strcmp(t + 1, "#") == 0 || strcmp(t + 1, "+") == 0)) return true;
-    return t[0] == '/' && strcmp(t + 1, type_topic) == 0;
-}
-
-/* Position after which this session sees entries of the type; UINT64_MAX: none of its filters takes
- * them. */
-uint64_t session_floor(
-    const struct session *s, uint8_t type, uint8_t *out_qos, uint32_t *out_subscription) {
-    uint64_t floor = UINT64_MAX;
-    *out_qos = 0;
-    *out_subscription = 0;
-    for (size_t i = 0; i < s->filter_count; i++) {
-        const struct kept_filter *f = &s->filters[i];
-        if (!filter_takes(s, f, entry_type_topic(type))) continue;
-        if (f->start < floor) floor = f->start;
-        uint8_t qos = f->options & 3;
-        if (qos > 1) qos = 1;
-        if (qos > *out_qos) *out_qos = qos;
-        if (f->subscription_id) *out_subscription = f->subscription_id;
-    }
-    return floor;
-}
-
-static bool room_left(const struct session *s) {
-    return s->flight_count < s->window_max && s->out->n < DELIVER_OUTPUT_MAX;
-}
-
 void session_want_mark(struct deliver *d, struct session *s) {
     if (s->held) return;
     struct buf *b = &d->body;
@@ -53,21 +18,11 @@ void session_want_mark(struct deliver *d, struct session *s) {
                   PURPOSE_MARK, 0) == OK;
 }
 
-static void flight_add(struct session *s, const struct entry *e, uint16_t packet) {
-    if (s->flight_count == s->window_cap) {
-        uint16_t cap = s->window_cap ? (uint16_t)(s->window_cap * 2) : 8;
-        struct flight *w = must_alloc(sizeof *w * cap);
-        for (uint16_t i = 0; i < s->flight_count; i++)
-            w[i] = s->window[(s->flight_head + i) % s->window_cap];
-        free(s->window);
-        s->window = w;
-        s->window_cap = cap;
-        s->flight_head = 0;
-    }
-    struct flight *f = &s->window[(s->flight_head + s->flight_count++) % s->window_cap];
-    *f = (struct flight){.position = e->position, .seq = e->seq, .packet = packet};
-    if (e->type == ENTRY_MESSAGE && e->event == EVENT_CREATED && !bytes_eq(e->from, s->user))
-        f->conversation = strndup((const char *)e->conversation.p, e->conversation.n);
+/* May a kept session be sent what stands at the position? Asks for more in time. */
+bool mark_allows(struct deliver *d, struct session *s, uint64_t position) {
+    if (!s->kept) return true;
+    if (position + d->o.mark_ahead / 2 > s->mark) session_want_mark(d, s);
+    return position <= s->mark;
 }
 
 static bool payload_make(struct deliver *d, struct session *s, const struct entry *e) {
@@ -113,27 +68,15 @@ static void stream_write(struct deliver *d, struct session *s, const struct entr
     buf_reset(&d->topic);
     cursor_format(&d->topic, d->o.epoch, e->position);
     sse_write_event(s->out, buf_view(&d->topic), bytes_str(entry_type_name(e->type)), buf_view(b));
-    d->delivered++;
+    d->counts.delivered++;
     d->o.output(d->o.arg, s->conn);
 }
 
-static bool packet_taken(const struct session *s, uint16_t packet) {
-    for (uint16_t i = 0; i < s->flight_count; i++)
-        if (s->window[(s->flight_head + i) % s->window_cap].packet == packet) return true;
-    return false;
-}
-
-/* Made of the position, so that what is sent again on another connection has the same (MQTT 4.4);
- * the next one when the window is so wide that it is taken. */
-static uint16_t packet_of(struct session *s, uint64_t position) {
-    uint16_t packet = (uint16_t)(position % 65535 + 1);
-    if (!s->flight_count || (!s->shifted && position - s->window[s->flight_head].position < 65535))
-        return packet;
-    while (packet_taken(s, packet)) {
-        packet = packet == 65535 ? 1 : (uint16_t)(packet + 1);
-        s->shifted = true;
-    }
-    return packet;
+static void flight_message(struct session *s, const struct entry *e, uint16_t packet) {
+    struct flight *f = flight_add(s, e->position, packet, 1);
+    f->seq = e->seq;
+    if (e->type == ENTRY_MESSAGE && e->event == EVENT_CREATED && !bytes_eq(e->from, s->user))
+        f->conversation = strndup((const char *)e->conversation.p, e->conversation.n);
 }
 
 static void mqtt_write(struct deliver *d, struct session *s, const struct entry *e, uint8_t qos,
@@ -160,8 +103,8 @@ static void mqtt_write(struct deliver *d, struct session *s, const struct entry 
         s->out->n = before;
         return;
     }
-    if (qos) flight_add(s, e, packet);
-    d->delivered++;
+    if (qos) flight_message(s, e, packet);
+    d->counts.delivered++;
     d->o.output(d->o.arg, s->conn);
 }
 
@@ -178,10 +121,7 @@ bool session_send(struct deliver *d, struct session *s, const struct entry *e) {
     uint32_t subscription;
     uint64_t floor = session_floor(s, e->type, &qos, &subscription);
     if (e->position > floor && floor != UINT64_MAX) {
-        if (s->kept && qos) {
-            if (e->position + d->o.mark_ahead / 2 > s->mark) session_want_mark(d, s);
-            if (e->position > s->mark) return false;
-        }
+        if (qos && !mark_allows(d, s, e->position)) return false;
         if (payload_make(d, s, e)) mqtt_write(d, s, e, qos, subscription);
     }
     s->sent = e->position;
@@ -192,13 +132,35 @@ bool session_send(struct deliver *d, struct session *s, const struct entry *e) {
 struct walk {
     struct deliver *d;
     struct session *s;
-    bool stopped;
+    bool stopped, plain;
 };
+
+static bool pump_plain(void *arg, uint64_t position, const struct channel_message *m, bool shared) {
+    struct walk *w = arg;
+    if (plain_entry(w->d, w->s, position, m, shared)) return true;
+    w->stopped = true;
+    return false;
+}
+
+/* What plain channels have in the partition's list up to the position. */
+static bool pump_list(struct walk *w, uint64_t to) {
+    const struct session *s = w->s;
+    if (!w->plain) return true;
+    if (to > s->list_to) to = s->list_to;
+    return channel_walk(engine_cells(w->d->o.engine, s->partition), s->app, s->user, s->device,
+        s->sent, to, pump_plain, w);
+}
 
 static bool pump_one(void *arg, const struct entry *e) {
     struct walk *w = arg;
-    if (session_send(w->d, w->s, e)) return true;
+    if (pump_list(w, e->position - 1) && session_send(w->d, w->s, e)) return true;
     w->stopped = true;
+    return false;
+}
+
+static bool hears_list(const struct session *s) {
+    for (const struct subscription *f = s->filters; f && s->list_to > s->sent; f = f->next)
+        if (f->plain && (f->options & 3)) return true;
     return false;
 }
 
@@ -223,14 +185,17 @@ void session_pump(struct deliver *d, struct session *s) {
     if (!s->open || s->caught_up) return;
     if (s->missed) missed_told(d, s);
     struct cells *c = engine_cells(d->o.engine, s->partition);
-    struct walk w = {d, s, false};
+    struct walk w = {d, s, false, hears_list(s)};
     while (room_left(s)) {
         uint64_t applied = engine_applied(d->o.engine, s->partition);
-        size_t n = mailbox_walk(c, s->app, s->user, s->sent, PUMP_BATCH, pump_one, &w);
+        size_t n =
+            s->user.n ? mailbox_walk(c, s->app, s->user, s->sent, PUMP_BATCH, pump_one, &w) : 0;
         if (w.stopped) return;
         if (n < PUMP_BATCH) {
+            if (!pump_list(&w, applied)) return;
             s->caught_up = true;
             if (applied > s->sent) s->sent = applied;
+            if (!s->flight_count) s->acked = s->sent;
             return;
         }
     }

@@ -24,6 +24,9 @@
     X(messages_accepted, "Messages acknowledged to their senders")                                 \
     X(messages_refused, "Messages refused")                                                        \
     X(messages_delivered, "Messages written to devices and streams")                               \
+    X(channel_messages_received, "Messages published to plain channels")                           \
+    X(channel_messages_dropped,                                                                    \
+        "Messages of plain channels dropped for readers that did not read")                        \
     X(relays_sent, "Relays sent to other partitions")                                              \
     X(relays_received, "Relays received from other partitions")                                    \
     X(relays_dropped_duplicate, "Relays dropped because they had been received before")            \

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shard/channels.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
 #include "shard/transport.h"
@@ -21,6 +22,7 @@
 #define CLOSING_MS 5000          /* how long an ending connection may take to read its last words */
 #define IDLE_KEEP 4096u          /* buffers above this are given back when empty */
 #define ACCEPT_BURST 64
+#define FRESH_MS 3000 /* after CONNECT, in which it may be about to subscribe */
 #define QUIET_MS 1000 /* after which empty buffers are given back altogether */
 
 static uint32_t slot_take(struct shard *s) {
@@ -129,7 +131,13 @@ static void dirty_drop(struct shard *s, struct conn *c) {
         if (s->read_again[i] == c) s->read_again[i] = NULL;
 }
 
+void conn_settled(struct shard *s, struct conn *c) {
+    if (c->fresh) atomic_fetch_sub(&s->gauges.fresh, 1);
+    c->fresh = false;
+}
+
 void conn_detach(struct shard *s, struct conn *c) {
+    conn_settled(s, c);
     for (size_t i = 0; i < s->read_again_count; i++)
         if (s->read_again[i] == c) s->read_again[i] = NULL;
     dirty_drop(s, c);
@@ -167,6 +175,15 @@ static void acks_free(struct conn *c) {
     }
 }
 
+static void publisher_free(struct conn *c) {
+    struct publisher *p = c->publisher;
+    if (!p) return;
+    for (size_t i = 0; i < ALIASES_IN_MAX; i++) free(p->aliases[i]);
+    free(p->received);
+    free(p);
+    c->publisher = NULL;
+}
+
 void conn_is(struct conn *c, const struct principal *who) {
     const struct bytes *from[] = {&who->app, &who->user, &who->device, &who->key};
     char *names = must_alloc(who->app.n + who->user.n + who->device.n + who->key.n + 1), *p = names;
@@ -189,6 +206,7 @@ static void session_end(struct shard *s, struct conn *c) {
     struct session *session = c->session;
     c->session = NULL;
     if (session) deliver_close(s->deliver, session);
+    if (c->will) will_begin(s, c);
 }
 
 void conn_close(struct shard *s, struct conn *c) {
@@ -200,6 +218,7 @@ void conn_close(struct shard *s, struct conn *c) {
     close(c->fd);
     acks_free(c);
     if (c->http) http_reader_free(&c->http);
+    publisher_free(c);
     free(c->wish);
     buf_done(&c->in);
     buf_done(&c->out);
@@ -437,6 +456,7 @@ void conn_sweep(struct shard *s) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
         buffers_give_back(s, c);
+        if (s->mono_ms - c->since_ms > FRESH_MS) conn_settled(s, c);
         if (is_stuck(s, c) || !ready_in_time(s, c)) {
             conn_close(s, c);
         } else if (c->closing) {

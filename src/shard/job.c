@@ -6,12 +6,15 @@
 #include <string.h>
 
 #include "chat/chat.h"
+#include "shard/channels.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
 
 #define POOL_MAX 1024
 #define TAG_PARCEL 1u
+#define TAG_NOTE 2u
+#define TAGS 3u
 
 struct job *job_make(struct shard *s, uint8_t from) {
     struct job *j = s->job_pool;
@@ -47,32 +50,40 @@ void job_free(struct shard *s, struct job *j) {
 }
 
 /* ---- between shards ---- */
-void job_send(struct shard *s, unsigned to, struct job *j) {
-    struct mail_queue *q = &s->overflow[to];
-    j->next = NULL;
-    if (!q->head && ring_put(s->server->shard[to].inbox[s->index], j)) {
-        loop_wake(s->server->shard[to].loop);
-        return;
+static void queue_put(struct mail_queue *q, void *p) {
+    if (q->count == q->cap) {
+        size_t cap = q->cap ? q->cap * 2 : 64;
+        void **items = must_alloc(cap * sizeof *items);
+        for (size_t i = 0; i < q->count; i++) items[i] = q->items[(q->head + i) % q->cap];
+        free(q->items);
+        *q = (struct mail_queue){items, 0, q->count, cap};
     }
-    if (q->tail) q->tail->next = j;
-    else q->head = j;
-    q->tail = j;
+    q->items[(q->head + q->count++) % q->cap] = p;
+}
+
+/* In order: what a full ring did not take goes first. */
+static void mail_send(struct shard *s, unsigned to, void *p) {
+    struct mail_queue *q = &s->overflow[to];
+    if (!q->count && ring_put(s->server->shard[to].inbox[s->index], p))
+        loop_wake(s->server->shard[to].loop);
+    else queue_put(q, p);
+}
+
+void job_send(struct shard *s, unsigned to, struct job *j) { mail_send(s, to, j); }
+void note_send(struct shard *s, unsigned to, struct note *n) {
+    mail_send(s, to, (void *)((uintptr_t)n | TAG_NOTE));
 }
 
 bool job_flush_overflow(struct shard *s) {
     bool left = false;
     for (unsigned to = 0; to < s->server->shards; to++) {
         struct mail_queue *q = &s->overflow[to];
-        while (q->head) {
-            struct job *next = q->head->next;
-            if (!ring_put(s->server->shard[to].inbox[s->index], q->head)) {
-                left = true;
-                break;
-            }
-            q->head = next;
-            if (!next) q->tail = NULL;
+        while (q->count && ring_put(s->server->shard[to].inbox[s->index], q->items[q->head])) {
+            q->head = (q->head + 1) % q->cap;
+            q->count--;
             loop_wake(s->server->shard[to].loop);
         }
+        left |= q->count != 0;
     }
     return left;
 }
@@ -90,9 +101,24 @@ void jobs_from_rings(struct shard *s) {
         if (from == s->index) continue;
         void *p;
         while ((p = ring_take(s->inbox[from]))) {
-            if ((uintptr_t)p & TAG_PARCEL)
-                engine_receive(s->engine, (struct parcel *)((uintptr_t)p & ~(uintptr_t)TAG_PARCEL));
+            uintptr_t tag = (uintptr_t)p & TAGS;
+            void *untagged = (void *)((uintptr_t)p & ~(uintptr_t)TAGS);
+            if (tag == TAG_PARCEL) engine_receive(s->engine, untagged);
+            else if (tag == TAG_NOTE) note_take(s, untagged);
             else job_take(s, p);
+        }
+    }
+}
+
+void jobs_drop(struct shard *s) {
+    for (unsigned from = 0; from < s->server->shards; from++) {
+        void *p;
+        while (s->inbox[from] && (p = ring_take(s->inbox[from])))
+            if (((uintptr_t)p & TAGS) == TAG_NOTE) free((void *)((uintptr_t)p & ~(uintptr_t)TAGS));
+        const struct mail_queue *q = &s->overflow[from];
+        for (size_t i = 0; i < q->count; i++) {
+            p = q->items[(q->head + i) % q->cap];
+            if (((uintptr_t)p & TAGS) == TAG_NOTE) free((void *)((uintptr_t)p & ~(uintptr_t)TAGS));
         }
     }
 }
@@ -150,7 +176,8 @@ void engine_answered(void *arg, uint64_t ticket, struct answer *a) {
 
 void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d) {
     struct shard *s = arg;
-    if (s->recovered) deliver_entry(s->deliver, partition, app, d);
+    if (s->recovered && !channels_delivered(s, partition, app, d))
+        deliver_entry(s->deliver, partition, app, d);
 }
 
 enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
@@ -180,8 +207,9 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
 /* ---- stages ---- */
 static void run(struct shard *s, struct job *j) {
     struct plan *p = &j->plan;
-    if (j->route->special) {
-        special_run(s, j);
+    if (j->route && j->route->special) {
+        if (j->route->special == SPECIAL_SESSIONS && sessions_list(s, j)) return;
+        if (j->route->special != SPECIAL_SESSIONS) special_run(s, j);
         job_answer(s, j);
         return;
     }
@@ -305,8 +333,8 @@ static bool live_member(void *arg, struct bytes user) {
 }
 
 static void live_local(struct shard *s, struct job *j) {
-    uint64_t delivered;
-    if (!deliver_count(s->deliver, &delivered)) return;
+    struct deliver_counts counts;
+    if (!deliver_count(s->deliver, &counts)) return;
     struct live_walk w = {s, j, NULL};
     for (uint16_t p = 0; p < s->server->partitions; p++) {
         if (shard_of(s, p) != s->index) continue;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "channel/channel.h"
 #include "chat/chat.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
@@ -11,6 +12,7 @@ static const struct route OWN[] = {
     {"GET", "/metrics", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_METRICS, NULL, NULL},
     {"GET", "/healthz", SCOPE_OPEN, TOKEN_ANY, SPECIAL_HEALTH, NULL, NULL},
     {"GET", "/readyz", SCOPE_OPEN, TOKEN_ANY, SPECIAL_READY, NULL, NULL},
+    {"GET", "/v1/sessions", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_SESSIONS, NULL, NULL},
     {"GET", "/openapi.json", SCOPE_OPEN, TOKEN_ANY, SPECIAL_OPENAPI, NULL, NULL},
     {"GET", "/mqtt", SCOPE_OPEN, TOKEN_ANY, SPECIAL_WEBSOCKET, NULL, NULL},
 };
@@ -22,8 +24,9 @@ size_t surfaces_fill(struct surface out[static SURFACES_MAX]) {
     out[1] = chat.conversation;
     out[2] = chat.member;
     out[3] = deliver_surface;
-    out[4] = OWN_SURFACE;
-    return 5;
+    out[4] = channel_surface;
+    out[5] = OWN_SURFACE;
+    return 6;
 }
 
 /* One segment of a template: {name} takes anything. */

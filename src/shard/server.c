@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "shard/shard.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "chat/chat.h"
+#include "shard/channels.h"
 #include "shard/data.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
@@ -121,6 +123,31 @@ static enum err stores_open(struct server *v, struct buf *why) {
     return e;
 }
 
+static enum err file_read(const char *path, struct buf *out, struct buf *why) {
+    char room[4096];
+    size_t n;
+    FILE *f = fopen(path, "re");
+    while (f && (n = fread(room, 1, sizeof room, f)) > 0) buf_add(out, room, n);
+    bool ok = f && !ferror(f);
+    if (!ok) buf_fmt(why, "%s cannot be read: %s", path, strerror(errno));
+    if (f) fclose(f);
+    return ok ? OK : MISSING;
+}
+
+static enum err channels_open(struct server *v, struct buf *why) {
+    v->interest = interest_create(v->shards, v->partitions);
+    v->board = channel_board_create(v->o.dev);
+    if (!v->o.channel_rules) return OK;
+    struct buf text = {0}, words = {0};
+    enum err e = file_read(v->o.channel_rules, &text, why);
+    if (e == OK && (e = channel_board_read(v->board, buf_view(&text), &words)) != OK)
+        buf_fmt(why, "the channel rules in %s are not right: %.*s", v->o.channel_rules,
+            (int)words.n, (const char *)words.p);
+    buf_done(&text);
+    buf_done(&words);
+    return e;
+}
+
 static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     struct shard *s = &v->shard[i];
     s->server = v;
@@ -154,8 +181,19 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .end = session_ended,
         .opened = mqtt_opened,
         .subscribed = mqtt_subscribed,
-        .now_ms = shard_now};
+        .now_ms = shard_now,
+        .interest = v->interest,
+        .shard = i,
+        .shards = v->shards,
+        .may = channels_may,
+        .narrowed = channels_narrowed,
+        .rules = channels_rules,
+        .spread = channels_spread,
+        .want_retained = channels_want_retained,
+        .group_changed = channels_group_changed};
     s->deliver = deliver_create(&d);
+    s->retained = retained_create();
+    s->rules = channel_rules_create(v->board);
     return OK;
 }
 
@@ -230,6 +268,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     enum err e = tls_begin(v, why);
     if (e == OK) e = data_open(v, why);
     if (e == OK) e = stores_open(v, why);
+    if (e == OK) e = channels_open(v, why);
     for (unsigned i = 0; i < v->shards && e == OK; i++) e = shard_open(v, i, why);
     if (e == OK) e = doors_open(v, why);
     if (e == OK) e = control_listen(v, why);
@@ -259,6 +298,8 @@ static void shard_close(struct server *v, struct shard *s) {
             conn_close(s, s->conns[i]);
         }
     deliver_free(&s->deliver);
+    channels_done(s);
+    jobs_drop(s);
     engine_free(&s->engine);
     json_reader_free(&s->json);
     for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);
@@ -270,6 +311,7 @@ static void shard_close(struct server *v, struct shard *s) {
     }
     loop_free(&s->loop);
     free(s->inbox);
+    for (unsigned k = 0; k < v->shards; k++) free(s->overflow[k].items);
     free(s->overflow);
     free(s->tickets);
     free(s->conns);
@@ -297,6 +339,8 @@ void server_close(struct server **pv) {
     v->store->calls->close(v->store);
     admit_close(&v->admit);
     limits_free(&v->limits);
+    interest_free(&v->interest);
+    channel_board_free(&v->board);
     char path[600];
     snprintf(path, sizeof path, "%s/control", v->dir);
     unlink(path);

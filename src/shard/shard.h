@@ -38,8 +38,9 @@ struct server_options {
     uint64_t strangers_bytes;       /* of all who have not said who they are; 0: 32 MiB */
     unsigned connections_per_address, connections_per_app, connections_per_user;
     bool dev;
-    const char *cors_origin; /* comma list, or "*"; NULL: off */
-    const char *ws_origins;  /* comma list, or "*"; beside the Host's own; NULL: as cors_origin */
+    const char *channel_rules; /* JSON file; NULL: only those of the log */
+    const char *cors_origin;   /* comma list, or "*"; NULL: off */
+    const char *ws_origins;    /* comma list, or "*"; beside the Host's own; NULL: as cors_origin */
     /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */
     const char *hosts;
 };

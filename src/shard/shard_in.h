@@ -20,14 +20,22 @@ enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 enum { SURFACES_MAX = 8 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
-enum { ACKS_MAX = 1024, SUBACKS_MAX = 32 };
+enum { ACKS_MAX = 1024, SUBACKS_MAX = 32, ALIASES_IN_MAX = 16 };
 
 /* A PUBLISH that awaits its answer: PUBACKs leave in the order of the PUBLISHes (MQTT 4.6). */
 struct ack_slot {
     uint16_t packet;
-    bool done, qos1;
+    bool done;
+    uint8_t qos;
     uint8_t reason;
     char *words; /* reason string; owned */
+};
+/* What only a connection that publishes to plain channels, or at QoS 2, needs. */
+struct publisher {
+    char *aliases[ALIASES_IN_MAX]; /* owned: topics by alias - 1 (MQTT 5, 3.3.2.3.4) */
+    uint16_t *received;            /* packet ids at QoS 2 that are not released yet */
+    uint16_t received_count, received_cap;
+    uint16_t stored; /* messages of plain channels that are on their way through the log */
 };
 struct conn {
     int fd;
@@ -50,7 +58,8 @@ struct conn {
     /* MQTT */
     uint8_t version;
     bool connected, problem_info;
-    bool kept;                                 /* its session outlives it */
+    bool fresh;                                /* connected just now, and has not subscribed yet */
+    uint32_t expiry_s;                         /* of its session; 0: it ends with the connection */
     bool counted_address, counted_app, slowed; /* limits.c */
     bool trusted;                              /* its last request had a credential that holds */
     uint16_t keep_alive_s;
@@ -58,16 +67,18 @@ struct conn {
     struct principal who; /* views into `names` */
     char *names;
     struct ack_slot *acks; /* ring */
-    uint16_t ack_head, ack_count, ack_cap, ack_qos1, suback_count;
-    bool in_blocked;           /* input waits until acknowledgements have left */
-    struct connect_wish *wish; /* until CONNACK */
+    uint16_t ack_head, ack_count, ack_cap, ack_owed, suback_count;
+    bool in_blocked;             /* input waits until acknowledgements have left */
+    struct connect_wish *wish;   /* until CONNACK */
+    struct publisher *publisher; /* NULL until it is one */
+    struct will *will;           /* NULL: it leaves none */
     uint32_t subscribe_cookie;
     struct pending_suback *subacks;
 };
 struct connect_wish { /* what a CONNECT asked for, while the socket moves to its shard */
     bool clean;
     uint32_t expiry_s, packet_max;
-    uint16_t keep_alive_s, receive_maximum;
+    uint16_t keep_alive_s, receive_maximum, alias_max;
     uint8_t version;
     bool assigned;
 };
@@ -122,11 +133,13 @@ struct shard {
     /* of the last turn, for /metrics on any shard */
     struct {
         _Atomic uint64_t connections, sessions, delivered, relays, pressure;
+        _Atomic uint32_t fresh; /* connections that may be about to subscribe */
     } gauges;
     struct ring **inbox; /* [shards] from each other shard; tagged pointers */
     /* [shards] jobs that a full ring did not take */
     struct mail_queue {
-        struct job *head, *tail;
+        void **items; /* ring */
+        size_t head, count, cap;
     } * overflow;
     struct ticket *tickets;
     uint32_t ticket_count, ticket_free; /* free list head + 1; 0: none */
@@ -152,6 +165,13 @@ struct shard {
     size_t read_again_count, read_again_cap;
     struct slowed *slow; /* not read for a while (limits.c) */
     size_t slow_count, slow_cap;
+    struct retained *retained;
+    struct channel_rules *rules;
+    struct will *wills;            /* whose delay runs */
+    struct note *late, **late_end; /* messages for after the next look at the sockets */
+    bool late_waits;
+    uint32_t turn; /* of messages of plain channels */
+    int64_t last_figures_ms;
     unsigned level; /* enum shed: what is refused now */
     int64_t last_level_ms, log_full_ms;
     size_t strange_bytes; /* held by who is not known, as of the last sweep */
@@ -194,6 +214,8 @@ struct server {
     struct store *store;
     struct admit *admit;
     struct limits *limits;
+    struct interest *interest;
+    struct channel_board *board;
     struct tables tables;
     _Atomic uint64_t *written; /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
@@ -219,8 +241,9 @@ void conn_is(struct conn *c, const struct principal *who);
 /* Its peer leaves, or must: the session ends, and the connection with the last words of TLS and
  * WebSocket. Gone at once, if there are none. */
 void conn_hangup(struct shard *s, struct conn *c);
-void conn_finish(struct shard *s, struct conn *c); /* close once what is written has left */
-void conn_attach(struct shard *s, struct conn *c); /* a moved one arrives */
+void conn_finish(struct shard *s, struct conn *c);  /* close once what is written has left */
+void conn_attach(struct shard *s, struct conn *c);  /* a moved one arrives */
+void conn_settled(struct shard *s, struct conn *c); /* it is not fresh any more */
 /* leaves this shard without closing the socket */
 void conn_detach(struct shard *s, struct conn *c);
 void conn_read_again(struct shard *s, struct conn *c);
@@ -253,8 +276,11 @@ void job_count(struct shard *s, const struct job *j); /* answered: counts it */
 void job_start(struct shard *s, struct job *j);       /* planned: sends it on its way */
 void job_take(struct shard *s, struct job *j);        /* arrives from another shard */
 void jobs_from_rings(struct shard *s);
+void jobs_drop(struct shard *s); /* at the end: notes that nobody takes any more */
 bool job_flush_overflow(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);
+struct note;
+void note_send(struct shard *s, unsigned to, struct note *n);
 enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
     struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
 void engine_answered(void *arg, uint64_t ticket, struct answer *a);
@@ -276,6 +302,9 @@ void special_answer(struct shard *s, struct job *j);
 void special_run(struct shard *s, struct job *j);
 extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
+/* sessions.c */
+bool sessions_plan(struct shard *s, struct job *j); /* false: the answer has the problem */
+bool sessions_list(struct shard *s, struct job *j);
 /* tables.c */
 uint64_t server_memory(const struct server *v); /* budget of all cells, bytes */
 enum err tables_start(struct server *v);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chat/chat.h"
+#include "shard/channels.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
 
@@ -26,14 +27,17 @@ static const struct door *door_of(const struct server *v, const void *tag) {
 static void events_take(struct shard *s, int wait_ms) {
     struct loop_event events[EVENTS_MAX];
     struct server *v = s->server;
-    size_t n = loop_wait(s->loop, wait_ms, events, EVENTS_MAX);
+    struct note *late = notes_late(s);
+    size_t n = loop_wait(s->loop, late ? 0 : wait_ms, events, EVENTS_MAX);
     clock_read(s);
+    jobs_from_rings(s); /* first: what others know must not come after what their clients then do */
     for (size_t i = 0; i < n; i++) {
         void *tag = events[i].tag;
         const struct door *d = door_of(v, tag);
         if (d) conn_accept(s, d);
         else conn_event(s, tag, events[i].what);
     }
+    notes_late_take(s, late);
 }
 
 /* conn_detach blanks a connection's places in the list. */
@@ -63,6 +67,7 @@ static void housekeeping(struct shard *s) {
     if (s->mono_ms - s->last_sweep_ms >= SWEEP_MS) {
         s->last_sweep_ms = s->mono_ms;
         conn_sweep(s);
+        channels_turn(s);
     }
     conn_accept_again(s);
     memory_look(s);
@@ -72,10 +77,11 @@ static void housekeeping(struct shard *s) {
 
 void counts_take(struct shard *s) {
     const struct engine_counts *e = engine_counts(s->engine);
-    uint64_t delivered, sessions = deliver_count(s->deliver, &delivered);
+    struct deliver_counts counts;
+    uint64_t sessions = deliver_count(s->deliver, &counts);
     s->gauges.connections = s->conn_open;
     s->gauges.sessions = sessions;
-    s->gauges.delivered = delivered;
+    s->gauges.delivered = counts.delivered;
     s->gauges.relays = engine_outbox_count(s->engine);
     measure_set(&s->measure, COUNTER_relays_sent, e->relays_sent);
     measure_set(&s->measure, COUNTER_relays_received, e->relays_received);
@@ -84,11 +90,13 @@ void counts_take(struct shard *s) {
     measure_set(&s->measure, COUNTER_records_appended, e->records_appended);
     measure_set(&s->measure, COUNTER_records_applied, e->records_applied);
     measure_set(&s->measure, COUNTER_table_flushes, e->flushes);
-    measure_set(&s->measure, COUNTER_messages_delivered, delivered);
+    measure_set(&s->measure, COUNTER_messages_delivered, counts.delivered);
+    measure_set(&s->measure, COUNTER_channel_messages_dropped, counts.dropped);
 }
 
 static void listen_begin(struct shard *s) {
     struct server *v = s->server;
+    channels_recovered(s);
     s->recovered = true;
     if (atomic_fetch_add(&v->recovered, 1) + 1 != v->shards) return;
     /* every shard accepts; the kernel wakes one of them */
@@ -128,7 +136,7 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     counts_take(s);
     more |= job_flush_overflow(s);
     s->server->log->calls->kick(s->server->log, s->index);
-    return more || s->read_again_count || deliver_is_ready(s->deliver);
+    return more || s->late || s->read_again_count || deliver_is_ready(s->deliver);
 }
 
 static void drain_begin(struct shard *s) {

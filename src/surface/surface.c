@@ -89,6 +89,7 @@ void step_deliver(struct step *s, const struct delivery *d) {
     c->user = arena_copy(s->arena, d->user);
     c->audience = arena_copy(s->arena, d->audience);
     c->device = arena_copy(s->arena, d->device);
+    c->body = arena_copy(s->arena, d->body);
     c->entry.conversation = arena_copy(s->arena, d->entry.conversation);
     c->entry.from = arena_copy(s->arena, d->entry.from);
     c->entry.extra = arena_copy(s->arena, d->entry.extra);

@@ -57,6 +57,15 @@ enum record_kind {
     KIND_SESSION_ACK,
     KIND_SESSION_MARK,
     KIND_SESSION_END,
+    KIND_SESSION_RELEASED /* PUBRECs of entries sent at QoS 2 */,
+    /* channel, applied in the publisher's partition */
+    KIND_CHANNEL = 120,
+    KIND_CHANNEL_RELEASE /* PUBREL */,
+    KIND_CHANNEL_COPY /* relay to a partition whose kept sessions listen */,
+    KIND_CHANNEL_SHARE /* relay: for one kept member of a shared subscription */,
+    KIND_CHANNEL_RETAIN /* relay to the topic's partition */,
+    KIND_CHANNEL_RULE_PUT,
+    KIND_CHANNEL_RULE_DELETE,
 };
 
 /* ---- problems (RFC 9457) and answers ---- */
@@ -114,13 +123,20 @@ struct relay {
 };
 enum delivery_kind {
     DELIVER_ENTRY = 1 /* a mailbox got it: `entry` */,
-    DELIVER_REVOKE /* end this user's (device's) sessions */
+    DELIVER_REVOKE /* end this user's (device's) sessions */,
+    DELIVER_CHANNEL /* plain message in `body`: to whoever listens now */,
+    DELIVER_CHANNEL_KEPT /* the same, at entry.position of the partition's list */,
+    DELIVER_RETAINED /* `body`: a topic; entry.event: DELETED when it has no message any more */,
+    DELIVER_RULES /* `body`: the app's rules as they are now */,
+    DELIVER_FILTER /* `body`: a filter that a kept session has from now on; entry.event: DELETED */
 };
 struct delivery {
     uint8_t kind;
     struct bytes user;     /* one user; or empty and: */
     struct bytes audience; /* a conversation: all its members in this partition */
     struct bytes device;   /* REVOKE: one device, or empty for all */
+    uint8_t reason;        /* REVOKE: of MQTT 5; 0: not authorized */
+    struct bytes body;
     struct entry entry;
 };
 enum apply_bug { BUG_SEQ_GAP = 16, BUG_BLOCK_IGNORED, BUG_CURSOR_BACK };
@@ -237,6 +253,7 @@ enum special {
     SPECIAL_DOCTOR,
     SPECIAL_SLOW,
     SPECIAL_EXPORT,
+    SPECIAL_SESSIONS,
     SPECIAL_WEBSOCKET
 };
 /* Who may call it with a device token. Server keys need `scope`. */

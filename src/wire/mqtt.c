@@ -130,6 +130,8 @@ static void property_keep(struct mqtt_properties *p, uint8_t id, uint32_t n, str
         break;
     case 0x15: p->has_auth_method = true; break;
     case 0x17: p->no_problem_info = !n; break;
+    case 0x18: p->will_delay_s = n; break;
+    case 0x1c: p->server_reference = v; break;
     case 0x1f: p->reason_string = v; break;
     case 0x21:
         p->has_receive_maximum = true;
@@ -180,7 +182,8 @@ static void property(struct cursor *c, uint8_t id, struct mqtt_properties *p) {
 }
 
 void mqtt_properties_add_subscription_id(struct mqtt_properties *p, uint32_t id) {
-    if (p->subscription_id_count < 4) p->subscription_ids[p->subscription_id_count++] = id;
+    if (p->subscription_id_count < MQTT_SUBSCRIPTION_IDS_MAX)
+        p->subscription_ids[p->subscription_id_count++] = id;
 }
 
 static void properties(struct cursor *c, uint8_t type, struct mqtt_properties *p) {
@@ -189,6 +192,7 @@ static void properties(struct cursor *c, uint8_t type, struct mqtt_properties *p
     if (c->fault) return;
     struct cursor in = {c->p, c->p + n, 0};
     uint64_t seen = 0;
+    p->raw = bytes_of(c->p, n);
     while (in.p < in.end && !in.fault) {
         uint8_t id = u8(&in);
         bool repeats = id == 0x26 || (id == 0x0b && type == MQTT_PUBLISH);
@@ -202,6 +206,19 @@ static void properties(struct cursor *c, uint8_t type, struct mqtt_properties *p
     if ((seen >> 0x16 & 1) && !(seen >> 0x15 & 1)) fault(&in, R_PROTOCOL);
     c->p += n;
     if (in.fault) fault(c, in.fault);
+}
+
+void mqtt_properties_forward(struct bytes raw, struct buf *out) {
+    struct cursor in = {raw.p, raw.n ? raw.p + raw.n : raw.p, 0};
+    struct mqtt_properties skipped = {0};
+    while (in.p < in.end && !in.fault) {
+        const uint8_t *at = in.p;
+        uint8_t id = u8(&in);
+        property(&in, id, &skipped);
+        if (in.fault) return;
+        if (id == 0x01 || id == 0x03 || id == 0x08 || id == 0x09 || id == 0x26)
+            buf_add(out, at, (size_t)(in.p - at));
+    }
 }
 
 /* ---- packets ---- */
@@ -221,16 +238,16 @@ static uint8_t read_connect(struct cursor *c, struct mqtt_packet *o) {
     o->has_will = flags & 4;
     o->has_password = flags & 0x40;
     o->has_username = flags & 0x80;
-    uint8_t will_qos = flags >> 3 & 3;
-    if (will_qos == 3 || (!o->has_will && (flags & 0x38)) ||
+    o->will_qos = flags >> 3 & 3;
+    o->will_retain = flags & 0x20;
+    if (o->will_qos == 3 || (!o->has_will && (flags & 0x38)) ||
         (o->version == 4 && o->has_password && !o->has_username))
         return R_MALFORMED;
     o->keep_alive_s = u16(c);
     if (o->version == 5) properties(c, o->type, &o->properties);
     o->client_id = string(c);
     if (o->has_will) {
-        struct mqtt_properties will = {0};
-        if (o->version == 5) properties(c, WILL, &will);
+        if (o->version == 5) properties(c, WILL, &o->will);
         o->will_topic = string(c);
         o->will_payload = binary(c);
         if (!c->fault && !mqtt_topic_valid(o->will_topic)) return R_TOPIC;
@@ -378,6 +395,45 @@ bool mqtt_filter_valid(struct bytes f) {
         if (f.p[i] == '#' && (!alone || i + 1 != f.n)) return false;
     }
     return true;
+}
+
+static size_t level_end(struct bytes f, size_t at) {
+    while (at < f.n && f.p[at] != '/') at++;
+    return at;
+}
+
+bool mqtt_filter_covers(struct bytes outer, struct bytes inner) {
+    size_t i = 0, k = 0;
+    if (inner.n && inner.p[0] == '$' && outer.n && (outer.p[0] == '+' || outer.p[0] == '#'))
+        return false;
+    for (;;) {
+        size_t i_end = level_end(outer, i), k_end = level_end(inner, k);
+        struct bytes o = bytes_of(outer.p + i, i_end - i), n = bytes_of(inner.p + k, k_end - k);
+        if (bytes_is(o, "#")) return true;
+        if (bytes_is(n, "#") || (!bytes_is(o, "+") && !bytes_eq(o, n))) return false;
+        if (k_end == inner.n) /* "a/#" takes "a" too */
+            return i_end == outer.n || (outer.n - i_end == 2 && outer.p[outer.n - 1] == '#');
+        if (i_end == outer.n) return false;
+        i = i_end + 1;
+        k = k_end + 1;
+    }
+}
+
+bool mqtt_filters_meet(struct bytes a, struct bytes b) {
+    size_t i = 0, k = 0;
+    for (;;) {
+        size_t i_end = level_end(a, i), k_end = level_end(b, k);
+        struct bytes x = bytes_of(a.p + i, i_end - i), y = bytes_of(b.p + k, k_end - k);
+        if (bytes_is(x, "#") || bytes_is(y, "#")) return true;
+        if (!bytes_is(x, "+") && !bytes_is(y, "+") && !bytes_eq(x, y)) return false;
+        bool a_ends = i_end == a.n, b_ends = k_end == b.n;
+        if (a_ends && b_ends) return true;
+        /* "a/#" takes "a" too */
+        if (a_ends) return b.n - k_end == 2 && b.p[b.n - 1] == '#';
+        if (b_ends) return a.n - i_end == 2 && a.p[a.n - 1] == '#';
+        i = i_end + 1;
+        k = k_end + 1;
+    }
 }
 
 bool mqtt_filter_matches(struct bytes f, struct bytes t) {

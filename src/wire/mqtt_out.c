@@ -60,6 +60,16 @@ static void props_collect(struct buf *b, const struct mqtt_properties *p) {
         buf_char(b, 0x24);
         buf_char(b, (char)p->maximum_qos);
     }
+    prop_string(b, 0x1c, p->server_reference);
+    if (p->has_topic_alias_maximum) {
+        buf_char(b, 0x22);
+        u16(b, p->topic_alias_maximum);
+    }
+    if (p->has_topic_alias) {
+        buf_char(b, 0x23);
+        u16(b, p->topic_alias);
+    }
+    buf_bytes(b, p->forward);
     if (p->no_retain) buf_add(b, "\x25\x00", 2);
     if (p->has_maximum_packet_size) {
         buf_char(b, 0x27);

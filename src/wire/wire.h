@@ -115,22 +115,29 @@ enum mqtt_type {
     MQTT_DISCONNECT,
     MQTT_AUTH
 };
-enum { MQTT_FILTERS_MAX = 64, MQTT_PACKET_MAX = 256 * 1024 };
+enum { MQTT_FILTERS_MAX = 64, MQTT_PACKET_MAX = 256 * 1024, MQTT_SUBSCRIPTION_IDS_MAX = 8 };
 /* The properties that kith uses; others are checked and skipped. */
 struct mqtt_properties {
     bool has_session_expiry, has_receive_maximum, has_maximum_packet_size, has_topic_alias,
         has_topic_alias_maximum, has_message_expiry, has_server_keep_alive, no_problem_info,
         has_auth_method;
-    uint32_t session_expiry_s, maximum_packet_size, message_expiry_s;
+    uint32_t session_expiry_s, maximum_packet_size, message_expiry_s, will_delay_s;
     uint16_t receive_maximum, topic_alias, topic_alias_maximum, server_keep_alive_s;
-    uint32_t subscription_ids[4];
+    uint32_t subscription_ids[MQTT_SUBSCRIPTION_IDS_MAX];
     uint8_t subscription_id_count;
     struct bytes reason_string, assigned_client_id, content_type, response_topic, correlation;
+    struct bytes server_reference;
+    /* all properties as they came; and, to be written, those that mqtt_properties_forward gave */
+    struct bytes raw, forward;
     /* CONNACK only: what the server does not do */
     bool no_retain, no_shared, has_maximum_qos;
     uint8_t maximum_qos;
 };
 void mqtt_properties_add_subscription_id(struct mqtt_properties *p, uint32_t id);
+/* Adds, of well-formed properties, those that a receiver of the message gets as they are: payload
+ * format, content type, response topic, correlation data, user properties in their order (5.0,
+ * 3.3.2.3). */
+void mqtt_properties_forward(struct bytes raw, struct buf *out);
 struct mqtt_filter {
     struct bytes filter;
     uint8_t options;
@@ -147,6 +154,9 @@ struct mqtt_packet {
     bool clean, has_username, has_password, has_will;
     uint16_t keep_alive_s;
     struct bytes client_id, username, password, will_topic, will_payload;
+    uint8_t will_qos;
+    bool will_retain;
+    struct mqtt_properties will;
     /* PUBLISH */
     struct bytes topic, payload;
     /* SUBSCRIBE, UNSUBSCRIBE; SUBACK codes */
@@ -161,6 +171,10 @@ enum err mqtt_decode(struct bytes in, uint8_t version, size_t packet_max, struct
 bool mqtt_filter_valid(struct bytes filter);
 bool mqtt_topic_valid(struct bytes topic);
 bool mqtt_filter_matches(struct bytes filter, struct bytes topic);
+/* Every topic that `inner` matches, `outer` matches too. */
+bool mqtt_filter_covers(struct bytes outer, struct bytes inner);
+/* Some topic is matched by both. */
+bool mqtt_filters_meet(struct bytes a, struct bytes b);
 void mqtt_encode_publish(struct buf *b, uint8_t version, struct bytes topic, struct bytes payload,
     uint8_t qos, bool dup, bool retain, uint16_t packet_id, const struct mqtt_properties *p);
 /* PUBACK and kin; reason and words only travel in version 5. */

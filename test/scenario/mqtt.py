@@ -1,7 +1,7 @@
 """A small MQTT client for tests: 3.1.1 and 5.0, QoS 0 and 1, packet by packet, so that a test can also misbehave."""
 import json, socket, struct, time
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14
+CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = *range(1, 15),
 ONE, TWO, FOUR, VAR, TEXT, PAIR = "one", "two", "four", "var", "text", "pair"
 PROPERTIES = {0x01: ("payload_format", ONE), 0x02: ("message_expiry", FOUR), 0x03: ("content_type", TEXT), 0x08: ("response_topic", TEXT), 0x09: ("correlation", TEXT),
               0x0b: ("subscription_id", VAR), 0x11: ("session_expiry", FOUR), 0x12: ("assigned_client_id", TEXT), 0x13: ("server_keep_alive", TWO),
@@ -36,7 +36,8 @@ def properties(**values):
         if value is None:
             continue
         code, kind = NAMES[name]
-        form = {ONE: lambda v: bytes([v]), TWO: lambda v: struct.pack(">H", v), FOUR: lambda v: struct.pack(">I", v), VAR: var, TEXT: text}[kind]
+        form = {ONE: lambda v: bytes([v]), TWO: lambda v: struct.pack(">H", v), FOUR: lambda v: struct.pack(">I", v), VAR: var, TEXT: text,
+                PAIR: lambda v: text(v[0]) + text(v[1])}[kind]
         out += bytes([code]) + form(value)
     return var(len(out)) + out
 
@@ -102,11 +103,11 @@ class Packet:
             if version == 5:
                 self.properties = r.properties()
             self.payload = r.rest()
-        elif kind in (PUBACK, SUBACK, UNSUBACK):
+        elif kind in (PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK):
             self.packet = r.two()
-            if kind == PUBACK and r.left():
+            if kind < SUBSCRIBE and r.left():
                 self.reason = r.one()
-            if version == 5 and (kind != PUBACK or r.left()):
+            if version == 5 and (kind > SUBSCRIBE or r.left()):
                 self.properties = r.properties()
             self.codes = list(r.rest())
         elif kind == DISCONNECT and r.left():
@@ -123,7 +124,7 @@ class Client:
     """Connects at once; `connack` says how it went. Nothing is acknowledged but by ack() or receive()."""
 
     def __init__(self, port, device, token, version=5, clean=False, expiry=86400, keep_alive=60, receive_maximum=None, maximum_packet=None, connect=True,
-                 problem_info=None, will=None, seconds=10, via=None):
+                 problem_info=None, will=None, will_options=None, alias_maximum=None, seconds=10, via=None):
         """via: a socket, or what acts as one, that is connected already."""
         self.version, self.buffer, self.next_packet, self.waiting = version, b"", 1, []
         self.socket = via or socket.create_connection(("127.0.0.1", port), timeout=seconds)
@@ -131,13 +132,14 @@ class Client:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not connect:
             return
-        flags = 0x80 | 0x40 | (2 if clean else 0) | (4 if will else 0)
+        more = dict(will_options or {})
+        flags = 0x80 | 0x40 | (2 if clean else 0) | (4 if will else 0) | more.pop("qos", 0) << 3 | (0x20 if more.pop("retain", False) else 0)
         body = text("MQTT") + bytes([version, flags]) + struct.pack(">H", keep_alive)
         if version == 5:
-            body += properties(session_expiry=expiry, receive_maximum=receive_maximum, maximum_packet=maximum_packet, problem_info=problem_info)
+            body += properties(session_expiry=expiry, receive_maximum=receive_maximum, maximum_packet=maximum_packet, problem_info=problem_info, alias_maximum=alias_maximum)
         body += text(device)
         if will:
-            body += (b"\0" if version == 5 else b"") + text(will[0]) + text(will[1])
+            body += (properties(**more) if version == 5 else b"") + text(will[0]) + text(will[1])
         self.send(CONNECT, 0, body + text("user") + text(token))
         self.connack = self.wait(CONNACK, seconds)
 

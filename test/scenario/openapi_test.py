@@ -400,6 +400,21 @@ refused(422, "invalid-value", "PUT", "/v1/users/bob/presence", {}, "online", key
 refused(400, "wrong-type", "PUT", "/v1/users/bob/presence", {"online": 1}, "online", key=bob)
 refused(403, "forbidden", "PUT", "/v1/users/bob/presence", {"online": True}, key=ann)
 
+# channel rules, and sessions
+ok(201, "PUT", "/v1/channel-rules/r", {"topic": "news/#", "publish": False, "subscribe": "*"})
+ok(200, "PUT", "/v1/channel-rules/r", {"publish": ["ann"]})
+expect(ok(200, "GET", "/v1/channel-rules/r"), {"id": "r", "topic": "news/#", "publish": ["ann"], "subscribe": True})
+expect(ok(200, "GET", "/v1/channel-rules"), {"items": [{"id": "r", "topic": "news/#", "publish": ["ann"], "subscribe": True}], "next": None})
+refused(422, "invalid-value", "PUT", "/v1/channel-rules/r", {"topic": "$SYS/#"}, "topic")
+refused(400, "wrong-type", "PUT", "/v1/channel-rules/r", {"publish": 1}, "publish")
+refused(404, "not-found", "GET", "/v1/channel-rules/none")
+refused(403, "forbidden", "PUT", "/v1/channel-rules/r", {"topic": "a"}, key=ann)
+ok(204, "DELETE", "/v1/channel-rules/r")
+expect(ok(200, "GET", "/v1/sessions"), {"items": [], "next": None})
+refused(400, "malformed", "GET", "/v1/sessions?cursor=x", field="cursor")
+ok(204, "DELETE", "/v1/sessions/none?user=ann")
+refused(422, "invalid-value", "DELETE", "/v1/sessions/none?user=a%20b", field="user")
+
 # what a user has of it: every kind of entry comes to pass
 ok(200, "PUT", "/v1/users/bob/conversations/g", {"muted_until": "2099-01-01T00:00:00.000Z", "archived": True}, key=bob)
 row = [r for r in ok(200, "GET", "/v1/users/bob/conversations", key=bob)["items"] if r["id"] == "g"][0]
