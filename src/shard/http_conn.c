@@ -420,7 +420,8 @@ void http_input(struct shard *s, struct conn *c) {
         else break;
     }
     /* in the middle of a request the reader holds what came: not here too */
-    if (!c->in.n && (c->in.cap > 4096 || !http_reader_is_empty(c->http))) buf_done(&c->in);
+    if (!c->in.n && (c->in.cap > 4096 || (c->http && !http_reader_is_empty(c->http))))
+        buf_done(&c->in);
     bool later = c->in.n && http_answers_wait(c);
     if (c->half_closed && !c->busy && !c->closing && !later) conn_finish(s, c);
     if (c->read_paused) conn_touch(s, c);
