@@ -3,7 +3,6 @@
  * Keeps: output is written once a turn, all together; a peer that does not read is not rendered for
  * (deliver) and not read from (here).
  * SPDX-License-Identifier: Apache-2.0 */
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,7 +20,6 @@
 #define REPLIES_PAUSE (4u << 10) /* unwritten pongs, likewise */
 #define CLOSING_MS 5000          /* how long an ending connection may take to read its last words */
 #define IDLE_KEEP 4096u          /* buffers above this are given back when empty */
-#define ACCEPT_BURST 64
 #define FRESH_MS 3000 /* after CONNECT, in which it may be about to subscribe */
 #define QUIET_MS 1000 /* after which empty buffers are given back altogether */
 
@@ -36,7 +34,7 @@ static uint32_t slot_take(struct shard *s) {
     return s->conn_count++;
 }
 
-static void slot_set(struct shard *s, struct conn *c) {
+void conn_place(struct shard *s, struct conn *c) {
     /* unique enough: a job outlives its connection by seconds */
     static _Thread_local uint32_t generation;
     c->index = slot_take(s);
@@ -49,74 +47,6 @@ struct conn *conn_find(struct shard *s, uint32_t index, uint32_t generation) {
     if (index >= s->conn_count || !s->conns[index] || s->conns[index]->generation != generation)
         return NULL;
     return s->conns[index];
-}
-
-/* Too many of its address: whoever speaks plain HTTP can be told. */
-static void too_many(struct shard *s, struct conn *c, const struct door *d) {
-    static const char SAID[] =
-        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
-        "Content-Type: application/problem+json\r\nContent-Length: 122\r\n\r\n"
-        "{\"type\":\"/problems/rate-limited\",\"title\":\"Too many requests\",\"status\":429,"
-        "\"detail\":\"too many connections of this address\"}";
-    if (d->protocol == PROTO_HTTP && !d->tls) {
-        (void)!send(c->fd, SAID, sizeof SAID - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-        (void)shutdown(c->fd, SHUT_WR);
-    }
-    transport_free(s, c);
-    limits_end(s, c);
-    close(c->fd);
-    free(c);
-}
-
-/* The doors of TLS are not looked at while its handshakes are at their limit: who comes waits. */
-static void tls_doors_watch(struct shard *s, bool watch) {
-    for (struct door *d = s->server->doors; d < s->server->doors + DOORS; d++) {
-        if (!d->tls || d->fd < 0) continue;
-        if (watch) check(loop_add(s->loop, d->fd, LOOP_READ, d) == OK);
-        else loop_remove(s->loop, d->fd);
-    }
-    s->tls_waits = !watch;
-}
-
-static bool somebody_waits(const struct door *d) {
-    struct pollfd p = {.fd = d->fd, .events = POLLIN};
-    return d->fd >= 0 && poll(&p, 1, 0) == 1;
-}
-
-void conn_accept_again(struct shard *s) {
-    const struct door *https = &s->server->doors[DOOR_HTTPS],
-                      *mqtts = &s->server->doors[DOOR_MQTTS];
-    if (!s->tls_waits || s->draining) return;
-    bool full = !transport_has_room(s, https);
-    if (full && (somebody_waits(https) || somebody_waits(mqtts))) transport_make_room(s);
-    if (transport_has_room(s, https)) tls_doors_watch(s, true);
-}
-
-void conn_accept(struct shard *s, const struct door *d) {
-    for (int i = 0; i < ACCEPT_BURST; i++) {
-        int fd;
-        if (!transport_has_room(s, d)) return tls_doors_watch(s, false);
-        struct address peer;
-        if (sock_accept(d->fd, &fd, &peer) != OK) return;
-        if (s->conn_open >= s->server->o.connections_max / s->server->shards &&
-            d->protocol != PROTO_CONTROL) {
-            measure_add(&s->measure, COUNTER_limit_connection, 1);
-            close(fd);
-            continue;
-        }
-        struct conn *c = must_alloc(sizeof *c);
-        c->fd = fd;
-        c->protocol = d->protocol;
-        c->since_ms = c->last_in_ms = s->mono_ms;
-        c->peer = peer;
-        if (!transport_begin(s, c, d) || (!s->server->o.proxy_protocol && !limits_begin(s, c))) {
-            too_many(s, c, d);
-            continue;
-        }
-        slot_set(s, c);
-        measure_add(&s->measure, COUNTER_connections_opened, 1);
-        if (loop_add(s->loop, fd, LOOP_READ, c) != OK) conn_close(s, c);
-    }
 }
 
 static void dirty_drop(struct shard *s, struct conn *c) {
@@ -160,7 +90,7 @@ void conn_move(struct shard *s, struct conn *c, unsigned to) {
 }
 
 void conn_attach(struct shard *s, struct conn *c) {
-    slot_set(s, c);
+    conn_place(s, c);
     c->want_write = c->read_paused = c->slowed = false;
     if (loop_add(s->loop, c->fd, LOOP_READ, c) != OK) conn_close(s, c);
 }
@@ -366,6 +296,7 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     enum err e = transport_read(s, c, s->read_buffer, READ_CHUNK, &n);
     if (e == AGAIN) return interest(s, c);
     if (e == STALE && !c->closing) return input_ended(s, c);
+    if (e == LIMIT) conn_tell_too_many(c);
     if (e != OK) {
         conn_close(s, c);
         return;

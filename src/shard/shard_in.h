@@ -228,9 +228,13 @@ struct server {
     const struct route *message_route, *receipt_route;
 };
 
-/* conn.c */
+/* accept.c */
 void conn_accept(struct shard *s, const struct door *d);
 void conn_accept_again(struct shard *s); /* at TLS doors, if there is room: once a turn */
+/* of its address, before it is closed: who speaks plain HTTP can be told */
+void conn_tell_too_many(const struct conn *c);
+/* conn.c */
+void conn_place(struct shard *s, struct conn *c); /* it is this shard's */
 void conn_event(struct shard *s, struct conn *c, uint32_t what);
 void conn_touch(struct shard *s, struct conn *c); /* its output has bytes */
 void conn_touch_all(struct shard *s);             /* looks anew at whether each is read */
