@@ -1,10 +1,10 @@
 """MQTT over WebSocket at GET /mqtt: who is let in, how bytes travel in frames, closing, and what breaks the rules."""
-import json, os, socket, struct, time
+import json, socket, struct, time
 
 import mqtt
-from harness import Server, expect, eventually
+from harness import expect
 from lanes import both
-from mqtt import Client, Closed, text
+from mqtt import Client, text
 from websocket import BINARY, CLOSE, PING, PONG, TEXT, Refused, WebSocket, frame
 
 
@@ -138,6 +138,23 @@ def closing(t):
     kept.disconnect(session_expiry=0)
 
 
+def wills(t):
+    """A close frame is no DISCONNECT: the will goes out; nor is a lost connection."""
+    expect(t.s.call("PUT", "/v1/channel-rules/gone", {"topic": "gone/#", "publish": True, "subscribe": True})[0] in (200, 201), True)
+    watcher = t.connect("bob", clean=True)
+    watcher.subscribe("gone/#")
+
+    def leave(how):
+        how(t.connect("ann", clean=True, expiry=0, will=("gone/ann", "bye")).socket)
+
+    leave(lambda w: w.sendall(mqtt.frame(mqtt.DISCONNECT, 0, b"")))
+    expect(watcher.message(0.5), None, "after DISCONNECT")
+    for how in (lambda w: w.send(CLOSE, struct.pack(">H", 1000)), lambda w: w.send(TEXT, b"?"), lambda w: w.close()):
+        leave(how)
+        expect(watcher.message().payload, b"bye")
+    watcher.disconnect()
+
+
 def rules(t):
     for what, code in ((frame(TEXT, b"hello"), 1003), (frame(BINARY, b"x", masked=False), 1002), (frame(BINARY, b"x", rsv=4), 1002), (frame(3, b"x"), 1002),
                        (frame(0, b"x"), 1002), (frame(PING, b"x" * 126), 1002), (frame(PING, b"x", fin=False), 1002), (frame(CLOSE, b"x"), 1002),
@@ -178,7 +195,7 @@ def slow_reader(t):
 
 def story(s):
     t = Story(s)
-    for part in (upgrades, origins, messages, pieces, closing, rules, slow_reader):
+    for part in (upgrades, origins, messages, pieces, closing, wills, rules, slow_reader):
         part(t)
     metrics = s.call("GET", "/metrics")[1].decode()
     assert "kith_websockets_total" in metrics, metrics
