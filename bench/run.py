@@ -281,7 +281,7 @@ def abuse():
     RUNS.append({"part": "abuse", "passed": said.returncode == 0, **got})
     words = {"HalfOpen": "400 half-open connections", "Stalled": "one reader that stops", "Malformed": "malformed and oversize packets", "Storm": "a storm of connects",
              "SlowHttp": "100 slow heads, 50 unread answers",
-             "Strangers": "600 strangers who ask for much and read nothing"}
+             "Strangers": "200 strangers who ask for much and read nothing"}
     for kind, p99 in got["p99_ms"].items():
         row(words[kind], p99["quiet"], p99["attacked"])
     row("half-open connections were closed after s", got["half_open_closed_s"], "")

@@ -278,7 +278,7 @@ static void input_ended(struct shard *s, struct conn *c) {
         return;
     }
     c->half_closed = true;
-    if (!c->busy && !(c->in.n && http_answers_wait(c))) conn_finish(s, c);
+    if (!c->busy && !c->in.n) conn_finish(s, c);
     conn_touch(s, c);
 }
 

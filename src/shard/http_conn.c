@@ -83,7 +83,6 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
         return;
     }
     if (s->draining) c->keep_alive = false;
-    if (!j->answer.problem) limits_stranger(s, c, &j->answer);
     if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
     else if (j->allow[0]) preflight_answer(s, c, j->allow);
     else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
@@ -328,7 +327,9 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         upgrade_check(s, q, &j->answer);
         return false;
     } else if (j->route->special) {
-        special_answer(s, j);
+        /* the one large answer to strangers */
+        size_t large = j->route->special == SPECIAL_OPENAPI ? OPENAPI_SIZE : 0;
+        if (!large || limits_stranger(s, c, large, &j->answer)) special_answer(s, j);
         return false;
     } else if (j->route->plan(r, &j->plan, &j->answer) != OK) {
         return false;
@@ -395,34 +396,33 @@ bool http_answers_wait(const struct conn *c) {
     return c->out.n - c->out_at > ANSWERS_MAX;
 }
 
+/* What has come, up to the end of one request: others have their turn too. */
+static void request_read(struct shard *s, struct conn *c) {
+    const struct http_request *q;
+    size_t used;
+    bool wants_continue, was_empty = http_reader_is_empty(c->http);
+    enum err e = http_read(c->http, buf_view(&c->in), &used, &q, &wants_continue);
+    buf_cut(&c->in, used);
+    if (was_empty && !http_reader_is_empty(c->http)) c->since_ms = s->mono_ms;
+    if (e == AGAIN && http_reader_has_head(c->http) && !body_allowed(s, c)) return;
+    if (wants_continue) {
+        buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        conn_touch(s, c);
+    }
+    if (e == OK) request_begin(s, c, q);
+    else if (e == MALFORMED) framing_problem(s, c, q->status);
+}
+
 void http_input(struct shard *s, struct conn *c) {
     if (c->streaming) {
         buf_reset(&c->in);
         return;
     }
     if (!c->http) c->http = http_reader_create();
-    while (c->protocol == PROTO_HTTP && c->in.n && !c->busy && !c->closing && !c->streaming &&
-           !http_answers_wait(c)) {
-        const struct http_request *q;
-        size_t used;
-        bool wants_continue;
-        bool was_empty = http_reader_is_empty(c->http);
-        enum err e = http_read(c->http, buf_view(&c->in), &used, &q, &wants_continue);
-        buf_cut(&c->in, used);
-        if (was_empty && !http_reader_is_empty(c->http)) c->since_ms = s->mono_ms;
-        if (e == AGAIN && http_reader_has_head(c->http) && !body_allowed(s, c)) break;
-        if (wants_continue) {
-            buf_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
-            conn_touch(s, c);
-        }
-        if (e == OK) request_begin(s, c, q);
-        else if (e == MALFORMED) framing_problem(s, c, q->status);
-        else break;
-    }
+    if (c->in.n && !c->busy && !c->closing && !http_answers_wait(c)) request_read(s, c);
     /* in the middle of a request the reader holds what came: not here too */
     if (!c->in.n && (c->in.cap > 4096 || (c->http && !http_reader_is_empty(c->http))))
         buf_done(&c->in);
-    bool later = c->in.n && http_answers_wait(c);
-    if (c->half_closed && !c->busy && !c->closing && !later) conn_finish(s, c);
+    if (c->half_closed && !c->busy && !c->closing && !c->in.n) conn_finish(s, c);
     if (c->read_paused) conn_touch(s, c);
 }

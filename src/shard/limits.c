@@ -238,18 +238,17 @@ void limits_sweep(struct shard *s) {
     s->strange_bytes = sum;
 }
 
-void limits_stranger(struct shard *s, const struct conn *c, struct answer *a) {
-    enum { SMALL = 4096 };
-    if (c->trusted || a->body.n < SMALL) return;
-    if (s->strange_bytes + a->body.n <= s->server->o.strangers_bytes / s->server->shards) {
-        s->strange_bytes += a->body.n; /* until the next sweep, taken or not */
-        return;
+bool limits_stranger(struct shard *s, const struct conn *c, size_t bytes, struct answer *a) {
+    if (c->trusted) return true;
+    if (s->strange_bytes + bytes <= s->server->o.strangers_bytes / s->server->shards) {
+        s->strange_bytes += bytes; /* until the next sweep, taken or not */
+        return true;
     }
     measure_add(&s->measure, COUNTER_limit_strangers, 1);
-    buf_done(&a->body);
     answer_problem(a, PROBLEM_OVERLOADED, "",
         "too many who have not said who they are; send a credential, or try again in a moment");
     a->retry_after_s = 1;
+    return false;
 }
 
 /* ---- load ---- */

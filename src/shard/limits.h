@@ -42,8 +42,8 @@ void limits_log_full(struct shard *s);
 /* Who has not said who they are may hold so much memory together; beyond it those who hold most are
  * closed. Looked at with the timeouts. */
 void limits_sweep(struct shard *s);
-/* An answer to one of them: it becomes a refusal when there is no room for it. */
-void limits_stranger(struct shard *s, const struct conn *c, struct answer *a);
+/* Is there room for an answer of so many bytes to one of them? false: *a says when. */
+bool limits_stranger(struct shard *s, const struct conn *c, size_t bytes, struct answer *a);
 void limits_turn(struct shard *s); /* once a turn: the level; who was slowed is read again */
 int limits_wait_ms(const struct shard *s, int most); /* until the next of them */
 
