@@ -65,13 +65,19 @@ static void queue_put(struct mail_queue *q, void *p) {
 static void mail_send(struct shard *s, unsigned to, void *p) {
     struct mail_queue *q = &s->overflow[to];
     if (!q->count && ring_put(s->server->shard[to].inbox[s->index], p))
-        loop_wake(s->server->shard[to].loop);
+        s->to_wake |= 1ull << to;
     else queue_put(q, p);
 }
 
 void job_send(struct shard *s, unsigned to, struct job *j) { mail_send(s, to, j); }
 void note_send(struct shard *s, unsigned to, struct note *n) {
     mail_send(s, to, (void *)((uintptr_t)n | TAG_NOTE));
+}
+
+/* Once a turn: whoever is woken finds all of it. */
+void shards_wake(struct shard *s) {
+    for (; s->to_wake; s->to_wake &= s->to_wake - 1)
+        loop_wake(s->server->shard[__builtin_ctzll(s->to_wake)].loop);
 }
 
 bool job_flush_overflow(struct shard *s) {
@@ -81,7 +87,7 @@ bool job_flush_overflow(struct shard *s) {
         while (q->count && ring_put(s->server->shard[to].inbox[s->index], q->items[q->head])) {
             q->head = (q->head + 1) % q->cap;
             q->count--;
-            loop_wake(s->server->shard[to].loop);
+            s->to_wake |= 1ull << to;
         }
         left |= q->count != 0;
     }
@@ -92,7 +98,7 @@ bool engine_send(void *arg, unsigned lane, struct parcel *p) {
     struct shard *s = arg;
     if (!ring_put(s->server->shard[lane].inbox[s->index], (void *)((uintptr_t)p | TAG_PARCEL)))
         return false;
-    loop_wake(s->server->shard[lane].loop);
+    s->to_wake |= 1ull << lane;
     return true;
 }
 

@@ -165,6 +165,7 @@ struct shard {
     size_t read_again_count, read_again_cap;
     struct slowed *slow; /* not read for a while (limits.c) */
     size_t slow_count, slow_cap;
+    uint64_t to_wake; /* shards that were sent something in this turn */
     struct retained *retained;
     struct channel_rules *rules;
     struct will *wills;            /* whose delay runs */
@@ -282,6 +283,7 @@ void job_take(struct shard *s, struct job *j);        /* arrives from another sh
 void jobs_from_rings(struct shard *s);
 void jobs_drop(struct shard *s); /* at the end: notes that nobody takes any more */
 bool job_flush_overflow(struct shard *s);
+void shards_wake(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);
 struct note;
 void note_send(struct shard *s, unsigned to, struct note *n);

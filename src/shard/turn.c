@@ -132,9 +132,11 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     bool more = apply(s);
     deliver_turn(s->deliver);
     housekeeping(s);
+    shards_wake(s);
     write_all(s);
     counts_take(s);
     more |= job_flush_overflow(s);
+    shards_wake(s);
     s->server->log->calls->kick(s->server->log, s->index);
     return more || s->late || s->read_again_count || deliver_is_ready(s->deliver);
 }
