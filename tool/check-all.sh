@@ -2,10 +2,11 @@
 # What `make test` has no time for, after it: the simulator with many seeds, races between threads, clang, long fuzzing, and kill -9 and power failures again and again.
 # About an hour on two idle cores. The last line is "N passed, N failed".
 #   SIM_SEEDS (50000)   FUZZ_SECONDS (60) for each fuzzer   CHAOS_ROUNDS (25) of each test of failure
-#   ONLY="test sim threads clang fuzz chaos": some of it
+#   TWINS_PROGRAMS (300)
+#   ONLY="test sim threads clang twins fuzz chaos": some of it
 cd "$(dirname "$0")/.." || exit 1
 export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
-only=${ONLY:-test sim threads clang fuzz chaos}
+only=${ONLY:-test sim threads clang twins fuzz chaos}
 seconds=${FUZZ_SECONDS:-60}
 rounds=${CHAOS_ROUNDS:-25}
 passed=0
@@ -84,6 +85,13 @@ if wanted clang; then
     else
         echo "skip clang: it is not here, or has no libFuzzer (tool/setup.sh --all installs both)"
     fi
+fi
+
+# ---- the same told to kith and to mosquitto, and what each makes of it ----
+if wanted twins; then
+    targets="kith"
+    folder build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized || count "the build of the twins" 1
+    try "twins: ${TWINS_PROGRAMS:-300} programs" build-asan/twins.out env KITH=build-asan/kith TWINS_PROGRAMS="${TWINS_PROGRAMS:-300}" timeout 1200 python3 test/scenario/twins_test.py
 fi
 
 # ---- fuzzing: libFuzzer from the seeds of our driver, or our driver, led by gcc's coverage ----

@@ -9,7 +9,7 @@ SERVERS = 8    # each test sleeps most of its time, and wants its server for its
 PATIENCE = 60  # seconds for one test
 LONGEST = ("test_subscribe_options", "test_session_expiry", "test_keepalive", "test_will_delay", "test_offline_message_queueing", "test_maximum_packet_size")
 # What the standard has otherwise than the suite: (module, test): why.
-OTHERWISE = {}
+OTHERWISE = {("client_test5", "test_subscribe_failure"): "it wants 0x80, unspecified error; a filter that no rule allows is 0x87, not authorized (5.0, 3.9.3)"}
 
 
 def run(folder, module, port, name):
@@ -51,6 +51,8 @@ def main():
     for module in MODULES:
         mine = [results.get(t, {"ok": False, "said": "not run"})["ok"] for t in every if t[0] == module]
         print(f"{module}: {sum(mine)} of {len(mine)}")
+    for test, why in OTHERWISE.items():
+        print(*test, "passes" if results.get(test, {}).get("ok") else why)
     wrong = [f"{module}.{name}: {results.get((module, name), {}).get('said', 'not run')}" for module, name in every if not results.get((module, name), {"ok": False})["ok"] and (module, name) not in OTHERWISE]
     assert not wrong, "\n\n".join(wrong)
 
