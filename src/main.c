@@ -146,6 +146,8 @@ static const struct option SERVE[] = {
     {"rate-per-address", "N", "HTTP requests a second of one address (default: no limit)"},
     {"message-rate", "N", "PUBLISHes a second of one connection (default: no limit)"},
     {"byte-rate", "KIB", "KiB a second that one connection may send (default: no limit)"},
+    {"byte-rate-per-user", "KIB", "likewise of a user's devices, and an app's server keys"},
+    {"byte-rate-per-app", "KIB", "likewise of an app"},
     {"strangers-memory", "MIB",
         "memory of all connections that have not said who they are (default 32)"},
     {"connections-per-address", "N", "connections of one address, IPv6: /64 (default: no limit)"},
@@ -298,6 +300,8 @@ static bool limits_of(const struct args *a, struct server_options *o) {
         {"rate-per-device", &o->rate_per_device, 1, NULL},
         {"rate-per-address", &o->rate_per_address, 1, NULL},
         {"message-rate", &o->message_rate, 1, NULL}, {"byte-rate", &o->byte_rate, 1024, NULL},
+        {"byte-rate-per-user", &o->byte_rate_per_user, 1024, NULL},
+        {"byte-rate-per-app", &o->byte_rate_per_app, 1024, NULL},
         {"connections-per-address", NULL, 1, &o->connections_per_address},
         {"connections-per-app", NULL, 1, &o->connections_per_app},
         {"connections-per-user", NULL, 1, &o->connections_per_user},
@@ -359,7 +363,8 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->channel_rules = value_of(a, "channel-rules");
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;
-    if (o->dev && !keepalive) o->mqtt_keepalive_max_s = 60; /* a page that went away is soon missed */
+    if (o->dev && !keepalive)
+        o->mqtt_keepalive_max_s = 60; /* a page that went away is soon missed */
     if (!o->dev ||
         (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt) &&
             (!o->https || addr_is_loopback(o->https)) && (!o->mqtts || addr_is_loopback(o->mqtts))))

@@ -317,7 +317,9 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         return false;
     }
     if (limits_shed(s, shed_of(j->route), &j->answer)) return false;
-    if (!limits_request(s, &r->who, &j->answer) || !body_parse(s, j)) return false;
+    if (!limits_request(s, &r->who, &j->answer) ||
+        !limits_body(s, &r->who, r->body.n, &j->answer) || !body_parse(s, j))
+        return false;
     if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE ||
         j->route->special == SPECIAL_STREAM || j->route->special == SPECIAL_EXPORT) {
         if (!live_plan(s, j)) return false;

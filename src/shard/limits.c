@@ -19,7 +19,7 @@ enum {
 struct limits {
     struct admit_tally *addresses, *apps; /* NULL: no such limit */
     struct admit_rates *address_connects, *device_connects, *addresses_ask, *apps_ask, *users_ask,
-        *devices_ask, *publishes, *bytes;
+        *devices_ask, *publishes, *bytes, *user_bytes, *app_bytes;
 };
 
 static struct admit_rates *rates_of(double per_second, double burst) {
@@ -40,6 +40,8 @@ struct limits *limits_create(const struct server_options *o) {
     l->devices_ask = rates_of(o->rate_per_device, 0);
     l->publishes = rates_of(o->message_rate, 0);
     l->bytes = rates_of(o->byte_rate, 0);
+    l->user_bytes = rates_of(o->byte_rate_per_user, 0);
+    l->app_bytes = rates_of(o->byte_rate_per_app, 0);
     return l;
 }
 
@@ -49,7 +51,8 @@ void limits_free(struct limits **pl) {
     admit_tally_free(&l->addresses);
     admit_tally_free(&l->apps);
     struct admit_rates **rates[] = {&l->address_connects, &l->device_connects, &l->addresses_ask,
-        &l->apps_ask, &l->users_ask, &l->devices_ask, &l->publishes, &l->bytes};
+        &l->apps_ask, &l->users_ask, &l->devices_ask, &l->publishes, &l->bytes, &l->user_bytes,
+        &l->app_bytes};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) admit_rates_free(rates[i]);
     free(l);
     *pl = NULL;
@@ -132,6 +135,29 @@ bool limits_address(struct shard *s, const struct conn *c, struct answer *a) {
            refused(s, a, "address", wait_s);
 }
 
+/* Whose bytes are counted together: a user's, and those of all server keys of an app. */
+static uint64_t bytes_key(const struct principal *who) {
+    const struct bytes none = {0};
+    return key_of('y', who->app, who->server ? none : who->user, none);
+}
+
+/* What has come over MQTT is paid for; the ms until it is. */
+static int bytes_spend(struct shard *s, const struct principal *who, size_t n) {
+    const struct limits *l = s->server->limits;
+    int64_t now_ns = s->mono_ms * 1000000;
+    int a = l->user_bytes ? admit_rate_spend(l->user_bytes, bytes_key(who), (double)n, now_ns) : 0;
+    int b = l->app_bytes ? admit_rate_spend(l->app_bytes, hash64(who->app), (double)n, now_ns) : 0;
+    return a > b ? a : b;
+}
+
+bool limits_body(struct shard *s, const struct principal *who, size_t n, struct answer *a) {
+    if (!who->app.n) return true;
+    int owed_ms = bytes_spend(s, who, 0);
+    if (owed_ms) return refused(s, a, "user or app, by their bytes", 1 + owed_ms / 1000);
+    (void)bytes_spend(s, who, n);
+    return true;
+}
+
 /* A device token is its user's; a server key shares its app's. */
 bool limits_request(struct shard *s, const struct principal *who, struct answer *a) {
     const struct limits *l = s->server->limits;
@@ -171,9 +197,11 @@ bool limits_publish(struct shard *s, struct conn *c, bool refusable) {
 
 void limits_read(struct shard *s, struct conn *c, size_t n) {
     struct limits *l = s->server->limits;
-    if (!l->bytes || c->protocol == PROTO_CONTROL) return;
-    int ms = admit_rate_spend(l->bytes, conn_key(s, c), (double)n, s->mono_ms * 1000000);
-    if (ms) limits_slow(s, c, ms);
+    int ms = 0, theirs = 0;
+    if (c->protocol == PROTO_CONTROL) return;
+    if (l->bytes) ms = admit_rate_spend(l->bytes, conn_key(s, c), (double)n, s->mono_ms * 1000000);
+    if (c->connected) theirs = bytes_spend(s, &c->who, n);
+    if (ms || theirs) limits_slow(s, c, ms > theirs ? ms : theirs);
 }
 
 /* ---- slowing ---- */

@@ -27,6 +27,8 @@ void limits_end(struct shard *s, struct conn *c); /* takes back what was counted
  * when. */
 bool limits_address(struct shard *s, const struct conn *c, struct answer *a);
 bool limits_request(struct shard *s, const struct principal *who, struct answer *a);
+/* A request's body, likewise, when it is here. */
+bool limits_body(struct shard *s, const struct principal *who, size_t n, struct answer *a);
 /* One PUBLISH. false: not now; it stays where it is and the connection is not read for a while.
  * `refusable`: the sender can be told of its user's rate, so that is not looked at here. */
 bool limits_publish(struct shard *s, struct conn *c, bool refusable);

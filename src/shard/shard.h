@@ -35,6 +35,7 @@ struct server_options {
     double rate_per_app, rate_per_device, rate_per_address;
     double connect_rate_per_address, connect_rate_per_device;
     double message_rate, byte_rate; /* of one connection: PUBLISHes, bytes a second */
+    double byte_rate_per_user, byte_rate_per_app;
     uint64_t strangers_bytes;       /* of all who have not said who they are; 0: 32 MiB */
     unsigned connections_per_address, connections_per_app, connections_per_user;
     bool dev;
