@@ -6,12 +6,16 @@ import os, random, shutil, socket, struct, subprocess, sys, tempfile, time
 
 import peers
 from harness import Server
-from mqtt import CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Reader, frame, properties, text
+from mqtt import (CONNACK, CONNECT, DISCONNECT, FOUR, ONE, PAIR, PINGREQ, PINGRESP, PROPERTIES, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, TEXT, TWO, UNSUBACK, UNSUBSCRIBE, VAR, Reader, frame,
+                  properties, text, var)
 
 PUBREC, PUBREL, PUBCOMP = 5, 6, 7
 PROGRAMS, STEPS = int(os.environ.get("TWINS_PROGRAMS", "10")), 40
 TOPICS = ("a", "a/b", "a/b/c", "b", "a/", "/a", "a//b", "c/b")
 FILTERS = ("a", "a/#", "+/b", "#", "+", "a/+/c", "/+", "a/+", "+/+", "b")
+USER, IDENTIFIER = 0x26, 0x0B
+# Of a PUBLISH: payload format, content type, response topic, correlation, user properties twice.
+PROPS = (b"\x01\x01", b"\x03" + text("text/x"), b"\x08" + text("re/ply"), b"\x09" + text("corr"), b"\x26" + text("k") + text("v"), b"\x26" + text("k") + text("w"), b"\x26" + text("a") + text(""))
 WAIT = 5      # seconds for an answer
 PATIENCE = 2  # for messages that may come by a longer way than those that were sent after them
 
@@ -97,10 +101,9 @@ class Party:
             r = Reader(body)
             topic, qos = r.text(), flags >> 1 & 3
             packet = r.take(2) if qos else None
-            if self.version == 5:
-                r.properties()
+            told = self.told(r) if self.version == 5 else ()
             if not topic.startswith("sync/"):
-                self.came.append((topic, r.rest().decode(), qos, flags & 1))
+                self.came.append((topic, r.rest().decode(), qos, flags & 1, told))
             else:
                 self.synced = r.rest().decode()
             if qos:
@@ -115,9 +118,22 @@ class Party:
         else:
             self.heard.append((kind, body))
 
-    def subscribe(self, filter, qos, options):
+    def told(self, r):
+        """A PUBLISH's properties: user properties in their order, the others by their codes; subscription identifiers last."""
+        out, end = [], r.var()
+        end += r.at
+        while r.at < end:
+            code = r.one()
+            kind = PROPERTIES[code][1]
+            value = {ONE: r.one, TWO: r.two, FOUR: lambda: struct.unpack(">I", r.take(4))[0], VAR: r.var, TEXT: r.text, PAIR: lambda: (r.text(), r.text())}[kind]()
+            out.append((code, value))
+        names = [v for c, v in out if c == USER]
+        return tuple(sorted(x for x in out if x[0] not in (USER, IDENTIFIER))), tuple(names), tuple(sorted(v for c, v in out if c == IDENTIFIER))
+
+    def subscribe(self, filter, qos, options, identifier):
         packet = self.next()
-        self.socket.sendall(frame(SUBSCRIBE, 2, packet + (b"\0" if self.version == 5 else b"") + text(filter) + bytes([qos | (options if self.version == 5 else 0)])))
+        props = properties(subscription_id=identifier or None) if self.version == 5 else b""
+        self.socket.sendall(frame(SUBSCRIBE, 2, packet + props + text(filter) + bytes([qos | (options if self.version == 5 else 0)])))
         return "subscribed", self.until(SUBACK, packet)[-1]
 
     def unsubscribe(self, filter):
@@ -126,9 +142,9 @@ class Party:
         self.until(UNSUBACK, packet)
         return ("unsubscribed",)
 
-    def publish(self, topic, payload, qos, retain):
+    def publish(self, topic, payload, qos, retain, told):
         packet = self.next() if qos else b""
-        self.socket.sendall(frame(PUBLISH, qos << 1 | (1 if retain else 0), text(topic) + packet + (b"\0" if self.version == 5 else b"") + payload.encode()))
+        self.socket.sendall(frame(PUBLISH, qos << 1 | (1 if retain else 0), text(topic) + packet + (var(len(told)) + told if self.version == 5 else b"") + payload.encode()))
         if qos:
             self.until(PUBACK if qos == 1 else PUBCOMP, packet)
         return ("published",)
@@ -179,12 +195,12 @@ class Twins:
         act = r.choices(("publish", "subscribe", "unsubscribe", "leave"), (6, 4, 1, 1))[0]
         if act == "publish":
             self.count += 1
-            return act, i, self.prefix + r.choice(TOPICS), f"m{self.count}" if r.random() < 0.9 else "", r.randrange(3), r.random() < 0.3
+            return act, i, self.prefix + r.choice(TOPICS), f"m{self.count}" if r.random() < 0.9 else "", r.randrange(3), r.random() < 0.3, b"".join(p for p in PROPS if r.random() < 0.3)
         if act == "subscribe":
             k, qos = r.randrange(len(FILTERS)), r.randrange(3)
             filter, options = self.prefix + FILTERS[k], (0, 4, 8, 16, 32)[(self.seed + k) % 5]  # mosquitto does not take other options for a filter that it has
             self.filters[i][filter] = qos
-            return act, i, filter, qos, options
+            return act, i, filter, qos, options, (self.seed + k) % 4
         if act == "unsubscribe":
             filter = r.choice([*self.filters[i], self.prefix + r.choice(FILTERS)])
             self.filters[i].pop(filter, None)
@@ -198,9 +214,9 @@ class Twins:
     def comparable(self, i, came):
         """Of overlapping filters a broker may send one message or several, with one of their QoS."""
         out = set()
-        for topic, payload, qos, retain in came:
+        for topic, payload, qos, retain, told in came:
             several = sum(matches(f, topic) for f in self.filters[i]) > 1
-            out.add((topic, payload, None if several else qos, None if several else retain))
+            out.add((topic, payload, *((None, None, told[:2]) if several else (qos, retain, told))))
         return out
 
     def run(self):
@@ -209,7 +225,7 @@ class Twins:
             self.said.append((act, i, *args))
             answers = [getattr(side[i], act)(*args) for side in self.parties]
             assert answers[0] == answers[1], f"answers {answers}"
-            if act == "leave" or act == "publish" and args[-1]:
+            if act == "leave" or act == "publish" and args[-2]:
                 time.sleep(0.05)  # a will, or what is retained, is on the way to its place
             self.marks += 1
             for n in range(3):
@@ -261,7 +277,7 @@ class Mosquitto:
 
 
 def main():
-    other, s = Mosquitto(), Server("--dev", "--shards", "1")
+    other, s = Mosquitto(), Server("--dev", "--shards", "2")
     seeds = [int(a) for a in sys.argv[1:]] or range(1, PROGRAMS + 1)
     for seed in seeds:
         twins = Twins((s.mqtt, other.port), seed)
