@@ -17,15 +17,15 @@ function connect() {
     reconnectPeriod: 200, properties: version === '5' ? { sessionExpiryInterval: 86400 } : undefined,
   });
   client.on('message', (topic, payload) => received.push({ topic, item: JSON.parse(payload) }));
-  client.on('error', (e) => process.stderr.write(`${e}\n`));
+  client.on('error', () => {}); // it comes back by itself
   client.once('connect', (connack) => tell({ present: connack.sessionPresent }));
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const [act, topic, ...rest] = line.split(' ');
+  const [act, ...rest] = line.split(' ');
   if (act === 'connect') connect();
-  else if (act === 'subscribe') client.subscribe(topic, { qos: 1 }, (e, granted) => tell(e ? String(e) : granted.map((g) => g.qos)));
-  else if (act === 'send') client.publish(topic, rest.join(' '), { qos: 1 }, (e) => tell(e ? String(e) : 'sent'));
+  else if (act === 'subscribe') client.subscribe(rest[0], { qos: Number(rest[1]) }, (e, granted) => tell(e ? String(e) : granted.map((g) => g.qos)));
+  else if (act === 'send') client.publish(rest[1], rest.slice(2).join(' '), { qos: Number(rest[0]) }, (e) => tell(e ? String(e) : 'sent'));
   else if (act === 'received') tell(received);
 }
 client?.removeAllListeners('error').on('error', () => {});

@@ -1,6 +1,7 @@
 /* A device on Debian's libpaho-mqtt3a, as it is: it reconnects and sends again by itself.
  * Arguments: port, protocol version, user, device, token; lines as test/scenario/clients_test.py
  * says. SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* strsep */
 #include <MQTTAsync.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -101,15 +102,15 @@ static bool completed(MQTTAsync_token token) {
     return false;
 }
 
-static void subscribe(const char *filter) {
+static void subscribe(const char *filter, int qos) {
     MQTTAsync_responseOptions r = MQTTAsync_responseOptions_initializer;
-    int rc = MQTTAsync_subscribe(client, filter, 1, &r);
-    tell(rc || !completed(r.token) ? "\"not subscribed\"" : "[1]");
+    int rc = MQTTAsync_subscribe(client, filter, qos, &r);
+    tell(rc || !completed(r.token) ? "\"not subscribed\"" : qos == 2 ? "[2]" : "[1]");
 }
 
-static void send_to(const char *topic, const char *payload) {
+static void send_to(int qos, const char *topic, const char *payload) {
     MQTTAsync_responseOptions r = MQTTAsync_responseOptions_initializer;
-    int rc = MQTTAsync_send(client, topic, (int)strlen(payload), payload, 1, 0, &r);
+    int rc = MQTTAsync_send(client, topic, (int)strlen(payload), payload, qos, 0, &r);
     tell(rc || !completed(r.token) ? "\"not sent\"" : "\"sent\"");
 }
 
@@ -119,17 +120,16 @@ int main(int argc, char **argv) {
     five = strcmp(argv[2], "5") == 0;
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
-        char *topic = strchr(line, ' '), *payload = NULL;
-        if (topic) *topic++ = 0;
-        if (topic && (payload = strchr(topic, ' '))) *payload++ = 0;
-        if (strcmp(line, "connect") == 0) {
+        char *rest = line, *act = strsep(&rest, " "), *one = strsep(&rest, " ");
+        if (strcmp(act, "connect") == 0) {
             int rc = begin(argv);
             if (rc) return fprintf(stderr, "connect: %d\n", rc), 1;
-        } else if (strcmp(line, "subscribe") == 0 && topic) {
-            subscribe(topic);
-        } else if (strcmp(line, "send") == 0 && payload) {
-            send_to(topic, payload);
-        } else if (strcmp(line, "received") == 0) {
+        } else if (strcmp(act, "subscribe") == 0 && one && rest) {
+            subscribe(one, atoi(rest));
+        } else if (strcmp(act, "send") == 0 && one && rest) {
+            char *topic = strsep(&rest, " ");
+            send_to(atoi(one), topic, rest ? rest : "");
+        } else if (strcmp(act, "received") == 0) {
             pthread_mutex_lock(&lock);
             printf("{\"value\":%s]}\n", received);
             fflush(stdout);

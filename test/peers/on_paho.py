@@ -41,7 +41,7 @@ client.on_connect, client.on_message, client.on_subscribe, client.on_publish = o
 client.username_pw_set(user, token)
 client.reconnect_delay_set(1, 1)
 for line in sys.stdin:
-    act, *rest = line.rstrip("\n").split(" ", 2)
+    act, *rest = line.rstrip("\n").split(" ", 3)
     if act == "connect":
         more = {}
         if five:
@@ -52,10 +52,10 @@ for line in sys.stdin:
         client.loop_start()
         tell({"present": bool(connected.get(timeout=20))})
     elif act == "subscribe":
-        client.subscribe(rest[0], 1)
+        client.subscribe(rest[0], int(rest[1]))
         tell(subscribed.get(timeout=20))
     elif act == "send":
-        sent = client.publish(rest[0], rest[1], 1).mid  # without a connection it is kept until there is one
+        sent = client.publish(rest[1], rest[2], int(rest[0])).mid  # without a connection it is kept until there is one
         while published.get(timeout=20) != sent:
             pass
         tell("sent")

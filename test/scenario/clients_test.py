@@ -4,7 +4,7 @@ import json, os, shutil, subprocess, sys
 
 import harness, peers
 from harness import Server, expect
-from stories import Listening, Peer, Relay, Story, tell_all
+from stories import Crowd, Listening, Peer, Relay, Story, amid, tell_all
 
 
 def compiled():
@@ -65,20 +65,25 @@ def by_curl(s):
 def main():
     s = Server("--shards", "2")
     mqtt, http = Relay(s.mqtt), Relay(s.http)
-    makers = []
+    makers, crowd = [], []
     for name, command, environment, websocket in kinds():
         for relay, kind in ((mqtt, "tcp"), (http, "ws"))[:2 if websocket else 1]:
             for version in "4", "5":
                 client = lambda called, user, device, token, c=(command, environment, relay, kind, version): Peer(
                     called, [*c[0], str(c[2].port), c[4], user, device, token], **c[1], PEER_TRANSPORT=c[3])
-                makers.append(lambda s, together, n, called=f"{name}, MQTT {version} over {kind}", client=client: Story(s, together, called, n, client))
+                called = f"{name}, MQTT {version} over {kind}"
+                makers.append(lambda s, together, n, called=called, client=client: Story(s, together, called, n, client))
+                crowd.append(lambda s, together, n, called=called, client=client: Crowd(s, together, called, n, client, len(crowd)))
     try:
         home = peers.npm("eventsource@3.0.7")
         client = lambda called, path: Peer(called, ["node", script("eventsource.mjs"), f"http://127.0.0.1:{http.port}{path}"], PEER_HOME=home)
         makers.append(lambda s, together, n: Listening(s, together, "EventSource", n, client))
     except peers.Missing as e:
         print("skipped:", e)
-    tell_all(s, ((mqtt, lambda: s.mqtt), (http, lambda: s.http)), makers)
+    relays = ((mqtt, lambda: s.mqtt), (http, lambda: s.http))
+    tell_all(s, relays, makers)
+    expect(s.call("PUT", "/v1/channel-rules/crowd", {"topic": "crowd/+", "publish": True, "subscribe": True})[0], 201)
+    tell_all(s, relays, crowd, amid)
     by_curl(s)
     s.close()
 

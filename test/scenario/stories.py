@@ -1,10 +1,11 @@
 """Stories that every client tells in the same way, all at the same time: on a network that is cut and with a server that is killed. clients_test.py and browser_test.py bring the clients.
 
-A client is something with do(words): `connect`, `subscribe FILTER`, `send TOPIC PAYLOAD` and `received` are what it understands; it answers each with one value."""
-import json, os, socket, subprocess, threading
+A client is something with do(words): `connect`, `subscribe FILTER QOS`, `send QOS TOPIC PAYLOAD` and `received` are what it understands; it answers each with one value."""
+import json, os, socket, subprocess, threading, time
 
 from harness import eventually, expect
 
+PATIENCE = 60  # seconds, for who answers nothing
 
 class Relay:
     """A network between the clients and the server: one port that stays while the server's changes, and that can be cut."""
@@ -73,10 +74,12 @@ class Client:
 
 class Peer(Client):
     """A process of test/peers: its lines are words, and lines of JSON come back."""
+    running = set()
 
     def __init__(self, name, command, **environment):
         self.name = name
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+        Peer.running.add(self.process)
 
     def do(self, *words):
         self.process.stdin.write(" ".join(words) + "\n")
@@ -89,6 +92,7 @@ class Peer(Client):
     def close(self):
         self.process.stdin.close()
         expect(self.process.wait(timeout=20), 0, self.name)
+        Peer.running.discard(self.process)
         self.process.stdout.close()
 
 
@@ -108,12 +112,12 @@ class Story:
 
     def send(self, peer, *ids):
         for i in ids:
-            expect(peer.do("send", f"conversations/{self.conversation}/messages", json.dumps({"id": i, "body": i})), "sent", self.name)
+            expect(peer.do("send", "1", f"conversations/{self.conversation}/messages", json.dumps({"id": i, "body": i})), "sent", self.name)
 
     def tell(self):
         peer = self.client()
         expect(peer.do("connect"), {"present": False}, self.name)
-        expect(peer.do("subscribe", f"users/{self.user}/#"), [1], self.name)
+        expect(peer.do("subscribe", f"users/{self.user}/#", "1"), [1], self.name)
         self.send(peer, "a1", "a2", "a3")
         peer.has("a1", "a2", "a3")
         self.post("b1", "b2")
@@ -137,6 +141,36 @@ class Story:
         peer.close()
         history = self.s.call("GET", f"/v1/conversations/{self.conversation}/messages?after=0")[1]["items"]
         expect([m["id"] for m in history], ["a1", "a2", "a3", "b1", "b2", "b3", "a4", "b4", "a5"] + [f"c{i}" for i in range(30)], self.name)
+
+
+class Crowd:
+    """A plain channel with a member on each client: what any of them publishes at QoS 2 comes to all once, and from each in its order, whatever happens on the way."""
+    ROUNDS, EACH = 3, 4
+
+    def __init__(self, s, together, name, n, client, size):
+        self.together, self.name, self.n, self.size = together, name, n, size
+        token = s.token(f"u{n}", "crowd")
+        self.client = lambda: client(name, f"u{n}", "crowd", token)
+
+    def tell(self):
+        peer = self.client()
+        expect(peer.do("connect"), {"present": False}, self.name)
+        expect(peer.do("subscribe", "crowd/+", "2"), [2], self.name)
+        for round in range(self.ROUNDS):
+            self.together.wait()  # all listen; the network is cut, or the server killed, while they speak
+            for i in range(self.EACH):
+                expect(peer.do("send", "2", f"crowd/{self.n}", json.dumps({"id": f"{self.n}-{round}-{i}"})), "sent", self.name)
+            self.together.wait()
+        want = {(n, round, i) for n in range(self.size) for round in range(self.ROUNDS) for i in range(self.EACH)}
+
+        def all_there():
+            came = [tuple(map(int, m["item"]["id"].split("-"))) for m in peer.do("received")]
+            assert set(came) >= want, f"{self.name}: missing {sorted(want - set(came))}"
+            expect(len(came), len(want), f"{self.name}: more than once")
+            for n in range(self.size):
+                expect([c for c in came if c[0] == n], sorted(c for c in want if c[0] == n), f"{self.name}: out of order")
+        eventually(all_there, 20)
+        peer.close()
 
 
 class Listening:
@@ -171,9 +205,39 @@ class Listening:
         peer.close()
 
 
-def tell_all(s, relays, makers):
+def cut(relays):
+    for relay, _ in relays:
+        relay.cut()
+
+
+def restart(s, relays):
+    s.kill()
+    s.start()
+    for relay, listener in relays:
+        relay.port_behind = listener()
+
+
+def meet(s, relays, together):
+    """The network is cut once when all have come to that point, and the server killed at the next."""
+    together.wait()
+    cut(relays)
+    together.wait()
+    together.wait()
+    restart(s, relays)
+    together.wait()
+
+
+def amid(s, relays, together):
+    """The same, while they speak; the first round is undisturbed."""
+    for act in (lambda: None, lambda: cut(relays), lambda: restart(s, relays)):
+        together.wait()
+        act()
+        together.wait()
+
+
+def tell_all(s, relays, makers, happens=meet):
     """makers: what makes a story, given (the server, the barrier, its number). relays: (relay, the server's listener) each."""
-    together, faults = threading.Barrier(len(makers) + 1, timeout=60), []
+    together, faults = threading.Barrier(len(makers) + 1, timeout=PATIENCE), []
 
     def tell(story):
         try:
@@ -185,20 +249,14 @@ def tell_all(s, relays, makers):
     for t in threads:
         t.start()
     try:
-        together.wait()
-        for relay, _ in relays:
-            relay.cut()
-        together.wait()
-        together.wait()
-        s.kill()
-        s.start()
-        for relay, listener in relays:
-            relay.port_behind = listener()
-        together.wait()
+        happens(s, relays, together)
     except threading.BrokenBarrierError:
         pass
+    until = time.time() + PATIENCE
+    for t in threads:
+        t.join(max(0, until - time.time()))
+    for process in Peer.running.copy():  # who waits for one of these waits no longer
+        process.kill()
     for t in threads:
         t.join()
     assert not faults, "\n".join(sorted(faults, key=lambda f: "BrokenBarrier" in f))
-    for relay, _ in relays:
-        relay.close()
