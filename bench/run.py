@@ -8,7 +8,7 @@
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
 result: it is said and left out. Writes every run to build/bench/runs.json and the table to build/bench/table.md. SPDX-License-Identifier: Apache-2.0
 """
-import contextlib, datetime, json, os, platform, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import contextlib, datetime, json, os, platform, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
@@ -29,9 +29,11 @@ KEPT = LIVE.replace("persistence false", "persistence true\npersistence_location
 
 
 def port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A free one, below those that connections are given: the ends of these linger, and mosquitto's WebSocket listener will not have them."""
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randint(10000, 30000)))
+            return s.getsockname()[1]
 
 
 def until(ready, seconds=30):
@@ -88,17 +90,20 @@ class Mosquitto:
     def __init__(self, kept=False):
         self.name = "mosquitto, autosave on each change" if kept else "mosquitto, no persistence"
         self.dir = tempfile.mkdtemp(prefix="kith-bench-")
-        self.mqtt = port()
+        self.mqtt, self.web = port(), port()
         with open(self.dir + "/conf", "w") as f:
-            f.write((KEPT if kept else LIVE).format(dir=self.dir) + f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest none\n")
+            f.write((KEPT if kept else LIVE).format(dir=self.dir) + f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest none\n"
+                    f"listener {self.web} 127.0.0.1\nprotocol websockets\n")
         self.start()
 
     def start(self):
         self.process = subprocess.Popen([MOSQUITTO, "-c", self.dir + "/conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: socket.create_connection(("127.0.0.1", self.mqtt)).close() is None)
+        until(lambda: socket.create_connection(("127.0.0.1", self.web)).close() is None)
 
     def run(self, scenario, *options):
-        said = subprocess.run([KITH, "bench", scenario, "--broker", "mqtt", "--mqtt", f"127.0.0.1:{self.mqtt}", "--pid", str(self.process.pid), "--json", *options],
+        at = self.web if "--websocket" in options else self.mqtt
+        said = subprocess.run([KITH, "bench", scenario, "--broker", "mqtt", "--mqtt", f"127.0.0.1:{at}", "--pid", str(self.process.pid), "--json", *options],
                               capture_output=True, text=True)
         if not said.stdout.startswith("{"):
             raise SystemExit(f"bench: {scenario} of {self.name}: {said.stderr[-500:]}")
@@ -268,6 +273,8 @@ def connect():
     table("10,000 devices connect and subscribe, QoS 1", "server", "connects/s", "server CPU us", "resident bytes each")
     for name, r in rounds("connect", "connect", "--devices", "10000").items():
         row(name, f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}")
+    for name, r in rounds("connect", "connect", "--devices", "10000", "--websocket").items():
+        row(name + ", WebSocket", f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}")
 
 
 def abuse():

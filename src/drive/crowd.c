@@ -142,7 +142,8 @@ bool crowd_make(struct crowd *c, size_t n) {
     c->filters = must_alloc(n * sizeof *c->filters);
     c->fleet.devices = must_alloc(n * sizeof *c->fleet.devices);
     c->fleet.count = n;
-    c->fleet.address = c->mqtt;
+    c->fleet.address = c->websocket && c->kith ? c->http : c->mqtt;
+    c->fleet.websocket = c->websocket;
     c->fleet.version = 5;
     c->fleet.qos = (uint8_t)c->qos;
     c->fleet.clean = true;

@@ -27,6 +27,13 @@ enum device_state {
     DEVICE_GONE,
     DEVICE_REFUSED
 };
+/* MQTT over WebSocket, a client's side (web.c): `out` of the device is frames up to `framed`, and
+ * plain behind it; `in` is what is no whole frame yet. */
+struct web {
+    bool open; /* the 101 has come */
+    size_t framed;
+    struct buf in;
+};
 struct fleet;
 struct device {
     struct fleet *fleet;
@@ -37,6 +44,7 @@ struct device {
     int64_t started_ns, wrote_ns; /* when its handshake began; when it last wrote */
     struct buf in, out;
     size_t out_at;
+    struct web web; /* when the fleet goes by WebSocket */
     /* views of the caller's; filter empty: does not subscribe */
     struct bytes client_id, username, password, filter;
     struct device *next_dirty;
@@ -47,7 +55,7 @@ struct fleet {
     const char *const *sources; /* local addresses, in turn; none: the kernel chooses */
     size_t source_count;
     uint8_t version, qos;
-    bool clean, reconnects;
+    bool clean, reconnects, websocket; /* websocket: at /mqtt of the address */
     uint32_t expiry_s; /* of kept sessions */
     struct device *devices;
     size_t count;
@@ -78,6 +86,12 @@ void fleet_part(struct fleet *f, size_t from, size_t to);
 /* disconnects all and frees; the array of devices stays the caller's */
 void fleet_close(struct fleet *f);
 void fleet_why(const struct fleet *f, struct buf *out); /* in words, what kept it from opening */
+/* web.c */
+void web_ask(struct web *w, struct buf *out, const char *host); /* the request for an upgrade */
+void web_frame(struct web *w, struct buf *out);                 /* what is plain in *out */
+/* Adds the payload of frames to *out. MALFORMED: no upgrade, or the end. */
+enum err web_take(struct web *w, struct bytes in, struct buf *out) must_use;
+void web_done(struct web *w);
 uint16_t device_publish(struct device *d, struct bytes topic, struct bytes payload);
 /* with DUP */
 void device_resend(struct device *d, uint16_t packet, struct bytes topic, struct bytes payload);
@@ -162,7 +176,7 @@ void track_end(const struct track *t, uint32_t sent, struct tally *tally);
 /* ---- a crowd: users, tokens and devices, against kith or any MQTT broker (crowd.c) ---- */
 struct crowd {
     const char *mqtt, *http, *key, *broker; /* options */
-    bool kith, json;
+    bool kith, json, websocket;
     size_t payload, qos, pid;
     char run[16];      /* a prefix of every name of this run */
     char (*names)[64]; /* one a device */
@@ -178,6 +192,8 @@ struct crowd {
             "what is driven (default kith; mqtt: any broker)"},                                    \
         {"payload", OPTION_COUNT, &(c)->payload, "BYTES", "body of a message (default 100)"},      \
         {"qos", OPTION_COUNT, &(c)->qos, "0|1", "both ways (default 1)"},                          \
+        {"websocket", OPTION_SWITCH, &(c)->websocket, NULL,                                        \
+            "MQTT over WebSocket, at /mqtt of --http (another broker: of --mqtt)"},                \
         {"pid", OPTION_COUNT, &(c)->pid, "PID",                                                    \
             "the server's process: its CPU time and memory are reported"},                         \
     {                                                                                              \

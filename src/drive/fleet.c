@@ -49,6 +49,7 @@ static void device_drop(struct device *d, bool for_good) {
     d->out_at = 0;
     buf_reset(&d->in);
     buf_reset(&d->out);
+    web_done(&d->web);
 }
 
 static void device_refused(struct device *d, uint8_t reason, struct bytes words) {
@@ -58,19 +59,27 @@ static void device_refused(struct device *d, uint8_t reason, struct bytes words)
     device_drop(d, !reason_is_temporary(reason));
 }
 
+/* How much of its output may be written now. */
+static size_t writable(struct device *d) {
+    if (!d->fleet->websocket) return d->out.n;
+    if (d->web.open) web_frame(&d->web, &d->out);
+    return d->web.framed;
+}
+
 static void device_write(struct device *d) {
-    while (d->state < DEVICE_GONE && d->fd >= 0 && d->out_at < d->out.n) {
+    size_t end = writable(d);
+    while (d->state < DEVICE_GONE && d->fd >= 0 && d->out_at < end) {
         size_t n;
-        enum err e = sock_write(d->fd, d->out.p + d->out_at, d->out.n - d->out_at, &n);
+        enum err e = sock_write(d->fd, d->out.p + d->out_at, end - d->out_at, &n);
         if (e == AGAIN) break;
         if (e != OK) return device_drop(d, false);
         d->out_at += n;
     }
     if (d->out_at == d->out.n) {
         buf_reset(&d->out);
-        d->out_at = 0;
+        d->out_at = d->web.framed = end = 0;
     }
-    if (d->state < DEVICE_GONE) want(d, d->out.n != 0);
+    if (d->state < DEVICE_GONE) want(d, d->out_at < end);
 }
 
 static void device_dirty(struct device *d) {
@@ -119,6 +128,7 @@ static void device_start(struct fleet *f, struct device *d) {
     if (sock_connect(f->address, from, &d->fd) != OK ||
         loop_add(f->loop, d->fd, LOOP_READ, d) != OK)
         return device_drop(d, false);
+    if (f->websocket) web_ask(&d->web, &d->out, f->address);
     mqtt_encode_connect(&d->out, f->version, f->clean, KEEP_ALIVE_S, d->client_id, d->username,
         d->password, f->clean ? 0 : f->expiry_s, RECEIVE_MAXIMUM);
     want(d, true);
@@ -180,7 +190,11 @@ static void device_read(struct device *d) {
     if (e != OK) return device_drop(d, false);
     /* Most reads hold whole packets: they are decoded where they lie. */
     struct bytes in = bytes_of(chunk, n);
-    if (d->in.n) {
+    if (d->fleet->websocket) {
+        if (web_take(&d->web, in, &d->in) != OK) return device_drop(d, false);
+        device_dirty(d); /* what waited for the upgrade */
+        in = buf_view(&d->in);
+    } else if (d->in.n) {
         buf_add(&d->in, chunk, n);
         in = buf_view(&d->in);
     }
@@ -292,6 +306,7 @@ void fleet_part(struct fleet *f, size_t from, size_t to) {
         d->out_at = 0;
         buf_done(&d->in);
         buf_done(&d->out);
+        web_done(&d->web);
     }
 }
 

@@ -193,9 +193,17 @@ def slow_reader(t):
     c.disconnect()
 
 
+def generator(t):
+    """`kith bench --websocket`: the load generator's devices come this way too."""
+    address = ["--http", f"127.0.0.1:{t.s.http}", "--key", t.s.key]
+    for scenario, more in (("connect", ["--devices", "100"]), ("one-to-one", ["--pairs", "5", "--duration", "1", "--warmup", "0"])):
+        status, said = t.s.tool("bench", scenario, "--websocket", "--json", *address, *more)
+        expect((status, json.loads(said)["valid"]), (0, True), said)
+
+
 def story(s):
     t = Story(s)
-    for part in (upgrades, origins, messages, pieces, closing, wills, rules, slow_reader):
+    for part in (upgrades, origins, messages, pieces, closing, wills, rules, slow_reader, generator):
         part(t)
     metrics = s.call("GET", "/metrics")[1].decode()
     assert "kith_websockets_total" in metrics, metrics
