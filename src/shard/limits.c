@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shard/transport.h"
+
 enum {
     RATE_KEYS = 65536,
     SLOW_STEP_MS = 5,    /* looked at so often, while someone is slowed */
@@ -246,7 +248,7 @@ int limits_wait_ms(const struct shard *s, int most) {
 /* ---- strangers ---- */
 static size_t strange_bytes(const struct conn *c) {
     if (!c || c->protocol == PROTO_CONTROL || c->connected || c->streaming || c->trusted) return 0;
-    return c->in.cap + c->out.cap + (c->http ? http_reader_bytes(c->http) : 0);
+    return c->in.cap + c->out.cap + (c->http ? http_reader_bytes(c->http) : 0) + transport_bytes(c);
 }
 
 void limits_sweep(struct shard *s) {

@@ -153,6 +153,10 @@ size_t transport_replies(const struct conn *c) {
     return c->transport ? c->transport->replies.n - c->transport->replies_at : 0;
 }
 
+size_t transport_bytes(const struct conn *c) {
+    return c->transport ? c->transport->replies.cap + c->transport->reading.control.cap : 0;
+}
+
 bool transport_has_output(const struct conn *c) {
     const struct transport *t = c->transport;
     if (c->out_at < c->out.n) return true;

@@ -26,6 +26,7 @@ enum err transport_read(struct shard *s, struct conn *c, void *p, size_t n, size
 enum err transport_write(struct shard *s, struct conn *c, size_t *out_n) must_use;
 bool transport_has_output(const struct conn *c); /* in c->out or here */
 size_t transport_replies(const struct conn *c);  /* bytes here that were not written yet */
+size_t transport_bytes(const struct conn *c);    /* held in buffers here, OpenSSL's aside */
 bool transport_waits_to_write(const struct conn *c);
 void transport_finish(const struct conn *c); /* all is written: says so to the peer */
 

@@ -1,7 +1,7 @@
 """The PROXY protocol, version 2, before HTTP and MQTT: whose connection it is, is what the header says; a connection without one is closed."""
-import json, socket, time
+import json, signal, socket, time
 
-from harness import Server, expect
+from harness import Server, eventually, expect
 from mqtt import Client
 from proxy_header import LOCAL, SIGNATURE, header
 
@@ -69,6 +69,9 @@ for first in (GET, b"PROXY TCP4 10.1.2.3 127.0.0.1 40000 8080\r\n" + GET, header
               header(family=0x21) + GET, header(length=521) + GET, SIGNATURE[:11] + b"x", b"\x10\x1e\0\4MQTT"):
     for port in (s.http, s.mqtt):
         expect(status(connect(port, first), b""), 0, first[:20].hex())
+
+s.process.send_signal(signal.SIGHUP)  # nothing to read again, and no end either
+eventually(lambda: expect("nothing to read again" in s.said(), True))
 
 # half a header is waited for as long as --tls-handshake-timeout says
 c, began = connect(s.http, header()[:20]), time.time()
