@@ -49,7 +49,7 @@ PLANTED = [
     ("src/chat/r.c", HEAD + "void f(void) { pthread_mutex_lock(m); }\n", "src/chat/r.c:2: wall: call pthread_mutex_lock"),
     ("src/chat/r.h", HEAD + "struct s { double score; };\n", "src/chat/r.h:2: wall: type double"),
     ("src/io/r.c", HEAD + "#include <rocksdb/c.h>\n", "src/io/r.c:2: dependency: rocksdb/"),
-    ("src/io/tls.c", HEAD + "#include <openssl/ssl.h>\n", "src/io/tls.c:2: dependency: openssl/"),
+    ("src/io/loop.c", HEAD + "#include <openssl/ssl.h>\n", "src/io/loop.c:2: dependency: openssl/"),
     ("src/io/o.c", "#include <stdio.h>\n", "src/io/o.c:1: opening: does not begin"),
     ("src/io/o.c", "/* o: a file. */\n/* SPDX-License-Identifier: Apache-2.0 */\n", "src/io/o.c:1: opening: the first comment has no SPDX"),
     ("src/io/long.c", HEAD + "\nint x;\n" + body(71), "src/io/long.c:4: length: f has 71 lines"),
