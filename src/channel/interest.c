@@ -11,7 +11,7 @@
 
 #include "channel/channel.h"
 
-enum { LIVE_SLOTS = 1 << 16, KEPT_SLOTS = 1 << 13, BEGINNINGS_MAX = 32 };
+enum { LIVE_SLOTS = 1 << 15, KEPT_SLOTS = 1 << 13, BEGINNINGS_MAX = 32 };
 
 struct interest {
     unsigned shards;

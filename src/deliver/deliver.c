@@ -64,7 +64,7 @@ static void session_free(struct deliver *d, struct session *s) {
     window_clear(s);
     live_free(s);
     free(s->marks);
-    free(s->names);
+    if (!s->lent) free((void *)s->app.p);
     free(s);
 }
 
@@ -238,11 +238,13 @@ void deliver_store_cursors(struct deliver *d, bool all) {
 static struct session *session_make(struct deliver *d, const struct session_open *o) {
     struct session *s = must_alloc(sizeof *s);
     slot_give(d, s);
-    s->names = must_alloc(o->app.n + o->user.n + o->device.n + 3);
-    char *p = s->names;
+    s->lent = o->lent;
+    char *p = o->lent ? NULL : must_alloc(o->app.n + o->user.n + o->device.n + 3);
     struct bytes *to[] = {&s->app, &s->user, &s->device};
     const struct bytes *from[] = {&o->app, &o->user, &o->device};
     for (int i = 0; i < 3; i++) {
+        *to[i] = *from[i];
+        if (o->lent) continue;
         if (from[i]->n) memcpy(p, from[i]->p, from[i]->n);
         *to[i] = bytes_of(p, from[i]->n);
         p += from[i]->n + 1;

@@ -98,8 +98,9 @@ struct deliver *deliver_create(const struct deliver_options *);
 void deliver_free(struct deliver **);
 
 struct session_open {
-    struct bytes app, user, device; /* copied */
-    uint8_t kind, version;          /* version: MQTT 4 or 5 */
+    struct bytes app, user, device; /* copied, unless `lent`: then they last until deliver_close */
+    bool lent;
+    uint8_t kind, version; /* version: MQTT 4 or 5 */
     bool clean;
     uint32_t expiry_s; /* 0: ends with the connection */
     bool server;       /* a backend: scopes say what it may */

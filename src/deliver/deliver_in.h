@@ -58,14 +58,13 @@ struct session {
     struct session *next; /* hash chain by (app, user), or (app, device) where there is no user */
     struct session *next_ready, *next_dirty;
     uint64_t id;
-    struct bytes app, user, device; /* in `names` */
-    char *names;
+    struct bytes app, user, device; /* one allocation, from app on, unless lent */
     uint16_t partition, alias_max;
     uint8_t kind, version;
     bool kept, stored, caught_up, held, ready, dirty, open;
     bool shifted; /* a packet id in the window is not its position's */
     bool missed;  /* retention took what it had not been sent: to be told */
-    bool server;
+    bool server, lent;
     uint32_t scopes; /* of a server key */
     uint32_t expiry_s, packet_max;
     uint64_t sent, acked, stored_cursor; /* positions */

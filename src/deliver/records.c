@@ -400,9 +400,11 @@ static void released_load(struct session *s, struct bytes packed) {
 bool session_load(struct deliver *d, struct session *s) {
     uint8_t room[300];
     struct cells *c = engine_cells(d->o.engine, s->partition);
-    struct cell *cell = cells_get(c, key3(room, 'D', s->app, s->user, s->device));
     struct stored st;
-    if (!stored_read(cell_view(cell), &st) || is_expired(&st, d->o.now_ms(d->o.arg))) return false;
+    buf_reset(&d->body);
+    if (!cells_peek(c, key3(room, 'D', s->app, s->user, s->device), &d->body) ||
+        !stored_read(buf_view(&d->body), &st) || is_expired(&st, d->o.now_ms(d->o.arg)))
+        return false;
     s->stored_cursor = s->acked = s->sent = st.cursor;
     uint64_t applied = engine_applied(d->o.engine, s->partition);
     s->mark = st.mark;

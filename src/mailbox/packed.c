@@ -34,7 +34,9 @@ static void count_set(struct cells *c, struct cell *head, uint32_t n) {
 
 uint32_t packed_count(
     struct cells *c, const struct packed *k, struct bytes app, struct bytes owner) {
-    return count_of(head_cell(c, k, app, owner));
+    uint8_t room[300];
+    const struct cell *head = cells_find(c, key2(room, k->head, app, owner));
+    return head ? count_of(head) : 0;
 }
 
 uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,

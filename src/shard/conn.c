@@ -20,8 +20,8 @@
 #define REPLIES_PAUSE (4u << 10) /* unwritten pongs, likewise */
 #define CLOSING_MS 5000          /* how long an ending connection may take to read its last words */
 #define IDLE_KEEP 4096u          /* buffers above this are given back when empty */
-#define FRESH_MS 3000 /* after CONNECT, in which it may be about to subscribe */
-#define QUIET_MS 1000 /* after which empty buffers are given back altogether */
+#define FRESH_MS 3000            /* after CONNECT, in which it may be about to subscribe */
+#define QUIET_MS 1000            /* after which empty buffers are given back altogether */
 
 static uint32_t slot_take(struct shard *s) {
     if (s->conn_free_count) return s->conn_free[--s->conn_free_count];
@@ -123,13 +123,12 @@ void conn_is(struct conn *c, const struct principal *who) {
         to[i] = bytes_of(p, from[i]->n);
         p += from[i]->n;
     }
+    free((void *)c->who.app.p);
     c->who = *who;
     c->who.app = to[0];
     c->who.user = to[1];
     c->who.device = to[2];
     c->who.key = to[3];
-    free(c->names);
-    c->names = names;
 }
 
 static void session_end(struct shard *s, struct conn *c) {
@@ -152,7 +151,7 @@ void conn_close(struct shard *s, struct conn *c) {
     free(c->wish);
     buf_done(&c->in);
     buf_done(&c->out);
-    free(c->names);
+    free((void *)c->who.app.p);
     free(c);
     measure_add(&s->measure, COUNTER_connections_closed, 1);
 }
@@ -165,7 +164,7 @@ void conn_touch(struct shard *s, struct conn *c) {
 }
 
 void conn_finish(struct shard *s, struct conn *c) {
-    if (!c->closing) c->closing_ms = s->mono_ms;
+    if (!c->closing) c->since_ms = s->mono_ms;
     c->closing = true;
     conn_touch(s, c);
 }
@@ -360,7 +359,7 @@ void conn_recheck(struct shard *s) {
 }
 
 static bool is_stuck(const struct shard *s, const struct conn *c) {
-    if (c->closing) return s->mono_ms - c->closing_ms > CLOSING_MS;
+    if (c->closing) return s->mono_ms - c->since_ms > CLOSING_MS;
     return c->want_write && s->mono_ms - c->wrote_ms > s->server->o.stall_timeout_ms;
 }
 

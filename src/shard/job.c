@@ -64,8 +64,7 @@ static void queue_put(struct mail_queue *q, void *p) {
 /* In order: what a full ring did not take goes first. */
 static void mail_send(struct shard *s, unsigned to, void *p) {
     struct mail_queue *q = &s->overflow[to];
-    if (!q->count && ring_put(s->server->shard[to].inbox[s->index], p))
-        s->to_wake |= 1ull << to;
+    if (!q->count && ring_put(s->server->shard[to].inbox[s->index], p)) s->to_wake |= 1ull << to;
     else queue_put(q, p);
 }
 

@@ -155,12 +155,8 @@ void connect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) 
 
 /* On the shard where the user's mailbox is. */
 void mqtt_moved(struct shard *s, struct conn *c) {
-    struct viewer v = {0};
-    if (c->who.user.n)
-        users_viewer(engine_cells(s->engine,
-                         partition_of_user(c->who.app, c->who.user, s->server->partitions)),
-            &c->who, &v);
-    if (v.revoked)
+    uint16_t at = partition_of_user(c->who.app, c->who.user, s->server->partitions);
+    if (c->who.user.n && users_revoked(engine_cells(s->engine, at), &c->who))
         return connect_refuse(
             s, c, R_NOT_AUTHORIZED, "this token was revoked; ask your application for a new one");
     if (!limits_user(s, c, c->who.device))
@@ -178,6 +174,7 @@ void mqtt_moved(struct shard *s, struct conn *c) {
         .packet_max = w->packet_max,
         .alias_max = w->alias_max,
         .server = c->who.server,
+        .lent = true,
         .scopes = c->who.scopes,
         .conn = c,
         .out = &c->out};

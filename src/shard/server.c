@@ -293,11 +293,10 @@ void server_stop(struct server *v) {
 
 static void shard_close(struct server *v, struct shard *s) {
     for (uint32_t i = 0; i < s->conn_count; i++)
-        if (s->conns[i]) {
-            s->conns[i]->session = NULL;
-            conn_close(s, s->conns[i]);
-        }
-    deliver_free(&s->deliver);
+        if (s->conns[i]) s->conns[i]->session = NULL;
+    deliver_free(&s->deliver); /* sessions have their names of the connections */
+    for (uint32_t i = 0; i < s->conn_count; i++)
+        if (s->conns[i]) conn_close(s, s->conns[i]);
     channels_done(s);
     jobs_drop(s);
     engine_free(&s->engine);

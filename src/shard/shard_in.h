@@ -37,42 +37,38 @@ struct publisher {
     uint16_t received_count, received_cap;
     uint16_t stored; /* messages of plain channels that are on their way through the log */
 };
+/* Ordered by size: there may be very many, and each byte counts. */
 struct conn {
     int fd;
     uint32_t index, generation;
-    uint8_t protocol;
+    uint32_t out_at;   /* of `out`: written up to here */
+    uint32_t expiry_s; /* MQTT: of its session; 0: it ends with the connection */
+    uint32_t subscribe_cookie;
+    uint16_t keep_alive_s, ack_head, ack_count, ack_cap, ack_owed, suback_count;
+    uint8_t protocol, version; /* version: of MQTT */
     bool dirty, closing, want_write, read_paused;
-    bool half_closed; /* the peer sends no more; it may still read */
+    bool half_closed;                            /* the peer sends no more; it may still read */
+    bool busy, keep_alive, head_only, streaming; /* HTTP; head_only: the request was HEAD */
+    bool connected, problem_info;
+    bool fresh;                                /* connected just now, and has not subscribed yet */
+    bool counted_address, counted_app, slowed; /* limits.c */
+    bool trusted;                              /* its last request had a credential that holds */
+    bool in_blocked;                           /* input waits until acknowledgements have left */
     struct buf in, out;
-    size_t out_at;
-    /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection */
+    /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection; closing: since */
     int64_t since_ms;
-    int64_t last_in_ms, wrote_ms, closing_ms; /* wrote: when output last moved, or began to wait */
+    int64_t last_in_ms, wrote_ms; /* wrote: when output last moved, or began to wait */
     struct address peer;
     struct conn *next_dirty;
     struct transport *transport; /* transport.h; NULL: plain TCP */
-    /* HTTP */
     struct http_reader *http;
-    bool busy, keep_alive, head_only, streaming; /* head_only: the request was HEAD */
     uint64_t stream_after;
-    /* MQTT */
-    uint8_t version;
-    bool connected, problem_info;
-    bool fresh;                                /* connected just now, and has not subscribed yet */
-    uint32_t expiry_s;                         /* of its session; 0: it ends with the connection */
-    bool counted_address, counted_app, slowed; /* limits.c */
-    bool trusted;                              /* its last request had a credential that holds */
-    uint16_t keep_alive_s;
     struct session *session;
-    struct principal who; /* views into `names` */
-    char *names;
-    struct ack_slot *acks; /* ring */
-    uint16_t ack_head, ack_count, ack_cap, ack_owed, suback_count;
-    bool in_blocked;             /* input waits until acknowledgements have left */
+    struct principal who;        /* views into one allocation, which begins at who.app */
+    struct ack_slot *acks;       /* ring */
     struct connect_wish *wish;   /* until CONNACK */
     struct publisher *publisher; /* NULL until it is one */
     struct will *will;           /* NULL: it leaves none */
-    uint32_t subscribe_cookie;
     struct pending_suback *subacks;
 };
 struct connect_wish { /* what a CONNECT asked for, while the socket moves to its shard */

@@ -215,7 +215,7 @@ static void piece_written(struct conn *c, size_t n) {
     if (head > n) head = n;
     t->head_at = (uint8_t)(t->head_at + head);
     t->frame_left -= (uint32_t)(n - head);
-    c->out_at += n - head;
+    c->out_at += (uint32_t)(n - head);
 }
 
 enum err transport_write(struct shard *s, struct conn *c, size_t *out_n) {
@@ -227,7 +227,7 @@ enum err transport_write(struct shard *s, struct conn *c, size_t *out_n) {
         t && t->tls ? tls_write(t->tls, v.p, v.n, out_n) : sock_write(c->fd, v.p, v.n, out_n);
     if (e != OK) return e;
     if (framed) piece_written(c, *out_n);
-    else c->out_at += *out_n;
+    else c->out_at += (uint32_t)*out_n;
     return OK;
 }
 

@@ -106,17 +106,24 @@ static struct full_cell *make(struct cells *s, uint64_t hash, struct bytes key) 
     return f;
 }
 
-static void load(struct cells *s, struct full_cell *f) {
+static void read_stored(struct cells *s, struct bytes key) {
     buf_reset(&s->loading);
-    enum err e = s->store->calls->get(s->store, s->partition, key_of(f), &s->loading);
+    enum err e = s->store->calls->get(s->store, s->partition, key, &s->loading);
     if (e != OK && e != MISSING)
         check_failed(__FILE__, __LINE__,
             "the tables can be read; they are damaged, 'kith check' names the file");
-    if (s->loading.n) {
-        value_room(s, f, (uint32_t)s->loading.n);
-        memcpy(f->c.data, s->loading.p, s->loading.n);
-        f->c.size = f->stored = (uint32_t)s->loading.n;
-    }
+}
+
+static void take_loaded(struct cells *s, struct full_cell *f) {
+    if (!s->loading.n) return;
+    value_room(s, f, (uint32_t)s->loading.n);
+    memcpy(f->c.data, s->loading.p, s->loading.n);
+    f->c.size = f->stored = (uint32_t)s->loading.n;
+}
+
+static void load(struct cells *s, struct full_cell *f) {
+    read_stored(s, key_of(f));
+    take_loaded(s, f);
 }
 
 static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
@@ -131,6 +138,32 @@ static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
     }
     f->used = true;
     return &f->c;
+}
+
+const struct cell *cells_find(struct cells *s, struct bytes key) {
+    if (s->count * 4 >= s->slots * 3) grow(s);
+    uint64_t hash = hash64(key);
+    size_t i = slot_find(s, hash, key);
+    struct full_cell *f = s->table[i];
+    if (!f) {
+        read_stored(s, key);
+        if (!s->loading.n) return NULL;
+        f = s->table[i] = make(s, hash, key);
+        take_loaded(s, f);
+    }
+    f->used = true;
+    return f->c.size ? &f->c : NULL;
+}
+
+bool cells_peek(struct cells *s, struct bytes key, struct buf *out) {
+    const struct full_cell *f = s->slots ? s->table[slot_find(s, hash64(key), key)] : NULL;
+    if (f) {
+        buf_add(out, f->c.data, f->c.size);
+        return f->c.size != 0;
+    }
+    read_stored(s, key);
+    buf_bytes(out, buf_view(&s->loading));
+    return s->loading.n != 0;
 }
 
 struct cell *cells_get(struct cells *s, struct bytes key) {

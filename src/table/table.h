@@ -93,6 +93,11 @@ void cells_free(struct cells **);
 /* Never NULL; size 0 when absent. A store error or corruption ends the process (state cannot be
  * guessed). */
 struct cell *cells_get(struct cells *, struct bytes key);
+/* NULL when absent, and then nothing is kept in memory: for what most do not have. */
+const struct cell *cells_find(struct cells *, struct bytes key);
+/* Copies the value to *out, and keeps nothing of it in memory: for what is asked once. false: absent.
+ */
+bool cells_peek(struct cells *, struct bytes key, struct buf *out);
 /* The same for a key that the caller knows the store not to hold (the next of a counted row of
  * blocks, say): saves asking it. Builds with the address sanitizer ask, and check. */
 struct cell *cells_new(struct cells *, struct bytes key);

@@ -51,18 +51,32 @@ void user_missing(struct answer *a, struct bytes user) {
         a, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n, (const char *)user.p);
 }
 
-void users_viewer(struct cells *c, const struct principal *who, struct viewer *out) {
+/* Of the 'v' cell: tokens of the device that were issued until then are refused. */
+static bool is_revoked(struct cells *c, const struct principal *who, struct bytes device_cell) {
     struct profile p;
+    struct unpack u = unpack_of(device_cell);
+    int64_t revoked_ms = device_cell.n ? (int64_t)unpack_u64(&u) : 0;
+    if (revoked_ms && revoked_ms >= who->issued_ms) return true;
+    return profile_get(c, who->app, who->user, &p) && p.erased_ms && p.erased_ms >= who->issued_ms;
+}
+
+bool users_revoked(struct cells *c, const struct principal *who) {
+    uint8_t room[300];
+    struct buf cell = {0};
+    if (who->device.n) cells_peek(c, key3(room, 'v', who->app, who->user, who->device), &cell);
+    bool revoked = is_revoked(c, who, buf_view(&cell));
+    buf_done(&cell);
+    return revoked;
+}
+
+void users_viewer(struct cells *c, const struct principal *who, struct viewer *out) {
+    uint8_t room[300];
     *out = (struct viewer){.known = user_known(c, who->app, who->user)};
     out->blocks = mailbox_block_list(c, who->app, who->user);
-    if (profile_get(c, who->app, who->user, &p) && p.erased_ms && p.erased_ms >= who->issued_ms)
-        out->revoked = true;
-    if (!who->device.n) return;
-    uint8_t room[300];
-    struct cell *cell = cells_get(c, key3(room, 'v', who->app, who->user, who->device));
-    struct unpack u = unpack_of(view_of(cell));
-    int64_t revoked_ms = cell->size ? (int64_t)unpack_u64(&u) : 0;
-    if (revoked_ms && revoked_ms >= who->issued_ms) out->revoked = true;
+    struct bytes device = {0};
+    if (who->device.n)
+        device = view_of(cells_get(c, key3(room, 'v', who->app, who->user, who->device)));
+    out->revoked = is_revoked(c, who, device);
 }
 
 /* ---- profile ---- */
