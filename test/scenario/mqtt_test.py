@@ -411,6 +411,7 @@ def takeover(t):
     expect(old.ended(), None, "3.1.1 hears nothing")
     t.post("t2")
     expect(ids(new.messages(1)), ["t2"])
+    new.ping()  # its PUBACK has been read
     for _ in range(20):
         newer = t.connect("bob", "two")
         expect(newer.connack.present, True)
