@@ -70,6 +70,8 @@ void conn_detach(struct shard *s, struct conn *c) {
     conn_settled(s, c);
     for (size_t i = 0; i < s->read_again_count; i++)
         if (s->read_again[i] == c) s->read_again[i] = NULL;
+    for (size_t i = 0; i < s->event_count; i++)
+        if (s->events[i].tag == c) s->events[i].tag = NULL;
     dirty_drop(s, c);
     loop_remove(s->loop, c->fd);
     s->conns[c->index] = NULL;

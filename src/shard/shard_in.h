@@ -159,6 +159,8 @@ struct shard {
     size_t jobs_out;
     struct conn **read_again; /* had more input than one turn took */
     size_t read_again_count, read_again_cap;
+    struct loop_event *events; /* of this turn */
+    size_t event_count;
     struct slowed *slow; /* not read for a while (limits.c) */
     size_t slow_count, slow_cap;
     uint64_t to_wake; /* shards that were sent something in this turn */

@@ -30,13 +30,17 @@ static void events_take(struct shard *s, int wait_ms) {
     struct note *late = notes_late(s);
     size_t n = loop_wait(s->loop, late ? 0 : wait_ms, events, EVENTS_MAX);
     clock_read(s);
+    s->events = events; /* a connection that leaves in there blanks its own (conn_detach) */
+    s->event_count = n;
     jobs_from_rings(s); /* first: what others know must not come after what their clients then do */
     for (size_t i = 0; i < n; i++) {
         void *tag = events[i].tag;
+        if (!tag) continue;
         const struct door *d = door_of(v, tag);
         if (d) conn_accept(s, d);
         else conn_event(s, tag, events[i].what);
     }
+    s->event_count = 0;
     notes_late_take(s, late);
 }
 
