@@ -28,5 +28,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   else if (act === 'send') client.publish(rest[1], rest.slice(2).join(' '), { qos: Number(rest[0]) }, (e) => tell(e ? String(e) : 'sent'));
   else if (act === 'received') tell(received);
 }
-client?.removeAllListeners('error').on('error', () => {});
+
 await client?.endAsync();
