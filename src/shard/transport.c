@@ -22,10 +22,10 @@
 struct transport {
     struct tls *tls;  /* NULL: none */
     uint32_t shaking; /* its place in s->shaking, as long as it awaits its handshake */
-    bool awaits_header, awaits_handshake, websocket, close_written;
+    bool awaits_header, awaits_handshake, close_written;
     uint8_t head_n, head_at, head[WEBSOCKET_HEAD_MAX]; /* of the frame that is written */
     uint32_t frame_left;                               /* of c->out, in that frame */
-    struct websocket reading;
+    struct websocket *reading;                         /* NULL: it is no WebSocket */
     struct buf replies;
     size_t replies_at;
 };
@@ -81,16 +81,15 @@ bool transport_is_ready(const struct conn *c) {
     return !t || !(t->awaits_header || t->awaits_handshake);
 }
 
-bool transport_is_websocket(const struct conn *c) {
-    return c->transport && c->transport->websocket;
-}
+bool transport_is_websocket(const struct conn *c) { return c->transport && c->transport->reading; }
 
 void transport_free(struct shard *s, struct conn *c) {
     struct transport *t = c->transport;
     if (!t) return;
     shaking_drop(s, t);
     tls_free(&t->tls);
-    websocket_done(&t->reading);
+    if (t->reading) websocket_done(t->reading);
+    free(t->reading);
     buf_done(&t->replies);
     free(t);
     c->transport = NULL;
@@ -154,13 +153,14 @@ size_t transport_replies(const struct conn *c) {
 }
 
 size_t transport_bytes(const struct conn *c) {
-    return c->transport ? c->transport->replies.cap + c->transport->reading.control.cap : 0;
+    const struct transport *t = c->transport;
+    return t ? t->replies.cap + (t->reading ? t->reading->control.cap : 0) : 0;
 }
 
 bool transport_has_output(const struct conn *c) {
     const struct transport *t = c->transport;
     if (c->out_at < c->out.n) return true;
-    return t && t->websocket &&
+    return t && t->reading &&
            (transport_replies(c) || in_frame(t) || (c->closing && !t->close_written));
 }
 
@@ -179,9 +179,9 @@ static void frame_begin(struct conn *c) {
 }
 
 static uint16_t close_code(const struct shard *s, const struct transport *t) {
-    return t->reading.close ? t->reading.close
-           : s->draining    ? WEBSOCKET_GOING_AWAY
-                            : WEBSOCKET_NORMAL;
+    return t->reading->close ? t->reading->close
+           : s->draining     ? WEBSOCKET_GOING_AWAY
+                             : WEBSOCKET_NORMAL;
 }
 
 /* The next bytes for the peer; empty: there are none. A frame's head and payload go together. */
@@ -220,7 +220,7 @@ static void piece_written(struct conn *c, size_t n) {
 
 enum err transport_write(struct shard *s, struct conn *c, size_t *out_n) {
     struct transport *t = c->transport;
-    bool framed = t && t->websocket;
+    bool framed = t && t->reading;
     struct bytes v =
         framed ? piece_next(s, c) : bytes_of(c->out.p + c->out_at, c->out.n - c->out_at);
     enum err e =
@@ -236,12 +236,12 @@ enum err transport_upgrade(struct shard *s, struct conn *c) {
     if (!c->transport) c->transport = must_alloc(sizeof *c->transport);
     struct transport *t = c->transport;
     struct buf early = c->in;
-    t->websocket = true;
+    t->reading = must_alloc(sizeof *t->reading);
     t->replies = c->out;
     t->replies_at = c->out_at;
     c->in = c->out = (struct buf){0};
     c->out_at = 0;
-    websocket_init(&t->reading, WEBSOCKET_MESSAGE_MAX, false);
+    websocket_init(t->reading, WEBSOCKET_MESSAGE_MAX, false);
     measure_add(&s->measure, COUNTER_websockets, 1);
     enum err e = transport_unframe(c, buf_view(&early));
     buf_done(&early);
@@ -252,7 +252,7 @@ enum err transport_unframe(struct conn *c, struct bytes in) {
     struct transport *t = c->transport;
     size_t used;
     for (enum err e = OK; in.n && e == OK; in = bytes_of(in.p + used, in.n - used)) {
-        e = websocket_read(&t->reading, in, &used, &c->in, &t->replies);
+        e = websocket_read(t->reading, in, &used, &c->in, &t->replies);
         if (e == STALE || e == MALFORMED) return e;
     }
     return OK;
