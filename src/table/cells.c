@@ -106,12 +106,15 @@ static struct full_cell *make(struct cells *s, uint64_t hash, struct bytes key) 
     return f;
 }
 
-static void read_stored(struct cells *s, struct bytes key) {
-    buf_reset(&s->loading);
-    enum err e = s->store->calls->get(s->store, s->partition, key, &s->loading);
+static void must_be_read(enum err e) {
     if (e != OK && e != MISSING)
         check_failed(__FILE__, __LINE__,
             "the tables can be read; they are damaged, 'kith check' names the file");
+}
+
+static void read_stored(struct cells *s, struct bytes key) {
+    buf_reset(&s->loading);
+    must_be_read(s->store->calls->get(s->store, s->partition, key, &s->loading));
 }
 
 static void take_loaded(struct cells *s, struct full_cell *f) {
@@ -334,7 +337,7 @@ void cells_scan(struct cells *s, struct bytes prefix,
         m.list[m.n++] = (struct pair){key_of(f), bytes_of(f->c.data, f->c.size)};
     }
     qsort(m.list, m.n, sizeof *m.list, pair_cmp);
-    check(s->store->calls->scan(s->store, s->partition, prefix, from_store, &m) == OK);
+    must_be_read(s->store->calls->scan(s->store, s->partition, prefix, from_store, &m));
     while (m.at < m.n && give(&m, m.list[m.at].key, m.list[m.at].value)) m.at++;
     free(m.list);
 }

@@ -216,14 +216,19 @@ def tables(master):
 
 
 def while_serving(master):
-    """A damaged block that a start does not touch: what is read is true, or the server ends and says why; never less than there is."""
+    """A damaged block: what is read is true, or the server ends, at its start or later, and says why; never less than there is."""
     big = os.path.basename(max(glob.glob(master.data + "/tables/*.sst"), key=os.path.getsize))
     ends = 0
     for at in (0.2, 0.6):
         with broken(master) as c:
             path = f"{c.data}/tables/{big}"
             flip(path, int(os.path.getsize(path) * at), 8)
-            c.server.start()
+            try:
+                c.server.start()
+            except AssertionError:  # it looks through some of the tables then
+                ends += 1
+                assert c.server.process.poll() is not None and "kith check" in c.server.said(), c.server.said()[-2000:]
+                continue
             try:
                 for conversation, n in (("ab", 53), ("big", 220)):
                     seen, after = 0, 0
