@@ -163,6 +163,8 @@ static const struct option SERVE[] = {
     {"mqtt-connect-timeout", "DURATION", "until the CONNECT must be there (default 10s)"},
     {"channel-rules", "FILE",
         "who may use plain MQTT channels: {\"rules\": [{app, topic, publish, subscribe}]}"},
+    {"mqtt-redirect", "HOST:PORT",
+        "server that MQTT 5 clients are sent to while this one shuts down (default: none)"},
     {"mqtt-keepalive-max", "SECONDS",
         "longest keep-alive that a device may have (default: as it wishes)"},
     {"cors-origin", "LIST",
@@ -361,6 +363,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->strangers_bytes = (uint64_t)strangers << 20;
     o->connections_max = connections;
     o->channel_rules = value_of(a, "channel-rules");
+    o->mqtt_redirect = value_of(a, "mqtt-redirect");
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;
     if (o->dev && !keepalive)
@@ -443,7 +446,8 @@ static bool confine_begin(
         {o->log_dir ? o->log_dir : log, true}, {folder_of(o->tls_cert, false, certs[0]), false},
         {folder_of(o->tls_cert, true, certs[1]), false},
         {folder_of(o->tls_key, false, certs[2]), false},
-        {folder_of(o->tls_key, true, certs[3]), false}, {"/proc/self", false},
+        {folder_of(o->tls_key, true, certs[3]), false},
+        {o->channel_rules ? o->channel_rules : "/dev/null", false}, {"/proc/self", false},
         {"/proc/sys/kernel/random", false}, {"/sys/devices/system/cpu", false},
         {"/etc/hosts", false}, {"/etc/nsswitch.conf", false}, {"/etc/resolv.conf", false},
         {"/etc/host.conf", false}, {"/etc/gai.conf", false}, {"/etc/ssl", false},

@@ -113,7 +113,7 @@ static bool scan_one(void *arg, struct bytes key, struct bytes value) {
     const uint8_t *end = memchr(key.p, 0, key.n);
     check(end);
     size_t app = (size_t)(end - key.p) - 1;
-    retained_set(s->r, bytes_of(key.p + 1, app), bytes_of(end + 1, key.n - app - 2), s->partition,
+    retained_set(s->r, bytes_of(key.p + 1, app), bytes_of(end + 1, key.n - app - 3), s->partition,
         value.n != 0);
     return true;
 }

@@ -288,7 +288,7 @@ void fleet_part(struct fleet *f, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
         struct device *d = &f->devices[i];
         if (d->state == DEVICE_READY) {
-            mqtt_encode_disconnect(&d->out, f->version, 0, NULL);
+            mqtt_encode_disconnect(&d->out, f->version, 0, NULL, NULL);
             device_write(d);
         }
         if (d->state == DEVICE_READY) f->ready--;

@@ -200,7 +200,7 @@ static size_t input_most(const struct conn *c) {
 static bool must_pause(const struct shard *s, const struct conn *c) {
     return c->out.n - c->out_at > OUTPUT_PAUSE || (c->in.n > input_most(c) && !c->closing) ||
            c->half_closed || c->slowed || transport_replies(c) > REPLIES_PAUSE ||
-           (s->held_back && c->protocol == PROTO_MQTT);
+           ((s->held_back || s->crowded) && c->protocol == PROTO_MQTT);
 }
 
 static void interest(struct shard *s, struct conn *c) {

@@ -79,6 +79,13 @@ void shards_wake(struct shard *s) {
         loop_wake(s->server->shard[__builtin_ctzll(s->to_wake)].loop);
 }
 
+size_t jobs_waiting(const struct shard *s) {
+    size_t most = 0;
+    for (unsigned to = 0; to < s->server->shards; to++)
+        if (s->overflow[to].count > most) most = s->overflow[to].count;
+    return most;
+}
+
 bool job_flush_overflow(struct shard *s) {
     bool left = false;
     for (unsigned to = 0; to < s->server->shards; to++) {

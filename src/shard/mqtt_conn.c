@@ -6,7 +6,8 @@
 
 void mqtt_end(struct shard *s, struct conn *c, uint8_t reason, const char *words) {
     if (c->closing) return;
-    if (c->connected && c->version == 5) mqtt_encode_disconnect(&c->out, 5, reason, words);
+    const char *to = reason == R_ELSEWHERE ? s->server->o.mqtt_redirect : NULL;
+    if (c->connected && c->version == 5) mqtt_encode_disconnect(&c->out, 5, reason, words, to);
     if (c->session) {
         struct session *session = c->session;
         c->session = NULL;

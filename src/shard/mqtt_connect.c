@@ -19,6 +19,7 @@ static uint8_t reason_v4(uint8_t reason) {
 
 void connect_refuse(struct shard *s, struct conn *c, uint8_t reason, const char *words) {
     struct mqtt_properties p = {.reason_string = bytes_str(words)};
+    if (reason == R_ELSEWHERE) p.server_reference = bytes_str(s->server->o.mqtt_redirect);
     mqtt_encode_connack(
         &c->out, c->version, false, c->version == 5 ? reason : reason_v4(reason), &p);
     conn_finish(s, c);
@@ -135,8 +136,8 @@ void connect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) 
             p->properties.has_maximum_packet_size ? p->properties.maximum_packet_size : 0};
     if (w->packet_max && w->packet_max < WORDS_PACKET) c->problem_info = false;
     if (s->draining)
-        return connect_refuse(
-            s, c, R_DRAINING, "this server is shutting down; connect again in a moment");
+        return connect_refuse(s, c, s->server->o.mqtt_redirect ? R_ELSEWHERE : R_DRAINING,
+            "this server is shutting down; connect again in a moment");
     if (p->properties.has_auth_method)
         return connect_refuse(s, c, R_BAD_METHOD,
             "no extended authentication is offered; send the token as password");

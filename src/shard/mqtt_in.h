@@ -31,6 +31,7 @@ enum {
     R_SHARED = 0x9e,
     R_DRAINING = 0x8b,
     R_WITH_WILL = 0x04,
+    R_ELSEWHERE = REASON_ELSEWHERE,
     R_NO_PACKET = 0x92
 };
 

@@ -29,14 +29,15 @@ struct server_options {
     int64_t http_header_timeout_ms, http_body_timeout_ms, http_idle_timeout_ms;
     int64_t mqtt_connect_timeout_ms; /* 0: 10 s */
     int64_t stall_timeout_ms;        /* 0: as http_idle_timeout_ms */
-    uint16_t mqtt_keepalive_max_s;   /* 0: as the client wishes */
+    const char *mqtt_redirect; /* where MQTT 5 clients go while this server drains; NULL: nowhere */
+    uint16_t mqtt_keepalive_max_s; /* 0: as the client wishes */
     /* limits (limits.h); 0: none */
     double rate_per_second, rate_burst; /* requests of one user, of all server keys of an app */
     double rate_per_app, rate_per_device, rate_per_address;
     double connect_rate_per_address, connect_rate_per_device;
     double message_rate, byte_rate; /* of one connection: PUBLISHes, bytes a second */
     double byte_rate_per_user, byte_rate_per_app;
-    uint64_t strangers_bytes;       /* of all who have not said who they are; 0: 32 MiB */
+    uint64_t strangers_bytes; /* of all who have not said who they are; 0: 32 MiB */
     unsigned connections_per_address, connections_per_app, connections_per_user;
     bool dev;
     const char *channel_rules; /* JSON file; NULL: only those of the log */

@@ -15,7 +15,13 @@
 #include "wire/wire.h"
 
 /* of MQTT 5 */
-enum { REASON_NOT_AUTHORIZED = 0x87, REASON_KEEP_ALIVE = 0x8d, REASON_CONNECT_TIME = 0xa0 };
+enum {
+    REASON_NOT_AUTHORIZED = 0x87,
+    REASON_KEEP_ALIVE = 0x8d,
+    REASON_CONNECT_TIME = 0xa0,
+    REASON_DRAINING = 0x8b,
+    REASON_ELSEWHERE = 0x9c
+};
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 enum { SURFACES_MAX = 8 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
@@ -163,6 +169,7 @@ struct shard {
     size_t event_count;
     struct slowed *slow; /* not read for a while (limits.c) */
     size_t slow_count, slow_cap;
+    bool crowded;     /* another shard does not take what is sent to it: MQTT is not read */
     uint64_t to_wake; /* shards that were sent something in this turn */
     struct retained *retained;
     struct channel_rules *rules;
@@ -281,6 +288,7 @@ void job_take(struct shard *s, struct job *j);        /* arrives from another sh
 void jobs_from_rings(struct shard *s);
 void jobs_drop(struct shard *s); /* at the end: notes that nobody takes any more */
 bool job_flush_overflow(struct shard *s);
+size_t jobs_waiting(const struct shard *s); /* for the shard that has most to take */
 void shards_wake(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);
 struct note;

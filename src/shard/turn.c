@@ -128,6 +128,15 @@ static void write_all(struct shard *s) {
     measure_time(&s->measure, TIMED_write, (uint64_t)(clock_mono_ns() - began));
 }
 
+/* What another shard does not take waits here, in memory: senders wait too then. */
+static void crowd_look(struct shard *s) {
+    enum { CROWDED = 16384 };
+    bool crowded = jobs_waiting(s) > CROWDED;
+    if (crowded == s->crowded) return;
+    s->crowded = crowded;
+    conn_touch_all(s);
+}
+
 /* true: something is left to do at once. */
 static bool shard_turn(struct shard *s, int wait_ms) {
     events_take(s, wait_ms);
@@ -140,6 +149,7 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     write_all(s);
     counts_take(s);
     more |= job_flush_overflow(s);
+    crowd_look(s);
     shards_wake(s);
     s->server->log->calls->kick(s->server->log, s->index);
     return more || s->late || s->read_again_count || deliver_is_ready(s->deliver);
@@ -161,7 +171,8 @@ static void drain_tell(struct shard *s) {
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (c && c->protocol == PROTO_MQTT && !c->closing && !c->ack_count)
-            mqtt_end(s, c, 0x8b, "this server is shutting down");
+            mqtt_end(s, c, s->server->o.mqtt_redirect ? REASON_ELSEWHERE : REASON_DRAINING,
+                "this server is shutting down");
     }
 }
 

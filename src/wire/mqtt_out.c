@@ -128,16 +128,19 @@ void mqtt_encode_suback(struct buf *b, uint8_t version, uint8_t type, uint16_t p
     buf_add(b, codes, shown);
 }
 
-void mqtt_encode_disconnect(struct buf *b, uint8_t version, uint8_t reason, const char *words) {
+void mqtt_encode_disconnect(struct buf *b, uint8_t version, uint8_t reason, const char *words,
+    const char *server_reference) {
     if (version != 5) {
         head(b, MQTT_DISCONNECT << 4, 0);
         return;
     }
-    size_t w = words ? strlen(words) : 0, props = w ? w + 3 : 0;
+    struct bytes w = bytes_str(words), to = bytes_str(server_reference);
+    size_t props = (w.n ? w.n + 3 : 0) + (to.n ? to.n + 3 : 0);
     head(b, MQTT_DISCONNECT << 4, 1 + varint_size(props) + props);
     buf_char(b, (char)reason);
     pack_var(b, props);
-    prop_string(b, 0x1f, bytes_of(words, w));
+    prop_string(b, 0x1c, to);
+    prop_string(b, 0x1f, w);
 }
 
 void mqtt_encode_simple(struct buf *b, uint8_t type) { head(b, (uint8_t)(type << 4), 0); }

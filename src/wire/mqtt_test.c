@@ -162,7 +162,7 @@ static void other_packets_read_back(void **state) {
         takes_whole(&b, version);
         assert_int_equal(P.codes.n, version == 5 ? 2 : 0);
         buf_reset(&b);
-        mqtt_encode_disconnect(&b, version, 0x8e, "elsewhere");
+        mqtt_encode_disconnect(&b, version, 0x8e, "elsewhere", version == 5 ? "other:1883" : NULL);
         takes_whole(&b, version);
         assert_true(version == 4
                         ? b.n == 2

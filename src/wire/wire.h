@@ -184,7 +184,9 @@ void mqtt_encode_connack(struct buf *b, uint8_t version, bool session_present, u
     const struct mqtt_properties *p);
 void mqtt_encode_suback(struct buf *b, uint8_t version, uint8_t type, uint16_t packet_id,
     const uint8_t *codes, size_t n);
-void mqtt_encode_disconnect(struct buf *b, uint8_t version, uint8_t reason, const char *words);
+/* server_reference: where to go instead (5.0, 4.13), or NULL */
+void mqtt_encode_disconnect(struct buf *b, uint8_t version, uint8_t reason, const char *words,
+    const char *server_reference);
 void mqtt_encode_simple(struct buf *b, uint8_t type); /* PINGREQ, PINGRESP */
 /* clients */
 void mqtt_encode_connect(struct buf *b, uint8_t version, bool clean, uint16_t keep_alive_s,

@@ -55,7 +55,7 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
         mqtt_encode_ack(&b, version, MQTT_PUBACK, 7, 0x87, "no");
         mqtt_encode_ack(&b, version, MQTT_PUBREL, 7, 0, NULL);
         mqtt_encode_suback(&b, version, MQTT_SUBACK, 3, (const uint8_t *)"\1\x80", 2);
-        mqtt_encode_disconnect(&b, version, 0x8e, "taken over");
+        mqtt_encode_disconnect(&b, version, 0x8e, "taken over", NULL);
         give_buf(give, arg, &b);
     }
     buf_done(&b);

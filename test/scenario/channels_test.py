@@ -141,6 +141,11 @@ def retained(t):
     expect(told(b, 1), [("keep/0", "r0", 0, True)], "handling 1: it had the filter; 2: never; 0: always")
     send(a, "keep/0", b"as published", 0, retain=True)
     expect(told(b, 1), [("keep/0", "as published", 0, True)], "retain as published")
+    t.s.kill()
+    t.s.start()
+    expect(sorted(once_retained(t, "keep/+", 2)), [("keep/0", "as published"), ("keep/1", "live")], "after a crash")
+    expect(once_retained(t, "keep/1", 1), [("keep/1", "live")])
+    a, b = t.connect("ann"), t.connect("bob")
     send(a, "keep/short", b"x", 1, retain=True, message_expiry=1)
     expect(once_retained(t, "keep/short", 1), [("keep/short", "x")])
     time.sleep(1.1)
@@ -423,6 +428,24 @@ def story(s):
 
 
 both(story)
-s = Server()
+s = Server("--mqtt-redirect", "other.example:1883", "--channel-rules", "/nonexistent/rules.json", start=False)
+assert "rules.json" in s.fails(), "rules that cannot be read"
+with open(s.dir + "/rules.json", "w") as f:
+    f.write('{"rules": [{"app": "demo", "topic": "set/#", "publish": true, "subscribe": "every"}]}')
+s.options = ("--mqtt-redirect", "other.example:1883", "--channel-rules", s.dir + "/rules.json")
+assert "rule 1" in s.fails() and "subscribe" in s.fails()
+with open(s.dir + "/rules.json", "w") as f:
+    f.write('{"rules": [{"app": "demo", "topic": "set/#", "publish": true, "subscribe": true}]}')
+s.start()
+s.make_key()
+c = Client(s.mqtt, "d", s.token("ann", "d"), clean=True)
+expect((c.subscribe("set/x", "unset/x"), c.publish("set/x", b"x").reason), ([1, 0x87], 0), "rules of the configuration")
+expect(told(c, 1), [("set/x", "x", 1, False)])
+s.process.terminate()
+last = c.ended()
+expect((last.reason, last.properties["server_reference"]), (0x9C, "other.example:1883"))
+s.process.wait(30)
+s.options = ()
+s.start()
 figures(Story(s))
 s.close()

@@ -7,12 +7,16 @@ KITH = os.environ.get("KITH", "build/kith")
 
 
 class Server:
-    def __init__(self, *options, data=None):
+    def __init__(self, *options, data=None, start=True):
         self.dir = tempfile.mkdtemp(prefix="kith-test-")
         self.data = data or os.path.join(self.dir, "data")
         self.options = options
         atexit.register(self.abandon)
-        self.start()
+        if start:
+            self.start()
+            self.make_key()
+
+    def make_key(self):
         self.key = subprocess.check_output([KITH, "key", "create", "--data", self.data, "--name", "test", "--app", "demo", "--scope", "all"], text=True).strip()
 
     def start(self, wait=True):
