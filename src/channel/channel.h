@@ -5,7 +5,7 @@
  *                                       └─ kept sessions match, or retained: CHANNEL record ─▶ live
  *                                            ├─ COPY relay to each partition with such a session ─▶ its list
  *                                            ├─ SHARE relay to the partition of one member of a group
- *                                            └─ RETAIN relay to the topic's partition
+ *                                            └─ RETAIN relay to the topic's partition, unless it is here
  *
  * A QoS 1 or 2 message is stored just when a session that outlives its connection waits for it, or
  * when it is retained: others have nothing to be owed after a crash. A partition keeps one list of

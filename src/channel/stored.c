@@ -178,6 +178,38 @@ void channel_received_clear(struct step *s, struct bytes user, struct bytes devi
     if (cell->size) cells_put(s->cells, cell, (struct bytes){0});
 }
 
+/* ---- retained ---- */
+static struct cell *retained_cell(struct cells *c, struct bytes app, struct bytes topic) {
+    uint8_t room[80 + CHANNEL_TOPIC_MAX];
+    size_t n = 0;
+    check(app.n <= 64 && topic.n <= CHANNEL_TOPIC_MAX);
+    room[n++] = '3';
+    memcpy(room + n, app.p, app.n);
+    n += app.n;
+    room[n++] = 0;
+    memcpy(room + n, topic.p, topic.n);
+    n += topic.n;
+    room[n++] = 0;
+    return cells_get(c, bytes_of(room, n));
+}
+
+static void retain(struct step *s, const struct channel_message *m, struct bytes packed) {
+    struct cell *cell = retained_cell(s->cells, s->app, m->topic);
+    cells_put(s->cells, cell, m->payload.n ? packed : (struct bytes){0});
+    struct delivery d = {.kind = DELIVER_RETAINED,
+        .body = m->topic,
+        .entry.event = m->payload.n ? EVENT_CREATED : EVENT_DELETED};
+    step_deliver(s, &d);
+}
+
+static void apply_retain(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct channel_message m;
+    check(channel_unpack(&u, &m));
+    retain(s, &m, s->body);
+    answer_ok(s->answer, 200);
+}
+
 static void apply_channel(struct step *s) {
     struct unpack u = unpack_of(s->body), targets;
     uint8_t flags = unpack_u8(&u);
@@ -197,9 +229,9 @@ static void apply_channel(struct step *s) {
         if (received_at(cell, packet) < cell->size) return; /* sent again */
         cells_append(s->cells, cell, bytes_of(&packet, sizeof packet));
     }
-    if (m.retain)
-        step_relay(
-            s, partition_of_topic(s->app, m.topic, s->partitions), KIND_CHANNEL_RETAIN, message);
+    uint16_t home = partition_of_topic(s->app, m.topic, s->partitions);
+    if (m.retain && home == s->partition) retain(s, &m, message);
+    else if (m.retain) step_relay(s, home, KIND_CHANNEL_RETAIN, message);
     for (uint64_t i = 0; i < n; i++) {
         uint16_t to = unpack_u16(&targets);
         uint64_t group = unpack_u64(&targets);
@@ -271,34 +303,6 @@ static void apply_share(struct step *s) {
         device = unpack_bytes(&m);
     }
     list_append(s, user, device, bytes_of(u.p, (size_t)(u.end - u.p)));
-}
-
-/* ---- retained ---- */
-static struct cell *retained_cell(struct cells *c, struct bytes app, struct bytes topic) {
-    uint8_t room[80 + CHANNEL_TOPIC_MAX];
-    size_t n = 0;
-    check(app.n <= 64 && topic.n <= CHANNEL_TOPIC_MAX);
-    room[n++] = '3';
-    memcpy(room + n, app.p, app.n);
-    n += app.n;
-    room[n++] = 0;
-    memcpy(room + n, topic.p, topic.n);
-    n += topic.n;
-    room[n++] = 0;
-    return cells_get(c, bytes_of(room, n));
-}
-
-static void apply_retain(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct channel_message m;
-    check(channel_unpack(&u, &m));
-    struct cell *cell = retained_cell(s->cells, s->app, m.topic);
-    cells_put(s->cells, cell, m.payload.n ? s->body : (struct bytes){0});
-    struct delivery d = {.kind = DELIVER_RETAINED,
-        .body = m.topic,
-        .entry.event = m.payload.n ? EVENT_CREATED : EVENT_DELETED};
-    step_deliver(s, &d);
-    answer_ok(s->answer, 200);
 }
 
 bool channel_retained(struct cells *c, struct bytes app, struct bytes topic, int64_t now_ms,

@@ -125,7 +125,11 @@ void channel_store(struct shard *s, struct job *j, const struct principal *who,
     r->who.app = arena_copy(&j->arena, who->app);
     r->who.user = r->who.device = r->who.key = (struct bytes){0};
     r->now_ms = s->now_ms;
-    j->plan.partition = session_partition(who->app, who->user, who->device, s->server->partitions);
+    /* Of one topic all is in one place, so that who has a PUBACK finds what is retained; but packet
+     * ids are known where the session is. */
+    j->plan.partition =
+        once ? session_partition(who->app, who->user, who->device, s->server->partitions)
+             : partition_of_topic(who->app, m->topic, s->server->partitions);
     j->plan.kind = KIND_CHANNEL;
     channel_record(&j->plan.body, m, once ? CHANNEL_ONCE : 0, packet, t.list, t.n);
     job_start(s, j);
