@@ -12,6 +12,8 @@ static const struct {
     {"group", "one group, all connected: time until all have a message", bench_group},
     {"channel", "a channel of many members of whom some are connected", bench_channel},
     {"offline", "devices go away, messages are stored, they come back", bench_offline},
+    {"fanout", "few publishers, one topic, many subscribers; any broker", bench_topic},
+    {"storm", "all devices come back at once after the server was killed", bench_storm},
     {"connect", "many devices: connects/s, memory of each", bench_connect},
     {"fill", "stores many messages quickly", bench_fill}};
 

@@ -9,6 +9,8 @@ int bench_group(int argc, char **argv);
 int bench_channel(int argc, char **argv);
 int bench_offline(int argc, char **argv);
 int bench_connect(int argc, char **argv);
+int bench_topic(int argc, char **argv);
+int bench_storm(int argc, char **argv);
 int bench_fill(int argc, char **argv);
 
 #endif

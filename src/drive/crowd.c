@@ -73,7 +73,8 @@ void crowd_defaults(struct crowd *c) {
         .key = getenv("KITH_KEY"),
         .broker = "kith",
         .payload = 100,
-        .qos = 1};
+        .qos = 1,
+        .version = 5};
     snprintf(c->run, sizeof c->run, "b%llx", (unsigned long long)clock_wall_ms() & 0xffffffffff);
 }
 
@@ -85,7 +86,9 @@ bool crowd_check(struct crowd *c) {
         return fputs(
                    "kith: a server key is needed: --key, or KITH_KEY in the environment\n", stderr),
                false;
-    if (c->qos > 1) return fputs("kith: --qos must be 0 or 1\n", stderr), false;
+    if (c->qos > 2) return fputs("kith: --qos must be 0, 1 or 2\n", stderr), false;
+    if (c->version != 4 && c->version != 5)
+        return fputs("kith: --version must be 4 or 5\n", stderr), false;
     if (c->payload > PAYLOAD_MAX)
         return fprintf(stderr, "kith: --payload must be at most %d\n", PAYLOAD_MAX), false;
     return true;
@@ -144,7 +147,7 @@ bool crowd_make(struct crowd *c, size_t n) {
     c->fleet.count = n;
     c->fleet.address = c->websocket && c->kith ? c->http : c->mqtt;
     c->fleet.websocket = c->websocket;
-    c->fleet.version = 5;
+    c->fleet.version = (uint8_t)c->version;
     c->fleet.qos = (uint8_t)c->qos;
     c->fleet.clean = true;
     c->fleet.expiry_s = SESSION_EXPIRY_S;

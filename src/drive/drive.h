@@ -17,7 +17,7 @@ enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 /* ---- devices (fleet.c) ----
  * Invariants: a device's packet ids are given in turn; `outstanding` counts its PUBLISHes without a
- * PUBACK. A lost connection of a fleet that `reconnects` is tried again until the fleet is closed;
+ * PUBACK, or PUBCOMP. A lost connection of a fleet that `reconnects` is tried again until the fleet is closed;
  * who publishes resends (device_resend) what `acked` has not told. */
 enum device_state {
     DEVICE_NEW,
@@ -56,7 +56,9 @@ struct fleet {
     size_t source_count;
     uint8_t version, qos;
     bool clean, reconnects, websocket; /* websocket: at /mqtt of the address */
-    uint32_t expiry_s; /* of kept sessions */
+    bool withholds;                    /* acknowledges nothing that it is sent */
+    size_t handshakes_max;             /* at a time; 0: 60, which any listen backlog holds */
+    uint32_t expiry_s;                 /* of kept sessions */
     struct device *devices;
     size_t count;
     void (*published)(struct device *d, const struct mqtt_packet *p);
@@ -74,7 +76,7 @@ struct fleet {
     int64_t retry_ns, ping_ns;
     struct device *dirty;
 };
-/* Connects and subscribes all devices, at most 60 handshakes at a time. false when one is refused,
+/* Connects and subscribes all devices, at most handshakes_max at a time. false when one is refused,
  * one fails (unless the fleet reconnects), or none gets ready for 20 s. */
 bool fleet_open(struct fleet *f);
 /* Takes what comes until something came or `until_ns` (monotonic; exact to some microseconds), and
@@ -177,7 +179,7 @@ void track_end(const struct track *t, uint32_t sent, struct tally *tally);
 struct crowd {
     const char *mqtt, *http, *key, *broker; /* options */
     bool kith, json, websocket;
-    size_t payload, qos, pid;
+    size_t payload, qos, pid, version;
     char run[16];      /* a prefix of every name of this run */
     char (*names)[64]; /* one a device */
     char (*tokens)[700];
@@ -191,7 +193,8 @@ struct crowd {
         {"broker", OPTION_TEXT, &(c)->broker, "kith|mqtt",                                         \
             "what is driven (default kith; mqtt: any broker)"},                                    \
         {"payload", OPTION_COUNT, &(c)->payload, "BYTES", "body of a message (default 100)"},      \
-        {"qos", OPTION_COUNT, &(c)->qos, "0|1", "both ways (default 1)"},                          \
+        {"qos", OPTION_COUNT, &(c)->qos, "0|1|2", "both ways (default 1)"},                        \
+        {"version", OPTION_COUNT, &(c)->version, "4|5", "of MQTT; 4 is 3.1.1 (default 5)"},        \
         {"websocket", OPTION_SWITCH, &(c)->websocket, NULL,                                        \
             "MQTT over WebSocket, at /mqtt of --http (another broker: of --mqtt)"},                \
         {"pid", OPTION_COUNT, &(c)->pid, "PID",                                                    \

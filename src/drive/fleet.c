@@ -9,7 +9,7 @@
 
 #include "drive/drive.h"
 
-#define HANDSHAKES_MAX 60 /* a common listen backlog is 100 */
+#define HANDSHAKES 60 /* at a time: a common listen backlog is 100 */
 #define OPEN_QUIET_NS (20 * SECOND_NS)
 #define RETRY_NS (200 * MILLI_NS)
 #define KEEP_ALIVE_S 60
@@ -113,7 +113,8 @@ uint16_t device_publish(struct device *d, struct bytes topic, struct bytes paylo
 }
 
 void device_resend(struct device *d, uint16_t packet, struct bytes topic, struct bytes payload) {
-    mqtt_encode_publish(&d->out, d->fleet->version, topic, payload, 1, true, false, packet, NULL);
+    mqtt_encode_publish(
+        &d->out, d->fleet->version, topic, payload, d->fleet->qos, true, false, packet, NULL);
     device_dirty(d);
 }
 
@@ -154,6 +155,16 @@ static void connack_take(struct device *d, const struct mqtt_packet *p) {
     device_dirty(d);
 }
 
+static void answer(struct device *d, uint8_t type, const struct mqtt_packet *p) {
+    mqtt_encode_ack(&d->out, d->fleet->version, type, p->packet_id, 0, NULL);
+    device_dirty(d);
+}
+
+static void acked(struct device *d, const struct mqtt_packet *p) {
+    if (d->outstanding) d->outstanding--;
+    if (d->fleet->acked) d->fleet->acked(d, p->packet_id, p->reason);
+}
+
 static void packet_take(struct device *d, const struct mqtt_packet *p) {
     struct fleet *f = d->fleet;
     switch (p->type) {
@@ -165,16 +176,15 @@ static void packet_take(struct device *d, const struct mqtt_packet *p) {
         if (d->state == DEVICE_SUBSCRIBING) device_ready(d, false);
         return;
     case MQTT_PUBLISH:
-        if (p->qos) {
-            mqtt_encode_ack(&d->out, f->version, MQTT_PUBACK, p->packet_id, 0, NULL);
-            device_dirty(d);
-        }
+        if (p->qos && !f->withholds) answer(d, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p);
         if (f->published) f->published(d, p);
         return;
+    case MQTT_PUBREC:
+        if (p->reason < 0x80) return answer(d, MQTT_PUBREL, p);
+        return acked(d, p);
+    case MQTT_PUBREL: answer(d, MQTT_PUBCOMP, p); return;
     case MQTT_PUBACK:
-        if (d->outstanding) d->outstanding--;
-        if (f->acked) f->acked(d, p->packet_id, p->reason);
-        return;
+    case MQTT_PUBCOMP: acked(d, p); return;
     case MQTT_DISCONNECT: device_refused(d, p->reason, p->properties.reason_string); return;
     default: return;
     }
@@ -210,14 +220,18 @@ static void device_read(struct device *d) {
 }
 
 /* ---- the turn ---- */
+static size_t handshakes_max(const struct fleet *f) {
+    return f->handshakes_max ? f->handshakes_max : HANDSHAKES;
+}
+
 static void devices_start(struct fleet *f) {
-    for (; f->next < f->count && f->opening < HANDSHAKES_MAX; f->next++)
+    for (; f->next < f->count && f->opening < handshakes_max(f); f->next++)
         if (f->devices[f->next].state == DEVICE_NEW) device_start(f, &f->devices[f->next]);
 }
 
 static void devices_restart(struct fleet *f, int64_t now) {
     f->retry_ns = now + RETRY_NS;
-    for (size_t i = 0; i < f->count && f->gone && f->opening < HANDSHAKES_MAX; i++) {
+    for (size_t i = 0; i < f->count && f->gone && f->opening < handshakes_max(f); i++) {
         if (f->devices[i].state != DEVICE_GONE) continue;
         f->gone--;
         f->devices[i].state = DEVICE_NEW;
