@@ -2,7 +2,7 @@
 clients of both versions subscribe, publish with every QoS, retain, leave with and without a word, leave wills, and come back to their sessions.
 
 Where mosquitto is not of the standard's opinion, or has a choice that it leaves open, the comparison is told so: see `comparable`."""
-import os, random, shutil, socket, struct, subprocess, sys, tempfile, time
+import atexit, os, random, shutil, socket, struct, subprocess, sys, tempfile, time
 
 import peers
 from harness import Server
@@ -264,6 +264,7 @@ class Mosquitto:
         with open(os.path.join(self.folder, "conf"), "w") as f:
             f.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
         self.process = subprocess.Popen([program, "-c", f.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.close)
         for _ in range(100):
             try:
                 return socket.create_connection(("127.0.0.1", self.port)).close()
@@ -273,7 +274,7 @@ class Mosquitto:
     def close(self):
         self.process.terminate()
         self.process.wait()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def main():
@@ -287,7 +288,6 @@ def main():
             raise AssertionError(f"seed {seed}: {e}\n" + "\n".join(map(str, twins.said[-40:]))) from e
         twins.close()
     s.close()
-    other.close()
 
 
 main()
