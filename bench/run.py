@@ -2,7 +2,7 @@
 """The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
 
     make bench                      all, about 20 minutes
-    make bench ONLY=one,paced       some: one survive paced group channel offline connect abuse idle long
+    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long
     make bench ROUNDS=3
 
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
@@ -16,12 +16,15 @@ OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "8")
 FILL = int(os.environ.get("FILL", "10000000"))
-PARTS = ["one", "survive", "paced", "group", "channel", "offline", "connect", "abuse", "idle", "long"]
+PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long"]
 RUNS = []
 sys.path.insert(0, os.path.join(ROOT, "test", "scenario"))
+import peers as packages  # what npm installs
 import mqtt  # the client of the scenario tests: one that the server's death does not end
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+NATS = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+WS = "ws@8.18.3"  # of npm
 # Nagle's algorithm off, no limit on what waits, as fast as it goes: nothing on the disk.
 LIVE = "persistence false\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
 # The only setting in which what it acknowledged is there after kill -9: it writes its whole database at each change.
@@ -49,6 +52,8 @@ def until(ready, seconds=30):
 class Kith:
     name = "kith"
 
+    options = []
+
     def __init__(self, folder=None):
         self.dir = folder or tempfile.mkdtemp(prefix="kith-bench-")
         self.http, self.mqtt = port(), port()
@@ -58,7 +63,8 @@ class Kith:
 
     def start(self):
         begun = time.monotonic()
-        self.process = subprocess.Popen([KITH, "serve", "--data", self.dir + "/data", "--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.mqtt}"],
+        self.process = subprocess.Popen([KITH, "serve", "--data", self.dir + "/data", "--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.mqtt}",
+                                         *self.options],
                                         stdout=subprocess.DEVNULL, stderr=open(self.dir + "/log", "a"))
         until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=5).status == 200)
         return time.monotonic() - begun
@@ -86,6 +92,27 @@ class Kith:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def any_broker(server, at, scenario, *options):
+    """A scenario in plain MQTT, as it is for all of them."""
+    said = subprocess.run([KITH, "bench", scenario, "--broker", "mqtt", "--mqtt", f"127.0.0.1:{at}", "--pid", str(server.process.pid), "--json", *options],
+                          capture_output=True, text=True)
+    if not said.stdout.startswith("{"):
+        raise SystemExit(f"bench: {scenario} of {server.name}: {said.stderr[-500:]}")
+    return json.loads(said.stdout)
+
+
+class Plain(Kith):
+    """kith with plain channels for anonymous clients, driven as any other broker."""
+    name, options = "kith, plain channels", ["--dev"]
+
+    def run(self, scenario, *options):
+        return any_broker(self, self.http if "--websocket" in options else self.mqtt, scenario, *options)
+
+
+class OneShard(Plain):
+    name, options = "kith, plain channels, --shards 1", ["--dev", "--shards", "1"]
+
+
 class Mosquitto:
     def __init__(self, kept=False):
         self.name = "mosquitto, autosave on each change" if kept else "mosquitto, no persistence"
@@ -102,14 +129,57 @@ class Mosquitto:
         until(lambda: socket.create_connection(("127.0.0.1", self.web)).close() is None)
 
     def run(self, scenario, *options):
-        at = self.web if "--websocket" in options else self.mqtt
-        said = subprocess.run([KITH, "bench", scenario, "--broker", "mqtt", "--mqtt", f"127.0.0.1:{at}", "--pid", str(self.process.pid), "--json", *options],
-                              capture_output=True, text=True)
-        if not said.stdout.startswith("{"):
-            raise SystemExit(f"bench: {scenario} of {self.name}: {said.stderr[-500:]}")
-        return json.loads(said.stdout)
+        return any_broker(self, self.web if "--websocket" in options else self.mqtt, scenario, *options)
 
     end = Kith.end
+
+
+class Nats:
+    """Speaks MQTT 3.1.1, and wants JetStream for it."""
+    name = "nats-server, MQTT"
+
+    def __init__(self):
+        self.dir, self.mqtt = tempfile.mkdtemp(prefix="kith-bench-"), port()
+        with open(self.dir + "/conf", "w") as f:
+            f.write(f'server_name: bench\nlisten: "127.0.0.1:{port()}"\njetstream {{ store_dir: "{self.dir}/store" }}\nmqtt {{ listen: "127.0.0.1:{self.mqtt}" }}\n')
+        self.process = subprocess.Popen([NATS, "-c", self.dir + "/conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: socket.create_connection(("127.0.0.1", self.mqtt)).close() is None)
+
+    def run(self, scenario, *options):
+        return any_broker(self, self.mqtt, scenario, "--version", "4", *options)
+
+    end = Kith.end
+
+
+class Ws:
+    """npm's `ws`, which holds connections and does nothing else (bench/peers/ws.mjs)."""
+    name = "npm " + WS
+
+    def __init__(self):
+        self.dir, self.web = tempfile.mkdtemp(prefix="kith-bench-"), port()
+        self.process = subprocess.Popen(["node", os.path.join(ROOT, "bench", "peers", "ws.mjs"), str(self.web)], env={**os.environ, "PEER_HOME": packages.npm(WS)},
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: socket.create_connection(("127.0.0.1", self.web)).close() is None)
+
+    def run(self, scenario, *options):
+        return any_broker(self, self.web, scenario, *options)
+
+    end = Kith.end
+
+
+def installed(*kinds):
+    """Of these servers those that this machine has; says which it has not."""
+    def lacks(kind):
+        if kind is Ws:
+            try:
+                packages.npm(WS)
+            except packages.Missing as why:
+                return str(why)
+        return {Mosquitto: not MOSQUITTO and "mosquitto is not installed", Nats: not NATS and "nats-server is not installed"}.get(kind)
+    for kind in kinds:
+        if why := lacks(kind):
+            print(f"bench: skipped: {kind.__name__}: {why}", file=sys.stderr)
+    return [kind for kind in kinds if not lacks(kind)]
 
 
 def peers(kept=False):
@@ -117,11 +187,11 @@ def peers(kept=False):
     return [Kith] + ([Mosquitto] if MOSQUITTO else []) + ([lambda: Mosquitto(kept=True)] if MOSQUITTO and kept else [])
 
 
-def rounds(part, scenario, *options, kept=False, n=None, only_kith=False, live=True):
+def rounds(part, scenario, *options, kept=False, n=None, only_kith=False, live=True, kinds=None):
     """Runs the scenario alternating; returns {server name: valid results}."""
     got = {}
     for i in range(n or ROUNDS):
-        for make in [Kith] if only_kith else peers(kept):
+        for make in kinds or ([Kith] if only_kith else peers(kept)):
             if make is Mosquitto and not live:
                 continue
             server = make()
@@ -269,12 +339,75 @@ def offline():
             f"{ms(mid(r, 'caught_up_us', 'p50'))} / {ms(mid(r, 'caught_up_us', 'p99'))}")
 
 
+def plain():
+    """What another broker does too: nothing is stored."""
+    table("Plain channels, one-to-one: 100 pairs, 100-byte payload", "QoS", "in flight each", "server", "delivered/s", "server CPU us", "delivery p50 / p99 ms", "CPU of mosquitto's")
+    kinds = installed(Plain, OneShard, Mosquitto)
+    for qos in "012":
+        for inflight in ("1", "8"):
+            got = rounds("plain", "one-to-one", "--qos", qos, "--inflight", inflight, "--duration", "2", "--warmup", "0.5", n=min(ROUNDS, 3), kinds=kinds)
+            peer = got.get("mosquitto, no persistence")
+            for name, r in got.items():
+                cpu = mid(r, "server_cpu_us")
+                row(qos, inflight, name, f"{mid(r, 'delivered_per_s'):,.0f}", f"{cpu:.2f}", f"{ms(mid(r, 'delivery_us', 'p50'))} / {ms(mid(r, 'delivery_us', 'p99'))}",
+                    f"{cpu / mid(peer, 'server_cpu_us'):.2f}" if peer else "-")
+
+
+# One message at a time costs a write to each; many under way leave together. The pace is what all can follow.
+FANOUT = [("0", "64 under way", ("--window", "64")), ("0", "1 under way", ("--window", "1")), ("0", "500 messages/s", ("--rate", "500")),
+          ("1", "16 under way", ("--window", "16")), ("2", "16 under way", ("--window", "16"))]
+
+
+def fanout():
+    table("Plain channels, fan-out: 1 publisher, 200 subscribers, 100-byte payload", "QoS", "messages", "server", "deliveries/s", "server CPU us each", "deliveries/s of a busy core",
+          "delivery p50 / p99 ms")
+    for qos, shape, options in FANOUT:
+        kinds = installed(Plain, OneShard, Mosquitto, *([Nats] if qos == "0" else []))
+        for name, r in rounds("fanout", "fanout", "--qos", qos, *options, "--duration", "2", "--warmup", "0.5", n=min(ROUNDS, 3 if qos == "0" else 1), kinds=kinds).items():
+            row(qos, shape, name, f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.3f}", f"{mid(r, 'delivered_per_core_s'):,.0f}",
+                f"{ms(mid(r, 'delivery_us', 'p50'))} / {ms(mid(r, 'delivery_us', 'p99'))}")
+
+
 def connect():
-    table("10,000 devices connect and subscribe, QoS 1", "server", "connects/s", "server CPU us", "resident bytes each")
-    for name, r in rounds("connect", "connect", "--devices", "10000").items():
-        row(name, f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}")
-    for name, r in rounds("connect", "connect", "--devices", "10000", "--websocket").items():
-        row(name + ", WebSocket", f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}")
+    table("15,000 devices connect and subscribe, QoS 1, and stay idle", "server", "connects/s", "server CPU us", "resident bytes each", "connect to SUBACK p50 / p99 ms")
+    for label, options, kinds in (("", (), (Kith, Plain, Mosquitto)), (", WebSocket", ("--websocket",), (Kith, Plain, Mosquitto, Ws))):
+        for name, r in rounds("connect", "connect", "--devices", "15000", *options, n=min(ROUNDS, 3), kinds=installed(*kinds)).items():
+            row(name + label, f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}",
+                f"{ms(mid(r, 'handshake_us', 'p50'))} / {ms(mid(r, 'handshake_us', 'p99'))}")
+
+
+def storm():
+    """10,000 connected devices with 3 unacknowledged messages each; kill -9; a start; all come at once."""
+    table("10,000 devices come back at once after kill -9, 3 stored messages for each", "handshakes at a time", "start to ready s", "ready to all connected s", "to all caught up s", "start to that s",
+          "resident MB before, at most, after", "server CPU s")
+    for at_once in ("2000", "60"):
+        runs = []
+        for i in range(min(ROUNDS, 3)):
+            server = Kith()
+            try:
+                run = subprocess.Popen(server.command("storm", "--at-once", at_once), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                if not run.stderr.readline().startswith("kith: kill the server"):
+                    raise SystemExit(f"bench: storm: {run.communicate()[1][-500:]}")
+                before = rss(server.process.pid)
+                server.process.kill()
+                server.process.wait()
+                ready = server.start()
+                out, err = run.communicate()
+                if not out.startswith("{"):
+                    raise SystemExit(f"bench: storm: {err[-500:]}")
+                result = {**json.loads(out), "ready_s": ready, "rss_before": before, "rss_most": rss(server.process.pid, "VmHWM"), "rss_after": rss(server.process.pid),
+                          "cpu_s": cpu_s(server.process.pid)}
+                result["all_s"] = ready + result["caught_up_s"]
+            finally:
+                server.end()
+            RUNS.append({"part": "storm", "server": server.name, "round": i + 1, **result})
+            if result["valid"]:
+                runs.append(result)
+            else:
+                print(f"bench: storm, round {i + 1}: not valid, left out: {result}", file=sys.stderr)
+        if runs:
+            row(at_once, *(f"{mid(runs, what):.2f}" for what in ("ready_s", "back_s", "caught_up_s", "all_s")),
+                ", ".join(f"{mid(runs, what) / 1e6:.0f}" for what in ("rss_before", "rss_most", "rss_after")), f"{mid(runs, 'cpu_s'):.2f}")
 
 
 def abuse():
@@ -301,9 +434,9 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss(pid):
+def rss(pid, what="VmRSS"):
     with open(f"/proc/{pid}/status") as f:
-        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith(what))
 
 
 def idle():

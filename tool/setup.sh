@@ -20,7 +20,10 @@ case "${1:-}" in
     packages="$packages $testing clang $fuzzer"
     wished="chromium"
     ;;
---bench) packages="$packages mosquitto python3" ;;
+--bench)
+    packages="$packages mosquitto python3"
+    wished="nats-server"
+    ;;
 *) echo "usage: tool/setup.sh [--test | --all | --bench]" >&2; exit 2 ;;
 esac
 fail() {
