@@ -18,11 +18,10 @@ const int64_t channel_retention_ms = 30ll * 24 * 3600 * 1000;
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
 
 /* ---- the partition's list of an app ---- */
-struct list_head {         /* stored as it is */
-    uint64_t blocks;       /* ever begun; the newest is blocks - 1 */
-    uint64_t first_block;  /* oldest kept */
-    uint64_t last;         /* newest position */
-    int64_t last_block_ms; /* time of the newest in the block before the newest */
+struct list_head {        /* stored as it is */
+    uint64_t blocks;      /* ever begun; the newest is blocks - 1 */
+    uint64_t first_block; /* oldest kept */
+    uint64_t last;        /* newest position */
 };
 
 static struct cell *head_cell(struct cells *c, struct bytes app) {

@@ -70,18 +70,18 @@ enum err data_folder(const char *dir, bool *out_new, struct buf *said, struct bu
 
 enum err meta_load(const char *dir, struct meta *m, struct buf *why) {
     char path[512];
-    unsigned partitions;
+    unsigned version, partitions;
     unsigned long long epoch;
     snprintf(path, sizeof path, "%s/meta", dir);
     FILE *f = fopen(path, "re");
     if (!f) return errno == ENOENT ? MISSING : IO;
-    int n = fscanf(f, "kith-data 1\npartitions %u\nepoch %llu\n", &partitions, &epoch);
+    int n = fscanf(f, "kith-data %u\npartitions %u\nepoch %llu\n", &version, &partitions, &epoch);
     fclose(f);
-    if (n != 2 || partitions < 1 || partitions > 480) {
+    if (n != 3 || !version || version > DATA_VERSION || partitions < 1 || partitions > 480) {
         buf_fmt(why, "%s is not the meta file of this version", path);
         return CORRUPT;
     }
-    *m = (struct meta){(uint16_t)partitions, epoch};
+    *m = (struct meta){(uint16_t)partitions, epoch, version};
     return OK;
 }
 
@@ -134,8 +134,8 @@ static enum err file_write(const char *path, const void *p, size_t n, struct buf
 enum err meta_save(const char *dir, const struct meta *m, struct buf *why) {
     char path[512], text[128];
     snprintf(path, sizeof path, "%s/meta", dir);
-    int n = snprintf(text, sizeof text, "kith-data 1\npartitions %u\nepoch %llu\n", m->partitions,
-        (unsigned long long)m->epoch);
+    int n = snprintf(text, sizeof text, "kith-data %u\npartitions %u\nepoch %llu\n", DATA_VERSION,
+        m->partitions, (unsigned long long)m->epoch);
     enum err e = file_write(path, text, (size_t)n, why);
     return e == OK ? disk_real()->sync_dir(disk_real(), dir) : e;
 }
@@ -277,7 +277,7 @@ void backup_forget(const char *dir) {
 }
 
 enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
-    struct meta m = {v->partitions, v->epoch};
+    struct meta m = {v->partitions, v->epoch, DATA_VERSION};
     backup_forget(v->dir);
     enum err e = target_make(to, why);
     if (e != OK) return e;

@@ -5,9 +5,11 @@
 
 #include "shard/shard.h"
 
-struct meta { /* DIR/meta, text: "kith-data 1", "partitions N", "epoch N" */
+#define DATA_VERSION 2u /* 2: sessions with plain channels; 1 is read, and becomes 2 when served */
+struct meta {           /* DIR/meta, text: "kith-data 2", "partitions N", "epoch N" */
     uint16_t partitions;
     uint64_t epoch;
+    unsigned version; /* as loaded; meta_save writes DATA_VERSION */
 };
 /* DIR/log becomes a link to log_dir when the data is new; else it must be one already. */
 enum err log_link(const char *dir, const char *log_dir, struct buf *why) must_use;

@@ -75,7 +75,8 @@ static enum err data_open(struct server *v, struct buf *why) {
         return CORRUPT;
     }
     if (e == MISSING) {
-        m = (struct meta){v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new()};
+        m = (struct meta){
+            v->o.partitions ? v->o.partitions : PARTITIONS_DEFAULT, epoch_new(), DATA_VERSION};
         e = meta_save(v->dir, &m, why);
     }
     if (e == OK && v->o.partitions && v->o.partitions != m.partitions) {
@@ -84,6 +85,7 @@ static enum err data_open(struct server *v, struct buf *why) {
         e = EXISTS;
     }
     if (e == OK && v->o.log_dir) e = log_link(v->dir, v->o.log_dir, why);
+    if (e == OK && m.version < DATA_VERSION) e = meta_save(v->dir, &m, why);
     v->partitions = m.partitions;
     v->epoch = m.epoch;
     return e == OK ? admit_open(v->dir, &v->admit, why) : e;
