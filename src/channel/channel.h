@@ -76,6 +76,10 @@ bool channel_walk(struct cells *c, struct bytes app, struct bytes user, struct b
 bool channel_retained(struct cells *c, struct bytes app, struct bytes topic, int64_t now_ms,
     struct channel_message *out);
 
+/* Looks at what is stored: false, and a line in *why for each thing that must hold and does not
+ * (check.c). */
+bool channel_check(struct cells *c, struct buf *why);
+
 /* ---- topics with a retained message, of one shard's partitions (retained.c): made anew at start,
  * then told by DELIVER_RETAINED ---- */
 struct retained;

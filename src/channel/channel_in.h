@@ -18,6 +18,12 @@ bool rule_who_read(struct json v, const char *field, struct rule *r, enum channe
     struct buf *users, struct answer *a);
 bool rule_topic_valid(struct bytes topic);
 
+/* ---- the list, for check.c ---- */
+enum { CHANNEL_HEAD_BYTES = 24 };
+/* Each of its blocks is there and can be read. */
+bool channel_list_is_whole(struct cells *c, struct bytes app);
+bool channel_walk_all(struct cells *c, struct bytes app, channel_fn *fn, void *arg);
+
 void apply_rule_put(struct step *s);
 void apply_rule_delete(struct step *s);
 enum err plan_rule_put(struct request *r, struct plan *p, struct answer *a);

@@ -197,6 +197,15 @@ static void a_list_is_walked_from_anywhere_and_trimmed(void **state) {
     v = (struct walked){0};
     assert_true(channel_walk(w.cells, APP, BYTES("u"), BYTES("d"), 0, UINT64_MAX, walk_one, &v));
     assert_in_range(v.n, MANY, MANY + 64); /* whole blocks go */
+    struct buf why = {0};
+    assert_true(channel_check(w.cells, &why) && !why.n);
+    uint8_t room[300];
+    struct cell *block = cells_get(w.cells, key2n(room, '2', APP, (struct bytes){0}, 12));
+    assert_true(block->size > 0);
+    cells_put(w.cells, block, BYTES("\x7fshort"));
+    assert_false(channel_check(w.cells, &why));
+    assert_true(why.n > 0);
+    buf_done(&why);
 }
 
 static void a_packet_id_counts_once_until_released(void **state) {
@@ -251,6 +260,8 @@ static void retained_messages_are_found_again(void **state) {
     assert_int_equal(n, 1);
     struct channel_message m;
     assert_true(channel_retained(w.cells, APP, BYTES("room/1/t"), w.time_ms, &m));
+    struct buf why = {0};
+    assert_true(channel_check(w.cells, &why) && !why.n);
     assert_true(channel_retained(w.cells, APP, BYTES("room/2/t"), w.time_ms + 9000, &m));
     assert_false(channel_retained(w.cells, APP, BYTES("room/2/t"), w.time_ms + 10000, &m));
     assert_false(channel_retained(w.cells, APP, BYTES("room/0/t"), w.time_ms, &m));
@@ -262,6 +273,9 @@ static void retained_messages_are_found_again(void **state) {
     n = 0;
     retained_match(r, APP, BYTES("#"), count_topic, &n);
     assert_int_equal(n, 0);
+    cells_put(w.cells, cells_get(w.cells, BYTES("3app\0room/1/t\0")), BYTES("nonsense"));
+    assert_false(channel_check(w.cells, &why));
+    buf_done(&why);
     retained_free(&r);
 }
 

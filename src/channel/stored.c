@@ -35,7 +35,7 @@ static struct cell *block_cell(struct cells *c, struct bytes app, uint64_t n) {
 static struct list_head head_read(const struct cell *cell) {
     struct list_head h = {0};
     if (!cell->size) return h;
-    check(cell->size == sizeof h);
+    check(cell->size == sizeof h && sizeof h == CHANNEL_HEAD_BYTES);
     memcpy(&h, cell->data, sizeof h);
     return h;
 }
@@ -120,8 +120,23 @@ static uint64_t kept_find(
     return lo;
 }
 
-bool channel_walk(struct cells *c, struct bytes app, struct bytes user, struct bytes device,
-    uint64_t after, uint64_t to, channel_fn *fn, void *arg) {
+bool channel_list_is_whole(struct cells *c, struct bytes app) {
+    struct list_head h = head_read(head_cell(c, app));
+    for (uint64_t n = h.first_block; n < h.blocks; n++) {
+        struct unpack u = unpack_of(view_of(block_cell(c, app, n)));
+        if (!unpack_more(&u)) return false;
+        while (unpack_more(&u)) {
+            struct kept k;
+            struct bytes record = unpack_bytes(&u);
+            if (u.bad || !kept_read(record, &k)) return false;
+        }
+    }
+    return true;
+}
+
+/* whose: NULL: of whoever it is. */
+static bool walk(struct cells *c, struct bytes app, const struct kept *whose, uint64_t after,
+    uint64_t to, channel_fn *fn, void *arg) {
     struct list_head h = head_read(head_cell(c, app));
     if (!h.blocks || h.last <= after) return true;
     for (uint64_t n = kept_find(c, app, &h, after); n < h.blocks; n++) {
@@ -130,13 +145,24 @@ bool channel_walk(struct cells *c, struct bytes app, struct bytes user, struct b
             struct kept k;
             check(kept_read(unpack_bytes(&u), &k));
             if (k.position > to) return true;
-            if (k.position <= after ||
-                (k.device.n && !(bytes_eq(k.device, device) && bytes_eq(k.user, user))))
+            if (k.position <= after) continue;
+            if (whose && k.device.n &&
+                !(bytes_eq(k.device, whose->device) && bytes_eq(k.user, whose->user)))
                 continue;
             if (!fn(arg, k.position, &k.message, k.device.n != 0)) return false;
         }
     }
     return true;
+}
+
+bool channel_walk(struct cells *c, struct bytes app, struct bytes user, struct bytes device,
+    uint64_t after, uint64_t to, channel_fn *fn, void *arg) {
+    struct kept whose = {.user = user, .device = device};
+    return walk(c, app, &whose, after, to, fn, arg);
+}
+
+bool channel_walk_all(struct cells *c, struct bytes app, channel_fn *fn, void *arg) {
+    return walk(c, app, NULL, 0, UINT64_MAX, fn, arg);
 }
 
 /* ---- publishing ---- */

@@ -393,8 +393,8 @@ static void figures_tell(void *arg, struct bytes app) {
         open += v->shard[i].gauges.connections;
         sessions += v->shard[i].gauges.sessions;
         delivered += v->shard[i].gauges.delivered;
-        dropped += v->shard[i].measure.counters[COUNTER_channel_messages_dropped];
-        in += v->shard[i].measure.counters[COUNTER_channel_messages_received];
+        dropped += measure_get(&v->shard[i].measure, COUNTER_channel_messages_dropped);
+        in += measure_get(&v->shard[i].measure, COUNTER_channel_messages_received);
     }
     figure(s, app, "$SYS/broker/uptime", (uint64_t)(s->now_ms - v->started_ms) / 1000);
     figure(s, app, "$SYS/broker/clients/connected", sessions);

@@ -360,6 +360,7 @@ static enum err state_check(struct store *store, uint16_t partitions, struct buf
         struct cells *c = cells_create(store, p, CHECK_BYTES);
         sound &= chat_check(c, why);
         sound &= mailbox_check(c, why);
+        sound &= channel_check(c, why);
         cells_free(&c);
     }
     return sound ? OK : CORRUPT;
