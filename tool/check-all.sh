@@ -61,7 +61,7 @@ if wanted threads; then
     rm -f build-tsan/race.*
     export TSAN_OPTIONS="suppressions=$PWD/test/tsan.supp log_path=$PWD/build-tsan/race exitcode=66"
     for t in $units; do try "threads: $t" build-tsan/unit.out build-tsan/"$t"; done
-    for t in kill messages mqtt drain tls; do
+    for t in kill messages mqtt channels drain tls; do
         try "threads: test/scenario/${t}_test.py" build-tsan/scenario.out env KITH=build-tsan/kith timeout 600 python3 test/scenario/"${t}_test.py"
     done
     try "threads: no race" build-tsan/races.out sh -c 'cat build-tsan/race.* 2>/dev/null && exit 1 || exit 0'

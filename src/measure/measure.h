@@ -144,6 +144,10 @@ static inline void measure_add(struct measure *m, enum measure_counter c, uint64
 static inline void measure_set(struct measure *m, enum measure_counter c, uint64_t value) {
     __atomic_store_n(&m->counters[c], value, __ATOMIC_RELAXED);
 }
+/* From any thread. */
+static inline uint64_t measure_get(const struct measure *m, enum measure_counter c) {
+    return __atomic_load_n(&m->counters[c], __ATOMIC_RELAXED);
+}
 static inline void measure_time(struct measure *m, enum measure_stage s, uint64_t duration_ns) {
     hist_record(&m->stages[s], duration_ns);
 }
