@@ -371,7 +371,7 @@ def fanout():
 def connect():
     table("15,000 devices connect and subscribe, QoS 1, and stay idle", "server", "connects/s", "server CPU us", "resident bytes each", "connect to SUBACK p50 / p99 ms")
     for label, options, kinds in (("", (), (Kith, Plain, Mosquitto)), (", WebSocket", ("--websocket",), (Kith, Plain, Mosquitto, Ws))):
-        for name, r in rounds("connect", "connect", "--devices", "15000", *options, n=min(ROUNDS, 3), kinds=installed(*kinds)).items():
+        for name, r in rounds("connect", "connect", "--devices", "15000", "--sources", "60", *options, n=min(ROUNDS, 3), kinds=installed(*kinds)).items():
             row(name + label, f"{mid(r, 'connects_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{mid(r, 'connection_bytes'):,.0f}",
                 f"{ms(mid(r, 'handshake_us', 'p50'))} / {ms(mid(r, 'handshake_us', 'p99'))}")
 
