@@ -17,6 +17,7 @@
  *        '3' app topic  retained message '4' app user device  packet ids received at QoS 2, u16 each
  *        '6' app hash   members of a shared subscription that are kept: packed {varbytes user,
  *                       varbytes device}
+ *        '8' app        u32: how many of '3' the app has here
  *        '7' app        rules: packed {varbytes id, topic, u8 who, varbytes users, u8 who, varbytes
  *                       users}
  * Pure where a step is given. SPDX-License-Identifier: Apache-2.0 */
@@ -27,6 +28,8 @@
 #include "topic/topic.h"
 
 enum { CHANNEL_TOPIC_MAX = 512, CHANNEL_RULES_MAX = 200, CHANNEL_TARGETS_MAX = 512 };
+/* topics of an app that a partition retains */
+enum { CHANNEL_RETAINED_MAX = 16384 };
 extern const int64_t channel_retention_ms; /* of the lists */
 
 /* ---- what travels ---- */

@@ -279,6 +279,36 @@ static void retained_messages_are_found_again(void **state) {
     retained_free(&r);
 }
 
+static void what_is_retained_has_a_limit(void **state) {
+    (void)state;
+    struct step s;
+    for (uint32_t i = 0; i <= CHANNEL_RETAINED_MAX; i++) {
+        struct buf b = {0};
+        char topic[32];
+        snprintf(topic, sizeof topic, "t/%u", i);
+        struct channel_message m = {
+            .topic = bytes_str(topic), .payload = BYTES("x"), .retain = true, .qos = 1};
+        channel_record(&b, &m, 0, 0, NULL, 0);
+        apply(KIND_CHANNEL, buf_view(&b), &s);
+        buf_done(&b);
+        assert_int_equal(
+            w.answer.problem, i < CHANNEL_RETAINED_MAX ? PROBLEM_NONE : PROBLEM_LIMIT_REACHED);
+        assert_int_equal(s.delivery_count, i < CHANNEL_RETAINED_MAX ? 2 : 0);
+        if (i < CHANNEL_RETAINED_MAX) continue;
+        struct buf clear = {0}; /* one goes, another fits */
+        m = (struct channel_message){.topic = BYTES("t/5"), .retain = true, .qos = 1};
+        channel_record(&clear, &m, 0, 0, NULL, 0);
+        apply(KIND_CHANNEL, buf_view(&clear), &s);
+        buf_reset(&clear);
+        m = (struct channel_message){
+            .topic = BYTES("new"), .payload = BYTES("x"), .retain = true, .qos = 1};
+        channel_record(&clear, &m, 0, 0, NULL, 0);
+        apply(KIND_CHANNEL, buf_view(&clear), &s);
+        assert_int_equal(w.answer.problem, PROBLEM_NONE);
+        buf_done(&clear);
+    }
+}
+
 static int world_open(void **state) {
     (void)state;
     memset(&w, 0, sizeof w);
@@ -304,7 +334,7 @@ int main(void) {
             a_list_is_walked_from_anywhere_and_trimmed, world_open, world_close),
         cmocka_unit_test_setup_teardown(
             a_packet_id_counts_once_until_released, world_open, world_close),
-        cmocka_unit_test_setup_teardown(
-            retained_messages_are_found_again, world_open, world_close)};
+        cmocka_unit_test_setup_teardown(retained_messages_are_found_again, world_open, world_close),
+        cmocka_unit_test_setup_teardown(what_is_retained_has_a_limit, world_open, world_close)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

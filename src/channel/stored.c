@@ -218,20 +218,37 @@ static struct cell *retained_cell(struct cells *c, struct bytes app, struct byte
     return cells_get(c, bytes_of(room, n));
 }
 
-static void retain(struct step *s, const struct channel_message *m, struct bytes packed) {
+/* How many topics of the app have a retained message in this partition. */
+static struct cell *retained_count(struct step *s, uint32_t *out) {
+    uint8_t room[300];
+    struct cell *cell = cells_get(s->cells, key2(room, '8', s->app, (struct bytes){0}));
+    *out = 0;
+    if (cell->size) memcpy(out, cell->data, sizeof *out);
+    return cell;
+}
+
+/* false: the app retains as much as it may. */
+static bool retain(struct step *s, const struct channel_message *m, struct bytes packed) {
+    uint32_t n;
+    struct cell *count = retained_count(s, &n);
     struct cell *cell = retained_cell(s->cells, s->app, m->topic);
-    cells_put(s->cells, cell, m->payload.n ? packed : (struct bytes){0});
+    bool had = cell->size != 0, has = m->payload.n != 0;
+    if (has && !had && n >= CHANNEL_RETAINED_MAX) return false;
+    cells_put(s->cells, cell, has ? packed : (struct bytes){0});
+    n += (uint32_t)has - (uint32_t)had;
+    if (has != had) cells_put(s->cells, count, bytes_of(&n, n ? sizeof n : 0));
     struct delivery d = {.kind = DELIVER_RETAINED,
         .body = m->topic,
-        .entry.event = m->payload.n ? EVENT_CREATED : EVENT_DELETED};
+        .entry.event = has ? EVENT_CREATED : EVENT_DELETED};
     step_deliver(s, &d);
+    return true;
 }
 
 static void apply_retain(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct channel_message m;
     check(channel_unpack(&u, &m));
-    retain(s, &m, s->body);
+    (void)retain(s, &m, s->body); /* who published was answered before */
     answer_ok(s->answer, 200);
 }
 
@@ -255,8 +272,13 @@ static void apply_channel(struct step *s) {
         cells_append(s->cells, cell, bytes_of(&packet, sizeof packet));
     }
     uint16_t home = partition_of_topic(s->app, m.topic, s->partitions);
-    if (m.retain && home == s->partition) retain(s, &m, message);
-    else if (m.retain) step_relay(s, home, KIND_CHANNEL_RETAIN, message);
+    if (m.retain && home != s->partition) {
+        step_relay(s, home, KIND_CHANNEL_RETAIN, message);
+    } else if (m.retain && !retain(s, &m, message)) {
+        answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "",
+            "the app retains as many messages as it may; clear some with an empty payload");
+        return;
+    }
     for (uint64_t i = 0; i < n; i++) {
         uint16_t to = unpack_u16(&targets);
         uint64_t group = unpack_u64(&targets);
