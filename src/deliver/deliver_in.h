@@ -10,6 +10,9 @@
 #define LIVE_OUTPUT_MAX (1u << 20)  /* unwritten bytes above which QoS 0 is dropped */
 #define LIVE_WAITING_MAX (1u << 20) /* bytes of QoS 1 and 2 messages that wait for the window */
 #define ALIASES_MAX 16              /* topics of one connection that have an alias */
+/* Packet ids up to here are made of positions; those above are live: what a device holds of one kind
+ * from an earlier connection must not meet the other. */
+#define PACKETS_LISTED 49152u
 enum { OPTION_NO_LOCAL = 4, OPTION_AS_PUBLISHED = 8 };
 
 /* ---- the window: what was sent at QoS 1 or 2 and is not acknowledged ---- */
@@ -45,6 +48,7 @@ struct live {
     struct buf waiting; /* packed: u8 qos, u8 retain, varbytes ids (u32 each), message */
     size_t waiting_at;
     uint16_t next_packet, alias_count;
+    bool wrapped;               /* every live packet id was used on this connection */
     char *aliases[ALIASES_MAX]; /* owned; the alias is the place + 1 */
 };
 struct retained_wish { /* asked for when the SUBSCRIBE is durable */
@@ -150,7 +154,7 @@ bool subscription_may(struct deliver *d, struct subscription *sub, struct bytes 
 void window_clear(struct session *s);
 struct flight *flight_add(struct session *s, uint64_t position, uint16_t packet, uint8_t qos);
 uint16_t packet_of(struct session *s, uint64_t position);
-uint16_t packet_live(struct session *s);
+uint16_t packet_live(struct session *s, uint8_t qos);
 bool room_left(const struct session *s);
 void released_done(struct deliver *d, struct session *s, uint16_t packet);
 bool is_released(const struct session *s, uint64_t position);

@@ -197,7 +197,7 @@ static void live_send(
     struct live *l = live_of(s);
     if (l->waiting.n || s->flight_count >= s->window_max || s->out->n >= LIVE_OUTPUT_MAX)
         wait_for_room(d, s, w);
-    else write_one(d, s, w, packet_live(s), 0, shared_bytes);
+    else write_one(d, s, w, packet_live(s, w->qos), 0, shared_bytes);
 }
 
 void live_pump(struct deliver *d, struct session *s) {
@@ -215,7 +215,7 @@ void live_pump(struct deliver *d, struct session *s) {
         check(channel_unpack(&one, &m));
         l->waiting_at = (size_t)(u.p - l->waiting.p);
         if (channel_left_s(&m, d->o.now_ms(d->o.arg)))
-            write_one(d, s, &w, packet_live(s), 0, false);
+            write_one(d, s, &w, packet_live(s, w.qos), 0, false);
     }
     if (l->waiting_at == l->waiting.n) {
         buf_done(&l->waiting);

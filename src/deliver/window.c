@@ -51,23 +51,31 @@ static bool packet_taken(const struct session *s, uint16_t packet) {
 /* Made of the position, so that what is sent again on another connection has the same (MQTT 4.4);
  * the next one when the window is so wide that it is taken. */
 uint16_t packet_of(struct session *s, uint64_t position) {
-    uint16_t packet = (uint16_t)(position % 65535 + 1);
+    uint16_t packet = (uint16_t)(position % PACKETS_LISTED + 1);
     if (!s->flight_count ||
-        (!s->shifted && !s->live_flights && position - flight_at(s, 0)->position < 65535))
+        (!s->shifted && !s->live_flights && position - flight_at(s, 0)->position < PACKETS_LISTED))
         return packet;
     while (packet_taken(s, packet)) {
-        packet = packet == 65535 ? 1 : (uint16_t)(packet + 1);
+        packet = packet == PACKETS_LISTED ? 1 : (uint16_t)(packet + 1);
         s->shifted = true;
     }
     return packet;
 }
 
-/* In turn: only entries in the window can have taken it. */
-uint16_t packet_live(struct session *s) {
-    uint16_t *next = &s->live->next_packet;
-    do *next = *next == 65535 ? 1 : (uint16_t)(*next + 1);
-    while (s->flight_count > s->live_flights && packet_taken(s, *next));
-    return *next;
+/* In turn: the window is narrower than there are such ids. Those that an earlier connection left may
+ * still be held by the device (QoS 2), who would take another message for the old one: before the
+ * first use on a resumed session it is told to let go, which it answers without harm (MQTT 5,
+ * 4.3.3). */
+uint16_t packet_live(struct session *s, uint8_t qos) {
+    struct live *l = s->live;
+    if (!l->next_packet || l->next_packet == UINT16_MAX) {
+        l->wrapped = l->next_packet != 0;
+        l->next_packet = PACKETS_LISTED;
+    }
+    l->next_packet++;
+    if (qos == 2 && s->stored && s->kept && !l->wrapped)
+        mqtt_encode_ack(s->out, s->version, MQTT_PUBREL, l->next_packet, 0, NULL);
+    return l->next_packet;
 }
 
 static void mark_note(

@@ -216,6 +216,7 @@ static void message_answered(struct sim *s, uint32_t i, const struct answer *a) 
 
 void client_answered(struct sim *s, const struct ticket *t, struct answer *a) {
     if (t->kind == TICKET_MESSAGE) message_answered(s, t->sent, a);
+    plain_answered(s, t, a);
     if (t->kind == TICKET_BLOCK) {
         if (a->problem) violated(s, "a block is refused: %s", a->detail);
         s->block[t->app][t->user][t->other] = t->on;
@@ -274,9 +275,10 @@ void device_take(struct sim *s, struct device *d) {
     while (at < d->out.n) {
         enum err e = mqtt_decode(
             bytes_of(d->out.p + at, d->out.n - at), 5, MQTT_PACKET_MAX, &p, &used, &reason);
-        if (e != OK || p.type != MQTT_PUBLISH)
+        if (e != OK || (p.type != MQTT_PUBLISH && p.type != MQTT_PUBREL))
             violated(s, "what was written to a device does not parse");
-        publish_take(s, d, &p);
+        if (p.type == MQTT_PUBLISH && bytes_starts(p.topic, "users/")) publish_take(s, d, &p);
+        else listener_take(s, d, &p);
         at += used;
     }
     buf_reset(&d->out);
@@ -287,6 +289,7 @@ static void device_forget(struct device *d) {
     d->session = NULL;
     d->unacked_count = 0;
     d->conn_last = 0;
+    listener_left(d);
     buf_reset(&d->out);
 }
 
@@ -309,12 +312,17 @@ void device_opened(struct sim *s, struct device *d, bool present, enum err e) {
     if (!d->sure && !present) { /* a new session: from now on */
         d->subscribed = false;
         d->cursor_seen = 0;
+        listener_forget(s, d);
     }
     s->counts[COUNT_SESSION_RESUMED] += present;
     d->open = d->sure = true;
 }
 
-void device_subscribed(struct sim *s, struct device *d, enum err e) {
+void device_subscribed(struct sim *s, struct device *d, uint32_t cookie, enum err e) {
+    if (cookie) {
+        listener_subscribed(s, d, cookie, e);
+        return;
+    }
     if (e != OK) return;
     if (!d->subscribed)
         d->must_from = engine_applied(s->engine[d->lane], home_of_user(d->app, d->user));
@@ -341,11 +349,13 @@ static void device_connect(struct sim *s, struct device *d, bool clean) {
         d->sure = d->subscribed = false;
         d->cursor_seen = 0;
         d->must_from = UINT64_MAX;
+        listener_forget(s, d);
     }
     d->slow = chance(s, 10);
     d->refused = false;
     d->conn_last = 0;
     d->unacked_count = 0;
+    listener_left(d);
     struct session *made = deliver_open(s->deliver[d->lane], &o);
     d->session = made;
     if (!d->refused) return;
@@ -357,7 +367,7 @@ static void device_subscribe(struct sim *s, struct device *d) {
     char filter[16];
     snprintf(filter, sizeof filter, "users/u%u/#", d->user);
     struct session_filter f = {bytes_str(filter), 1, 0};
-    (void)!deliver_subscribe(s->deliver[d->lane], d->session, &f, 1, 1);
+    (void)!deliver_subscribe(s->deliver[d->lane], d->session, &f, 1, 0);
 }
 
 static void device_ack(struct sim *s, struct device *d, unsigned n) {
@@ -389,6 +399,8 @@ static void device_step(struct sim *s) {
         /* the line broke, and it is back before the server noticed: a takeover */
         device_connect(s, d, false);
     } else {
+        if (chance(s, 8)) listener_step(s, d);
+        listener_answer(s, d, 1 + (unsigned)below(s, 6));
         device_ack(s, d, 1 + (unsigned)below(s, 6));
     }
 }
@@ -396,6 +408,7 @@ static void device_step(struct sim *s) {
 /* ---- the whole ---- */
 void clients_begin(struct sim *s) {
     s->sent = must_alloc(SENT_MAX * sizeof *s->sent);
+    s->plain = must_alloc(PLAIN_MAX * sizeof *s->plain);
     for (unsigned a = 0; a < APPS; a++) {
         for (unsigned u = 0; u < USERS; u++)
             for (unsigned n = 0; n < DEVICES; n++)
@@ -416,6 +429,7 @@ void clients_step(struct sim *s) {
     else if (what < 49) receipt_send(s);
     else if (what < 52) block_toggle(s);
     else if (what < 54) member_change(s);
+    else if (what < 69) plain_step(s);
     else device_step(s);
 }
 
@@ -423,6 +437,7 @@ void clients_crashed(struct sim *s) {
     for (uint32_t i = 0; i < s->sent_count; i++)
         if (s->sent[i].state == SENT_PENDING)
             s->sent[i].state = s->sent[i].acked_once ? SENT_ACKED : SENT_UNKNOWN;
+    plain_crashed(s);
     for (unsigned a = 0; a < APPS; a++)
         for (unsigned u = 0; u < USERS; u++)
             for (unsigned n = 0; n < DEVICES; n++) device_forget(&s->device[a][u][n]);
@@ -453,7 +468,9 @@ static bool devices_idle(struct sim *s) {
                 d->slow = false;
                 deliver_written(s->deliver[d->lane], d->session);
                 if (!d->subscribed) device_subscribe(s, d);
-                if (d->unacked_count || !d->subscribed) idle = false;
+                if (d->unacked_count || !d->subscribed || d->plain.todo_count) idle = false;
+                if (d->plain.pending) idle = false;
+                listener_answer(s, d, d->plain.todo_count);
                 device_ack(s, d, d->unacked_count);
             }
     return idle;
@@ -462,7 +479,7 @@ static bool devices_idle(struct sim *s) {
 void clients_finish(struct sim *s) {
     enum { ROUNDS = 400 };
     for (unsigned round = 0; round < ROUNDS; round++) {
-        bool sent = all_sent(s), idle = devices_idle(s);
+        bool sent = all_sent(s) & plain_finish(s), idle = devices_idle(s);
         node_settle(s, 3000, "draining");
         if (sent && idle && devices_idle(s)) return;
     }
@@ -471,6 +488,7 @@ void clients_finish(struct sim *s) {
 
 void clients_free(struct sim *s) {
     free(s->sent);
+    free(s->plain);
     for (unsigned a = 0; a < APPS; a++)
         for (unsigned u = 0; u < USERS; u++)
             for (unsigned n = 0; n < DEVICES; n++) {

@@ -21,7 +21,10 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "deaths inside a call", "disk full", "appends refused", "tables full", "parcels lost",
     "parcels twice", "parcels late", "sends refused", "segments trimmed", "sectors torn",
     "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
-    "hashes after a crash", "hashes rebuilt from the log", "hashes with other lanes"};
+    "plain publishes acknowledged", "plain publishes sent again", "plain publishes live only",
+    "plain at QoS 1", "plain at QoS 2", "plain released", "plain to a group", "plain retained",
+    "plain filters given up", "hashes after a crash", "hashes rebuilt from the log",
+    "hashes with other lanes"};
 static const struct {
     const char *name;
     unsigned bug;

@@ -50,7 +50,8 @@ static void answered(void *arg, uint64_t number, struct answer *a) {
 
 static void delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *v) {
     struct sim *s = arg;
-    if (s->recovered) deliver_entry(s->deliver[partition % s->lanes], partition, app, v);
+    if (s->recovered && !channels_delivered(s, partition, app, v))
+        deliver_entry(s->deliver[partition % s->lanes], partition, app, v);
 }
 
 static void mail_put(struct sim *s, struct mail m) {
@@ -107,7 +108,8 @@ static void mail_carry(struct sim *s) {
 enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app,
     struct bytes body, const struct ticket *t) {
     uint64_t number = 0;
-    bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END;
+    bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END ||
+                kind == KIND_SESSION_RELEASED;
     if (t) number = ++s->next_ticket;
     enum err e = engine_append(s->engine[partition % s->lanes], partition, kind, app_name(app),
         s->now_ms, number, body, must);
@@ -122,13 +124,9 @@ enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned a
     return OK;
 }
 
-struct lane_arg {
-    struct sim *s;
-    unsigned lane;
-};
 static enum err session_append(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
     struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
-    struct sim *s = arg;
+    struct sim *s = ((struct lane_arg *)arg)->s;
     struct ticket t = {.kind = TICKET_SESSION,
         .session = session,
         .purpose = purpose,
@@ -137,18 +135,21 @@ static enum err session_append(void *arg, uint16_t partition, uint8_t kind, stru
     return node_append(
         s, partition, kind, bytes_eq(app, app_name(0)) ? 0 : 1, body, purpose ? &t : NULL);
 }
+static int64_t session_now_ms(void *arg) { return ((struct lane_arg *)arg)->s->now_ms; }
 static void output(void *arg, void *conn) {
-    ((struct sim *)arg)->output_seen = true;
+    struct sim *s = ((struct lane_arg *)arg)->s;
+    s->output_seen = true;
     struct device *d = conn;
-    if (!d->slow) device_take(arg, d);
+    if (!d->slow) device_take(s, d);
 }
-static void ended(void *arg, void *conn, uint8_t reason) { device_ended(arg, conn, reason); }
+static void ended(void *arg, void *conn, uint8_t reason) {
+    device_ended(((struct lane_arg *)arg)->s, conn, reason);
+}
 static void opened(void *arg, void *conn, bool present, enum err e) {
-    device_opened(arg, conn, present, e);
+    device_opened(((struct lane_arg *)arg)->s, conn, present, e);
 }
 static void subscribed(void *arg, void *conn, uint32_t cookie, enum err e) {
-    (void)cookie;
-    device_subscribed(arg, conn, e);
+    device_subscribed(((struct lane_arg *)arg)->s, conn, cookie, e);
 }
 
 /* ---- starting and dying ---- */
@@ -160,6 +161,7 @@ void node_make(struct sim *s, unsigned lanes) {
 
 static bool lanes_open(struct sim *s, const struct surface *const *surfaces, size_t n) {
     struct buf why = {0};
+    channels_open(s);
     for (unsigned i = 0; i < s->lanes; i++) {
         struct engine_options eo = {.log = s->log,
             .store = s->store,
@@ -180,13 +182,20 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
             .partitions = PARTITIONS,
             .epoch = EPOCH,
             .render = chat_entry_json,
-            .arg = s,
+            .arg = &s->lane_arg[i],
             .append = session_append,
             .output = output,
             .end = ended,
             .opened = opened,
             .subscribed = subscribed,
-            .now_ms = now_ms,
+            .now_ms = session_now_ms,
+            .interest = s->interest,
+            .shard = i,
+            .shards = s->lanes,
+            .may = channels_may,
+            .spread = channels_spread,
+            .want_retained = channels_want_retained,
+            .group_changed = channels_group_changed,
             .mark_ahead = 48,
             .planted = s->planted};
         s->deliver[i] = deliver_create(&o);
@@ -196,12 +205,13 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
 
 void node_start(struct sim *s) {
     static struct chat_halves halves;
-    static const struct surface *surfaces[4];
+    static const struct surface *surfaces[5];
     halves = chat_halves();
     surfaces[0] = &users_surface;
     surfaces[1] = &halves.conversation;
     surfaces[2] = &halves.member;
     surfaces[3] = &deliver_surface;
+    surfaces[4] = &channel_surface;
     uint64_t from[PARTITIONS];
     struct buf why = {0};
     if (engine_start_positions(s->store, PARTITIONS, from) != OK)
@@ -230,17 +240,25 @@ void node_start(struct sim *s) {
         s->log = NULL;
         return;
     }
-    lanes_open(s, surfaces, 4);
+    lanes_open(s, surfaces, 5);
     s->up = true;
+}
+
+static void lanes_close(struct sim *s) {
+    if (!s->up) return;
+    s->closing = true; /* members that go tell nobody any more */
+    for (unsigned i = 0; i < s->lanes; i++) {
+        deliver_free(&s->deliver[i]);
+        engine_free(&s->engine[i]);
+    }
+    s->closing = false;
+    channels_close(s);
 }
 
 void node_down(struct sim *s, bool power) {
     s->counts[power ? COUNT_POWER_CUTS : COUNT_PROCESS_DEATHS]++;
     if (s->up && !s->recovered) s->counts[COUNT_CRASH_IN_RECOVERY]++;
-    for (unsigned i = 0; i < s->lanes && s->up; i++) {
-        deliver_free(&s->deliver[i]);
-        engine_free(&s->engine[i]);
-    }
+    lanes_close(s);
     if (s->log) s->log->calls->close(s->log);
     s->log = NULL;
     s->up = s->dead = s->recovered = false;
@@ -260,11 +278,7 @@ void node_forget_tables(struct sim *s) {
 }
 
 void node_free(struct sim *s) {
-    if (s->up)
-        for (unsigned i = 0; i < s->lanes; i++) {
-            deliver_free(&s->deliver[i]);
-            engine_free(&s->engine[i]);
-        }
+    lanes_close(s);
     if (s->log) s->log->calls->close(s->log);
     const struct disk_twin_counts *c = disk_twin_counts(s->disk);
     s->counts[COUNT_SECTOR_TORN] += c->sectors_torn;
@@ -303,6 +317,7 @@ static void recovery_look(struct sim *s) {
     for (unsigned i = 0; i < s->lanes; i++)
         if (!engine_caught_up(s->engine[i])) return;
     s->recovered = true;
+    channels_recovered(s);
 }
 
 void node_step(struct sim *s) {

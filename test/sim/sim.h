@@ -26,7 +26,11 @@ enum {
     DEVICES = 2,
     CONVS = 5,
     LANES_MAX = 7,
-    SENT_MAX = 4096
+    SENT_MAX = 4096,
+    PLAIN_MAX = 2048,
+    PLAIN_FILTERS = 8,
+    PUBLISHERS = 4,
+    LISTENERS = USERS * DEVICES /* of an app */
 };
 
 enum count { /* branches that a run must have reached */
@@ -57,13 +61,29 @@ enum count { /* branches that a run must have reached */
     COUNT_TAKEOVER,
     COUNT_SESSION_RESUMED,
     COUNT_BLOCKED_REFUSED,
+    COUNT_PLAIN_ACKED,
+    COUNT_PLAIN_AGAIN,
+    COUNT_PLAIN_LIVE,
+    COUNT_PLAIN_ONCE,
+    COUNT_PLAIN_TWICE,
+    COUNT_PLAIN_RELEASED,
+    COUNT_PLAIN_SHARED,
+    COUNT_PLAIN_RETAINED,
+    COUNT_PLAIN_GIVEN_UP,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
     COUNT_HASH_OTHER_LANES,
     COUNT_ALL,
 };
 
-enum ticket_kind { TICKET_MESSAGE = 1, TICKET_SESSION, TICKET_BLOCK, TICKET_OTHER };
+enum ticket_kind {
+    TICKET_MESSAGE = 1,
+    TICKET_SESSION,
+    TICKET_BLOCK,
+    TICKET_PLAIN,
+    TICKET_RELEASE,
+    TICKET_OTHER
+};
 struct ticket {
     uint64_t number, session;
     uint8_t kind, purpose, app, user, other, on;
@@ -76,6 +96,34 @@ struct sent { /* what a client sent; its id is "m<index>" */
     bool touched; /* edited or deleted, perhaps */
     bool acked_once;
     uint64_t seq; /* as acknowledged */
+};
+/* A publish to a plain channel; its payload is "p<index>". */
+enum plain_state { PLAIN_PENDING = 1, PLAIN_ACKED, PLAIN_UNKNOWN, PLAIN_REFUSED, PLAIN_LOST };
+struct plain {
+    uint8_t app, publisher, topic, state, release;
+    uint16_t packet;
+    unsigned tries;           /* of them each may have been stored */
+    uint8_t owed[LISTENERS];  /* by which filters it must come: a bit each */
+    uint32_t group_owed;      /* generation of the group + 1, when a member must get it */
+    uint8_t got[LISTENERS];   /* came at all */
+    uint8_t fresh[LISTENERS]; /* came so that the device took it for new */
+};
+struct todo { /* what a device has to answer */
+    uint8_t type;
+    uint16_t packet;
+};
+struct listener {    /* a device's part in plain channels */
+    uint8_t filters; /* acknowledged; a bit each */
+    uint8_t pending; /* filter under way + 1 */
+    bool pending_on;
+    struct held_packet { /* QoS 2: received and not released */
+        uint16_t packet;
+        uint32_t plain;
+    } held[DELIVER_WINDOW_MAX];
+    unsigned held_count;
+    struct todo todo[2 * DELIVER_WINDOW_MAX];
+    unsigned todo_count;
+    uint32_t newest[PUBLISHERS][8]; /* by topic: newest that came first, + 1 */
 };
 struct device { /* a phone: what it knows lives through everything but its own wish to forget */
     uint8_t app, user, n;
@@ -92,6 +140,11 @@ struct device { /* a phone: what it knows lives through everything but its own w
     size_t got_size;
     uint16_t unacked[DELIVER_WINDOW_MAX];
     unsigned unacked_count;
+    struct listener plain;
+};
+struct lane_arg {
+    struct sim *s;
+    unsigned lane;
 };
 struct mail {
     unsigned lane;
@@ -110,7 +163,10 @@ struct sim {
     unsigned lanes;
     struct engine *engine[LANES_MAX];
     struct deliver *deliver[LANES_MAX];
-    bool up, dead, recovered, full, keep_all, setting_up;
+    struct interest *interest;
+    struct retained *retained[LANES_MAX];
+    struct lane_arg lane_arg[LANES_MAX];
+    bool up, dead, recovered, full, keep_all, setting_up, closing;
     int64_t now_ms;
     uint64_t step, next_ticket;
     struct mail *mail;
@@ -122,6 +178,8 @@ struct sim {
     uint8_t block[APPS][USERS][USERS]; /* by, of: 0 off, 1 on, 2 not known */
     bool ever_blocked[APPS][USERS][USERS];
     uint64_t marks[APPS][CONVS][USERS][2]; /* delivered, read as last seen */
+    struct plain *plain;
+    uint32_t plain_count, group_generation[APPS];
     struct device device[APPS][USERS][DEVICES];
     bool output_seen;
 };
@@ -159,8 +217,37 @@ void clients_free(struct sim *s);
 void client_answered(struct sim *s, const struct ticket *t, struct answer *a);
 void device_take(struct sim *s, struct device *d); /* reads its output */
 void device_opened(struct sim *s, struct device *d, bool present, enum err e);
-void device_subscribed(struct sim *s, struct device *d, enum err e);
+void device_subscribed(struct sim *s, struct device *d, uint32_t cookie, enum err e);
 void device_ended(struct sim *s, struct device *d, uint8_t reason);
+
+/* ---- channels.c ---- */
+void channels_open(struct sim *s);
+void channels_close(struct sim *s);
+void channels_recovered(struct sim *s);
+bool channels_delivered(
+    struct sim *s, uint16_t partition, struct bytes app, const struct delivery *v);
+void channels_spread(void *arg, struct bytes app, struct bytes message);
+void channels_group_changed(
+    void *arg, struct bytes app, struct bytes share, const struct group_change *c);
+bool channels_may(void *arg, const struct principal *who, struct bytes filter);
+void channels_want_retained(void *arg, uint64_t session, struct bytes app, struct bytes filter,
+    uint8_t options, uint32_t subscription_id);
+/* As a shard does: stored, where that is owed to someone; else told at once and *out_stored false. */
+enum err channels_publish(struct sim *s, unsigned app, const struct channel_message *m, bool once,
+    bool durable, uint16_t packet, const struct ticket *ticket, bool *out_stored);
+
+/* ---- plain.c ---- */
+void plain_step(struct sim *s);
+void plain_answered(struct sim *s, const struct ticket *t, const struct answer *a);
+void plain_crashed(struct sim *s);
+bool plain_finish(struct sim *s); /* true: nothing is under way any more */
+void listener_take(struct sim *s, struct device *d, const struct mqtt_packet *p);
+void listener_step(struct sim *s, struct device *d); /* subscribes or gives up */
+void listener_answer(struct sim *s, struct device *d, unsigned n);
+void listener_subscribed(struct sim *s, struct device *d, uint32_t cookie, enum err e);
+void listener_left(struct device *d);                  /* the connection is gone */
+void listener_forget(struct sim *s, struct device *d); /* its session is */
+void check_plain(struct sim *s, bool complete);
 
 /* ---- checks.c ---- */
 void check_conversation(struct sim *s, unsigned app, unsigned conv);
