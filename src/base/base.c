@@ -77,6 +77,15 @@ void buf_add(struct buf *b, const void *p, size_t n) {
     b->n += n;
 }
 
+void buf_add_tight(struct buf *b, const void *p, size_t n) {
+    enum { STEP = 64 };
+    if (b->cap - b->n < n) {
+        b->cap = (b->n + n + STEP - 1) / STEP * STEP;
+        b->p = must_realloc(b->p, b->cap);
+    }
+    buf_add(b, p, n);
+}
+
 void buf_bytes(struct buf *b, struct bytes v) { buf_add(b, v.p, v.n); }
 void buf_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
 

@@ -60,6 +60,8 @@ struct buf {
 };
 void buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *p, size_t n);
+/* The same, with no room to spare: for the few bytes of very many. */
+void buf_add_tight(struct buf *b, const void *p, size_t n);
 void buf_bytes(struct buf *b, struct bytes v);
 void buf_str(struct buf *b, const char *s);
 void buf_char(struct buf *b, char c);

@@ -307,7 +307,8 @@ void conn_event(struct shard *s, struct conn *c, uint32_t what) {
     if (c->closing) return; /* nobody asks any more */
     limits_read(s, c, n);
     if (transport_is_websocket(c)) e = transport_unframe(c, bytes_of(s->read_buffer, n));
-    else buf_add(&c->in, s->read_buffer, n);
+    else if (c->connected || c->trusted) buf_add(&c->in, s->read_buffer, n);
+    else buf_add_tight(&c->in, s->read_buffer, n); /* strangers may be many */
     uint32_t index = c->index, generation = c->generation;
     input(s, c);
     if (!conn_find(s, index, generation)) return;

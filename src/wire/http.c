@@ -71,7 +71,7 @@ static int fail(struct http_reader *r, int status) {
 static int head_add(struct http_reader *r, struct span *s, const char *p, size_t n) {
     if (r->head.n + n > HTTP_HEAD_MAX) return fail(r, s == &r->url ? 414 : 431);
     if (!s->n) s->at = (uint16_t)r->head.n;
-    buf_add(&r->head, p, n);
+    buf_add_tight(&r->head, p, n);
     s->n = (uint16_t)(s->n + n);
     return 0;
 }
