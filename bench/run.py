@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
 
-    make bench                      all, about 20 minutes
+    make bench                      all, about 25 minutes
     make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long
     make bench ROUNDS=3
 
