@@ -366,8 +366,6 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->mqtt_redirect = value_of(a, "mqtt-redirect");
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;
-    if (o->dev && !keepalive)
-        o->mqtt_keepalive_max_s = 60; /* a page that went away is soon missed */
     if (!o->dev ||
         (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt) &&
             (!o->https || addr_is_loopback(o->https)) && (!o->mqtts || addr_is_loopback(o->mqtts))))

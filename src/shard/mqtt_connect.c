@@ -25,6 +25,14 @@ void connect_refuse(struct shard *s, struct conn *c, uint8_t reason, const char 
     conn_finish(s, c);
 }
 
+/* In --dev a page that went away is soon missed: but of who can be told so, and wants to be missed. */
+static uint16_t keep_alive_of(const struct shard *s, const struct conn *c) {
+    enum { DEV_MOST_S = 60 };
+    uint16_t wish = c->wish->keep_alive_s, most = s->server->o.mqtt_keepalive_max_s;
+    if (!most && s->server->o.dev) return c->version == 5 && wish > DEV_MOST_S ? DEV_MOST_S : wish;
+    return most && (!wish || wish > most) ? most : wish;
+}
+
 static void connect_accept(struct shard *s, struct conn *c, bool present) {
     const struct connect_wish *w = c->wish;
     struct mqtt_properties p = {.has_receive_maximum = true,
@@ -35,12 +43,10 @@ static void connect_accept(struct shard *s, struct conn *c, bool present) {
         .topic_alias_maximum = ALIASES_IN_MAX};
     if (c->who.server && c->version == 5) p.has_session_expiry = true; /* of 0 */
     if (w->assigned) p.assigned_client_id = c->who.device;
-    uint16_t most = s->server->o.mqtt_keepalive_max_s;
-    c->keep_alive_s = w->keep_alive_s;
-    if (most && (!c->keep_alive_s || c->keep_alive_s > most)) {
-        c->keep_alive_s = most;
+    c->keep_alive_s = keep_alive_of(s, c);
+    if (c->keep_alive_s != w->keep_alive_s) {
         p.has_server_keep_alive = true;
-        p.server_keep_alive_s = most;
+        p.server_keep_alive_s = c->keep_alive_s;
     }
     c->connected = c->fresh = true;
     atomic_fetch_add(&s->gauges.fresh, 1);
