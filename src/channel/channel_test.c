@@ -287,8 +287,9 @@ static void what_is_retained_has_a_limit(void **state) {
         char topic[32];
         snprintf(topic, sizeof topic, "t/%u", i);
         struct channel_message m = {
-            .topic = bytes_str(topic), .payload = BYTES("x"), .retain = true, .qos = 1};
-        channel_record(&b, &m, 0, 0, NULL, 0);
+            .topic = bytes_str(topic), .payload = BYTES("x"), .retain = true, .qos = 2};
+        bool once = i == CHANNEL_RETAINED_MAX;
+        channel_record(&b, &m, once ? CHANNEL_ONCE : 0, 7, NULL, 0);
         apply(KIND_CHANNEL, buf_view(&b), &s);
         buf_done(&b);
         assert_int_equal(
@@ -301,10 +302,12 @@ static void what_is_retained_has_a_limit(void **state) {
         apply(KIND_CHANNEL, buf_view(&clear), &s);
         buf_reset(&clear);
         m = (struct channel_message){
-            .topic = BYTES("new"), .payload = BYTES("x"), .retain = true, .qos = 1};
-        channel_record(&clear, &m, 0, 0, NULL, 0);
+            .topic = BYTES("new"), .payload = BYTES("x"), .retain = true, .qos = 2};
+        /* and the packet id of what was refused is free */
+        channel_record(&clear, &m, CHANNEL_ONCE, 7, NULL, 0);
         apply(KIND_CHANNEL, buf_view(&clear), &s);
         assert_int_equal(w.answer.problem, PROBLEM_NONE);
+        assert_int_equal(s.delivery_count, 2);
         buf_done(&clear);
     }
 }

@@ -198,6 +198,12 @@ static uint32_t received_at(const struct cell *cell, uint16_t packet) {
     return at;
 }
 
+static void received_drop(struct step *s, struct bytes user, struct bytes device, uint16_t packet) {
+    struct cell *cell = received_cell(s, user, device);
+    uint32_t at = received_at(cell, packet);
+    if (at < cell->size) cells_splice(s->cells, cell, at, sizeof(uint16_t), (struct bytes){0});
+}
+
 void channel_received_clear(struct step *s, struct bytes user, struct bytes device) {
     struct cell *cell = received_cell(s, user, device);
     if (cell->size) cells_put(s->cells, cell, (struct bytes){0});
@@ -234,6 +240,7 @@ static bool retain(struct step *s, const struct channel_message *m, struct bytes
     struct cell *cell = retained_cell(s->cells, s->app, m->topic);
     bool had = cell->size != 0, has = m->payload.n != 0;
     if (has && !had && n >= CHANNEL_RETAINED_MAX) return false;
+    if (had && s->planted == BUG_RETAINED_OLD) return true;
     cells_put(s->cells, cell, has ? packed : (struct bytes){0});
     n += (uint32_t)has - (uint32_t)had;
     if (has != had) cells_put(s->cells, count, bytes_of(&n, n ? sizeof n : 0));
@@ -266,7 +273,7 @@ static void apply_channel(struct step *s) {
     struct channel_message m;
     check(channel_unpack(&u, &m));
     answer_ok(s->answer, 200);
-    if (flags & CHANNEL_ONCE) {
+    if ((flags & CHANNEL_ONCE) && s->planted != BUG_PACKET_FORGOTTEN) {
         struct cell *cell = received_cell(s, m.user, m.device);
         if (received_at(cell, packet) < cell->size) return; /* sent again */
         cells_append(s->cells, cell, bytes_of(&packet, sizeof packet));
@@ -277,6 +284,8 @@ static void apply_channel(struct step *s) {
     } else if (m.retain && !retain(s, &m, message)) {
         answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "",
             "the app retains as many messages as it may; clear some with an empty payload");
+        /* refused, its packet id is free (MQTT 5, 4.3.3): the next that comes by it is another */
+        if (flags & CHANNEL_ONCE) received_drop(s, m.user, m.device, packet);
         return;
     }
     for (uint64_t i = 0; i < n; i++) {
@@ -295,9 +304,7 @@ static void apply_channel(struct step *s) {
 static void apply_release(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
-    struct cell *cell = received_cell(s, user, device);
-    uint32_t at = received_at(cell, (uint16_t)unpack_var(&u));
-    if (at < cell->size) cells_splice(s->cells, cell, at, sizeof(uint16_t), (struct bytes){0});
+    received_drop(s, user, device, (uint16_t)unpack_var(&u));
     answer_ok(s->answer, 200);
 }
 
@@ -350,6 +357,11 @@ static void apply_share(struct step *s) {
         device = unpack_bytes(&m);
     }
     list_append(s, user, device, bytes_of(u.p, (size_t)(u.end - u.p)));
+    if (s->planted == BUG_SHARED_TWICE && unpack_more(&m)) {
+        user = unpack_bytes(&m);
+        device = unpack_bytes(&m);
+        list_append(s, user, device, bytes_of(u.p, (size_t)(u.end - u.p)));
+    }
 }
 
 bool channel_retained(struct cells *c, struct bytes app, struct bytes topic, int64_t now_ms,

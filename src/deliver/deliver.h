@@ -92,7 +92,12 @@ struct deliver_options {
     uint32_t mark_ahead;
     unsigned planted; /* bugs on purpose, for the simulator */
 };
-enum deliver_bug { BUG_DUP_MISSING = 32, BUG_SESSION_LOST };
+enum deliver_bug {
+    BUG_DUP_MISSING = 32,
+    BUG_SESSION_LOST,
+    BUG_RELEASED_EARLY,    /* PUBREL before the PUBREC is durable */
+    BUG_LISTENER_FORGOTTEN /* a start finds only exact filters */
+};
 
 struct deliver *deliver_create(const struct deliver_options *);
 void deliver_free(struct deliver **);

@@ -138,7 +138,8 @@ static size_t filters_told(struct step *s, struct bytes user, struct bytes devic
         unpack_var(&u);
         if (!(options & 3)) continue;
         plain += channel_share_parse(filter, &group, &inner) || channel_is_plain(filter);
-        if (!is_listed(other, filter)) filter_told(s, user, device, filter, on);
+        if (!is_listed(other, filter) || (!on && s->planted == BUG_LISTENER_EARLY))
+            filter_told(s, user, device, filter, on);
     }
     return plain;
 }
@@ -452,6 +453,7 @@ static void scan_session(struct deliver *d, uint16_t partition, struct bytes key
         unpack_var(&u);
         if (!(options & 3)) continue;
         if (!channel_is_plain(filter) && !channel_share_parse(filter, &group, &inner)) continue;
+        if (d->o.planted == BUG_LISTENER_FORGOTTEN && !mqtt_topic_valid(filter)) continue;
         struct delivery v = {.kind = DELIVER_FILTER, .body = filter, .entry.event = EVENT_CREATED};
         deliver_entry(d, partition, part[0], &v);
     }

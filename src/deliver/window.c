@@ -142,7 +142,7 @@ enum err deliver_received(
     if (!f || f->qos != 2) return MISSING;
     if (reason >= 0x80) {
         flight_done(d, s, f);
-    } else if (!f->position || !s->kept || f->released) {
+    } else if (!f->position || !s->kept || f->released || d->o.planted == BUG_RELEASED_EARLY) {
         f->released = true;
         release(d, s, packet_id);
     } else {

@@ -139,7 +139,15 @@ struct delivery {
     struct bytes body;
     struct entry entry;
 };
-enum apply_bug { BUG_SEQ_GAP = 16, BUG_BLOCK_IGNORED, BUG_CURSOR_BACK };
+enum apply_bug {
+    BUG_SEQ_GAP = 16,
+    BUG_BLOCK_IGNORED,
+    BUG_CURSOR_BACK,
+    BUG_PACKET_FORGOTTEN, /* of QoS 2: repetitions are stored again */
+    BUG_SHARED_TWICE,
+    BUG_RETAINED_OLD,  /* the first message of a topic stays */
+    BUG_LISTENER_EARLY /* by one filter given up all are told gone */
+};
 struct step {
     struct cells *cells;
     uint16_t partition, partitions;

@@ -33,7 +33,10 @@ static const struct {
     {"cursor-back", BUG_CURSOR_BACK}, {"seq-gap", BUG_SEQ_GAP}, {"dup-missing", BUG_DUP_MISSING},
     {"block-ignored", BUG_BLOCK_IGNORED}, {"apps-mixed", BUG_APPS_MIXED},
     {"session-lost", BUG_SESSION_LOST}, {"torn-tail-accepted", BUG_TORN_TAIL_ACCEPTED},
-    {"fsync-error-ignored", BUG_FSYNC_ERROR_IGNORED}};
+    {"fsync-error-ignored", BUG_FSYNC_ERROR_IGNORED}, {"released-early", BUG_RELEASED_EARLY},
+    {"packet-forgotten", BUG_PACKET_FORGOTTEN}, {"shared-twice", BUG_SHARED_TWICE},
+    {"retained-old", BUG_RETAINED_OLD}, {"listener-forgotten", BUG_LISTENER_FORGOTTEN},
+    {"listener-early", BUG_LISTENER_EARLY}};
 enum { PLANTED_COUNT = sizeof PLANTED / sizeof *PLANTED, PLANTED_SEEDS_MAX = 120 };
 
 /* ---- one seed ---- */
