@@ -24,7 +24,7 @@ struct topic_bench {
     struct track *tracks; /* [subscriber][publisher] */
     struct hist delivery;
     struct tally tally;
-    uint64_t delivered, refused, acked;
+    uint64_t delivered, refused;
     int64_t moved_ns;
     bool measuring;
 };
@@ -56,7 +56,6 @@ static void on_published(struct device *d, const struct mqtt_packet *p) {
 
 static void on_acked(struct device *d, uint16_t packet, uint8_t reason) {
     struct topic_bench *b = bench_of(d);
-    b->acked++;
     if (reason >= 0x80) b->refused++;
 }
 
