@@ -334,12 +334,16 @@ bool plain_entry(struct deliver *d, struct session *s, uint64_t position,
     const struct channel_message *m, bool shared) {
     struct hit h;
     if (position <= s->sent) return true;
-    if (channel_left_s(m, d->o.now_ms(d->o.arg)) && kept_hit(d, s, position, m, shared, &h)) {
+    /* what the device has is released, though its filter was given up or the message expired since:
+     * else it would hold the packet id for good (MQTT 5, 3.10.4) */
+    bool again = is_released(s, position);
+    if (again ||
+        (channel_left_s(m, d->o.now_ms(d->o.arg)) && kept_hit(d, s, position, m, shared, &h))) {
         if (!room_left(s) || !mark_allows(d, s, position)) return false;
-        uint8_t qos = h.qos < m->qos ? h.qos : m->qos;
-        if (qos == 2 && is_released(s, position)) {
+        if (again) {
             release_again(d, s, position);
         } else {
+            uint8_t qos = h.qos < m->qos ? h.qos : m->qos;
             struct writing w = {.m = m,
                 .qos = qos,
                 .retain = h.as_published && m->retain,
