@@ -69,33 +69,34 @@ static struct bytes literal_of(struct bytes filter, bool *open) {
     return *open ? bytes_of(filter.p, cut) : filter;
 }
 
-void interest_live(
-    struct interest *i, unsigned shard, struct bytes app, struct bytes filter, int delta) {
-    bool open;
-    struct bytes literal = literal_of(filter, &open);
-    size_t slot = hash_of(app, literal, open) % LIVE_SLOTS;
-    uint32_t *count = &i->live_count[(size_t)shard * LIVE_SLOTS + slot];
+/* The first who listens sets the bit, the last one clears it. */
+static void bit_count(uint32_t *count, int delta, _Atomic uint64_t *word, uint64_t bit) {
     check(delta > 0 || *count > 0);
     *count = (uint32_t)((int64_t)*count + delta);
+    if (delta > 0 && *count == 1) atomic_fetch_or(word, bit);
+    if (delta < 0 && *count == 0) atomic_fetch_and(word, ~bit);
+}
+
+static uint64_t filter_hash(struct interest *i, struct bytes app, struct bytes filter, int delta) {
+    bool open;
+    struct bytes literal = literal_of(filter, &open);
     if (open) atomic_fetch_add(&i->open_total, (uint64_t)(int64_t)delta);
-    if (delta > 0 && *count == 1) atomic_fetch_or(&i->live[slot], 1ull << shard);
-    if (delta < 0 && *count == 0) atomic_fetch_and(&i->live[slot], ~(1ull << shard));
+    return hash_of(app, literal, open);
+}
+
+void interest_live(
+    struct interest *i, unsigned shard, struct bytes app, struct bytes filter, int delta) {
+    size_t slot = filter_hash(i, app, filter, delta) % LIVE_SLOTS;
+    bit_count(
+        &i->live_count[(size_t)shard * LIVE_SLOTS + slot], delta, &i->live[slot], 1ull << shard);
 }
 
 void interest_kept(
     struct interest *i, uint16_t partition, struct bytes app, struct bytes filter, int delta) {
-    bool open;
-    struct bytes literal = literal_of(filter, &open);
-    size_t slot = hash_of(app, literal, open) % KEPT_SLOTS;
-    uint32_t *count = &i->kept_count[(size_t)partition * KEPT_SLOTS + slot];
-    check(delta > 0 || *count > 0);
-    *count = (uint32_t)((int64_t)*count + delta);
-    if (open) atomic_fetch_add(&i->open_total, (uint64_t)(int64_t)delta);
+    size_t slot = filter_hash(i, app, filter, delta) % KEPT_SLOTS;
     atomic_fetch_add(&i->kept_total, (uint64_t)(int64_t)delta);
-    _Atomic uint64_t *word = &i->kept[slot * i->words + partition / 64];
-    uint64_t bit = 1ull << (partition & 63);
-    if (delta > 0 && *count == 1) atomic_fetch_or(word, bit);
-    if (delta < 0 && *count == 0) atomic_fetch_and(word, ~bit);
+    bit_count(&i->kept_count[(size_t)partition * KEPT_SLOTS + slot], delta,
+        &i->kept[slot * i->words + partition / 64], 1ull << (partition & 63));
 }
 
 /* Hashes that the topic asks for. */
