@@ -53,7 +53,7 @@ static uint32_t ack_begin(struct conn *c, uint16_t packet, uint8_t qos) {
 
 /* ---- QoS 2: packet ids from PUBLISH to PUBREL. Of a kept session the log knows them too, for what
  * went to plain channels. ---- */
-enum { FOR_CHANNEL = 1, FOR_RELEASE };
+enum { FOR_CHANNEL = 1, FOR_RELEASE, FOR_FORGET };
 
 static struct publisher *publisher_of(struct conn *c) {
     if (!c->publisher) c->publisher = must_alloc(sizeof *c->publisher);
@@ -88,16 +88,12 @@ static void released(struct shard *s, struct conn *c, uint16_t packet) {
     conn_touch(s, c);
 }
 
-/* The sender forgets the packet id when it is told so: a kept one's must be forgotten here, for
- * good, before. */
-void release_take(struct shard *s, struct conn *c, uint16_t packet) {
-    received_drop(c, packet);
-    if (!c->expiry_s) return released(s, c, packet);
+static void release_store(struct shard *s, struct conn *c, uint16_t packet, uint8_t purpose) {
     struct job *j = job_make(s, JOB_MQTT);
     j->conn = c->index;
     j->generation = c->generation;
     j->slot = packet;
-    j->purpose = FOR_RELEASE;
+    j->purpose = purpose;
     j->request.who.app = arena_copy(&j->arena, c->who.app);
     j->request.now_ms = s->now_ms;
     j->plan.partition =
@@ -105,6 +101,14 @@ void release_take(struct shard *s, struct conn *c, uint16_t packet) {
     j->plan.kind = KIND_CHANNEL_RELEASE;
     channel_release_record(&j->plan.body, c->who.user, c->who.device, packet);
     job_start(s, j);
+}
+
+/* The sender forgets the packet id when it is told so: a kept one's must be forgotten here, for
+ * good, before. */
+void release_take(struct shard *s, struct conn *c, uint16_t packet) {
+    received_drop(c, packet);
+    if (c->expiry_s) release_store(s, c, packet, FOR_RELEASE);
+    else released(s, c, packet);
 }
 
 static struct ack_slot *ack_find(struct conn *c, uint32_t packet) {
@@ -144,7 +148,11 @@ static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const
     if (a->problem && c->version != 5) error_told(s, c, a);
     struct ack_slot *slot = ack_find(c, packet);
     if (!slot) return;
-    if (a->problem && slot->qos == 2 && c->version == 5) received_drop(c, slot->packet);
+    if (a->problem && slot->qos == 2 && c->version == 5) {
+        received_drop(c, slot->packet);
+        /* told so, the sender may use the id again; what it sent before may have stored it */
+        if (c->expiry_s) release_store(s, c, slot->packet, FOR_FORGET);
+    }
     slot->done = true;
     if (c->version == 5 && a->problem) slot->reason = problem_reason(a->problem);
     if (a->problem && c->version == 5) slot->words = words_of(a);
@@ -153,6 +161,13 @@ static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const
 
 void mqtt_answered(struct shard *s, struct conn *c, struct job *j) {
     if (c->closing) return;
+    if (j->purpose == FOR_FORGET) return;
+    if (j->purpose == FOR_RELEASE && j->answer.problem) {
+        /* not stored: its PUBREL comes again with the next connection */
+        mqtt_end(
+            s, c, problem_reason(j->answer.problem), "the release could not be stored just now");
+        return;
+    }
     if (j->purpose == FOR_RELEASE) {
         released(s, c, (uint16_t)j->slot);
         return;
