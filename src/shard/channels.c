@@ -84,21 +84,15 @@ void channels_spread(void *arg, struct bytes app, struct bytes message) {
 }
 
 /* ---- by the log ---- */
-struct targets {
-    struct channel_target list[2 * CHANNEL_TARGETS_MAX];
-    size_t n;
-    struct bytes app;
-};
-
 static void target_group(void *arg, const struct group_pick *p) {
-    struct targets *t = arg;
+    struct channel_targets *t = arg;
     if (p->kept && t->n < 2 * CHANNEL_TARGETS_MAX)
         t->list[t->n++] =
             (struct channel_target){p->partition, channel_group_key(t->app, p->share)};
 }
 
-static void targets_find(
-    struct shard *s, struct bytes app, const struct channel_message *m, struct targets *out) {
+static void targets_find(struct shard *s, struct bytes app, const struct channel_message *m,
+    struct channel_targets *out) {
     uint16_t partitions[CHANNEL_TARGETS_MAX];
     out->app = app;
     out->n = 0;
@@ -109,18 +103,14 @@ static void targets_find(
 }
 
 bool channel_must_store(struct shard *s, const struct principal *who,
-    const struct channel_message *m, bool once, bool durable) {
-    static _Thread_local struct targets t;
-    if (m->retain || once || durable) return true;
-    targets_find(s, who->app, m, &t);
-    return t.n != 0;
+    const struct channel_message *m, bool once, bool durable, struct channel_targets *out) {
+    targets_find(s, who->app, m, out);
+    return m->retain || once || durable || out->n;
 }
 
 void channel_store(struct shard *s, struct job *j, const struct principal *who,
-    const struct channel_message *m, bool once, uint16_t packet) {
-    static _Thread_local struct targets t;
+    const struct channel_message *m, bool once, uint16_t packet, const struct channel_targets *to) {
     struct request *r = &j->request;
-    targets_find(s, who->app, m, &t);
     r->who = *who;
     r->who.app = arena_copy(&j->arena, who->app);
     r->who.user = r->who.device = r->who.key = (struct bytes){0};
@@ -131,7 +121,7 @@ void channel_store(struct shard *s, struct job *j, const struct principal *who,
         once ? session_partition(who->app, who->user, who->device, s->server->partitions)
              : partition_of_topic(who->app, m->topic, s->server->partitions);
     j->plan.kind = KIND_CHANNEL;
-    channel_record(&j->plan.body, m, once ? CHANNEL_ONCE : 0, packet, t.list, t.n);
+    channel_record(&j->plan.body, m, once ? CHANNEL_ONCE : 0, packet, to->list, to->n);
     job_start(s, j);
 }
 
@@ -321,10 +311,11 @@ static void will_tell(struct shard *s, struct will *w, const struct principal *w
     m.at_ms = s->now_ms;
     m.turn = s->turn++;
     if (channel_may(s->rules, who, CHANNEL_PUBLISH, m.topic)) {
-        if (channel_must_store(s, who, &m, false, false)) {
+        struct channel_targets to;
+        if (channel_must_store(s, who, &m, false, false, &to)) {
             struct job *j = job_make(s, JOB_MQTT);
             j->conn = UINT32_MAX; /* nobody waits */
-            channel_store(s, j, who, &m, false, 0);
+            channel_store(s, j, who, &m, false, 0, &to);
         } else {
             channel_live(s, who->app, &m);
         }

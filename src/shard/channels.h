@@ -9,13 +9,19 @@
 
 enum { SYS_MS = 10000 }; /* between two tellings of the $SYS figures */
 
+/* Partitions, and kept members of shared subscriptions, that wait for a message. */
+struct channel_targets {
+    struct channel_target list[2 * CHANNEL_TARGETS_MAX];
+    size_t n;
+    struct bytes app;
+};
 /* Must the message go by the log? `once`: a kept session's QoS 2; `durable`: others of the same
- * sender are under way there, and it must not overtake them. */
+ * sender are under way there, and it must not overtake them. *out: for whom. */
 bool channel_must_store(struct shard *s, const struct principal *who,
-    const struct channel_message *m, bool once, bool durable);
+    const struct channel_message *m, bool once, bool durable, struct channel_targets *out);
 /* Makes it the job's record and sends the job on its way. */
 void channel_store(struct shard *s, struct job *j, const struct principal *who,
-    const struct channel_message *m, bool once, uint16_t packet);
+    const struct channel_message *m, bool once, uint16_t packet, const struct channel_targets *to);
 /* To whoever listens now. */
 void channel_live(struct shard *s, struct bytes app, const struct channel_message *m);
 

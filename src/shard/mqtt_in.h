@@ -27,7 +27,6 @@ enum {
     R_BAD_METHOD = 0x8c,
     R_ALIAS = 0x94,
     R_TOO_LARGE = 0x95,
-    R_RETAIN = 0x9a,
     R_SHARED = 0x9e,
     R_DRAINING = 0x8b,
     R_WITH_WILL = 0x04,

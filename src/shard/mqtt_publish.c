@@ -314,7 +314,8 @@ static void channel_publish(
         .turn = s->turn++,
         .expiry_s = p->properties.has_message_expiry ? p->properties.message_expiry_s : 0};
     bool once = p->qos == 2 && c->expiry_s;
-    if (!channel_must_store(s, &c->who, &m, once, c->publisher && c->publisher->stored)) {
+    struct channel_targets to;
+    if (!channel_must_store(s, &c->who, &m, once, c->publisher && c->publisher->stored, &to)) {
         channel_live(s, c->who.app, &m);
         publish_done(s, c, slot, &a);
     } else if (s->draining) {
@@ -328,7 +329,7 @@ static void channel_publish(
         j->slot = slot;
         j->purpose = FOR_CHANNEL;
         publisher_of(c)->stored++;
-        channel_store(s, j, &c->who, &m, once, p->packet_id);
+        channel_store(s, j, &c->who, &m, once, p->packet_id, &to);
     }
     buf_done(&forward);
 }
