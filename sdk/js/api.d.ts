@@ -1,0 +1,906 @@
+// Written by tool/types.mjs from docs/openapi.json; change that, and run it again.
+// SPDX-License-Identifier: Apache-2.0
+
+/** 1 to 64 of A-Z a-z 0-9 _ . : - */
+export type Id = string;
+
+/** RFC 3339, UTC, with milliseconds. */
+export type Time = string;
+
+/** A whole number of seconds, minutes, hours or days, at most 3650d. */
+export type Duration = string;
+
+/** Opaque: a place in one list. It is good until what it names is past retention or the data is restored from a backup. */
+export type Cursor = string;
+
+/** Give it back as cursor to go on; null: this was the last page. */
+export type Next = string | null;
+
+/** The app's own, kept as it is; at most 16 KiB of minified JSON. */
+export type Metadata = Record<string, unknown>;
+
+/** The app's own, any JSON value, kept as it is; at most 64 KiB of minified JSON. */
+export type Data = unknown;
+
+/** The app's own list, in order, kept as it is; at most 64 KiB of minified JSON. */
+export type Media = unknown[];
+
+/** What a member may do. */
+export type Role = "member" | "admin" | "owner";
+
+/** direct: exactly two; group: at most 1,024 members; channel: any number, its admins and owners write. */
+export type ConversationType = "direct" | "group" | "channel";
+
+/** A problem document (RFC 9457). */
+export type Problem = {
+  /** Ends in a stable code. */
+  type: "/problems/malformed" | "/problems/unknown-field" | "/problems/wrong-type" | "/problems/unauthorized" | "/problems/forbidden" | "/problems/blocked" | "/problems/not-a-member" | "/problems/not-found" | "/problems/method-not-allowed" | "/problems/conflict" | "/problems/gone" | "/problems/too-large" | "/problems/invalid-value" | "/problems/limit-reached" | "/problems/upgrade-required" | "/problems/rate-limited" | "/problems/internal" | "/problems/overloaded" | "/problems/disk-full" | "/problems/draining";
+  /** The same words for every problem of this type. */
+  title: string;
+  /** The HTTP status. */
+  status: number;
+  /** What is wrong here and how to put it right. */
+  detail: string;
+  /** The member of the body, the parameter or the header that is to blame. */
+  field?: string;
+};
+
+/** A user. A device token sees of others id, name and avatar only. */
+export type User = {
+  id: Id;
+  /** Shown to others; bytes of UTF-8: at most 256. */
+  name?: string;
+  /** A URL of the app's choice; at most 2,048 bytes. */
+  avatar?: string;
+  /** BCP 47. */
+  locale?: string;
+  /** An IANA name. */
+  timezone?: string;
+  /** An address. */
+  email?: string;
+  metadata?: Metadata;
+  /** When the profile was first put. */
+  created_at?: Time;
+};
+
+/** Absent: as it was. null: cleared. */
+export type UserPut = {
+  /** At most 256 bytes. */
+  name?: string | null;
+  /** At most 2,048 bytes. */
+  avatar?: string | null;
+  /** BCP 47: letters, digits and hyphens. */
+  locale?: string | null;
+  /** An IANA name. */
+  timezone?: string | null;
+  /** An address. */
+  email?: string | null;
+  metadata?: Metadata | null;
+};
+
+/** A user, by id. */
+export type UserId = {
+  id: Id;
+};
+
+/** One page of a list. */
+export type UserPage = {
+  /** Newest first. */
+  items: Array<UserId>;
+  next: Next;
+};
+
+/** What is held of a user. */
+export type Export = {
+  user: User;
+  /** Oldest first. */
+  follows: Array<Id>;
+  /** Oldest first. */
+  followers: Array<Id>;
+  /** Oldest first. */
+  blocks: Array<Id>;
+  /** Oldest first. */
+  mutes: Array<Id>;
+  /** Those they are in, then those they left. */
+  conversations: Array<ExportPlace>;
+  /** All of them. */
+  devices: Array<ExportDevice>;
+  /** What reached them and what they sent, oldest first; ?cursor= goes on with its next. */
+  mailbox: MailboxPage;
+};
+
+/** A user's place in a conversation. */
+export type ExportPlace = {
+  id: Id;
+  type: ConversationType;
+  /** False: they left it. */
+  member: boolean;
+  joined_at: Time;
+  read: number;
+  delivered: number;
+  muted_until?: Time;
+  archived: boolean;
+};
+
+/** A device with its push address and its prekeys. */
+export type ExportDevice = {
+  id: Id;
+  /** As it was given. */
+  push: Push | null;
+  /** The prekey bundle with the one-time keys that are left. */
+  keys?: KeysPut;
+};
+
+export type TokenPost = {
+  /** The device that the token is for: its MQTT client id. */
+  device: Id;
+  /** How long it is good for; default 24h, at most 365d, more than nothing. */
+  ttl?: Duration;
+};
+
+/** A device token. */
+export type Token = {
+  /** A JWT: the bearer of HTTP, the password of MQTT. */
+  token: string;
+  expires_at: Time;
+};
+
+/** One of a user's devices. */
+export type Device = {
+  id: Id;
+  /** Whether it has a push address. */
+  push: boolean;
+};
+
+/** One page of a list. */
+export type DevicePage = {
+  /** Oldest first; a user has at most 64. */
+  items: Array<Device>;
+  next: Next;
+};
+
+/** One way to push to a device; at most 4 KiB. */
+export type Push = {
+  webpush: {
+    /** The push service's URL. */
+    endpoint: string;
+    /** The subscription's keys (RFC 8291). */
+    keys: {
+      /** base64url. */
+      p256dh: string;
+      /** base64url. */
+      auth: string;
+    };
+  };
+} | {
+  apns: {
+    /** The device token. */
+    token: string;
+  };
+} | {
+  fcm: {
+    /** The registration token. */
+    token: string;
+  };
+};
+
+export type DevicePut = {
+  /** Absent: as it was. null: none. */
+  push?: Push | null;
+};
+
+/** Public key material in whatever form the devices agree on, opaque to the server: any JSON value; one that stands by itself has at most 8 KiB. */
+export type Key = unknown;
+
+/** Absent: as it was. A device's first bundle needs identity_key. */
+export type KeysPut = {
+  /** The device's long-term key. */
+  identity_key?: Key;
+  /** The number that the device chose for itself. null: none. */
+  registration_id?: number | null;
+  /** Its medium-term key with the signature. null: none. */
+  signed_prekey?: Key;
+  /** Its post-quantum key for when no one-time one is left. null: none. */
+  kem_last_resort?: Key;
+  /** Its MLS key package for when no other is left. null: none. */
+  key_package_last_resort?: Key;
+  /** One-time keys on an elliptic curve. Each is handed out once, in this order, and one that was is not taken again; at most 200 and 256 KiB. null: none. */
+  one_time_keys?: Array<Key> | null;
+  /** Post-quantum one-time keys. Each is handed out once, in this order, and one that was is not taken again; at most 200 and 256 KiB. null: none. */
+  kem_one_time_keys?: Array<Key> | null;
+  /** MLS key packages (RFC 9420). Each is handed out once, in this order, and one that was is not taken again; at most 200 and 256 KiB. null: none. */
+  key_packages?: Array<Key> | null;
+};
+
+export type KeysStored = {
+  device: Id;
+  /** How many are in store. */
+  one_time_keys: number;
+  /** How many are in store. */
+  kem_one_time_keys: number;
+  /** How many are in store. */
+  key_packages: number;
+};
+
+export type KeysClaim = {
+  /** Only these, each once; absent or empty: all of the user's. */
+  devices?: Array<Id>;
+};
+
+/** What is needed to begin an encrypted session with a device. */
+export type KeysBundle = {
+  device: Id;
+  /** The device's long-term key. */
+  identity_key: Key;
+  /** The number that the device chose for itself. */
+  registration_id?: number;
+  /** Its medium-term key with the signature. */
+  signed_prekey?: Key;
+  /** Never handed out again; absent when there are no more. */
+  one_time_key?: Key;
+  /** Never handed out again. */
+  kem_one_time_key?: Key;
+  /** Never handed out again. */
+  key_package?: Key;
+  /** In the place of kem_one_time_key when there are no more. */
+  kem_last_resort?: Key;
+  /** In the place of key_package when there are no more. */
+  key_package_last_resort?: Key;
+};
+
+export type KeysClaimed = {
+  /** One a device that has put keys. */
+  items: Array<KeysBundle>;
+};
+
+export type PresencePut = {
+  /** Told as it is to those who share a conversation. */
+  online: boolean;
+};
+
+/** What one device of one user can decrypt. */
+export type Ciphertext = {
+  user: Id;
+  device: Id;
+  /** base64, or whatever the devices agree on; at most 64 KiB. */
+  data: string;
+};
+
+export type MessageShown = {
+  id: Id;
+  conversation: Id;
+  seq: Seq;
+  from: Id;
+  created_at: Time;
+  /** Text; at most 64 KiB. */
+  body?: string;
+  data?: Data;
+  media?: Media;
+  /** The message that this one answers. */
+  reply_to?: Id;
+  /** Users. */
+  mentions?: Array<Id>;
+  edited_at?: Time;
+  /** When it becomes a stub by itself. */
+  expires_at?: Time;
+  /** How many members gave each; at most 64 different ones are counted. */
+  reactions?: Record<string, number>;
+  /** Those of the asking device; a server key without user sees all. */
+  ciphertexts?: Array<Ciphertext>;
+};
+
+/** The place in the conversation: from 1, without gaps, the same for every member. */
+export type Seq = number;
+
+/** What stays of a message. */
+export type MessageDeleted = {
+  id: Id;
+  conversation: Id;
+  seq: Seq;
+  /** When it was deleted or expired. */
+  deleted_at: Time;
+};
+
+/** What is shown of a message that the asking user does not see. */
+export type MessageHidden = {
+  id: Id;
+  conversation: Id;
+  seq: Seq;
+  /** The asking user blocks its sender. */
+  hidden: true;
+};
+
+/** A message, or the stub in its place. */
+export type Message = MessageShown | MessageDeleted | MessageHidden;
+
+/** At least one of body, data, media, ciphertexts; at most 64 KiB in all. */
+export type MessagePost = {
+  /** Unique in the conversation: the same again gives the first answer. Absent: the server makes one that sorts by time. */
+  id?: Id;
+  /** The sender, named by a server key; a device token sends as its user. */
+  from?: Id;
+  /** Text; at most 64 KiB. */
+  body?: string;
+  data?: Data;
+  media?: Media;
+  /** A message of this conversation. */
+  reply_to?: Id;
+  /** Users; at most 8 KiB. */
+  mentions?: Array<Id>;
+  /** End-to-end encrypted: one for each device that shall read it. */
+  ciphertexts?: Array<Ciphertext>;
+};
+
+/** Absent: as it was. Something of the message must be left. */
+export type MessagePatch = {
+  /** Text; at most 64 KiB. null: none. */
+  body?: string | null;
+  /** null: none. */
+  data?: Data;
+  /** null: none. */
+  media?: Media | null;
+};
+
+/** One page of a list. */
+export type MessagePage = {
+  /** Messages. */
+  items: Array<Message>;
+  next: Next;
+};
+
+/** Absent: as it was. null: cleared. */
+export type ConversationPut = {
+  /** Needed to make it; cannot change. */
+  type?: ConversationType;
+  /** Added to those there are. Who makes it by a device token is in it and need not be named. */
+  members?: Array<Id>;
+  /** At most 256 bytes. null: none. */
+  name?: string | null;
+  metadata?: Metadata | null;
+  /** New messages become stubs after this time. null: they stay. */
+  disappear_after?: Duration | null;
+  /** What who joins later sees of before: all, or nothing (from_join, the default). */
+  history?: "all" | "from_join";
+};
+
+/** A conversation as such. */
+export type Conversation = {
+  id: Id;
+  type: ConversationType;
+  /** Its name. */
+  name?: string;
+  /** How many are in it. */
+  member_count: number;
+  /** What who joins later sees of before. */
+  history: "all" | "from_join";
+  disappear_after?: Duration;
+  created_at: Time;
+  /** The seq of the newest message; 0: none yet. */
+  last_seq: number;
+  /** When read: the newest message that who asks may see. */
+  last?: Message | null;
+  /** When a user reads it: messages of others after read. */
+  unread?: number;
+  /** When a user reads it: the last seq they read. */
+  read?: number;
+  /** When a user reads it: the last seq that reached one of their devices. */
+  delivered?: number;
+  metadata?: Metadata;
+};
+
+/** A conversation as one of its members sees it. */
+export type UserConversation = {
+  id: Id;
+  type: ConversationType;
+  /** Its name. */
+  name?: string;
+  /** How many are in it. */
+  member_count: number;
+  /** The newest message that they may see. */
+  last: Message | null;
+  /** Messages of others after read. */
+  unread: number;
+  /** The last seq they read. */
+  read: number;
+  /** The last seq that reached one of their devices. */
+  delivered: number;
+  muted_until?: Time;
+  /** Present when it is. */
+  archived?: true;
+  metadata?: Metadata;
+};
+
+/** One page of a list. */
+export type UserConversationPage = {
+  /** The one with the newest message first. */
+  items: Array<UserConversation>;
+  next: Next;
+};
+
+/** Absent: as it was. */
+export type UserConversationPut = {
+  /** No notifications until then. null: not muted. */
+  muted_until?: string | null;
+  /** Put away by this user until a message of another comes that they see, or, while it is muted, whatever comes; null: not. */
+  archived?: boolean | null;
+};
+
+/** What a user has set for a conversation. */
+export type UserConversationSet = {
+  id: Id;
+  muted_until?: Time;
+  /** Put away by this user. */
+  archived: boolean;
+};
+
+export type MemberPut = {
+  /** Default for who joins: member. */
+  role?: Role;
+};
+
+export type MemberRole = {
+  user: Id;
+  role: Role;
+};
+
+export type Member = {
+  user: Id;
+  role: Role;
+  joined_at: Time;
+};
+
+/** One page of a list. */
+export type MemberPage = {
+  /** In no promised order. */
+  items: Array<Member>;
+  next: Next;
+};
+
+/** At least one; they only move forward. */
+export type ReceiptsPost = {
+  /** The last seq that reached the user. */
+  delivered?: number;
+  /** The last seq that the user read; what is read is delivered. */
+  read?: number;
+};
+
+/** How far a member has come. */
+export type Receipt = {
+  user: Id;
+  /** The last seq that reached the user. */
+  delivered: number;
+  /** The last seq that the user read. */
+  read: number;
+};
+
+/** One page of a list. */
+export type ReceiptPage = {
+  /** Those who have read furthest first. */
+  items: Array<Receipt>;
+  next: Next;
+};
+
+export type Reaction = {
+  message: Id;
+  user: Id;
+  /** 1 to 64 bytes of UTF-8. */
+  emoji: string;
+};
+
+export type MessageEntry = {
+  cursor: Cursor;
+  /** When it reached the mailbox. */
+  at: Time;
+  /** Which member holds the item. */
+  type: "message";
+  /** What happened to the item. */
+  event: "created" | "updated" | "deleted";
+  message: Message;
+};
+
+export type ReceiptEntry = {
+  cursor: Cursor;
+  /** When it reached the mailbox. */
+  at: Time;
+  /** Which member holds the item. */
+  type: "receipt";
+  /** What happened to the item. */
+  event: "updated";
+  /** Another member's marks. */
+  receipt: {
+    conversation: Id;
+    user: Id;
+    /** The last seq that reached them. */
+    delivered: number;
+    /** The last seq that they read. */
+    read: number;
+  };
+};
+
+export type ConversationEntry = {
+  cursor: Cursor;
+  /** When it reached the mailbox. */
+  at: Time;
+  /** Which member holds the item. */
+  type: "conversation";
+  /** What happened to the item. */
+  event: "created" | "deleted";
+  /** The user came into it, or is out of it. */
+  conversation: {
+    id: Id;
+    type: ConversationType;
+    /** Its name. */
+    name?: string;
+  };
+};
+
+/** Something that reached a user. */
+export type MailboxEntry = MessageEntry | ReceiptEntry | ConversationEntry;
+
+/** One page of a list. */
+export type MailboxPage = {
+  /** Oldest first. */
+  items: Array<MailboxEntry>;
+  next: Next;
+};
+
+export type Status = {
+  /** In a word. */
+  status: "ok" | "ready";
+};
+
+/** An OpenAPI document; its members are as OpenAPI 3.1 says. */
+export type Document = {
+  /** The version of OpenAPI. */
+  openapi: string;
+  /** As OpenAPI 3.1 says. */
+  info: unknown;
+  /** As OpenAPI 3.1 says. */
+  servers: unknown;
+  /** As OpenAPI 3.1 says. */
+  security: unknown;
+  /** As OpenAPI 3.1 says. */
+  tags: unknown;
+  /** As OpenAPI 3.1 says. */
+  paths: unknown;
+  /** As OpenAPI 3.1 says. */
+  components: unknown;
+};
+
+export type ChannelRule = {
+  id: string;
+  /** An MQTT filter. The levels {user} and {device} stand for whoever asks. */
+  topic: string;
+  publish: boolean | Array<string>;
+  subscribe: boolean | Array<string>;
+};
+
+export type ChannelRulePut = {
+  /** An MQTT filter of plain channels; needed when the rule is made. The levels {user} and {device} stand for whoever asks. */
+  topic?: string;
+  /** true or "*": everyone of the app; false or null: nobody; a list: these users. */
+  publish?: boolean | "*" | "all" | Array<string> | null;
+  /** true or "*": everyone of the app; false or null: nobody; a list: these users. */
+  subscribe?: boolean | "*" | "all" | Array<string> | null;
+};
+
+export type ChannelRulePage = {
+  items: Array<ChannelRule>;
+  next: null;
+};
+
+export type Session = {
+  user?: string;
+  /** The MQTT client id. */
+  device: string;
+  protocol: "mqtt3" | "mqtt5" | "sse";
+  /** It outlives its connection. */
+  kept: boolean;
+  /** Seconds after its connection ends; 4294967295: never. */
+  expires_after?: number;
+  subscriptions: number;
+  /** Messages sent at QoS 1 or 2 that the device has not acknowledged. */
+  unacknowledged: number;
+};
+
+export type SessionPage = {
+  items: Array<Session>;
+  next: string | null;
+};
+
+/** Every call: what it takes, and what it answers. */
+export interface Operations {
+  /** Make or change a user */
+  "PUT /v1/users/{id}": {
+    path: { id: Id };
+    body: UserPut;
+    answer: User;
+  };
+  /** Read a user */
+  "GET /v1/users/{id}": {
+    path: { id: Id };
+    answer: User;
+  };
+  /** Erase a user everywhere */
+  "DELETE /v1/users/{id}": {
+    path: { id: Id };
+    answer: null;
+  };
+  /** Read all that is held of a user */
+  "GET /v1/users/{id}/export": {
+    path: { id: Id };
+    query?: { cursor?: Cursor };
+    answer: Export;
+  };
+  /** Follow another user */
+  "PUT /v1/users/{id}/follows/{other}": {
+    path: { id: Id; other: Id };
+    answer: UserId;
+  };
+  /** Unfollow another user */
+  "DELETE /v1/users/{id}/follows/{other}": {
+    path: { id: Id; other: Id };
+    answer: null;
+  };
+  /** Block another user */
+  "PUT /v1/users/{id}/blocks/{other}": {
+    path: { id: Id; other: Id };
+    answer: UserId;
+  };
+  /** Unblock another user */
+  "DELETE /v1/users/{id}/blocks/{other}": {
+    path: { id: Id; other: Id };
+    answer: null;
+  };
+  /** Mute another user */
+  "PUT /v1/users/{id}/mutes/{other}": {
+    path: { id: Id; other: Id };
+    answer: UserId;
+  };
+  /** Unmute another user */
+  "DELETE /v1/users/{id}/mutes/{other}": {
+    path: { id: Id; other: Id };
+    answer: null;
+  };
+  /** List whom a user follows */
+  "GET /v1/users/{id}/follows": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: UserPage;
+  };
+  /** List who follows a user */
+  "GET /v1/users/{id}/followers": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: UserPage;
+  };
+  /** List whom a user blocks */
+  "GET /v1/users/{id}/blocks": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: UserPage;
+  };
+  /** List whom a user mutes */
+  "GET /v1/users/{id}/mutes": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: UserPage;
+  };
+  /** Make a device token */
+  "POST /v1/users/{id}/tokens": {
+    path: { id: Id };
+    header?: { "Idempotency-Key"?: string };
+    body: TokenPost;
+    answer: Token;
+  };
+  /** Make or change a device */
+  "PUT /v1/users/{id}/devices/{device}": {
+    path: { id: Id; device: Id };
+    body?: DevicePut;
+    answer: Device;
+  };
+  /** Delete a device */
+  "DELETE /v1/users/{id}/devices/{device}": {
+    path: { id: Id; device: Id };
+    answer: null;
+  };
+  /** List a user's devices */
+  "GET /v1/users/{id}/devices": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: DevicePage;
+  };
+  /** Put a device's prekeys */
+  "PUT /v1/users/{id}/keys/{device}": {
+    path: { id: Id; device: Id };
+    body: KeysPut;
+    answer: KeysStored;
+  };
+  /** Take one bundle of prekeys a device */
+  "POST /v1/users/{id}/keys/claim": {
+    path: { id: Id };
+    header?: { "Idempotency-Key"?: string };
+    body?: KeysClaim;
+    answer: KeysClaimed;
+  };
+  /** Read what reached a user */
+  "GET /v1/users/{id}/mailbox": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: MailboxPage;
+  };
+  /** Follow what reaches a user, live */
+  "GET /v1/users/{id}/stream": {
+    path: { id: Id };
+    header?: { "Last-Event-ID"?: Cursor };
+    answer: string;
+  };
+  /** List a user's conversations */
+  "GET /v1/users/{id}/conversations": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: UserConversationPage;
+  };
+  /** Mute or archive a conversation for a user */
+  "PUT /v1/users/{id}/conversations/{c}": {
+    path: { id: Id; c: Id };
+    body: UserConversationPut;
+    answer: UserConversationSet;
+  };
+  /** Tell whether a user is online */
+  "PUT /v1/users/{id}/presence": {
+    path: { id: Id };
+    body: PresencePut;
+    answer: null;
+  };
+  /** Make or change a conversation, add members */
+  "PUT /v1/conversations/{id}": {
+    path: { id: Id };
+    query?: { user?: Id };
+    body: ConversationPut;
+    answer: Conversation;
+  };
+  /** Read a conversation */
+  "GET /v1/conversations/{id}": {
+    path: { id: Id };
+    query?: { user?: Id };
+    answer: Conversation;
+  };
+  /** List the members */
+  "GET /v1/conversations/{id}/members": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor; user?: Id };
+    answer: MemberPage;
+  };
+  /** Add a member or change a role */
+  "PUT /v1/conversations/{id}/members/{user}": {
+    path: { id: Id; user: Id };
+    query?: { user?: Id };
+    body?: MemberPut;
+    answer: MemberRole;
+  };
+  /** Remove a member, or leave */
+  "DELETE /v1/conversations/{id}/members/{user}": {
+    path: { id: Id; user: Id };
+    query?: { user?: Id };
+    answer: null;
+  };
+  /** Send a message */
+  "POST /v1/conversations/{id}/messages": {
+    path: { id: Id };
+    query?: { user?: Id };
+    header?: { "Idempotency-Key"?: string };
+    body: MessagePost;
+    answer: Message;
+  };
+  /** List messages */
+  "GET /v1/conversations/{id}/messages": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor; before?: number; after?: number; user?: Id };
+    answer: MessagePage;
+  };
+  /** Read a message */
+  "GET /v1/conversations/{id}/messages/{m}": {
+    path: { id: Id; m: Id };
+    query?: { user?: Id };
+    answer: Message;
+  };
+  /** Edit a message */
+  "PATCH /v1/conversations/{id}/messages/{m}": {
+    path: { id: Id; m: Id };
+    query?: { user?: Id };
+    body: MessagePatch;
+    answer: Message;
+  };
+  /** Delete a message for everyone */
+  "DELETE /v1/conversations/{id}/messages/{m}": {
+    path: { id: Id; m: Id };
+    query?: { user?: Id };
+    answer: null;
+  };
+  /** List the replies to a message */
+  "GET /v1/conversations/{id}/messages/{m}/replies": {
+    path: { id: Id; m: Id };
+    query?: { limit?: number; cursor?: Cursor; user?: Id };
+    answer: MessagePage;
+  };
+  /** React to a message */
+  "PUT /v1/conversations/{id}/messages/{m}/reactions/{emoji}": {
+    path: { id: Id; m: Id; emoji: string };
+    query?: { user?: Id };
+    answer: Reaction;
+  };
+  /** Take a reaction back */
+  "DELETE /v1/conversations/{id}/messages/{m}/reactions/{emoji}": {
+    path: { id: Id; m: Id; emoji: string };
+    query?: { user?: Id };
+    answer: null;
+  };
+  /** Say how far a user has come */
+  "POST /v1/conversations/{id}/receipts": {
+    path: { id: Id };
+    query?: { user?: Id };
+    body: ReceiptsPost;
+    answer: Receipt;
+  };
+  /** List how far the members have come */
+  "GET /v1/conversations/{id}/receipts": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor; user?: Id };
+    answer: ReceiptPage;
+  };
+  /** Tell that a user is typing */
+  "POST /v1/conversations/{id}/typing": {
+    path: { id: Id };
+    query?: { user?: Id };
+    answer: null;
+  };
+  /** Read the counters */
+  "GET /metrics": {
+    answer: string;
+  };
+  /** Ask whether the server runs */
+  "GET /healthz": {
+    answer: Status;
+  };
+  /** Ask whether the server takes requests */
+  "GET /readyz": {
+    answer: Status;
+  };
+  /** Read this document */
+  "GET /openapi.json": {
+    answer: Document;
+  };
+  /** List the app's channel rules */
+  "GET /v1/channel-rules": {
+    query?: { limit?: number };
+    answer: ChannelRulePage;
+  };
+  /** Say who may use a plain MQTT channel */
+  "PUT /v1/channel-rules/{id}": {
+    path: { id: string };
+    body: ChannelRulePut;
+    answer: ChannelRule;
+  };
+  /** Look at a channel rule */
+  "GET /v1/channel-rules/{id}": {
+    path: { id: string };
+    answer: ChannelRule;
+  };
+  /** Remove a channel rule */
+  "DELETE /v1/channel-rules/{id}": {
+    path: { id: string };
+    answer: null;
+  };
+  /** List the sessions that are connected */
+  "GET /v1/sessions": {
+    query?: { limit?: number; cursor?: Cursor };
+    answer: SessionPage;
+  };
+  /** End a session */
+  "DELETE /v1/sessions/{device}": {
+    path: { device: string };
+    query?: { user?: string };
+    answer: null;
+  };
+}
