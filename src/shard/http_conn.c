@@ -7,13 +7,15 @@
 
 #include "shard/browser.h"
 #include "shard/limits.h"
+#include "pages/pages.h"
 #include "shard/shard_in.h"
+#include "shard/web.h"
 #include "users/users.h"
 
 #define STREAM_TYPE "text/event-stream"
 #define PROBLEM_TYPE "application/problem+json"
 
-enum { EXTRA_MAX = 700 };
+enum { EXTRA_MAX = 1400, PAGE_LINES_MAX = 640 };
 /* Header lines beyond the usual: the time, which whoever has a clock tells (RFC 9110, 6.6.1),
  * `more`, and who may read the answer. */
 static const char *extra_lines(
@@ -28,8 +30,8 @@ static const char *extra_lines(
 static void write_body(struct shard *s, struct conn *c, int status, const char *type,
     struct bytes body, const char *more) {
     char extra[EXTRA_MAX];
-    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL, (int64_t)body.n,
-        extra_lines(s, c, more, extra));
+    http_write_head(&c->out, status, c->keep_alive, body.n ? type : NULL,
+        status == 304 ? -1 : (int64_t)body.n, extra_lines(s, c, more, extra));
     if (!c->head_only) buf_bytes(&c->out, body);
     measure_add(&s->measure, COUNTER_http_requests, 1);
     if (!c->keep_alive) conn_finish(s, c);
@@ -69,6 +71,15 @@ static void preflight_answer(struct shard *s, struct conn *c, const char *method
     write_body(s, c, 204, NULL, (struct bytes){0}, more);
 }
 
+static void page_write(struct shard *s, struct conn *c, const struct job *j) {
+    const struct page *p = j->page;
+    char more[PAGE_LINES_MAX];
+    struct bytes body = {0};
+    if (j->answer.status == 200) body = bytes_of(p->data, p->size);
+    page_lines(p, more, sizeof more);
+    write_body(s, c, j->answer.status, p->type, body, more);
+}
+
 static void stream_begin(struct shard *s, struct conn *c, struct job *j);
 
 void http_answered(struct shard *s, struct conn *c, struct job *j) {
@@ -84,6 +95,7 @@ void http_answered(struct shard *s, struct conn *c, struct job *j) {
     }
     if (s->draining) c->keep_alive = false;
     if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
+    else if (j->page) page_write(s, c, j);
     else if (j->allow[0]) preflight_answer(s, c, j->allow);
     else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
     http_reader_next(c->http);
@@ -301,14 +313,17 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         return answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
                    "this Host is not served here; allow it with --hosts"),
                false;
-    j->route = route_match(s->server, q, r, &j->answer);
-    if (j->answer.problem == PROBLEM_METHOD) route_methods(s->server, q, j->allow, sizeof j->allow);
+    bool demo = demo_take(s, c, j, q);
+    if (!demo && page_take(s, c, j, q)) return false;
+    if (!demo) j->route = route_match(s->server, q, r, &j->answer);
+    if (!demo && j->answer.problem == PROBLEM_METHOD)
+        route_methods(s->server, q, j->allow, sizeof j->allow);
     if (j->answer.problem == PROBLEM_METHOD && s->server->o.cors_origin &&
         bytes_is(q->method, "OPTIONS"))
         return answer_ok(&j->answer, 204), false;
-    if (!j->route) return false;
+    if (!j->route || j->answer.problem) return false;
     if (!(j->route->scope & SCOPE_OPEN) && !limits_address(s, c, &j->answer)) return false;
-    c->trusted = authenticate(s, c, q, j) && r->who.app.n;
+    c->trusted = (demo || authenticate(s, c, q, j)) && r->who.app.n;
     if (j->answer.problem || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
         answer_problem(

@@ -107,6 +107,7 @@ struct job {
     struct plan plan;
     struct answer answer;
     struct arena arena;
+    const struct page *page; /* of the program itself, in place of a JSON answer */
     int64_t began_ns;
     /* JOB_SESSION */
     uint64_t session;

@@ -149,7 +149,8 @@ static int single_take(struct http_reader *r, struct bytes name, struct bytes va
         {"idempotency-key", &q->idempotency_key}, {"last-event-id", &q->last_event_id},
         {"origin", &q->origin}, {"sec-websocket-key", &q->websocket_key},
         {"sec-websocket-version", &q->websocket_version},
-        {"sec-websocket-protocol", &q->websocket_protocols}};
+        {"sec-websocket-protocol", &q->websocket_protocols},
+        {"sec-fetch-site", &q->fetch_site}};
     for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
         if (!named(name, TAKEN[i].name)) continue;
         if (TAKEN[i].to->p) return fail(r, 400);
@@ -197,6 +198,7 @@ static int header_take(
     if (memchr(name.p, ' ', name.n)) return fail(r, 400);
     if (single_take(r, name, value)) return 1;
     if (named(name, "accept")) r->request->accept = value;
+    if (named(name, "if-none-match")) r->request->if_none_match = value;
     if (named(name, "connection")) f->upgrades |= http_list_has(value, "upgrade");
     if (named(name, "upgrade")) f->to_websocket |= http_list_has(value, "websocket");
     if (named(name, "host")) {

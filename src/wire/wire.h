@@ -209,6 +209,7 @@ struct http_request {
     struct bytes query_names[HTTP_QUERY_MAX], query_values[HTTP_QUERY_MAX];
     struct bytes host, authorization, content_type, idempotency_key, last_event_id, origin, accept;
     struct bytes websocket_key, websocket_version, websocket_protocols;
+    struct bytes if_none_match, fetch_site; /* Sec-Fetch-Site (Fetch Metadata) */
     struct bytes body;
     bool keep_alive, expect_continue;
     bool wants_websocket; /* HTTP/1.1 with Connection: upgrade and Upgrade: websocket */
