@@ -330,7 +330,8 @@ static bool tls_is_whole(const struct server_options *o) {
 static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
     unsigned long shards, partitions, memory, strangers, connections, keepalive, handshakes;
     const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
-    *o = (struct server_options){.data_dir = data_of(a),
+    *o = (struct server_options){.version = VERSION,
+        .data_dir = data_of(a),
         .http = http ? http : "127.0.0.1:8080",
         .mqtt = mqtt ? mqtt : "127.0.0.1:1883",
         .https = value_of(a, "https"),

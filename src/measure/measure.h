@@ -160,9 +160,28 @@ size_t measure_spans(const struct measure *m, struct span *out, size_t cap);
 /* The same as text: one JSON object a line. */
 void measure_spans_text(const struct measure *m, struct buf *out);
 
-/* OpenMetrics 1.0 text of the sum of all shards; a stage never timed is left out. Gauges may
- * follow; the caller ends with "# EOF\n". */
-void measure_text(const struct measure *const *shards, size_t n, struct buf *out);
-void measure_gauge(struct buf *out, const char *name, const char *help, uint64_t value);
+/* ---- text, as a scraper reads it. Two forms of the same: OpenMetrics 1.0, with exemplars, for who
+ * asks for it; Prometheus' text format 0.0.4 for all others. Names come without `_total`: the form
+ * puts it where it belongs. ---- */
+enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_INFO, METRIC_HISTOGRAM };
+struct metrics {
+    struct buf *out;
+    bool open; /* OpenMetrics */
+    const char *name;
+    enum metric_type type;
+};
+/* Begins a family: its samples follow, before the next one begins. A name that ends in a unit is
+ * said to be of it. `name` and `help` (without a full stop) are borrowed until then. */
+void metrics_family(struct metrics *t, enum metric_type type, const char *name, const char *help);
+/* A sample of the family that was begun. `labels` as they are written, or NULL: `owner="cells"`. */
+void metrics_value(struct metrics *t, const char *labels, uint64_t value);
+void metrics_ns(struct metrics *t, const char *labels, uint64_t ns); /* in seconds */
+/* A family with one sample. */
+void metrics_gauge(struct metrics *t, const char *name, const char *help, uint64_t value);
+/* Counters are the sum of all shards; a histogram for each stage and shard, as far as anything was
+ * timed: at most METRICS_SERIES series for each stage of a shard. */
+enum { METRICS_SERIES = 20 };
+void metrics_measures(struct metrics *t, const struct measure *const *shards, size_t n);
+void metrics_end(struct metrics *t);
 
 #endif

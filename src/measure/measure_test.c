@@ -1,5 +1,5 @@
-/* measure: tests of the text: the figures are the sum of the shards, and the form is OpenMetrics
- * 1.0. SPDX-License-Identifier: Apache-2.0 */
+/* measure: tests of the text: the figures are the sum of the shards, and the forms are
+ * OpenMetrics 1.0 and the one before it. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,11 +30,13 @@ static int fixture_done(void **state) {
     free(f);
     return 0;
 }
-static void render(struct fixture *f) {
+static void render_as(struct fixture *f, bool open) {
+    struct metrics t = {.out = &f->text, .open = open};
     buf_reset(&f->text);
-    measure_text((const struct measure *const *)f->m, SHARDS, &f->text);
+    metrics_measures(&t, (const struct measure *const *)f->m, SHARDS);
     buf_char(&f->text, 0);
 }
+static void render(struct fixture *f) { render_as(f, true); }
 static bool says(struct fixture *f, const char *line) {
     size_t n = strlen(line);
     for (const char *p = (const char *)f->text.p; p; p = strchr(p, '\n'), p += p != NULL)
@@ -56,24 +58,37 @@ static void counters_are_summed(void **state) {
     assert_true(says(f, "kith_limit_request_size_total 0"));
 }
 
-static void stages_are_summed_and_cumulative(void **state) {
+/* The older form has a counter's `_total` in its TYPE and HELP. */
+static void counters_have_their_older_form(void **state) {
     struct fixture *f = *state;
-    measure_time(f->m[0], TIMED_durable, 1024); /* on a bound: belongs to it */
-    measure_time(f->m[1], TIMED_durable, 1025); /* just past it */
+    measure_add(f->m[1], COUNTER_http_requests, 10);
+    render_as(f, false);
+    assert_true(says(f, "# TYPE kith_http_requests_total counter"));
+    assert_true(says(f, "# HELP kith_http_requests_total HTTP requests answered."));
+    assert_true(says(f, "kith_http_requests_total 10"));
+    assert_null(strstr((const char *)f->text.p, "# UNIT"));
+}
+
+static void stages_are_cumulative(void **state) {
+    struct fixture *f = *state;
+    measure_time(f->m[1], TIMED_durable, 65536); /* on a bound: belongs to it */
+    measure_time(f->m[1], TIMED_durable, 65537); /* just past it */
     measure_time(f->m[1], TIMED_durable, 450000);
-    measure_time(f->m[2], TIMED_durable, 3600000000000); /* an hour, past the last bound */
+    measure_time(f->m[1], TIMED_durable, 3600000000000); /* an hour, past the last bound */
     render(f);
+#define LINE(kind, rest) says(f, "kith_stage_seconds_" kind "{stage=\"durable\",shard=\"1\"" rest)
     assert_true(says(f, "# TYPE kith_stage_seconds histogram") &&
                 says(f, "# UNIT kith_stage_seconds seconds"));
-    assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000001024\"} 1"));
-    assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000002048\"} 2"));
-    assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000262144\"} 2"));
-    assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"0.000524288\"} 3"));
-    assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"17.179869184\"} 3"));
-    assert_true(says(f, "kith_stage_seconds_bucket{stage=\"durable\",le=\"+Inf\"} 4"));
-    assert_true(says(f, "kith_stage_seconds_count{stage=\"durable\"} 4"));
-    assert_true(says(f, "kith_stage_seconds_sum{stage=\"durable\"} 3600.000452049"));
-    assert_null(strstr((const char *)f->text.p, "stage=\"parse\"")); /* never timed */
+    assert_true(LINE("bucket", ",le=\"0.000065536\"} 1"));
+    assert_true(LINE("bucket", ",le=\"0.000131072\"} 2"));
+    assert_true(LINE("bucket", ",le=\"0.000262144\"} 2"));
+    assert_true(LINE("bucket", ",le=\"0.000524288\"} 3"));
+    assert_true(LINE("bucket", ",le=\"17.179869184\"} 3"));
+    assert_true(LINE("bucket", ",le=\"+Inf\"} 4"));
+    assert_true(LINE("count", "} 4"));
+    assert_true(LINE("sum", "} 3600.000581073"));
+#undef LINE
+    assert_null(strstr((const char *)f->text.p, "shard=\"0\"")); /* never timed */
 }
 
 /* Random times: each bucket line says exactly how many values do not exceed its bound. */
@@ -85,15 +100,17 @@ static void bucket_lines_count_exactly(void **state) {
     for (int i = 0; i < N; i++) {
         v[i] = rng_next(&r) >> (24 + rng_below(&r, 40));
         if (rng_below(&r, 4) == 0) v[i] = (1ull << rng_below(&r, 40)) + rng_below(&r, 2);
-        measure_time(f->m[rng_below(&r, SHARDS)], TIMED_apply, v[i]);
+        measure_time(f->m[2], TIMED_apply, v[i]);
     }
     render(f);
-    for (unsigned k = 10; k <= 34; k++) {
-        uint64_t want = 0, bound = 1ull << k;
+    static const int POWERS[] = {
+        14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 32, 34};
+    for (size_t k = 0; k < sizeof POWERS / sizeof *POWERS; k++) {
+        uint64_t want = 0, bound = 1ull << POWERS[k];
         for (int i = 0; i < N; i++) want += v[i] <= bound;
         char line[120];
         snprintf(line, sizeof line,
-            "kith_stage_seconds_bucket{stage=\"apply\",le=\"%llu.%09llu\"} %llu",
+            "kith_stage_seconds_bucket{stage=\"apply\",shard=\"2\",le=\"%llu.%09llu\"} %llu",
             (unsigned long long)(bound / 1000000000), (unsigned long long)(bound % 1000000000),
             (unsigned long long)want);
         assert_true(says(f, line));
@@ -101,44 +118,68 @@ static void bucket_lines_count_exactly(void **state) {
 }
 
 /* Each sample follows the TYPE of its family and families are not interleaved; no name comes twice;
- * no line is empty. */
-static void form_is_openmetrics(void **state) {
-    struct fixture *f = *state;
-    for (int s = 0; s < TIMED_COUNT; s++) measure_time(f->m[0], (enum measure_stage)s, 1);
-    render(f);
+ * no line is empty; there are as many as was said. */
+static void form_is_right(struct fixture *f, bool open) {
+    for (int i = 0; i < SHARDS; i++)
+        for (int s = 0; s < TIMED_COUNT; s++) measure_time(f->m[i], (enum measure_stage)s, 1);
+    render_as(f, open);
     char family[80] = "", seen[100][80];
-    size_t families = 0, lines = 0;
-    for (char *line = strtok((char *)f->text.p, "\n"); line; line = strtok(NULL, "\n"), lines++) {
-        if (sscanf(line, "# TYPE %79s", family) == 1) {
+    size_t families = 0, samples = 0;
+    for (char *line = strtok((char *)f->text.p, "\n"); line; line = strtok(NULL, "\n")) {
+        if (sscanf(line, "# HELP %79s", family) == 1) {
             for (size_t i = 0; i < families; i++) assert_string_not_equal(seen[i], family);
             assert_true(families < 100);
             memcpy(seen[families++], family, sizeof family);
         }
+        samples += line[0] != '#';
         const char *name = strncmp(line, "# ", 2) == 0 ? line + 7 : line;
         assert_int_equal(strncmp(name, family, strlen(family)), 0);
-        assert_true(name[strlen(family)] == ' ' || name[strlen(family)] == '_');
+        assert_non_null(strchr(" _{", name[strlen(family)]));
     }
     assert_int_equal(families, COUNTER_COUNT + 1);
-    /* bounded: 26 buckets, count and sum for a stage */
-    assert_int_equal(lines, COUNTER_COUNT * 3 + 3 + TIMED_COUNT * 28);
+    assert_int_equal(samples, COUNTER_COUNT + TIMED_COUNT * METRICS_SERIES * SHARDS);
 }
+static void form_is_openmetrics(void **state) { form_is_right(*state, true); }
+static void form_is_the_older_one(void **state) { form_is_right(*state, false); }
 
-static void gauges_have_their_form(void **state) {
+static void families_have_their_form(void **state) {
     struct fixture *f = *state;
-    measure_gauge(&f->text, "connections", "Connections open now", 7);
-    assert_true(
-        bytes_is(buf_view(&f->text), "# TYPE kith_connections gauge\n# HELP kith_connections "
-                                     "Connections open now.\nkith_connections 7\n"));
+    struct metrics t = {.out = &f->text, .open = true};
+    metrics_gauge(&t, "kith_connections", "Connections open now", 7);
+    metrics_family(&t, METRIC_GAUGE, "kith_memory_bytes", "Memory by owner");
+    metrics_value(&t, "owner=\"state\"", 8);
+    metrics_family(&t, METRIC_INFO, "kith_build", "The program");
+    metrics_value(&t, "version=\"1\"", 1);
+    metrics_family(&t, METRIC_COUNTER, "process_cpu_seconds", "Time");
+    metrics_ns(&t, NULL, 1050000000);
+    metrics_end(&t);
+    assert_true(bytes_is(buf_view(&f->text),
+        "# HELP kith_connections Connections open now.\n# TYPE kith_connections gauge\n"
+        "kith_connections 7\n# HELP kith_memory_bytes Memory by owner.\n"
+        "# TYPE kith_memory_bytes gauge\n# UNIT kith_memory_bytes bytes\n"
+        "kith_memory_bytes{owner=\"state\"} 8\n# HELP kith_build The program.\n"
+        "# TYPE kith_build info\nkith_build_info{version=\"1\"} 1\n"
+        "# HELP process_cpu_seconds Time.\n# TYPE process_cpu_seconds counter\n"
+        "# UNIT process_cpu_seconds seconds\nprocess_cpu_seconds_total 1.050000000\n# EOF\n"));
+    buf_reset(&f->text);
+    t.open = false;
+    metrics_family(&t, METRIC_INFO, "kith_build", "The program");
+    metrics_value(&t, "version=\"1\"", 1);
+    assert_true(bytes_is(buf_view(&f->text),
+        "# HELP kith_build_info The program.\n# TYPE kith_build_info gauge\n"
+        "kith_build_info{version=\"1\"} 1\n"));
 }
 
 int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, fixture_init, fixture_done)
     const struct CMUnitTest tests[] = {
         T(counters_are_summed),
-        T(stages_are_summed_and_cumulative),
+        T(counters_have_their_older_form),
+        T(stages_are_cumulative),
         T(bucket_lines_count_exactly),
         T(form_is_openmetrics),
-        T(gauges_have_their_form),
+        T(form_is_the_older_one),
+        T(families_have_their_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,9 +55,9 @@ void http_problem(struct shard *s, struct conn *c, const struct answer *a, const
 }
 
 static const char *type_of(const struct job *j) {
-    return j->route && j->route->special == SPECIAL_METRICS
-               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-               : "application/json";
+    if (!j->route || j->route->special != SPECIAL_METRICS) return "application/json";
+    return j->open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                           : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 /* A browser asks before it lets a page of another origin in (Fetch standard, 3.2). */
@@ -346,6 +346,7 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     } else if (j->route->special) {
         /* the one large answer to strangers */
         size_t large = j->route->special == SPECIAL_OPENAPI ? OPENAPI_SIZE : 0;
+        j->open_metrics = metrics_open_asked(q->accept);
         if (!large || limits_stranger(s, c, large, &j->answer)) special_answer(s, j);
         return false;
     } else if (j->route->plan(r, &j->plan, &j->answer) != OK) {

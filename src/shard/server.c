@@ -276,6 +276,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     if (e == OK) e = control_listen(v, why);
     if (e == OK) e = tables_start(v);
     v->started_ms = clock_wall_ms();
+    metrics_begin(v);
     return e; /* if it is not OK, the process ends with the words, and what is open goes with it */
 }
 

@@ -12,6 +12,7 @@
 
 struct server;
 struct server_options {
+    const char *version; /* of the program */
     const char *data_dir;
     /* absolute; NULL: data_dir/log. Where data is there already it must be the same */
     const char *log_dir;

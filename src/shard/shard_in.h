@@ -23,6 +23,8 @@ enum {
     REASON_ELSEWHERE = 0x9c
 };
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
+/* What a connection is used for, for people: over TLS or not. */
+enum spoken { SPOKEN_HTTP, SPOKEN_STREAM, SPOKEN_MQTT, SPOKEN_WEBSOCKET, SPOKEN_COUNT };
 enum { SURFACES_MAX = 8 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
@@ -98,6 +100,7 @@ struct job {
     struct job *next;
     uint8_t from, stage;
     bool online;           /* presence */
+    bool open_metrics;     /* asked for in that form */
     uint64_t stream_after; /* streams: position to go on from; UINT64_MAX: from now */
     char allow[48];        /* with a 405: the methods that the path takes */
     unsigned origin;
@@ -135,7 +138,9 @@ struct shard {
     struct measure measure;
     /* of the last turn, for /metrics on any shard */
     struct {
-        _Atomic uint64_t connections, sessions, delivered, relays, pressure;
+        _Atomic uint64_t connections, sessions, delivered, relays, pressure, requests;
+        /* as of the last sweep (metrics.c) */
+        _Atomic uint64_t by_protocol[SPOKEN_COUNT], connection_bytes, cell_bytes, apply_lag, replay;
         _Atomic uint32_t fresh; /* connections that may be about to subscribe */
     } gauges;
     struct ring **inbox; /* [shards] from each other shard; tagged pointers */
@@ -229,6 +234,8 @@ struct server {
     _Atomic bool stop;
     uint64_t boot; /* tickets of another run never match */
     int64_t started_ms;
+    int64_t process_began_ms;
+    uint64_t descriptors; /* that were open before anybody connected */
     struct surface surfaces[SURFACES_MAX];
     size_t surface_count;
     const struct surface *surface_list[SURFACES_MAX];
@@ -315,6 +322,11 @@ void special_answer(struct shard *s, struct job *j);
 void special_run(struct shard *s, struct job *j);
 extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
+/* metrics.c */
+void figures_sweep(struct shard *s); /* gauges that cost a look at each connection */
+void metrics_begin(struct server *v);
+bool metrics_open_asked(struct bytes accept);
+void metrics_answer(struct shard *s, bool open, struct buf *out);
 /* sessions.c */
 bool sessions_plan(struct shard *s, struct job *j); /* false: the answer has the problem */
 bool sessions_list(struct shard *s, struct job *j);

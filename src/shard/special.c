@@ -1,53 +1,14 @@
-/* shard: routes that no surface owns: health, metrics, the OpenAPI document, typing and presence.
+/* shard: routes that no surface owns: health, the OpenAPI document, typing and presence.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
-#include <unistd.h>
-
 #include "chat/chat.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
-
-static uint64_t resident_bytes(void) {
-    unsigned long long pages = 0, rss = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f) {
-        if (fscanf(f, "%llu %llu", &pages, &rss) != 2) rss = 0;
-        fclose(f);
-    }
-    return rss * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static void metrics(struct shard *s, struct buf *b) {
-    struct server *v = s->server;
-    const struct measure *list[256];
-    uint64_t open = 0, sessions = 0, delivered = 0, outbox = 0;
-    counts_take(s);
-    for (unsigned i = 0; i < v->shards; i++) {
-        list[i] = &v->shard[i].measure;
-        open += v->shard[i].gauges.connections;
-        sessions += v->shard[i].gauges.sessions;
-        delivered += v->shard[i].gauges.delivered;
-        outbox += v->shard[i].gauges.relays;
-    }
-    measure_text(list, v->shards, b);
-    measure_gauge(b, "connections", "Connections open now", open);
-    measure_gauge(b, "sessions", "Sessions connected now", sessions);
-    measure_gauge(
-        b, "deliveries", "Entries written to devices and streams since the start", delivered);
-    measure_gauge(b, "relays_waiting", "Relays not acknowledged by their destination yet", outbox);
-    measure_gauge(
-        b, "log_room_bytes", "Bytes that the log can still take", v->log->calls->room(v->log));
-    measure_gauge(
-        b, "tables_bytes", "Bytes of the tables on disk", v->store->calls->bytes_used(v->store));
-    measure_gauge(b, "resident_bytes", "Resident memory of the process", resident_bytes());
-    buf_str(b, "# EOF\n");
-}
 
 void special_answer(struct shard *s, struct job *j) {
     struct answer *a = &j->answer;
     answer_ok(a, 200);
     switch (j->route->special) {
-    case SPECIAL_METRICS: metrics(s, &a->body); break;
+    case SPECIAL_METRICS: metrics_answer(s, j->open_metrics, &a->body); break;
     case SPECIAL_OPENAPI: buf_add(&a->body, OPENAPI, OPENAPI_SIZE); break;
     case SPECIAL_READY:
         if (s->draining) {

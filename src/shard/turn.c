@@ -71,6 +71,7 @@ static void housekeeping(struct shard *s) {
     if (s->mono_ms - s->last_sweep_ms >= SWEEP_MS) {
         s->last_sweep_ms = s->mono_ms;
         conn_sweep(s);
+        figures_sweep(s);
         channels_turn(s);
     }
     conn_accept_again(s);
@@ -86,6 +87,7 @@ void counts_take(struct shard *s) {
     s->gauges.connections = s->conn_open;
     s->gauges.sessions = sessions;
     s->gauges.delivered = counts.delivered;
+    s->gauges.requests = s->jobs_out;
     s->gauges.relays = engine_outbox_count(s->engine);
     measure_set(&s->measure, COUNTER_relays_sent, e->relays_sent);
     measure_set(&s->measure, COUNTER_relays_received, e->relays_received);

@@ -188,7 +188,7 @@ static void memory_close(struct store *s) {
 }
 
 static const struct store_calls CALLS = {memory_get, memory_write, memory_sync, memory_scan,
-    memory_checkpoint, memory_verify, memory_bytes_used, memory_close};
+    memory_checkpoint, memory_verify, memory_bytes_used, memory_bytes_used, memory_close};
 
 struct store *store_create_memory(void) {
     struct memory *m = must_alloc(sizeof *m);

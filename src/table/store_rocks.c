@@ -137,6 +137,18 @@ static uint64_t rocks_bytes_used(struct store *s) {
     return n;
 }
 
+static uint64_t rocks_bytes_held(struct store *s) {
+    static const char *const OWNERS[] = {"rocksdb.cur-size-all-mem-tables",
+        "rocksdb.block-cache-usage", "rocksdb.estimate-table-readers-mem"};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < sizeof OWNERS / sizeof *OWNERS; i++) {
+        uint64_t n = 0;
+        (void)rocksdb_property_int(((struct rocks *)s)->db, OWNERS[i], &n);
+        sum += n;
+    }
+    return sum;
+}
+
 static void rocks_close(struct store *s) {
     struct rocks *r = (struct rocks *)s;
     if (r->db) rocksdb_close(r->db);
@@ -185,7 +197,7 @@ static const char *join_name(void *state) {
 static void join_done(void *state) { (void)state; }
 
 static const struct store_calls CALLS = {rocks_get, rocks_write, rocks_sync, rocks_scan,
-    rocks_checkpoint, rocks_verify, rocks_bytes_used, rocks_close};
+    rocks_checkpoint, rocks_verify, rocks_bytes_used, rocks_bytes_held, rocks_close};
 
 static void options_set(struct rocks *r, const struct store_options *o) {
     uint64_t memtable = o->memtable_bytes ? o->memtable_bytes : MEMTABLE_BYTES;

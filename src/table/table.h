@@ -59,6 +59,7 @@ struct store_calls {
     /* Every checksum read. CORRUPT, with words in *why. */
     enum err (*verify)(struct store *, struct buf *why);
     uint64_t (*bytes_used)(struct store *); /* on disk, estimate */
+    uint64_t (*bytes_held)(struct store *); /* in memory, estimate. Any thread, both */
     void (*close)(struct store *);
 };
 struct store {
