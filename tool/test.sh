@@ -42,7 +42,7 @@ status=$?
 tail -1 $san/sim.out
 [ $status = 0 ] || tail -60 $san/sim.out
 count "simulator: seeds and planted bugs" $status
-for t in test/scenario/*_test.py; do
+for t in test/scenario/*_test.py test/web/*_test.py; do
     KITH=$san/kith timeout 240 python3 "$t" >$san/scenario.out 2>&1
     status=$?
     [ $status = 0 ] || tail -40 $san/scenario.out

@@ -14,12 +14,13 @@
 /* The path as pages_find knows it; empty: too long, or a segment with a slash of its own in it. */
 static struct bytes path_joined(struct arena *arena, const struct http_request *q) {
     struct buf b = {0};
+    bool plain = true;
     for (size_t i = 0; i < q->segment_count; i++) {
-        if (q->segments[i].n && memchr(q->segments[i].p, '/', q->segments[i].n)) buf_reset(&b);
+        plain &= !q->segments[i].n || !memchr(q->segments[i].p, '/', q->segments[i].n);
         if (i) buf_char(&b, '/');
         buf_bytes(&b, q->segments[i]);
     }
-    struct bytes path = arena_copy(arena, buf_view(&b));
+    struct bytes path = plain ? arena_copy(arena, buf_view(&b)) : (struct bytes){0};
     buf_done(&b);
     return path;
 }
