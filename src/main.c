@@ -256,8 +256,7 @@ static void *dev_main(void *arg) {
     buf_char(&token, 0);
     if (ok && drive_demo(d->http, (char *)key.p, &why))
         dev_hints(d, (char *)key.p, (char *)token.p);
-    else
-        fprintf(stderr, "kith: --dev could not make its people: %.*s\n", (int)why.n, (char *)why.p);
+    else trace(TRACE_ERROR, "--dev could not make its people", TRACE_TEXT("why", buf_view(&why)));
     return NULL;
 }
 
@@ -376,13 +375,11 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     return false;
 }
 
-static void serving_tell(const struct server *v, const char *dir) {
-    static const char *const NAMES[DOORS] = {"http", "mqtt", "https", "mqtts"};
-    fprintf(stderr, "{\"level\":\"info\",\"message\":\"serving\"");
-    for (int i = 0; i < DOORS; i++)
-        if (server_port(v, (enum door_name)i))
-            fprintf(stderr, ",\"%s\":%u", NAMES[i], server_port(v, (enum door_name)i));
-    fprintf(stderr, ",\"data\":\"%s\"}\n", dir);
+/* Where a server ends before it serves. */
+static int serve_fail(struct buf *why) {
+    buf_char(why, 0);
+    if (why->n > 1) trace(TRACE_FATAL, (char *)why->p); /* else it was said */
+    return EXIT_FAILED;
 }
 
 /* ---- least privilege (io/confine.c) ---- */
@@ -401,10 +398,10 @@ static bool confine_mode(const struct args *a, int *out) {
 
 /* What a step of confining came to: false ends the start. */
 static bool confine_said(int mode, const char *what, enum err e, const struct buf *why) {
-    if (e == OK) fprintf(stderr, "{\"level\":\"info\",\"message\":\"confined: %s\"}\n", what);
-    else
-        fprintf(stderr, "{\"level\":\"%s\",\"message\":\"not confined: %s: %.*s\"}\n",
-            mode == CONFINE_ON ? "fatal" : "warning", what, (int)why->n, (const char *)why->p);
+    char words[300];
+    snprintf(words, sizeof words, e == OK ? "confined: %s" : "not confined: %s: %.*s", what,
+        (int)why->n, (const char *)why->p);
+    trace(e == OK ? TRACE_INFO : mode == CONFINE_ON ? TRACE_FATAL : TRACE_WARNING, words);
     return e == OK || mode != CONFINE_ON;
 }
 
@@ -435,9 +432,8 @@ static bool confine_begin(
     if (fine && user && made) fine = confine_give(o->data_dir, user, why) == OK;
     if (fine && user && made && o->log_dir) fine = confine_give(o->log_dir, user, why) == OK;
     if (fine && user) fine = confine_user(user, why) == OK;
-    if (said.n)
-        fprintf(stderr, "{\"level\":\"warning\",\"message\":\"%.*s\"}\n", (int)said.n,
-            (const char *)said.p);
+    buf_char(&said, 0);
+    if (said.n > 1) trace(TRACE_WARNING, (char *)said.p);
     buf_done(&said);
     if (!fine || mode == CONFINE_OFF) return fine;
     snprintf(log, sizeof log, "%s/log", o->data_dir); /* may be a link */
@@ -468,7 +464,7 @@ static int cmd_serve(int argc, char **argv) {
     if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o) ||
         !confine_mode(&a, &confine))
         return EXIT_USAGE;
-    if (!confine_begin(&a, &o, confine, &why)) return fail(&why);
+    if (!confine_begin(&a, &o, confine, &why)) return serve_fail(&why);
     static sigset_t signals;
     pthread_t signals_thread;
     static struct server *v; /* half open, if that fails: it goes with the process */
@@ -478,11 +474,11 @@ static int cmd_serve(int argc, char **argv) {
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (pthread_create(&signals_thread, NULL, signals_main, &signals) != 0)
-        return buf_str(&why, "no thread can be made"), fail(&why);
+        return buf_str(&why, "no thread can be made"), serve_fail(&why);
     int manager = notify_open();
-    if (server_open(&o, &v, &why) != OK) return fail(&why);
+    if (server_open(&o, &v, &why) != OK) return serve_fail(&why);
     if (confine && !confine_said(confine, "calls (seccomp)", confine_calls(o.dev, &why), &why))
-        return fail(&why);
+        return EXIT_FAILED;
     atomic_store(&serving, v);
     signal(SIGPIPE, SIG_IGN);
     pthread_t dev;
@@ -491,7 +487,6 @@ static int cmd_serve(int argc, char **argv) {
     address_of(o.http, server_port(v, DOOR_HTTP), people.http, sizeof people.http);
     address_of(o.mqtt, server_port(v, DOOR_MQTT), people.mqtt, sizeof people.mqtt);
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
-    serving_tell(v, o.data_dir);
     notify_say(manager, "READY=1"); /* who connects now waits until all is read */
     int status = server_run(v);
     pthread_kill(signals_thread, SIGTERM);
@@ -499,7 +494,7 @@ static int cmd_serve(int argc, char **argv) {
     if (dev_runs) pthread_join(dev, NULL);
     server_close(&v);
     config_done(&a.config);
-    fprintf(stderr, "{\"level\":\"info\",\"message\":\"stopped\"}\n");
+    trace(TRACE_INFO, "stopped");
     return status;
 }
 

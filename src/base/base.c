@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 const char *err_name(enum err e) {
     static const char *const NAMES[] = {"ok", "again", "refused", "malformed", "missing", "exists",
@@ -14,9 +15,20 @@ const char *err_name(enum err e) {
     return (size_t)e < sizeof NAMES / sizeof *NAMES ? NAMES[e] : "unknown";
 }
 
+/* The expression's own quotes would end the line's. */
 void check_failed(const char *file, int line, const char *text) {
-    fprintf(stderr, "{\"level\":\"fatal\",\"message\":\"check failed: %s:%d: %s\"}\n", file, line,
-        text);
+    char when[24], words[400];
+    struct timespec now;
+    size_t n = 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_format(now.tv_sec * 1000 + now.tv_nsec / 1000000, when);
+    for (; *text && n < sizeof words - 2; text++) {
+        if (*text == '"' || *text == '\\') words[n++] = '\\';
+        words[n++] = *text;
+    }
+    fprintf(stderr,
+        "{\"time\":\"%.24s\",\"level\":\"fatal\",\"message\":\"check failed: %s:%d: %.*s\"}\n",
+        when, file, line, (int)n, words);
     abort();
 }
 

@@ -26,6 +26,9 @@ static const uint8_t BOUNDS[] = {
 enum { BOUND_COUNT = sizeof BOUNDS };
 _Static_assert(BOUND_COUNT + 3 == METRICS_SERIES, "the face says how many");
 
+const char *measure_name(enum measure_counter c) { return COUNTERS[c].name + strlen("kith_"); }
+const char *measure_help(enum measure_counter c) { return COUNTERS[c].help; }
+
 static bool ends(const char *name, const char *with) {
     size_t n = strlen(name), m = strlen(with);
     return n > m && strcmp(name + n - m, with) == 0;

@@ -53,13 +53,18 @@
     X(websockets, "Connections upgraded to WebSocket")                                             \
     X(proxy_refused, "Connections closed for a wrong PROXY header")                                \
     X(limit_handshake, "TLS handshakes that gave way, at the limit of those under way")            \
-    X(limit_request_size, "Requests refused because they were too large")
+    X(limit_request_size, "Requests refused because they were too large")                          \
+    X(accepts_failed, "Connections that could not be taken, as descriptors or memory ran out")     \
+    X(messages_failed, "Messages refused for the server's own sake: load, a full disk, its end")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,
     MEASURE_COUNTERS(X)
 #undef X
         COUNTER_COUNT
 };
+
+const char *measure_name(enum measure_counter c);
+const char *measure_help(enum measure_counter c);
 
 /* The stages of a message's way through a shard, in order. Rendered as
  * kith_stage_seconds{stage="<name>"}. */

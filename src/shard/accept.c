@@ -59,7 +59,9 @@ void conn_accept(struct shard *s, const struct door *d) {
         int fd;
         struct address peer;
         if (!transport_has_room(s, d)) return tls_doors_watch(s, false);
-        if (sock_accept(d->fd, &fd, &peer) != OK) return;
+        enum err e = sock_accept(d->fd, &fd, &peer);
+        if (e == LIMIT) measure_add(&s->measure, COUNTER_accepts_failed, 1);
+        if (e != OK) return;
         if (s->conn_open >= s->server->o.connections_max / s->server->shards &&
             d->protocol != PROTO_CONTROL) {
             measure_add(&s->measure, COUNTER_limit_connection, 1);

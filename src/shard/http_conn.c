@@ -366,6 +366,7 @@ static void request_begin(struct shard *s, struct conn *c, const struct http_req
         job_start(s, j);
         return;
     }
+    job_count(s, j);
     http_answered(s, c, j);
     job_free(s, j);
 }

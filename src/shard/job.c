@@ -288,6 +288,8 @@ void job_start(struct shard *s, struct job *j) {
 
 void job_count(struct shard *s, const struct job *j) {
     if (j->route != s->server->message_route) return;
+    if (j->answer.problem && j->answer.status >= 500)
+        measure_add(&s->measure, COUNTER_messages_failed, 1);
     measure_add(
         &s->measure, j->answer.problem ? COUNTER_messages_refused : COUNTER_messages_accepted, 1);
 }

@@ -59,6 +59,11 @@ void figures_sweep(struct shard *s) {
     atomic_store(&s->gauges.cell_bytes, engine_held_bytes(s->engine));
 }
 
+bool disk_is_full(const struct server *v) {
+    enum { LARGE_RECORD = 128 << 10 };
+    return atomic_load(&v->tables.disk_full) || v->log->calls->room(v->log) < LARGE_RECORD;
+}
+
 /* ---- which form ---- */
 
 /* The weight that an Accept header gives to exactly this type, in thousandths (RFC 9110, 12.5.1);
@@ -201,7 +206,7 @@ static void disks_text(struct server *v, struct metrics *t) {
     for (int i = 0; i < 2; i++)
         if (ok[i]) metrics_value(t, OF[i], disk[i].f_blocks * disk[i].f_frsize);
     metrics_gauge(t, "kith_disk_full", "Whether writes are refused because the disk is full",
-        atomic_load(&v->tables.disk_full) || !v->log->calls->room(v->log));
+        disk_is_full(v));
     metrics_gauge(
         t, "kith_log_room_bytes", "Bytes that the log can still take", v->log->calls->room(v->log));
     metrics_gauge(t, "kith_tables_bytes", "Bytes of the tables on disk",

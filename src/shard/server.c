@@ -34,10 +34,9 @@ static void log_wake(void *arg, unsigned lane) {
 }
 static void log_fatal(void *arg, const char *what) {
     (void)arg;
-    fprintf(stderr,
-        "{\"level\":\"fatal\",\"message\":\"%s; what was not acknowledged may be lost, nothing "
-        "else; start again when the disk is sound\"}\n",
-        what);
+    trace(TRACE_FATAL, what,
+        TRACE_TEXT("do", BYTES("what was not acknowledged may be lost, nothing else; start again "
+                               "when the disk is sound")));
     abort();
 }
 static int64_t wall(void *arg) {
@@ -254,6 +253,7 @@ static enum err doors_open(struct server *v, struct buf *why) {
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) {
     struct server *v = *out = must_alloc(sizeof *v);
     v->o = *o;
+    v->opened_mono_ms = clock_mono_ns() / 1000000;
     v->dir = strdup(o->data_dir);
     v->lock_fd = v->control.fd = -1;
     v->control.protocol = PROTO_CONTROL;
@@ -281,6 +281,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
 }
 
 int server_run(struct server *v) {
+    tell_serving(v);
     for (unsigned i = 1; i < v->shards; i++)
         check(pthread_create(&v->shard[i].thread, NULL, shard_main, &v->shard[i]) == 0);
     shard_main(&v->shard[0]);
@@ -360,21 +361,18 @@ void server_close(struct server **pv) {
 }
 
 void server_reload(struct server *v) {
-    struct buf why = {0}, words = {0};
+    struct buf why = {0};
     if (!v->tls) {
-        fprintf(stderr,
-            "{\"level\":\"info\",\"message\":\"SIGHUP: no TLS certificate is served, so "
-            "there is nothing to read again\"}\n");
+        trace(
+            TRACE_INFO, "SIGHUP: no TLS certificate is served, so there is nothing to read again");
         return;
     }
     bool ok = tls_context_reload(v->tls, &why) == OK;
     if (ok) buf_fmt(&why, "the TLS certificate %s was read again", v->o.tls_cert);
     else buf_str(&why, "; the one before is served still");
-    json_str(&words, buf_view(&why));
-    fprintf(stderr, "{\"level\":\"%s\",\"message\":%.*s}\n", ok ? "info" : "error", (int)words.n,
-        (char *)words.p);
+    buf_char(&why, 0);
+    trace(ok ? TRACE_INFO : TRACE_ERROR, (char *)why.p);
     buf_done(&why);
-    buf_done(&words);
 }
 
 uint16_t server_port(const struct server *v, enum door_name name) { return v->doors[name].port; }

@@ -10,6 +10,25 @@
 
 #include "base/base.h"
 
+/* ---- lines on standard error: one JSON object each. Any thread. ---- */
+enum trace_level { TRACE_INFO, TRACE_WARNING, TRACE_ERROR, TRACE_FATAL };
+struct trace_field {
+    const char *name;
+    bool is_number;
+    struct bytes text;
+    int64_t number;
+};
+/* Fields without a name are left out. What is not UTF-8 is escaped. */
+void trace_write(
+    enum trace_level level, const char *message, const struct trace_field *fields, size_t n);
+#define TRACE_TEXT(key, value) ((struct trace_field){.name = (key), .text = (value)})
+#define TRACE_NUMBER(key, value)                                                                   \
+    ((struct trace_field){.name = (key), .is_number = true, .number = (int64_t)(value)})
+/* trace(TRACE_INFO, "serving", TRACE_NUMBER("http", 8080)) */
+#define trace(level, message, ...)                                                                 \
+    trace_write(level, message, (const struct trace_field[]){{.name = NULL}, __VA_ARGS__},         \
+        sizeof((struct trace_field[]){{.name = NULL}, __VA_ARGS__}) / sizeof(struct trace_field))
+
 struct server;
 struct server_options {
     const char *version; /* of the program */

@@ -233,7 +233,12 @@ struct server {
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;
     uint64_t boot; /* tickets of another run never match */
-    int64_t started_ms;
+    int64_t started_ms, opened_mono_ms;
+    struct { /* shard 0's, for tell.c */
+        bool disk_full;
+        int64_t disk_full_ms, counted_ms[COUNTER_COUNT];
+        uint64_t counted[COUNTER_COUNT];
+    } told;
     int64_t process_began_ms;
     uint64_t descriptors; /* that were open before anybody connected */
     struct surface surfaces[SURFACES_MAX];
@@ -324,6 +329,7 @@ extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
 /* metrics.c */
 void figures_sweep(struct shard *s); /* gauges that cost a look at each connection */
+bool disk_is_full(const struct server *v); /* so that large writes are refused */
 void metrics_begin(struct server *v);
 bool metrics_open_asked(struct bytes accept);
 void metrics_answer(struct shard *s, bool open, struct buf *out);
@@ -340,6 +346,11 @@ void tables_hand(struct shard *s); /* freeze, hand over, take back: once a turn 
 /* Every written batch is synced when this gives OK; LIMIT: the disk is full. Not on the tables
  * thread. */
 enum err tables_sync_all(struct server *v) must_use;
+/* tell.c */
+void tell_serving(const struct server *v);
+void tell_recovered(const struct server *v);
+void tell_draining(const struct shard *s);
+void tell_turn(struct shard *s); /* with the timeouts */
 /* turn.c */
 /* gauges, and what rooms count themselves, for all to see */
 void counts_take(struct shard *s);

@@ -2,7 +2,6 @@
  * lets the log be trimmed to what is synced.
  * Keeps: positions count as held only after a sync that began after their batch was written.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,8 +27,8 @@ static void positions_take(struct server *v, uint64_t *below) {
  * */
 static enum err full_or_die(enum err e, const char *what) {
     if (e == OK || e == LIMIT) return e;
-    fprintf(
-        stderr, "{\"level\":\"fatal\",\"message\":\"tables: %s failed: %s\"}\n", what, err_name(e));
+    trace(TRACE_FATAL, "the tables cannot be written", TRACE_TEXT("call", bytes_str(what)),
+        TRACE_TEXT("error", bytes_str(err_name(e))));
     abort();
 }
 

@@ -72,6 +72,7 @@ static void housekeeping(struct shard *s) {
         s->last_sweep_ms = s->mono_ms;
         conn_sweep(s);
         figures_sweep(s);
+        tell_turn(s);
         channels_turn(s);
     }
     conn_accept_again(s);
@@ -112,6 +113,7 @@ static void listen_begin(struct shard *s) {
             if (d->fd >= 0) check(loop_add(l, d->fd, LOOP_READ, d) == OK);
     }
     check(loop_add(v->shard[0].loop, v->control.fd, LOOP_READ, &v->control) == OK);
+    tell_recovered(v);
 }
 
 static bool apply(struct shard *s) {
@@ -189,6 +191,7 @@ static void drain(struct shard *s) {
     enum { DRAIN_MS = 10000 };
     int64_t until = clock_mono_ns() / 1000000 + DRAIN_MS;
     drain_begin(s);
+    tell_draining(s);
     deliver_store_cursors(s->deliver, true);
     unsigned quiet = 0;
     while (quiet < 20 && s->mono_ms < until) {

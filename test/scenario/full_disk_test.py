@@ -84,6 +84,8 @@ def story(s, disk):
     stored, (status, said) = fill(s, "ab", "m")
     expect((status, said["type"]), (503, "/problems/disk-full"))
     print(f"  {len(stored)} messages of 60 kB were stored on a disk with nothing free")
+    eventually(lambda: expect([l["level"] for l in s.lines() if "disk is full" in l["message"]], ["error"], "said once"))
+    expect(b"\nkith_disk_full 1\n" in s.call("GET", "/metrics")[1], True)
     refused_by_mqtt(s, ann)
     reads_go_on(s, ["before", *stored])
     c = receive(s, bob, ["before", *stored], "delivered while the disk is full")
@@ -115,6 +117,8 @@ def story(s, disk):
         status, said = s.call("POST", "/v1/conversations/ab/messages", {"id": "after", "from": "ann", "body": "after"})
         assert status == 201, (said, os.listdir(s.data), os.listdir(s.data + "/log"), os.statvfs(disk.path))
     eventually(goes_on, 15)
+    eventually(lambda: expect([l["after_ms"] > 0 for l in s.lines() if "has room again" in l["message"]], [True], "the end is said"))
+    expect(b"\nkith_disk_full 0\n" in s.call("GET", "/metrics")[1], True)
     expect([m.json()["id"] for m in live.messages(1, seconds=10, topic="/messages") if not m.dup], ["after"], "live, and for the first time")
     more, n = [], 0
     for n in range(20):

@@ -45,6 +45,18 @@ class Server:
         with open(self.log.name, errors="replace") as f:
             return f.read()
 
+    def lines(self):
+        """The same as objects: every line must be one, with its time, level and message."""
+        out = []
+        for line in self.said().splitlines():
+            try:
+                said = json.loads(line)
+                assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said["time"]) and said["level"] in ("info", "warning", "error", "fatal") and said["message"]
+            except (ValueError, KeyError, TypeError, AssertionError):
+                raise AssertionError(f"on standard error, and not a line of the log: {line[:300]!r}")
+            out.append(said)
+        return out
+
     def fails(self, seconds=30):
         """Starts and ends by itself with a failure: what it said."""
         done = subprocess.run([KITH, "serve", "--data", self.data, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", *self.options],
@@ -78,6 +90,7 @@ class Server:
     def close(self):
         if self.process.poll() is None:
             self.stop()
+        self.lines()
         shutil.rmtree(self.dir)
 
     def call(self, method, path, body=None, key=None, headers=None):
