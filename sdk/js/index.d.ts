@@ -41,7 +41,7 @@ export interface KithOptions {
   store?: Store;
   /** Seconds for which the server keeps the session of a device that is away; 30 days. */
   sessionExpiry?: number;
-  /** Seconds between signs of life; 30. A connection that is dead is noticed within one and a half of it. */
+  /** Seconds within which there is a sign of life; 60. A connection that is dead is noticed within that; at once when the page is shown again. */
   keepAlive?: number;
   /** How many entries the server may send ahead of their acknowledgement; 128. */
   receiveMaximum?: number;
