@@ -175,6 +175,7 @@ static const struct option SERVE[] = {
     {"user", "NAME", "whom root becomes before it opens the data (default: stays who it is)"},
     {"confine", "on|off|try",
         "give up files and system calls that serving does not need (default try)"},
+    {"journeys", "on|off", "time each record on its way: /v1/slow, doctor, journeys (default on)"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"},
     {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
@@ -275,6 +276,14 @@ static bool switch_of(const struct args *a, const char *name, bool *out) {
     return false;
 }
 
+static bool journeys_of(const struct args *a, bool *out_off) {
+    const char *v = value_of(a, "journeys");
+    *out_off = v && (strcmp(v, "off") == 0 || strcmp(v, "false") == 0);
+    if (!v || *out_off || strcmp(v, "on") == 0 || strcmp(v, "true") == 0) return true;
+    fprintf(stderr, "kith: --journeys is on or off, not '%s'\n", v);
+    return false;
+}
+
 static bool log_of(const struct args *a, char *room, size_t n, const char **out) {
     const char *v = value_of(a, "log");
     *out = NULL;
@@ -355,7 +364,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         !duration_of(a, "tls-handshake-timeout", &o->tls_handshake_timeout_ms) ||
         !number_of(a, "tls-handshakes-max", 1 << 20, &handshakes) || !tls_is_whole(o) ||
         !switch_of(a, "proxy-protocol", &o->proxy_protocol) || !switch_of(a, "dev", &o->dev) ||
-        !log_of(a, room, n, &o->log_dir))
+        !journeys_of(a, &o->journeys_off) || !log_of(a, room, n, &o->log_dir))
         return false;
     o->shards = (unsigned)shards;
     o->partitions = (uint16_t)partitions;

@@ -55,7 +55,7 @@ fi
 
 # ---- threads: what runs side by side in one process, then a server with two shards under load and kill -9 ----
 if wanted threads; then
-    units="log_log_test io_io_test table_store_test measure_measure_test measure_span_test admit_admit_test"
+    units="log_log_test io_io_test table_store_test measure_measure_test measure_event_test measure_journey_test admit_admit_test"
     targets="kith $units"
     folder build-tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized || count "the build with the thread sanitizer" 1
     rm -f build-tsan/race.*

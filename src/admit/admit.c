@@ -13,6 +13,7 @@
 
 #include "admit/admit_in.h"
 #include "io/io.h"
+#include "measure/measure.h"
 
 struct admit {
     pthread_rwlock_t lock; /* over now */
@@ -76,7 +77,7 @@ static void change_done(struct admit *a, struct change *c) {
 
 static enum err change_begin(struct admit *a, struct change *c, bool create, struct buf *why) {
     *c = (struct change){.lock_fd = -1};
-    pthread_mutex_lock(&a->changing);
+    locked(&a->changing, LOCK_ADMIT);
     c->lock_fd = open(a->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (c->lock_fd >= 0 && !secrets_give(c->lock_fd, a->dir)) {
         close(c->lock_fd);

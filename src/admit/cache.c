@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "admit/admit_in.h"
+#include "measure/measure.h"
 
 enum { STRIPES = 16, SETS = 64 /* in a stripe */, WAYS = 4 };
 
@@ -51,7 +52,7 @@ bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t genera
     struct stripe *s = stripe_of(c, hash);
     struct cached *e = set_of(s, hash);
     bool found = false;
-    pthread_mutex_lock(&s->lock);
+    locked(&s->lock, LOCK_ADMIT);
     for (int i = 0; i < WAYS && !found; i++, e++) {
         if (e->generation != generation || now_ms >= e->until_ms ||
             memcmp(e->hash, hash, HASH_BYTES) != 0)
@@ -73,7 +74,7 @@ bool cache_find(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t genera
 void cache_add(struct cache *c, const uint8_t hash[HASH_BYTES], uint64_t generation,
     const struct principal *who) {
     struct stripe *s = stripe_of(c, hash);
-    pthread_mutex_lock(&s->lock);
+    locked(&s->lock, LOCK_ADMIT);
     struct cached *set = set_of(s, hash), *e = set;
     for (int i = 1; i < WAYS; i++)
         if (set[i].used < e->used) e = &set[i];

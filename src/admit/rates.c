@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admit/admit.h"
+#include "measure/measure.h"
 
 enum { WAYS = 4, STRIPES = 32 };
 #define RETRY_MAX_S 3600 /* a rate so low that a token takes longer is answered with this */
@@ -62,7 +63,7 @@ static struct bucket *bucket_of(struct admit_rates *r, uint64_t key, int64_t now
  * until it is, or the debt is paid; 0: at once. */
 static double spend(struct admit_rates *r, uint64_t key, double cost, bool borrow, int64_t now_ns) {
     pthread_mutex_t *lock = &r->locks[key % r->sets % STRIPES];
-    pthread_mutex_lock(lock);
+    locked(lock, LOCK_LIMITS);
     struct bucket *b = bucket_of(r, key, now_ns);
     b->tokens = filled(r, b, now_ns);
     if (now_ns > b->at_ns) b->at_ns = now_ns;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admit/admit.h"
+#include "measure/measure.h"
 
 enum { TABLE_MIN = 64 };
 
@@ -52,7 +53,7 @@ static void resize(struct admit_tally *t, size_t cap) {
 }
 
 bool admit_tally_take(struct admit_tally *t, uint64_t key, unsigned most) {
-    pthread_mutex_lock(&t->lock);
+    locked(&t->lock, LOCK_LIMITS);
     if ((t->used + 1) * 2 > t->cap) resize(t, t->cap * 2);
     struct held *h = &t->table[place(t, key)];
     bool ok = h->count < most;
@@ -78,7 +79,7 @@ static void gap_close(struct admit_tally *t, size_t gap) {
 }
 
 void admit_tally_give(struct admit_tally *t, uint64_t key) {
-    pthread_mutex_lock(&t->lock);
+    locked(&t->lock, LOCK_LIMITS);
     size_t at = place(t, key);
     check(t->table[at].count);
     if (!--t->table[at].count) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "channel/channel_in.h"
+#include "measure/measure.h"
 
 /* ---- a rule ---- */
 void rule_pack(struct buf *b, const struct rule *r) {
@@ -105,7 +106,7 @@ static struct app_rules *app_make(struct channel_board *b, struct bytes app) {
 }
 
 void channel_board_set(struct channel_board *b, struct bytes app, struct bytes packed) {
-    pthread_mutex_lock(&b->lock);
+    locked(&b->lock, LOCK_CHANNELS);
     struct app_rules *a = app_make(b, app);
     buf_reset(&a->logged);
     buf_bytes(&a->logged, packed);
@@ -186,7 +187,7 @@ enum err channel_board_read(struct channel_board *b, struct bytes text, struct b
         json_each(list, rule_read, &r);
     }
     if (r.good) {
-        pthread_mutex_lock(&b->lock);
+        locked(&b->lock, LOCK_CHANNELS);
         for (struct app_rules *a = b->apps; a; a = a->next) buf_reset(&a->configured);
         for (struct app_rules *a = r.fresh->apps; a; a = a->next)
             buf_bytes(&app_make(b, bytes_str(a->app))->configured, buf_view(&a->configured));
@@ -231,7 +232,7 @@ static void refresh(struct channel_rules *r) {
     uint64_t now = atomic_load(&r->board->generation);
     if (now == r->generation) return;
     apps_free(r);
-    pthread_mutex_lock(&r->board->lock);
+    locked(&r->board->lock, LOCK_CHANNELS);
     for (const struct app_rules *a = r->board->apps; a; a = a->next) {
         struct app_rules *mine = must_alloc(sizeof *mine);
         memcpy(mine->app, a->app, sizeof mine->app);

@@ -172,6 +172,8 @@ static void apply_copy_message(struct step *s) {
     struct message m;
     struct copy c;
     check(message_decode(packed, &m) == OK);
+    s->conversation = conv;
+    s->item = m.id;
     answer_ok(s->answer, 200);
     /* who joins comes before what is said to them */
     if (!copy_get(s->cells, s->app, conv, &c)) return;

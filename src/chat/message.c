@@ -188,6 +188,7 @@ static bool sent_before(struct step *s, const struct sending *p, const struct co
     struct message old;
     uint64_t seq = p->m.id.n ? message_seq_of(s->cells, s->app, p->conv, v, p->m.id) : 0;
     if (!seq || !message_get(s->cells, s->app, p->conv, seq, &old)) return false;
+    s->repeated_by = p->m.from;
     if (same_content(&old, &p->m)) message_answer(s, p->conv, &old, 201);
     else
         answer_problem(s->answer, PROBLEM_CONFLICT, "id",
@@ -213,6 +214,8 @@ void apply_message(struct step *s) {
     struct conv v = {0};
     struct member sender;
     sending_read(s, &p);
+    s->conversation = p.conv;
+    s->item = p.m.id;
     bool there = conv_get(s->cells, s->app, p.conv, &v);
     if (!sender_in(s, &p, there, &sender) || sent_before(s, &p, &v) ||
         !may_send(s, &p, &v, &sender))
@@ -228,7 +231,7 @@ void apply_message(struct step *s) {
         idindex_add(s, p.conv, &v, p.m.id, v.seq);
     } else {
         message_id_make(&id, s->time_ms, v.seq);
-        p.m.id = arena_copy(s->arena, buf_view(&id));
+        s->item = p.m.id = arena_copy(s->arena, buf_view(&id));
     }
     conv_set(s, p.conv, &v);
     struct buf one = id, relay = {0};

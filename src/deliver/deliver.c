@@ -432,7 +432,10 @@ static void session_notify(struct deliver *d, struct session *s, const struct en
         if (s->kept) dirty_add(d, s);
         return;
     }
+    if (s->caught_up && s->flight_count >= s->window_max) s->late = true;
+    if (s->out->n >= DELIVER_OUTPUT_MAX) s->late = true;
     s->caught_up = false;
+    journey_waits(d->o.journeys);
     ready_add(d, s);
 }
 

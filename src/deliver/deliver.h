@@ -90,7 +90,9 @@ struct deliver_options {
         void *arg, struct bytes app, struct bytes share, const struct group_change *c);
     /* positions of a partition that one stored send-ahead mark covers; 0: 65536 */
     uint32_t mark_ahead;
-    unsigned planted; /* bugs on purpose, for the simulator */
+    struct journeys *journeys; /* told what was written and acknowledged; NULL: nobody */
+    int64_t (*mono_ns)(void);  /* with journeys */
+    unsigned planted;          /* bugs on purpose, for the simulator */
 };
 enum deliver_bug {
     BUG_DUP_MISSING = 32,

@@ -68,6 +68,7 @@ struct session {
     bool kept, stored, caught_up, held, ready, dirty, open;
     bool shifted; /* a packet id in the window is not its position's */
     bool missed;  /* retention took what it had not been sent: to be told */
+    bool late;    /* connected, it could not take what came: what it gets now is late */
     bool server, lent;
     uint32_t scopes; /* of a server key */
     uint32_t expiry_s, packet_max;

@@ -49,6 +49,17 @@ static bool payload_make(struct deliver *d, struct session *s, const struct entr
     return true;
 }
 
+/* It is in the connection's output. */
+static void written(struct deliver *d, struct session *s, const struct entry *e) {
+    d->counts.delivered++;
+    journey_wrote(d->o.journeys, s->partition, e->position, s->user, s->device);
+    if (!s->late || !d->o.journeys) return;
+    struct journey_about about = {.app = s->app, .conversation = s->user, .item = s->device};
+    int64_t now = d->o.mono_ns();
+    journey_other(d->o.journeys, JOURNEY_DEVICE, now - (d->o.now_ms(d->o.arg) - e->at_ms) * 1000000,
+        now, &about);
+}
+
 static void stream_write(struct deliver *d, struct session *s, const struct entry *e) {
     struct view v = {.user = s->user, .device = s->device, .now_ms = d->o.now_ms(d->o.arg)};
     bool shared;
@@ -68,7 +79,7 @@ static void stream_write(struct deliver *d, struct session *s, const struct entr
     buf_reset(&d->topic);
     cursor_format(&d->topic, d->o.epoch, e->position);
     sse_write_event(s->out, buf_view(&d->topic), bytes_str(entry_type_name(e->type)), buf_view(b));
-    d->counts.delivered++;
+    written(d, s, e);
     d->o.output(d->o.arg, s->conn);
 }
 
@@ -104,7 +115,7 @@ static void mqtt_write(struct deliver *d, struct session *s, const struct entry 
         return;
     }
     if (qos) flight_message(s, e, packet);
-    d->counts.delivered++;
+    written(d, s, e);
     d->o.output(d->o.arg, s->conn);
 }
 
@@ -194,6 +205,7 @@ void session_pump(struct deliver *d, struct session *s) {
         if (n < PUMP_BATCH) {
             if (!pump_list(&w, applied)) return;
             s->caught_up = true;
+            s->late = false;
             if (applied > s->sent) s->sent = applied;
             if (!s->flight_count) s->acked = s->sent;
             return;

@@ -107,8 +107,10 @@ static void flight_done(struct deliver *d, struct session *s, struct flight *don
     done->acked = true;
     while (s->flight_count && flight_at(s, 0)->acked) {
         struct flight *f = flight_at(s, 0);
-        if (f->position) s->acked = f->position;
-        else s->live_flights--;
+        if (f->position) {
+            s->acked = f->position;
+            journey_acked(d->o.journeys, s->partition, f->position, s->user, s->device);
+        } else s->live_flights--;
         if (f->conversation) mark_note(d, s, f->conversation, f->seq);
         free(f->conversation);
         f->conversation = NULL;

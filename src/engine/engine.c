@@ -174,15 +174,22 @@ uint64_t engine_held_bytes(const struct engine *e) {
     return n;
 }
 
-enum err engine_append(struct engine *e, uint16_t partition, uint8_t kind, struct bytes app,
-    int64_t time_ms, uint64_t ticket, struct bytes body, bool must) {
-    check(owns(e, partition));
-    struct record r = {
-        .kind = kind, .time_ms = time_ms, .ticket = ticket, .app = app, .body = body};
+enum err engine_append(struct engine *e, const struct outside *o) {
+    check(owns(e, o->partition));
+    struct record r = {.kind = o->kind,
+        .time_ms = o->time_ms,
+        .ticket = o->ticket,
+        .app = o->app,
+        .body = o->body};
+    uint64_t position;
     buf_reset(&e->scratch);
     record_encode(&e->scratch, &r);
+    enum err err = e->o.log->calls->append(
+        e->o.log, e->o.lane, o->partition, buf_view(&e->scratch), o->must, &position);
+    if (err != OK) return err;
     e->counts.records_appended++;
-    return e->o.log->calls->append(e->o.log, e->o.lane, partition, buf_view(&e->scratch), must);
+    journey_appended(e->o.journeys, o->partition, position, o->came_ns, UINT16_MAX, NULL);
+    return OK;
 }
 
 /* ---- counters in cells: arrays of u64, one a partition ---- */
@@ -208,8 +215,11 @@ static void counter_set(struct cells *c, struct cell *cell, uint16_t index, uint
 
 /* ---- sending ---- */
 static bool relay_append(struct engine *e, struct parcel *p) {
-    if (e->o.log->calls->append(e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true) != OK)
+    uint64_t position;
+    if (e->o.log->calls->append(
+            e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true, &position) != OK)
         return false;
+    journey_appended(e->o.journeys, p->to, position, 0, p->from, &p->origin);
     free(p);
     e->counts.records_appended++;
     return true;
@@ -260,8 +270,8 @@ static void box_send(struct engine *e, uint16_t to, struct outbox *b) {
     }
 }
 
-static void relay_post(
-    struct engine *e, uint16_t from, const struct step *s, const struct relay *r) {
+static void relay_post(struct engine *e, uint16_t from, const struct step *s, const struct relay *r,
+    const struct journey_origin *origin) {
     struct partition *part = &e->parts[from];
     struct cell *out = counters_cell(part->cells, KEY_OUT, e->o.partitions);
     uint64_t counter = counter_get(out, r->to) + 1;
@@ -284,6 +294,7 @@ static void relay_post(
         .from = from,
         .to = r->to,
         .counter = counter,
+        .origin = *origin,
         .size = (uint32_t)e->scratch.n};
     memcpy(w->parcel->data, e->scratch.p, e->scratch.n);
     struct outbox *b = &part->boxes[r->to];
@@ -401,8 +412,10 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
     return true;
 }
 
-static void outcome_carry(struct engine *e, struct step *s, uint64_t ticket) {
-    for (size_t i = 0; i < s->relay_count; i++) relay_post(e, s->partition, s, &s->relays[i]);
+static void outcome_carry(
+    struct engine *e, struct step *s, uint64_t ticket, const struct journey_origin *origin) {
+    for (size_t i = 0; i < s->relay_count; i++)
+        relay_post(e, s->partition, s, &s->relays[i], origin);
     if (ticket) e->o.answered(e->o.arg, ticket, s->answer);
     for (size_t i = 0; i < s->delivery_count; i++)
         e->o.delivered(e->o.arg, s->partition, s->app, &s->deliveries[i]);
@@ -413,6 +426,7 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
     if (lr->position <= part->applied) return;
     check(lr->position == part->applied + 1);
     e->counts.records_applied++;
+    journey_begin(e->o.journeys, lr->partition, lr->position, lr->durable_ns);
     struct record r;
     check(record_decode(lr->data, &r) == OK);
     if (e->o.planted == BUG_APPS_MIXED && r.app.n) r.app = bytes_of("demo", 4);
@@ -434,7 +448,10 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
         check(e->rules[r.kind]);
         e->rules[r.kind](&s);
         part->applied = lr->position;
-        outcome_carry(e, &s, r.ticket);
+        struct journey_origin origin = {0};
+        struct journey_about about = {s.app, s.conversation, s.item, s.repeated_by};
+        journey_applied(e->o.journeys, r.kind, r.time_ms, &about, &origin);
+        outcome_carry(e, &s, r.ticket, &origin);
         buf_done(&answer.body);
     }
     part->applied = lr->position;

@@ -17,6 +17,7 @@
 #define KITH_ENGINE_H
 
 #include "log/log.h"
+#include "measure/measure.h"
 #include "surface/surface.h"
 #include "table/table.h"
 
@@ -32,6 +33,7 @@ struct parcel {
     /* relay's; ACK: all up to it are applied; ASK: send again from it on; KNOCK: none, it asks for
      * an ACK */
     uint64_t counter;
+    struct journey_origin origin; /* relay's: for the destination's journeys; not stored */
     uint32_t size;
     uint8_t data[]; /* relay: the whole record */
 };
@@ -51,6 +53,7 @@ struct engine_options {
     void (*delivered)(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
     /* takes p on true; false: full, tried again next turn */
     bool (*send)(void *arg, unsigned lane, struct parcel *p);
+    struct journeys *journeys; /* told of every record; NULL: nobody */
     /* Bugs on purpose, for the simulator to find; 0 in production */
     unsigned planted;
 };
@@ -64,9 +67,16 @@ void engine_free(struct engine **);
 enum err engine_start_positions(struct store *, uint16_t partitions, uint64_t *out_from) must_use;
 
 /* Appends a record of the outside world. AGAIN or LIMIT: refused, nothing happened. `must`: see log
- * append. */
-enum err engine_append(struct engine *, uint16_t partition, uint8_t kind, struct bytes app,
-    int64_t time_ms, uint64_t ticket, struct bytes body, bool must);
+ * append. came_ns: since when it was there to be taken; 0: nobody waits for it (journey.h). */
+struct outside {
+    uint16_t partition;
+    uint8_t kind;
+    struct bytes app, body;
+    int64_t time_ms, came_ns;
+    uint64_t ticket;
+    bool must;
+};
+enum err engine_append(struct engine *, const struct outside *record);
 void engine_receive(struct engine *, struct parcel *p); /* takes p */
 /* Polls and applies up to max records; sends relays and acks. true: there is more to do at once. */
 bool engine_turn(struct engine *, size_t max, int64_t mono_ms);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "measure/measure.h"
 
 #define CIPHERS_12 "ECDHE+AESGCM:ECDHE+CHACHA20" /* TLS 1.3 has only such */
 
@@ -121,7 +122,7 @@ enum err tls_context_reload(struct tls_context *k, struct buf *why) {
     SSL_CTX *x, *before;
     enum err e = context_make(k->cert_file, k->key_file, &x, why);
     if (e != OK) return e;
-    pthread_mutex_lock(&k->lock);
+    locked(&k->lock, LOCK_TLS);
     before = k->now;
     k->now = x;
     pthread_mutex_unlock(&k->lock);
@@ -143,7 +144,7 @@ void tls_context_free(struct tls_context **pk) {
 /* ---- connections ---- */
 struct tls *tls_open(struct tls_context *k, int fd, const char *alpn) {
     struct tls *t = must_alloc(sizeof *t);
-    pthread_mutex_lock(&k->lock);
+    locked(&k->lock, LOCK_TLS);
     t->ssl = SSL_new(k->now);
     pthread_mutex_unlock(&k->lock);
     t->alpn = alpn;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "log/log_in.h"
+#include "measure/measure.h"
 
 enum { CHUNK_HEAD = 14 };
 
@@ -47,7 +48,7 @@ bool chunk_next(struct chunk *c, size_t *at, struct log_record *out) {
 }
 
 void lane_append(struct lane *l, uint16_t partition, uint64_t position, struct bytes data) {
-    pthread_mutex_lock(&l->lock);
+    locked(&l->lock, LOCK_LOG);
     if (!l->queue) {
         l->queue = l->spare ? l->spare : must_alloc(sizeof *l->queue);
         l->spare = NULL;
@@ -59,7 +60,7 @@ void lane_append(struct lane *l, uint16_t partition, uint64_t position, struct b
 }
 
 struct chunk *lane_take_queue(struct lane *l, _Atomic uint64_t *taken) {
-    pthread_mutex_lock(&l->lock);
+    locked(&l->lock, LOCK_LOG);
     struct chunk *c = l->queue;
     l->queue = NULL;
     if (taken) *taken += l->queued_bytes;
@@ -68,8 +69,9 @@ struct chunk *lane_take_queue(struct lane *l, _Atomic uint64_t *taken) {
     return c;
 }
 
-void lane_make_ready(struct lane *l, struct chunk *c) {
-    pthread_mutex_lock(&l->lock);
+void lane_make_ready(struct lane *l, struct chunk *c, int64_t durable_ns) {
+    c->durable_ns = durable_ns;
+    locked(&l->lock, LOCK_LOG);
     c->next = NULL;
     if (l->ready_tail) l->ready_tail->next = c;
     else l->ready = c;
@@ -78,7 +80,7 @@ void lane_make_ready(struct lane *l, struct chunk *c) {
 }
 
 static void polling_next(struct lane *l) {
-    pthread_mutex_lock(&l->lock);
+    locked(&l->lock, LOCK_LOG);
     struct chunk *old = l->polling;
     if (old && !l->spare && old->b.cap <= (4u << 20)) {
         buf_reset(&old->b);
@@ -101,7 +103,8 @@ static void polling_next(struct lane *l) {
 size_t lane_poll(struct lane *l, struct log_record *out, size_t max) {
     if (!l->polling || l->polled >= l->polling->b.n) polling_next(l);
     size_t n = 0;
-    while (n < max && l->polling && chunk_next(l->polling, &l->polled, &out[n])) n++;
+    while (n < max && l->polling && chunk_next(l->polling, &l->polled, &out[n]))
+        out[n++].durable_ns = l->polling->durable_ns;
     l->replay_left -= n < l->replay_left ? n : l->replay_left;
     return n;
 }
@@ -116,11 +119,12 @@ struct memory_log {
     uint64_t *durable;
 };
 
-static enum err memory_append(
-    struct log *log, unsigned lane, uint16_t partition, struct bytes record, bool must) {
+static enum err memory_append(struct log *log, unsigned lane, uint16_t partition,
+    struct bytes record, bool must, uint64_t *out_position) {
     (void)must;
     struct memory_log *m = (struct memory_log *)log;
     check(record.n <= RECORD_MAX);
+    if (out_position) *out_position = m->next[partition];
     lane_append(&m->lanes[lane], partition, m->next[partition]++, record);
     return OK;
 }
@@ -180,7 +184,7 @@ static bool memory_commit(struct log *log) {
             chunk_add(m->committed[r.partition], r.partition, r.position, r.data);
             m->durable[r.partition] = r.position;
         }
-        lane_make_ready(&m->lanes[i], c);
+        lane_make_ready(&m->lanes[i], c, m->o.mono_ns ? m->o.mono_ns() : 0);
         any = true;
         if (m->o.wake) m->o.wake(m->o.arg, i);
     }
@@ -231,6 +235,6 @@ void log_memory_crash(struct log *log, const uint64_t *from) {
             if (r.position >= from[p]) chunk_add(c, p, r.position, r.data);
         struct lane *l = &m->lanes[m->o.lane_of(m->o.lane_arg, p)];
         l->replay_left += c->count;
-        lane_make_ready(l, c);
+        lane_make_ready(l, c, 0);
     }
 }

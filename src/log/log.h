@@ -23,15 +23,21 @@ struct log_record {
     uint16_t partition;
     uint64_t position;
     struct bytes data; /* valid until the lane's next poll */
+    int64_t
+        durable_ns; /* when, by options.mono_ns; 0: the log does not know, or held it at start */
+};
+struct log_commit {                      /* one group commit; times by options.mono_ns */
+    int64_t began_ns, sync_ns, ended_ns; /* sync: how long it took */
+    uint64_t bytes;
 };
 
 struct log_calls {
     /* Copies the record into the lane's queue. LIMIT: the disk is full (also see `room`). AGAIN:
      * the queue's bound (log_options.queue_bytes) is reached. `must`: records that keep promises
      * already made (relays, cursors, ticks): they may use the reserve kept for them. At most 2 MiB
-     * each (check). */
-    enum err (*append)(
-        struct log *, unsigned lane, uint16_t partition, struct bytes record, bool must);
+     * each (check). *out_position (NULL: not asked): where poll will give it. */
+    enum err (*append)(struct log *, unsigned lane, uint16_t partition, struct bytes record,
+        bool must, uint64_t *out_position);
     /* Wakes the log thread if the lane has appended since; call once a turn. No-op where there is
      * no thread. */
     void (*kick)(struct log *, unsigned lane);
@@ -92,6 +98,9 @@ struct log_options {
     void (*fatal)(void *arg, const char *what);
     void *arg;
     int64_t (*now_ms)(void *arg);
+    /* for what people look at only; NULL: nothing is timed. observed: by who commits, after each */
+    int64_t (*mono_ns)(void);
+    void (*observed)(void *arg, const struct log_commit *c);
     unsigned planted; /* enum log_bug; 0: none */
 };
 /* CORRUPT with words in *why when a checksum fails before the end of what was durable, or `from`

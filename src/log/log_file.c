@@ -12,6 +12,7 @@
 
 #include "io/io.h"
 #include "log/log_in.h"
+#include "measure/measure.h"
 
 #define SEGMENT_BYTES (64u << 20)
 #define QUEUE_BYTES (16u << 20)
@@ -52,6 +53,8 @@ struct file_log {
     _Atomic uint64_t room_now;
     _Atomic uint64_t taken; /* bytes of the commit under way */
     struct buf write;
+    int64_t sync_ns; /* of the commit under way, and its bytes: for who observes */
+    uint64_t written_bytes;
 };
 
 /* What the end of a segment leaves unused is at most one record; small segments, for tests, have
@@ -190,13 +193,17 @@ static enum err segment_switch(struct file_log *f) {
 }
 
 /* ---- commit ---- */
+static int64_t mono(const struct file_log *f) { return f->o.mono_ns ? f->o.mono_ns() : 0; }
+
 static enum err write_and_sync(struct file_log *f) {
     struct disk *d = f->o.disk;
     /* of the commit before this one */
     enum err e = f->o.planted == BUG_ACK_BEFORE_SYNC ? d->sync(d, f->fd) : OK;
     if (e == OK) e = d->pwrite(d, f->fd, f->write.p, f->write.n, f->end);
     if (e == OK && f->o.planted != BUG_ACK_BEFORE_SYNC) {
+        int64_t began = mono(f);
         e = d->sync(d, f->fd);
+        f->sync_ns += mono(f) - began;
         if (f->o.planted == BUG_FSYNC_ERROR_IGNORED) e = OK;
     }
     return e;
@@ -209,6 +216,7 @@ static void flush_write(struct file_log *f) {
         return;
     }
     f->synced = f->sequence - 1;
+    f->written_bytes += f->write.n;
     pthread_mutex_lock(&f->lock);
     f->end += f->write.n; /* the spare's thread reads it */
     buf_reset(&f->write);
@@ -254,10 +262,22 @@ static void chunk_write(struct file_log *f, struct chunk *c) {
     }
 }
 
+static void commit_begin(struct file_log *f, struct log_commit *c) {
+    f->sync_ns = 0;
+    f->written_bytes = 0;
+    c->began_ns = mono(f);
+}
+static void commit_end(const struct file_log *f, struct log_commit *c) {
+    c->ended_ns = mono(f);
+    c->sync_ns = f->sync_ns;
+    c->bytes = f->written_bytes;
+}
+
 static bool file_commit(struct log *log) {
     struct file_log *f = (struct file_log *)log;
     struct chunk *taken[LANES_MAX];
     bool any = false;
+    struct log_commit c = {0};
     if (f->dead) return false;
     (void)spare_by_hand(f); /* if it fails the room says so */
     if (close_wanted(f)) switch_or_die(f);
@@ -265,18 +285,21 @@ static bool file_commit(struct log *log) {
     for (unsigned i = 0; i < f->o.lanes; i++) {
         taken[i] = lane_take_queue(&f->lanes[i], &f->taken);
         if (!taken[i]) continue;
+        if (!any) commit_begin(f, &c);
         any = true;
         chunk_write(f, taken[i]);
     }
     if (!any) return false;
     flush_write(f);
+    commit_end(f, &c);
     f->taken = 0;
     for (unsigned i = 0; i < f->o.lanes; i++) {
         if (!taken[i]) continue;
         if (f->dead) chunk_free(taken[i]);
-        else lane_make_ready(&f->lanes[i], taken[i]);
+        else lane_make_ready(&f->lanes[i], taken[i], c.ended_ns);
         if (f->o.wake && !f->dead) f->o.wake(f->o.arg, i);
     }
+    if (f->o.observed && !f->dead) f->o.observed(f->o.arg, &c);
     if (f->write.cap > (8u << 20)) buf_done(&f->write);
     return !f->dead;
 }
@@ -310,8 +333,8 @@ static uint64_t queued_bytes(const struct file_log *f) {
     return n + f->taken;
 }
 
-static enum err file_append(
-    struct log *log, unsigned lane, uint16_t partition, struct bytes record, bool must) {
+static enum err file_append(struct log *log, unsigned lane, uint16_t partition, struct bytes record,
+    bool must, uint64_t *out_position) {
     struct file_log *f = (struct file_log *)log;
     struct lane *l = &f->lanes[lane];
     size_t n = record_bytes(record.n);
@@ -321,6 +344,7 @@ static enum err file_append(
         /* Between two segments the spare may just be in the making: that is not a full disk. */
         return f->spare_failed ? LIMIT : AGAIN;
     }
+    if (out_position) *out_position = f->next[partition];
     lane_append(l, partition, f->next[partition]++, record);
     return OK;
 }
@@ -329,7 +353,7 @@ static void file_kick(struct log *log, unsigned lane) {
     struct file_log *f = (struct file_log *)log;
     if (!f->lanes[lane].appended || !f->o.thread) return;
     f->lanes[lane].appended = false;
-    pthread_mutex_lock(&f->lock);
+    locked(&f->lock, LOCK_LOG);
     f->work = true;
     if (f->asleep) pthread_cond_signal(&f->wake);
     pthread_mutex_unlock(&f->lock);
@@ -402,7 +426,8 @@ static bool read_one(void *arg, const struct record_header *h, struct bytes data
     struct reading *r = arg;
     if (h->flags & RECORD_OPENED || h->partition != r->partition || h->position < r->from)
         return true;
-    struct log_record lr = {h->partition, h->position, data};
+    struct log_record lr = {
+        .partition = h->partition, .position = h->position, .data = data};
     r->done = !r->fn(r->arg, &lr) || h->position >= r->to;
     return !r->done;
 }
@@ -652,7 +677,7 @@ static enum err tail_load(struct file_log *f, struct buf *why) {
     for (unsigned k = 0; k < f->o.lanes; k++)
         if (l.chunks[k]) {
             f->lanes[k].replay_left = l.chunks[k]->count;
-            lane_make_ready(&f->lanes[k], l.chunks[k]);
+            lane_make_ready(&f->lanes[k], l.chunks[k], 0);
         }
     free(l.chunks);
     if (e == OK) e = span_check(f->o.partitions, f->o.from, NULL, f->written, why);

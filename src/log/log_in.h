@@ -17,6 +17,7 @@ struct chunk {
     struct chunk *next;
     struct buf b;
     uint32_t count;
+    int64_t durable_ns;
 };
 struct lane {
     pthread_mutex_t lock;
@@ -37,7 +38,7 @@ void lane_append(struct lane *l, uint16_t partition, uint64_t position, struct b
 /* Takes what is queued; its bytes go from queued_bytes to *taken (may be NULL) in one step, so that
  * no append sees room that is promised. */
 struct chunk *lane_take_queue(struct lane *l, _Atomic uint64_t *taken);
-void lane_make_ready(struct lane *l, struct chunk *c);
+void lane_make_ready(struct lane *l, struct chunk *c, int64_t durable_ns);
 size_t lane_poll(struct lane *l, struct log_record *out, size_t max);
 
 /* ---- the file (docs/format/log.md) ---- */

@@ -170,8 +170,8 @@ static void act_append(struct world *w) {
     size_t n = TAG_BYTES + rng_below(&w->rng, rng_below(&w->rng, 8) ? 300 : 6000);
     bool must = rng_below(&w->rng, 4) == 0;
     if (w->queued[p] + 2 >= POSITIONS_MAX) return;
-    enum err e = w->log->calls->append(
-        w->log, lane_of(NULL, p), p, record_make(room, p, w->queued[p] + 1, w->life, n), must);
+    enum err e = w->log->calls->append(w->log, lane_of(NULL, p), p,
+        record_make(room, p, w->queued[p] + 1, w->life, n), must, NULL);
     if (e == OK) w->wrote[p][++w->queued[p]] = w->life;
     else if (e != AGAIN && e != LIMIT) found(w, "append gives another error");
     w->limits += e == LIMIT;
@@ -340,8 +340,8 @@ static void world_end(struct world **pw) {
 
 static enum err append(struct world *w, uint16_t p, size_t n, bool must) {
     uint8_t room[8192];
-    enum err e = w->log->calls->append(
-        w->log, lane_of(NULL, p), p, record_make(room, p, w->queued[p] + 1, w->life, n), must);
+    enum err e = w->log->calls->append(w->log, lane_of(NULL, p), p,
+        record_make(room, p, w->queued[p] + 1, w->life, n), must, NULL);
     if (e == OK) w->wrote[p][++w->queued[p]] = w->life;
     return e;
 }
@@ -606,7 +606,8 @@ static void *lane_main(void *arg) {
         while (sent < THREADED_RECORDS && sent - l->polled < 200) {
             uint16_t p = (uint16_t)(l->lane + LANES * (sent % (PARTITIONS / LANES)));
             if (c->append(l->t->log, l->lane, p,
-                    record_make(room, p, next[p] + 1, 1, TAG_BYTES + sent % 700), false) != OK)
+                    record_make(room, p, next[p] + 1, 1, TAG_BYTES + sent % 700), false,
+                    NULL) != OK)
                 break;
             next[p]++;
             sent++;
@@ -694,7 +695,8 @@ static void lanes_run_side_by_side_on_a_real_disk(void **state) {
         assert_true(!lanes[i].wrong && lanes[i].polled == THREADED_RECORDS);
     uint8_t room[100] = {0};
     /* not kicked: closing commits it */
-    assert_int_equal(t.log->calls->append(t.log, 1, 3, bytes_of(room, sizeof room), false), OK);
+    assert_int_equal(
+        t.log->calls->append(t.log, 1, 3, bytes_of(room, sizeof room), false, NULL), OK);
     t.log->calls->close(t.log);
     assert_int_equal(log_check(dir, disk_real(), PARTITIONS, NULL, &why, &records), OK);
     for (int p = 0; p < PARTITIONS; p++) from[p] = THREADED_RECORDS / 2 + 1;
@@ -718,19 +720,19 @@ static void memory_driver_forgets_only_what_was_not_committed(void **state) {
         .partitions = PARTITIONS, .lanes = LANES, .lane_of = lane_of, .from = from};
     assert_int_equal(log_open_memory(&o, &log), OK);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(log->calls->append(log, 1, 1, BYTES("kept"), false), OK);
+        assert_int_equal(log->calls->append(log, 1, 1, BYTES("kept"), false, NULL), OK);
     assert_int_equal(log->calls->poll(log, 1, out, 8), 0);
     assert_true(log->calls->commit(log));
     assert_false(log->calls->commit(log));
     assert_int_equal(log->calls->poll(log, 1, out, 8), 3);
-    assert_int_equal(log->calls->append(log, 1, 1, BYTES("gone"), false), OK);
+    assert_int_equal(log->calls->append(log, 1, 1, BYTES("gone"), false, NULL), OK);
     from[1] = 2;
     log_memory_crash(log, from);
     assert_false(log->calls->caught_up(log, 1));
     assert_int_equal(log->calls->poll(log, 1, out, 8), 2);
     assert_true(out[0].position == 2 && out[1].position == 3 && bytes_is(out[1].data, "kept"));
     assert_true(log->calls->caught_up(log, 1));
-    assert_int_equal(log->calls->append(log, 1, 1, BYTES("again"), false), OK);
+    assert_int_equal(log->calls->append(log, 1, 1, BYTES("again"), false, NULL), OK);
     assert_true(log->calls->commit(log));
     assert_int_equal(log->calls->poll(log, 1, out, 8), 1);
     assert_true(out[0].position == 4 && bytes_is(out[0].data, "again"));

@@ -11,6 +11,8 @@
 #ifndef KITH_EVENT_H
 #define KITH_EVENT_H
 
+#include <pthread.h>
+
 #include "base/base.h"
 
 /* name; what it is, from when on it is written, and what a, b and the names mean */
@@ -43,8 +45,7 @@ const char *event_help(enum event_kind k);
 
 /* A shard's turn, in order (shard/turn.c). */
 #define TURN_PHASES(X)                                                                             \
-    X(read, "reading sockets, parsing and admitting")                                              \
-    X(take, "taking what other shards sent")                                                       \
+    X(read, "reading sockets and other shards, parsing, admitting")                                \
     X(apply, "applying durable records")                                                           \
     X(deliver, "delivering to devices")                                                            \
     X(keep, "housekeeping")                                                                        \
@@ -84,6 +85,10 @@ struct events {
 };
 /* The writer's thread only. */
 void event_add(struct events *ring, const struct event *e);
+/* The ring of the thread that calls, for what has no other way to it (locked); NULL: none. */
+void events_here(struct events *ring, uint32_t thread);
+/* pthread_mutex_lock, with an event when it had to wait long. */
+void locked(pthread_mutex_t *m, enum event_lock which);
 /* For names: cut to EVENT_NAME_MAX. */
 void event_name_set(struct event *e, unsigned which, struct bytes name);
 /* Those that touch [from_ns, to_ns], oldest first, at most `cap` (the newest of them). Any thread. */

@@ -19,17 +19,20 @@
 #ifndef KITH_JOURNEY_H
 #define KITH_JOURNEY_H
 
+#include <stddef.h>
+
 #include "base/base.h"
 
 enum {
-    JOURNEYS_KEPT = 4096, /* of each shard, of two kinds: slow, and sampled */
-    JOURNEYS_SLOW = 1024,
-    JOURNEY_DEVICES_KEPT = 4096, /* deliveries to devices, of kept journeys, of each shard */
-    JOURNEY_DEVICES = 64,        /* of one journey; the rest are counted */
-    KEPT_PER_S = 50,
+    JOURNEYS_SAMPLED_MAX = 4096, /* of each shard; powers of two */
+    JOURNEYS_SLOW_MAX = 2048,
+    JOURNEY_DEVICES_MAX = 4096, /* deliveries to devices, of kept journeys */
+    JOURNEY_DEVICES = 64,       /* of one journey; the rest are counted */
+    KEPT_PER_S = 50,            /* sampled */
+    SLOW_PER_S = 8, /* beyond the first 128: then only much slower ones than of this second */
     JOURNEY_NAME_MAX = 64
 };
-#define JOURNEY_SLOW_NS 20000000 /* at least this slow, to be kept as slow */
+#define JOURNEY_SLOW_NS 20000000 /* what takes longer is slow */
 
 enum journey_what {
     JOURNEY_RECORD,  /* of the log; conversation and item as far as it has them */
@@ -64,16 +67,55 @@ struct journey_device {
 struct journeys; /* of one shard */
 
 /* ---- readers: any thread ---- */
-enum journey_which { JOURNEYS_OF_SLOW, JOURNEYS_SAMPLED };
-/* Those written since `since_ns`, oldest first; at most `cap`, the newest. A relay and its record are
- * journeys of their own, with one `item`. */
-size_t journeys_read(const struct journeys *j, enum journey_which which, int64_t since_ns,
-    struct journey *out, size_t cap);
-/* Of the item, slow or sampled; at most `cap`. app empty: any. */
+/* Those that came to an end at `since_ns` or later, oldest first; at most `cap`, the newest. A relay
+ * and its record are journeys of their own, with one `item`. */
+size_t journeys_read(
+    const struct journeys *j, bool slow, int64_t since_ns, struct journey *out, size_t cap);
+/* Of the item, slow or sampled, each once; at most `cap`. */
 size_t journeys_find(
     const struct journeys *j, struct bytes app, struct bytes item, struct journey *out, size_t cap);
-/* Of the record at the position. */
+/* Devices that got what stands at the position. */
 size_t journeys_devices(const struct journeys *j, uint16_t partition, uint64_t position,
     struct journey_device *out, size_t cap);
+uint64_t journeys_slow_count(const struct journeys *j); /* since the start, kept or not */
+
+/* ---- the writer: the shard's thread. j NULL: nothing is recorded, at the cost of the question ---- */
+struct measure;
+struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mono_ns)(void));
+void journeys_free(struct journeys **);
+
+void journeys_clock(
+    struct journeys *j, int64_t now_ns); /* what the time is now, for what follows */
+/* What a relay takes with it to its destination. */
+struct journey_origin {
+    int64_t began_ns, made_ns;
+    uint64_t source_position;
+    bool kept;
+};
+/* A record went to the log. From outside: origin NULL, and came_ns says since when it was there; 0:
+ * nobody waits for it (a cursor), so it is never slow, nor is what follows from it. */
+void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
+    uint16_t source, const struct journey_origin *origin);
+/* The record came back from the log. What is applied until the next call belongs to it. Records of
+ * an earlier run have no journey. */
+void journey_begin(struct journeys *j, uint16_t partition, uint64_t position, int64_t durable_ns);
+struct journey_about {
+    struct bytes app, conversation, item;
+    struct bytes repeated_by; /* who sent what was stored already; empty: it was new */
+};
+/* It is applied; views are copied. *out: for its relays. */
+void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
+    const struct journey_about *about, struct journey_origin *out);
+/* Told to a device, or left for later because it could take no more. */
+void journey_wrote(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
+    struct bytes device);
+void journey_waits(struct journeys *j);
+void journey_acked(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
+    struct bytes device);
+/* All that was applied in this turn is written to sockets. */
+void journeys_turn_end(struct journeys *j, int64_t now_ns);
+/* Anything but a record, if it was slow: what came, when it was answered, and its names. */
+void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, int64_t done_ns,
+    const struct journey_about *about);
 
 #endif

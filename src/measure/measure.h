@@ -1,9 +1,9 @@
-/* measure: what a shard counts and times. Counters, a histogram for each stage of a message's way,
- * and a ring of the last spans.
+/* measure: what a thread counts and times: counters, a histogram for each stage of a record's way, and
+ * a ring of events (event.h). Journeys are in journey.h.
  *
- * Invariants: one struct measure a shard, written by that shard's thread only and read by any:
+ * Invariants: one struct measure a thread, written by that thread only and read by any:
  * cells are relaxed atomics, so a reader sees each cell whole, and two cells perhaps a moment
- * apart. Memory is constant (about 180 KiB); recording never allocates, locks or fails.
+ * apart. Memory is constant (about 400 KiB); recording never allocates, locks or fails.
  * Zero-initialised is valid.
  * Lifetimes: the caller owns the storage, and keeps it while anyone may read. Times are
  * nanoseconds; whose clock, the caller says.
@@ -12,6 +12,8 @@
 #define KITH_MEASURE_H
 
 #include "base/base.h"
+#include "measure/event.h"
+#include "measure/journey.h"
 
 /* Name, and help for people. Rendered as kith_<name>_total. Names that begin with `limit_` count
  * how often a limit was hit. */
@@ -55,7 +57,8 @@
     X(limit_handshake, "TLS handshakes that gave way, at the limit of those under way")            \
     X(limit_request_size, "Requests refused because they were too large")                          \
     X(accepts_failed, "Connections that could not be taken, as descriptors or memory ran out")     \
-    X(messages_failed, "Messages refused for the server's own sake: load, a full disk, its end")
+    X(messages_failed, "Messages refused for the server's own sake: load, a full disk, its end")   \
+    X(slow, "Requests and deliveries that took 20 ms and more")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,
     MEASURE_COUNTERS(X)
@@ -66,18 +69,18 @@ enum measure_counter {
 const char *measure_name(enum measure_counter c);
 const char *measure_help(enum measure_counter c);
 
-/* The stages of a message's way through a shard, in order. Rendered as
+/* The stages of a record's way (measure/journey.h), and what they add up to. Rendered as
  * kith_stage_seconds{stage="<name>"}. */
 #define MEASURE_STAGES(X)                                                                          \
-    X(accept)     /* a connection accepted and placed */                                           \
-    X(parse)      /* bytes to a request or packet */                                               \
-    X(admit)      /* who, may they, at what rate */                                                \
-    X(log_append) /* the record handed to the log */                                               \
-    X(durable)    /* from there until the log says that it is durable */                           \
-    X(apply)      /* the record applied to the state */                                            \
-    X(relay)      /* from a relay's record to its acknowledgement by the destination */            \
-    X(deliver)    /* an entry chosen and rendered for a session */                                 \
-    X(write)      /* bytes to the socket */
+    X(admit)     /* from the bytes' coming until the record was handed to the log */               \
+    X(relay)     /* from a relay's making until its destination's log had it */                    \
+    X(durable)   /* from there until it was durable */                                             \
+    X(apply)     /* from there until it was applied */                                             \
+    X(write)     /* from there until its turn's sockets were written */                            \
+    X(accepted)  /* in all, of a record from outside: from its coming to its answer */             \
+    X(delivered) /* in all, to connected devices: from the first record's coming */                \
+    X(commit)    /* the log's write and sync of a batch; by the log's thread */                    \
+    X(turn)      /* one turn of a shard, but for its waiting */
 enum measure_stage {
 #define X(name) TIMED_##name,
     MEASURE_STAGES(X)
@@ -123,23 +126,10 @@ uint64_t hist_count(const struct hist *h);
  * too high. 0 when there are none. */
 uint64_t hist_percentile(const struct hist *h, double percent);
 
-/* ---- spans: one stage of one thing's way. The ring keeps the last SPAN_RING of a shard. ---- */
-#define SPAN_RING 1024u /* a power of two; some milliseconds at full load, hours when idle */
-struct span {
-    uint64_t id; /* hash64 of the thing's id */
-    uint64_t start_ns, duration_ns;
-    enum measure_stage stage;
-};
-struct span_slot {
-    uint64_t turn; /* 2n + 1 while the ring's nth span is written, 2n + 2 when it is whole */
-    uint64_t id, start_ns, duration_ns, stage;
-};
-
 struct measure {
     uint64_t counters[COUNTER_COUNT];
     struct hist stages[TIMED_COUNT];
-    uint64_t span_count; /* ever written */
-    struct span_slot spans[SPAN_RING];
+    struct events events;
 };
 
 static inline void measure_add(struct measure *m, enum measure_counter c, uint64_t by) {
@@ -156,14 +146,6 @@ static inline uint64_t measure_get(const struct measure *m, enum measure_counter
 static inline void measure_time(struct measure *m, enum measure_stage s, uint64_t duration_ns) {
     hist_record(&m->stages[s], duration_ns);
 }
-/* times the stage, and leaves the span in the ring */
-void measure_span(struct measure *m, const struct span *s);
-
-/* Copies the last spans, oldest first and without gaps, at most `cap`; those overwritten meanwhile
- * are left out. Returns how many. */
-size_t measure_spans(const struct measure *m, struct span *out, size_t cap);
-/* The same as text: one JSON object a line. */
-void measure_spans_text(const struct measure *m, struct buf *out);
 
 /* ---- text, as a scraper reads it. Two forms of the same: OpenMetrics 1.0, with exemplars, for who
  * asks for it; Prometheus' text format 0.0.4 for all others. Names come without `_total`: the form

@@ -236,6 +236,7 @@ static bool write_out(struct shard *s, struct conn *c) {
             conn_close(s, c);
             return false;
         }
+        pace_reader(s, c);
         c->wrote_ms = s->mono_ms;
         measure_add(&s->measure, COUNTER_bytes_out, n);
     }
@@ -384,11 +385,14 @@ static void buffers_give_back(const struct shard *s, struct conn *c) {
 }
 
 void conn_sweep(struct shard *s) {
+    enum { READERS_TOLD = 8 };
+    unsigned readers = 0;
     limits_sweep(s);
     for (uint32_t i = 0; i < s->conn_count; i++) {
         struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
         buffers_give_back(s, c);
+        if (c->want_write && readers++ < READERS_TOLD) pace_reader(s, c);
         if (s->mono_ms - c->since_ms > FRESH_MS) conn_settled(s, c);
         if (is_stuck(s, c) || !ready_in_time(s, c)) {
             conn_close(s, c);

@@ -82,8 +82,16 @@ static void page_write(struct shard *s, struct conn *c, const struct job *j) {
 
 static void stream_begin(struct shard *s, struct conn *c, struct job *j);
 
+/* What needed a record has a journey of its own. */
+static void request_timed(struct shard *s, const struct job *j) {
+    if (!j->route || j->plan.kind || !s->journeys) return;
+    struct journey_about about = {.app = j->request.who.app, .item = bytes_str(j->route->path)};
+    journey_other(s->journeys, JOURNEY_REQUEST, j->came_ns, clock_mono_ns(), &about);
+}
+
 void http_answered(struct shard *s, struct conn *c, struct job *j) {
     c->busy = false;
+    request_timed(s, j);
     if (c->half_closed && !c->in.n) c->keep_alive = false;
     if (j->route && j->route->special == SPECIAL_STREAM && !j->answer.problem && !c->head_only) {
         stream_begin(s, c, j);

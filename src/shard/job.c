@@ -28,6 +28,7 @@ struct job *job_make(struct shard *s, uint8_t from) {
         j = must_alloc(sizeof *j);
     }
     j->from = from;
+    j->came_ns = s->came_ns;
     j->origin = s->index;
     j->request.arena = &j->arena;
     s->jobs_out++;
@@ -180,7 +181,6 @@ void engine_answered(void *arg, uint64_t ticket, struct answer *a) {
     struct shard *s = arg;
     struct job *j = ticket_take(s, ticket);
     if (!j) return; /* of a run before this one */
-    measure_time(&s->measure, TIMED_durable, (uint64_t)(clock_mono_ns() - j->began_ns));
     j->answer = *a;
     a->body = (struct buf){0};
     job_answer(s, j);
@@ -203,12 +203,18 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
         j->purpose = purpose;
         j->cookie = cookie;
         ticket = ticket_make(s, j);
-        j->began_ns = clock_mono_ns();
     }
     /* Opening too: on a full disk devices still come for what is stored. A filter is a new promise.
      * */
     bool must = kind != KIND_SESSION_FILTERS;
-    enum err e = engine_append(s->engine, partition, kind, app, s->now_ms, ticket, body, must);
+    struct outside record = {.partition = partition,
+        .kind = kind,
+        .app = app,
+        .body = body,
+        .time_ms = s->now_ms,
+        .ticket = ticket,
+        .must = must};
+    enum err e = engine_append(s->engine, &record);
     if (e != OK && j) {
         ticket_take(s, ticket);
         job_free(s, j);
@@ -232,12 +238,16 @@ static void run(struct shard *s, struct job *j) {
         job_answer(s, j);
         return;
     }
-    uint64_t ticket = ticket_make(s, j);
-    j->began_ns = clock_mono_ns();
-    enum err e = engine_append(s->engine, p->partition, p->kind, j->request.who.app,
-        j->request.now_ms, ticket, buf_view(&p->body), false);
+    struct outside record = {.partition = p->partition,
+        .kind = p->kind,
+        .app = j->request.who.app,
+        .body = buf_view(&p->body),
+        .time_ms = j->request.now_ms,
+        .came_ns = j->came_ns,
+        .ticket = ticket_make(s, j)};
+    enum err e = engine_append(s->engine, &record);
     if (e == OK) return;
-    ticket_take(s, ticket);
+    ticket_take(s, record.ticket);
     if (e == LIMIT) {
         measure_add(&s->measure, COUNTER_limit_disk_full, 1);
         answer_problem(&j->answer, PROBLEM_DISK_FULL, "",

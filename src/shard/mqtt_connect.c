@@ -6,6 +6,7 @@
 #include "shard/channels.h"
 #include "shard/limits.h"
 #include "shard/mqtt_in.h"
+#include "shard/transport.h"
 #include "users/users.h"
 
 static uint8_t reason_v4(uint8_t reason) {
@@ -132,7 +133,9 @@ void connect_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) 
     c->version = p->version;
     c->problem_info = !p->properties.no_problem_info;
     struct connect_wish *w = c->wish = must_alloc(sizeof *w);
-    *w = (struct connect_wish){.clean = p->clean,
+    *w = (struct connect_wish){.came_ns = transport_is_tls(c) ? c->since_ms * 1000000
+                                                              : s->came_ns, /* with its handshake */
+        .clean = p->clean,
         .expiry_s = expiry_of(p),
         .keep_alive_s = p->keep_alive_s,
         .version = p->version,
@@ -192,6 +195,10 @@ void mqtt_opened(void *arg, void *conn, bool present, enum err err) {
     struct shard *s = arg;
     struct conn *c = conn;
     if (c->protocol == PROTO_HTTP || c->connected) return;
+    struct journey_about about = {
+        .app = c->who.app, .conversation = c->who.user, .item = c->who.device};
+    if (c->wish)
+        journey_other(s->journeys, JOURNEY_CONNECT, c->wish->came_ns, clock_mono_ns(), &about);
     if (err == OK) connect_accept(s, c, present);
     else if (err == REFUSED)
         connect_refuse(

@@ -43,6 +43,21 @@ static int64_t wall(void *arg) {
     (void)arg;
     return clock_wall_ms();
 }
+/* By the log's thread. */
+static void log_observed(void *arg, const struct log_commit *c) {
+    enum { LONG_NS = 2000000 };
+    struct server *v = arg;
+    int64_t took = c->ended_ns - c->began_ns;
+    measure_time(v->log_measure, TIMED_commit, (uint64_t)took);
+    if (took < LONG_NS) return;
+    struct event e = {.kind = EVENT_commit,
+        .thread = THREAD_LOG,
+        .start_ns = c->began_ns,
+        .duration_ns = took,
+        .a = (int64_t)c->bytes,
+        .b = c->sync_ns};
+    event_add(&v->log_measure->events, &e);
+}
 static uint16_t lane_of(void *arg, uint16_t partition) {
     return (uint16_t)(partition % ((struct server *)arg)->shards);
 }
@@ -118,7 +133,10 @@ static enum err stores_open(struct server *v, struct buf *why) {
         .wake = log_wake,
         .fatal = log_fatal,
         .arg = v,
-        .now_ms = wall};
+        .now_ms = wall,
+        .mono_ns = clock_mono_ns,
+        .observed = log_observed};
+    v->log_measure = must_alloc(sizeof *v->log_measure);
     if (e == OK) e = log_open_file(&lo, &v->log, why);
     free(from);
     return e;
@@ -158,6 +176,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
     for (unsigned k = 0; k < v->shards; k++) s->inbox[k] = ring_create(RING_SLOTS);
+    if (!v->o.journeys_off) s->journeys = journeys_create((uint16_t)i, &s->measure, clock_mono_ns);
     struct engine_options eo = {.log = v->log,
         .store = v->store,
         .lane = i,
@@ -169,7 +188,8 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .arg = s,
         .answered = engine_answered,
         .delivered = engine_delivered,
-        .send = engine_send};
+        .send = engine_send,
+        .journeys = s->journeys};
     enum err e = engine_create(&eo, &s->engine, why);
     if (e != OK) return e;
     struct deliver_options d = {.engine = s->engine,
@@ -183,6 +203,8 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .opened = mqtt_opened,
         .subscribed = mqtt_subscribed,
         .now_ms = shard_now,
+        .journeys = s->journeys,
+        .mono_ns = clock_mono_ns,
         .interest = v->interest,
         .shard = i,
         .shards = v->shards,
@@ -304,6 +326,7 @@ static void shard_close(struct server *v, struct shard *s) {
     channels_done(s);
     jobs_drop(s);
     engine_free(&s->engine);
+    journeys_free(&s->journeys);
     json_reader_free(&s->json);
     for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);
     while (s->job_pool) {
@@ -353,6 +376,8 @@ void server_close(struct server **pv) {
     for (int i = 0; i < DOORS; i++)
         if (v->doors[i].fd >= 0) close(v->doors[i].fd);
     tls_context_free(&v->tls);
+    free(v->log_measure);
+    free(v->tables.measure);
     free((void *)v->written);
     free(v->shard);
     free(v->dir);

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "io/io.h"
 #include "measure/measure.h"
+#include "shard/pace.h"
 #include "shard/shard.h"
 #include "wire/wire.h"
 
@@ -80,6 +81,7 @@ struct conn {
     struct pending_suback *subacks;
 };
 struct connect_wish { /* what a CONNECT asked for, while the socket moves to its shard */
+    int64_t came_ns;
     bool clean;
     uint32_t expiry_s, packet_max;
     uint16_t keep_alive_s, receive_maximum, alias_max;
@@ -111,7 +113,7 @@ struct job {
     struct answer answer;
     struct arena arena;
     const struct page *page; /* of the program itself, in place of a JSON answer */
-    int64_t began_ns;
+    int64_t came_ns;         /* when its bytes could be read */
     /* JOB_SESSION */
     uint64_t session;
     uint8_t purpose;
@@ -136,6 +138,7 @@ struct shard {
     struct deliver *deliver;
     struct json_reader *json;
     struct measure measure;
+    struct journeys *journeys; /* NULL: --journeys off */
     /* of the last turn, for /metrics on any shard */
     struct {
         _Atomic uint64_t connections, sessions, delivered, relays, pressure, requests;
@@ -167,6 +170,9 @@ struct shard {
     bool behind, held_back;
     /* generation of keys and secrets that the connections were checked against */
     uint64_t secrets_seen;
+    /* of the sockets that are read in this turn: since when they may have been ready */
+    int64_t came_ns;
+    struct pace pace;
     int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms, last_memory_ms;
     size_t jobs_out;
     struct conn **read_again; /* had more input than one turn took */
@@ -192,6 +198,7 @@ struct shard {
 
 struct tables {
     pthread_t thread;
+    struct measure *measure; /* of its thread */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct table_batch **due; /* [shards] */
@@ -229,7 +236,8 @@ struct server {
     struct interest *interest;
     struct channel_board *board;
     struct tables tables;
-    _Atomic uint64_t *written; /* [partitions] positions the store has been given */
+    struct measure *log_measure; /* of the log's thread */
+    _Atomic uint64_t *written;   /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;
     uint64_t boot; /* tickets of another run never match */

@@ -32,10 +32,25 @@ static enum err full_or_die(enum err e, const char *what) {
     abort();
 }
 
+static void tell(
+    struct tables *t, enum event_kind kind, int64_t began_ns, int64_t least_ns, uint64_t bytes) {
+    int64_t took = clock_mono_ns() - began_ns;
+    if (took < least_ns) return;
+    struct event e = {.kind = kind,
+        .thread = THREAD_TABLES,
+        .start_ns = began_ns,
+        .duration_ns = took,
+        .a = (int64_t)bytes};
+    event_add(&t->measure->events, &e);
+}
+
 static enum err sync_store(struct server *v) {
+    enum { LONG_NS = 100000000 };
+    int64_t began = clock_mono_ns();
     uint64_t *below = must_alloc(sizeof *below * v->partitions);
     positions_take(v, below);
     enum err e = full_or_die(v->store->calls->sync(v->store), "sync");
+    tell(&v->tables, EVENT_table_sync, began, LONG_NS, v->tables.unsynced_bytes);
     if (e == OK) {
         memcpy(v->tables.below, below, sizeof *below * v->partitions);
         v->tables.unsynced_bytes = 0;
@@ -46,8 +61,11 @@ static enum err sync_store(struct server *v) {
 }
 
 static enum err batch_write(struct server *v, unsigned lane) {
+    enum { LONG_NS = 5000000 };
     struct table_batch *b = v->tables.due[lane];
+    int64_t began = clock_mono_ns();
     enum err e = full_or_die(v->store->calls->write(v->store, b), "write");
+    tell(&v->tables, EVENT_table_write, began, LONG_NS, b->data.n);
     if (e != OK) return e; /* it stays due */
     v->tables.unsynced_bytes += b->data.n;
     atomic_store(&v->tables.state[lane], WRITTEN);
@@ -88,6 +106,7 @@ static void *tables_main(void *arg) {
     struct server *v = arg;
     struct tables *t = &v->tables;
     bool full = false;
+    events_here(&t->measure->events, THREAD_TABLES);
     pthread_mutex_lock(&t->lock);
     for (;;) {
         if (full || (due_lane(v) < 0 && !t->sync_now)) {
@@ -118,6 +137,7 @@ static void *tables_main(void *arg) {
 
 enum err tables_start(struct server *v) {
     struct tables *t = &v->tables;
+    t->measure = must_alloc(sizeof *t->measure);
     t->due = must_alloc(sizeof *t->due * v->shards);
     t->state = must_alloc(sizeof *t->state * v->shards);
     pthread_mutex_init(&t->lock, NULL);
@@ -169,6 +189,7 @@ void memory_look(struct shard *s) {
     }
     s->behind = behind;
     bool held = atomic_load(&v->tables.behind) != 0 && !s->draining;
+    pace_held(s, held);
     if (held == s->held_back) return;
     s->held_back = held;
     conn_touch_all(s);
@@ -196,7 +217,7 @@ void tables_hand(struct shard *s) {
     if (due && engine_freeze(s->engine)) s->last_freeze_ms = s->mono_ms;
     struct table_batch *b = engine_batch_ready(s->engine);
     if (!b) return;
-    pthread_mutex_lock(&t->lock);
+    locked(&t->lock, LOCK_TABLES);
     t->due[s->index] = b;
     atomic_store(&t->state[s->index], DUE);
     pthread_cond_broadcast(&t->wake);

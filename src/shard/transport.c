@@ -81,6 +81,8 @@ bool transport_is_ready(const struct conn *c) {
     return !t || !(t->awaits_header || t->awaits_handshake);
 }
 
+bool transport_is_tls(const struct conn *c) { return c->transport && c->transport->tls; }
+
 bool transport_is_websocket(const struct conn *c) { return c->transport && c->transport->reading; }
 
 void transport_free(struct shard *s, struct conn *c) {
@@ -120,7 +122,10 @@ static enum err header_take(struct shard *s, struct conn *c) {
 }
 
 static enum err shake(struct shard *s, struct transport *t) {
+    int64_t began = clock_mono_ns();
     enum err e = tls_handshake(t->tls);
+    s->pace.handshakes_ns += clock_mono_ns() - began;
+    s->pace.handshakes += e != AGAIN;
     if (e == AGAIN) return e;
     shaking_drop(s, t);
     measure_add(&s->measure, e == OK ? COUNTER_tls_handshakes : COUNTER_tls_failed, 1);

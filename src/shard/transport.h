@@ -34,6 +34,7 @@ void transport_finish(const struct conn *c); /* all is written: says so to the p
  * is in c->in is frames. As transport_unframe. */
 enum err transport_upgrade(struct shard *s, struct conn *c) must_use;
 bool transport_is_websocket(const struct conn *c);
+bool transport_is_tls(const struct conn *c);
 /* Adds the payload of frames to c->in. STALE: the peer closes; MALFORMED: it broke the rules; its
  * close frame goes out when the connection ends. */
 enum err transport_unframe(struct conn *c, struct bytes in) must_use;

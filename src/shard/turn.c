@@ -13,11 +13,6 @@
 #define CURSORS_MS 250
 #define IDLE_WAIT_MS 100
 
-static void clock_read(struct shard *s) {
-    s->now_ms = clock_wall_ms();
-    s->mono_ms = clock_mono_ns() / 1000000;
-}
-
 static const struct door *door_of(const struct server *v, const void *tag) {
     for (int i = 0; i < DOORS; i++)
         if (tag == &v->doors[i]) return tag;
@@ -29,7 +24,7 @@ static void events_take(struct shard *s, int wait_ms) {
     struct server *v = s->server;
     struct note *late = notes_late(s);
     size_t n = loop_wait(s->loop, late ? 0 : wait_ms, events, EVENTS_MAX);
-    clock_read(s);
+    pace_waited(s, late ? 0 : wait_ms);
     s->events = events; /* a connection that leaves in there blanks its own (conn_detach) */
     s->event_count = n;
     jobs_from_rings(s); /* first: what others know must not come after what their clients then do */
@@ -116,26 +111,11 @@ static void listen_begin(struct shard *s) {
     tell_recovered(v);
 }
 
-static bool apply(struct shard *s) {
-    uint64_t before = engine_counts(s->engine)->records_applied;
-    int64_t began = clock_mono_ns();
-    bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
-    uint64_t n = engine_counts(s->engine)->records_applied - before;
-    if (n) measure_time(&s->measure, TIMED_apply, (uint64_t)(clock_mono_ns() - began) / n);
-    return more;
-}
-
-static void write_all(struct shard *s) {
-    if (!s->dirty) return;
-    int64_t began = clock_mono_ns();
-    conn_write_all(s);
-    measure_time(&s->measure, TIMED_write, (uint64_t)(clock_mono_ns() - began));
-}
-
 /* What another shard does not take waits here, in memory: senders wait too then. */
 static void crowd_look(struct shard *s) {
     enum { CROWDED = 16384 };
     bool crowded = jobs_waiting(s) > CROWDED;
+    pace_crowded(s, crowded);
     if (crowded == s->crowded) return;
     s->crowded = crowded;
     conn_touch_all(s);
@@ -146,16 +126,22 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     events_take(s, wait_ms);
     leftovers_take(s);
     jobs_from_rings(s);
-    bool more = apply(s);
+    pace_phase(s, PHASE_read);
+    bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
+    pace_phase(s, PHASE_apply);
     deliver_turn(s->deliver);
+    pace_phase(s, PHASE_deliver);
     housekeeping(s);
     shards_wake(s);
-    write_all(s);
+    pace_phase(s, PHASE_keep);
+    conn_write_all(s);
+    pace_phase(s, PHASE_write);
     counts_take(s);
     more |= job_flush_overflow(s);
     crowd_look(s);
     shards_wake(s);
     s->server->log->calls->kick(s->server->log, s->index);
+    pace_end(s);
     return more || s->late || s->read_again_count || deliver_is_ready(s->deliver);
 }
 
@@ -214,7 +200,8 @@ static void drain(struct shard *s) {
 void *shard_main(void *arg) {
     struct shard *s = arg;
     bool more = true;
-    clock_read(s);
+    pace_begin(s);
+    pace_waited(s, 0);
     s->last_freeze_ms = s->mono_ms;
     while (!atomic_load(&s->server->stop)) {
         more = shard_turn(s, more        ? 0
@@ -223,5 +210,6 @@ void *shard_main(void *arg) {
         if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
     }
     if (s->recovered) drain(s);
+    pace_done(s);
     return NULL;
 }

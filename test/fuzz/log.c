@@ -141,7 +141,7 @@ static enum err open_all(struct disk *d, const uint64_t *from, uint64_t *out_rec
             ++*out_records;
         }
     check(log->calls->caught_up(log, 0));
-    check(log->calls->append(log, 0, 1, BYTES("one more"), true) == OK && log->calls->commit(log));
+    check(log->calls->append(log, 0, 1, BYTES("one more"), true, NULL) == OK && log->calls->commit(log));
     check(log->calls->poll(log, 0, out, 16) == 1 && out[0].position == next[1] &&
           bytes_is(out[0].data, "one more"));
     log->calls->close(log);

@@ -111,8 +111,14 @@ enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned a
     bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END ||
                 kind == KIND_SESSION_RELEASED;
     if (t) number = ++s->next_ticket;
-    enum err e = engine_append(s->engine[partition % s->lanes], partition, kind, app_name(app),
-        s->now_ms, number, body, must);
+    struct outside record = {.partition = partition,
+        .kind = kind,
+        .app = app_name(app),
+        .body = body,
+        .time_ms = s->now_ms,
+        .ticket = number,
+        .must = must};
+    enum err e = engine_append(s->engine[partition % s->lanes], &record);
     if (e == LIMIT) s->counts[COUNT_APPEND_LIMIT]++;
     if (e != OK || !t) return e;
     if (s->ticket_count == s->ticket_cap) {

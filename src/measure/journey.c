@@ -1,0 +1,486 @@
+/* measure: journeys. Records under way stand in a queue, in the order in which they were appended,
+ * which is the order in which they come back from the log:
+ *
+ *   head (oldest of this turn) ─▶ applied ─▶ ... ─▶ tail (newest appended)
+ *
+ * A turn's end records the times of those between head and applied, and copies some of them to the
+ * rings of kept ones, which other threads read (slots.h).
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "measure/journey.h"
+
+#include <stdlib.h>
+
+#include "measure/measure.h"
+#include "measure/slots.h"
+
+enum {
+    UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
+    NAMED_MAX = 256,         /* of a turn: more than that are slow for one reason */
+    FILTER = 1024,           /* kept positions that devices may still get */
+    CLOCK_EVERY = 32,        /* records between two looks at the clock */
+    FANOUT_MIN = 256,        /* devices of one item that are an event */
+    FANOUT_NS = 100000000,   /* records of one item within it are one fan-out */
+    QUEUE_MIN = 64,          /* records of a turn */
+    REPEATERS = 8,           /* senders whose repetitions are counted */
+    RETRIES_MIN = 20         /* of one in a second that are an event */
+};
+_Static_assert(sizeof(struct journey) % 8 == 0 && sizeof(struct journey_device) % 8 == 0, "words");
+
+struct under_way {
+    uint64_t position, source_position;
+    int64_t began_ns, came_ns, appended_ns, durable_ns, applied_ns, wall_ms;
+    uint32_t devices, waiting;
+    uint16_t partition, source, name; /* name: of the turn, from 1; 0: none */
+    uint8_t kind;
+    bool kept, quiet; /* quiet: nobody waits for it */
+};
+struct names {
+    char app[JOURNEY_NAME_MAX + 1], conversation[JOURNEY_NAME_MAX + 1], item[JOURNEY_NAME_MAX + 1];
+};
+struct kept_slot {
+    uint64_t turn, words[sizeof(struct journey) / 8];
+};
+struct kept_ring {
+    uint64_t count;
+    uint32_t mask;
+    struct kept_slot *slots;
+};
+struct bucket { /* of tokens: how many may be kept */
+    double tokens, per_s, most;
+    int64_t at_ns;
+};
+struct fanout { /* records of one item: it reaches several partitions */
+    uint32_t devices;
+    int64_t start_ns;
+    struct names names;
+};
+struct repeater {
+    uint64_t who; /* hash of app and user */
+    uint32_t times;
+    int64_t since_ns;
+};
+struct journeys {
+    struct measure *measure;
+    int64_t (*mono_ns)(void);
+    int64_t now_ns;
+    struct under_way *queue; /* ring */
+    uint32_t cap, head, applied, tail;
+    struct under_way *current;
+    unsigned since_clock;
+    struct names *named; /* [NAMED_MAX] of this turn */
+    uint16_t named_count;
+    uint16_t shard;
+    struct bucket sample, slow;
+    int64_t slowest_ns, slowest_since_ns; /* of this second */
+    struct fanout fanout;
+    struct repeater repeaters[REPEATERS];
+    struct kept_ring sampled, slows;
+    uint64_t filter[FILTER]; /* partition_position of kept ones */
+    uint64_t device_count;
+    struct {
+        uint64_t turn, words[sizeof(struct journey_device) / 8];
+    } devices[JOURNEY_DEVICES_MAX];
+};
+
+static void ring_create_of(struct kept_ring *r, uint32_t n) {
+    r->mask = n - 1;
+    r->slots = must_alloc(n * sizeof *r->slots);
+}
+
+struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mono_ns)(void)) {
+    struct journeys *j = must_alloc(sizeof *j);
+    j->measure = m;
+    j->mono_ns = mono_ns;
+    j->shard = shard;
+    j->now_ns = mono_ns();
+    j->cap = 256;
+    j->queue = must_alloc(j->cap * sizeof *j->queue);
+    j->named = must_alloc(NAMED_MAX * sizeof *j->named);
+    j->sample = (struct bucket){10 * KEPT_PER_S, KEPT_PER_S, 10 * KEPT_PER_S, j->now_ns};
+    j->slow = (struct bucket){128, SLOW_PER_S, 128, j->now_ns};
+    ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
+    ring_create_of(&j->slows, JOURNEYS_SLOW_MAX);
+    return j;
+}
+
+void journeys_free(struct journeys **pj) {
+    struct journeys *j = *pj;
+    if (!j) return;
+    free(j->queue);
+    free(j->named);
+    free(j->sampled.slots);
+    free(j->slows.slots);
+    free(j);
+    *pj = NULL;
+}
+
+static bool bucket_take(struct bucket *b, int64_t now_ns) {
+    b->tokens += (double)(now_ns - b->at_ns) * b->per_s / 1e9;
+    b->at_ns = now_ns;
+    if (b->tokens > b->most) b->tokens = b->most;
+    if (b->tokens < 1) return false;
+    b->tokens -= 1;
+    return true;
+}
+
+/* ---- the queue ---- */
+static uint32_t queue_mask(const struct journeys *j) { return j->cap - 1; }
+
+static bool queue_grow(struct journeys *j) {
+    if (j->cap == UNDER_WAY_MAX) return false;
+    struct under_way *now = must_alloc(2 * j->cap * sizeof *now);
+    for (uint32_t i = j->head; i != j->tail; i++)
+        now[i & (2 * j->cap - 1)] = j->queue[i & queue_mask(j)];
+    free(j->queue);
+    j->queue = now;
+    j->cap *= 2;
+    return true;
+}
+
+void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
+    uint16_t source, const struct journey_origin *origin) {
+    if (!j || (j->tail - j->head == j->cap && !queue_grow(j))) return;
+    struct under_way *u = &j->queue[j->tail++ & queue_mask(j)];
+    *u = (struct under_way){.position = position,
+        .partition = partition,
+        .source = source,
+        .quiet = origin ? !origin->began_ns : !came_ns,
+        .came_ns = came_ns ? came_ns : j->now_ns,
+        .began_ns = came_ns,
+        .appended_ns = j->now_ns};
+    if (origin) {
+        u->source_position = origin->source_position;
+        u->came_ns = origin->made_ns;
+        u->began_ns = origin->began_ns;
+        u->kept = origin->kept;
+    }
+    if (u->came_ns > j->now_ns) u->appended_ns = u->came_ns; /* of another shard's clock */
+}
+
+void journey_begin(struct journeys *j, uint16_t partition, uint64_t position, int64_t durable_ns) {
+    if (!j) return;
+    j->current = NULL;
+    if (j->applied == j->tail) return;
+    struct under_way *u = &j->queue[j->applied & queue_mask(j)];
+    if (u->position != position || u->partition != partition) return;
+    j->applied++;
+    u->durable_ns = durable_ns < u->appended_ns ? u->appended_ns : durable_ns;
+    u->applied_ns = u->durable_ns; /* until it is: what is told twice is not applied */
+    j->current = u;
+}
+
+static void name_set(char *to, struct bytes from) {
+    size_t n = from.n < JOURNEY_NAME_MAX ? from.n : JOURNEY_NAME_MAX;
+    if (n) memcpy(to, from.p, n);
+    to[n] = 0;
+}
+
+static void name_take(struct journeys *j, struct under_way *u, const struct journey_about *about) {
+    if (j->named_count == NAMED_MAX) return;
+    struct names *n = &j->named[j->named_count++];
+    u->name = j->named_count;
+    name_set(n->app, about->app);
+    name_set(n->conversation, about->conversation);
+    name_set(n->item, about->item);
+}
+
+static uint64_t place(uint16_t partition, uint64_t position) {
+    return (uint64_t)partition << 48 ^ position;
+}
+static uint64_t *filter_at(struct journeys *j, uint64_t place) {
+    return &j->filter[(place ^ place >> 42) & (FILTER - 1)];
+}
+
+/* Counts a second of each; whoever comes takes the place of another with the same hash. */
+static void repeated(struct journeys *j, const struct journey_about *about) {
+    uint64_t who = hash64(about->app) ^ hash64(about->repeated_by) * 31;
+    struct repeater *r = &j->repeaters[who % REPEATERS];
+    if (r->who != who || j->now_ns - r->since_ns > 1000000000)
+        *r = (struct repeater){.who = who, .since_ns = j->now_ns};
+    if (++r->times % RETRIES_MIN) return;
+    struct event e = {.kind = EVENT_retries,
+        .thread = j->shard,
+        .start_ns = r->since_ns,
+        .duration_ns = j->now_ns - r->since_ns,
+        .a = r->times};
+    event_name_set(&e, 0, about->app);
+    event_name_set(&e, 1, about->repeated_by);
+    event_add(&j->measure->events, &e);
+}
+
+void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
+    const struct journey_about *about, struct journey_origin *out) {
+    struct under_way *u = j ? j->current : NULL;
+    if (!u) return;
+    if (j->since_clock++ % CLOCK_EVERY == 0) j->now_ns = j->mono_ns();
+    u->kind = kind;
+    u->wall_ms = wall_ms;
+    u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
+    bool slow = !u->quiet && u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
+    /* what has no item is of no use to who asks for one */
+    if (!u->kept) u->kept = slow || (about->item.n && bucket_take(&j->sample, j->now_ns));
+    if (u->kept) *filter_at(j, place(u->partition, u->position)) = place(u->partition, u->position);
+    name_take(j, u, about);
+    if (about->repeated_by.n) repeated(j, about);
+    *out = (struct journey_origin){u->began_ns, u->applied_ns, u->position, u->kept};
+}
+
+/* ---- devices ---- */
+static bool is_kept(struct journeys *j, uint16_t partition, uint64_t position) {
+    uint64_t at = place(partition, position);
+    return *filter_at(j, at) == at;
+}
+
+static void device_keep(struct journeys *j, uint16_t partition, uint64_t position,
+    struct bytes user, struct bytes device) {
+    struct journey_device d = {.partition = partition, .position = position};
+    d.written_ns = j->now_ns;
+    name_set(d.user, user);
+    name_set(d.device, device);
+    uint64_t n = j->device_count;
+    size_t i = n & (JOURNEY_DEVICES_MAX - 1);
+    slot_write(&j->devices[i].turn, n, j->devices[i].words, &d, sizeof d);
+    __atomic_store_n(&j->device_count, n + 1, __ATOMIC_RELEASE);
+}
+
+void journey_wrote(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
+    struct bytes device) {
+    if (!j) return;
+    struct under_way *u = j->current;
+    bool of_current = u && u->position == position && u->partition == partition;
+    if (of_current) u->devices++;
+    if (is_kept(j, partition, position) && (!of_current || u->devices <= JOURNEY_DEVICES))
+        device_keep(j, partition, position, user, device);
+}
+
+void journey_waits(struct journeys *j) {
+    if (j && j->current) j->current->waiting++;
+}
+
+static bool device_read(const struct journeys *j, uint64_t n, struct journey_device *out) {
+    size_t i = n & (JOURNEY_DEVICES_MAX - 1);
+    return slot_read(&j->devices[i].turn, n, j->devices[i].words, out, sizeof *out);
+}
+
+static bool name_is(const char *name, struct bytes b) {
+    return strlen(name) == b.n && (!b.n || memcmp(name, b.p, b.n) == 0);
+}
+
+void journey_acked(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
+    struct bytes device) {
+    if (!j || !is_kept(j, partition, position)) return;
+    uint64_t end = j->device_count, kept = end < JOURNEY_DEVICES_MAX ? end : JOURNEY_DEVICES_MAX;
+    struct journey_device d;
+    for (uint64_t n = end; n-- > end - kept;) {
+        if (!device_read(j, n, &d)) return;
+        if (d.position != position || d.partition != partition || !name_is(d.device, device) ||
+            !name_is(d.user, user))
+            continue;
+        /* one word: a reader has it or not */
+        size_t i = n & (JOURNEY_DEVICES_MAX - 1),
+               word = offsetof(struct journey_device, acked_ns) / 8;
+        __atomic_store_n(&j->devices[i].words[word], (uint64_t)j->mono_ns(), __ATOMIC_RELEASE);
+        return;
+    }
+}
+
+/* ---- the turn's end ---- */
+static void keep(struct kept_ring *r, const struct journey *one) {
+    uint64_t n = r->count;
+    struct kept_slot *s = &r->slots[n & r->mask];
+    slot_write(&s->turn, n, s->words, one, sizeof *one);
+    __atomic_store_n(&r->count, n + 1, __ATOMIC_RELEASE);
+}
+
+static void slow_keep(struct journeys *j, const struct journey *one, int64_t took) {
+    measure_add(j->measure, COUNTER_slow, 1);
+    if (j->now_ns - j->slowest_since_ns > 1000000000) {
+        j->slowest_since_ns = j->now_ns;
+        j->slowest_ns = 0;
+    }
+    /* by a quarter: in a queue that grows each is a little slower than the one before */
+    if (!bucket_take(&j->slow, j->now_ns) && took <= j->slowest_ns + j->slowest_ns / 4) return;
+    if (took > j->slowest_ns) j->slowest_ns = took;
+    keep(&j->slows, one);
+}
+
+static void journey_fill(const struct journeys *j, const struct under_way *u, struct journey *out) {
+    *out = (struct journey){.what = JOURNEY_RECORD,
+        .position = u->position,
+        .source_position = u->source_position,
+        .partition = u->partition,
+        .source = u->source,
+        .shard = j->shard,
+        .kind = u->kind,
+        .began_ns = u->began_ns,
+        .came_ns = u->came_ns,
+        .appended_ns = u->appended_ns,
+        .durable_ns = u->durable_ns,
+        .applied_ns = u->applied_ns,
+        .written_ns = j->now_ns,
+        .wall_ms = u->wall_ms,
+        .devices = u->devices,
+        .waiting = u->waiting};
+    if (!u->name) return;
+    const struct names *n = &j->named[u->name - 1];
+    memcpy(out->app, n->app, sizeof n->app);
+    memcpy(out->conversation, n->conversation, sizeof n->conversation);
+    memcpy(out->item, n->item, sizeof n->item);
+}
+
+static void fanout_tell(struct journeys *j) {
+    struct fanout *f = &j->fanout;
+    if (f->devices < FANOUT_MIN) return;
+    struct event e = {.kind = EVENT_fanout,
+        .thread = j->shard,
+        .start_ns = f->start_ns,
+        .duration_ns = j->now_ns - f->start_ns,
+        .a = f->devices};
+    event_name_set(&e, 0, bytes_str(f->names.app));
+    event_name_set(&e, 1, bytes_str(f->names.conversation));
+    event_add(&j->measure->events, &e);
+    f->devices = 0;
+}
+
+static void fanout_note(struct journeys *j, const struct under_way *u) {
+    struct fanout *f = &j->fanout;
+    const struct names *n = &j->named[u->name - 1];
+    bool same = f->devices && j->now_ns - f->start_ns < FANOUT_NS &&
+                strcmp(f->names.item, n->item) == 0 && strcmp(f->names.app, n->app) == 0;
+    if (!same) *f = (struct fanout){.start_ns = u->applied_ns, .names = *n};
+    f->devices += u->devices;
+}
+
+/* Most of a turn's records of one partition: a vote finds which it could be, a count whether it is. */
+static void queue_look(struct journeys *j) {
+    uint32_t n = j->applied - j->head, votes = 0, count = 0, mask = queue_mask(j);
+    const struct under_way *most = NULL, *last = NULL;
+    if (n < QUEUE_MIN) return;
+    for (uint32_t i = j->head; i != j->applied; i++) {
+        const struct under_way *u = &j->queue[i & mask];
+        if (!votes) most = u;
+        votes += u->partition == most->partition ? 1u : -1u;
+    }
+    for (uint32_t i = j->head; i != j->applied; i++) {
+        const struct under_way *u = &j->queue[i & mask];
+        if (u->partition != most->partition) continue;
+        count++;
+        if (u->name) last = u;
+    }
+    if (count < QUEUE_MIN || count <= n / 2) return;
+    const struct under_way *first = &j->queue[j->head & mask];
+    struct event e = {.kind = EVENT_queue,
+        .thread = j->shard,
+        .start_ns = first->durable_ns,
+        .duration_ns = j->now_ns - first->durable_ns,
+        .a = count,
+        .b = most->partition};
+    if (last) event_name_set(&e, 0, bytes_str(j->named[last->name - 1].app));
+    if (last) event_name_set(&e, 1, bytes_str(j->named[last->name - 1].conversation));
+    event_add(&j->measure->events, &e);
+}
+
+static void one_end(struct journeys *j, const struct under_way *u) {
+    struct measure *m = j->measure;
+    bool outside = u->source == UINT16_MAX;
+    int64_t took = j->now_ns - u->came_ns;
+    measure_time(m, outside ? TIMED_admit : TIMED_relay, (uint64_t)(u->appended_ns - u->came_ns));
+    measure_time(m, TIMED_durable, (uint64_t)(u->durable_ns - u->appended_ns));
+    measure_time(m, TIMED_apply, (uint64_t)(u->applied_ns - u->durable_ns));
+    if (outside && !u->quiet) measure_time(m, TIMED_accepted, (uint64_t)took);
+    if (u->devices && u->name) fanout_note(j, u);
+    if (u->devices && !u->quiet) {
+        measure_time(m, TIMED_write, (uint64_t)(j->now_ns - u->applied_ns));
+        measure_time(m, TIMED_delivered, (uint64_t)(j->now_ns - u->began_ns));
+        took = j->now_ns - u->began_ns;
+    }
+    bool slow = !u->quiet && took >= JOURNEY_SLOW_NS;
+    if (!u->kept && !slow) return;
+    struct journey one;
+    journey_fill(j, u, &one);
+    one.slow = slow;
+    if (slow) slow_keep(j, &one, took);
+    if (one.item[0]) keep(&j->sampled, &one);
+}
+
+void journeys_clock(struct journeys *j, int64_t now_ns) {
+    if (j) j->now_ns = now_ns;
+}
+
+void journeys_turn_end(struct journeys *j, int64_t now_ns) {
+    if (!j) return;
+    j->now_ns = now_ns;
+    queue_look(j);
+    for (; j->head != j->applied; j->head++) one_end(j, &j->queue[j->head & queue_mask(j)]);
+    fanout_tell(j);
+    j->named_count = 0;
+    j->current = NULL;
+}
+
+void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, int64_t done_ns,
+    const struct journey_about *about) {
+    if (!j || done_ns - came_ns < JOURNEY_SLOW_NS) return;
+    struct journey one = {.what = (uint8_t)what,
+        .shard = j->shard,
+        .source = UINT16_MAX,
+        .slow = true,
+        .began_ns = came_ns,
+        .came_ns = came_ns,
+        .applied_ns = done_ns,
+        .written_ns = done_ns};
+    name_set(one.app, about->app);
+    name_set(one.conversation, about->conversation);
+    name_set(one.item, about->item);
+    slow_keep(j, &one, done_ns - came_ns);
+}
+
+/* ---- readers ---- */
+static bool kept_read(const struct kept_ring *r, uint64_t n, struct journey *out) {
+    const struct kept_slot *s = &r->slots[n & r->mask];
+    return slot_read(&s->turn, n, s->words, out, sizeof *out);
+}
+
+size_t journeys_read(
+    const struct journeys *j, bool slow, int64_t since_ns, struct journey *out, size_t cap) {
+    const struct kept_ring *r = slow ? &j->slows : &j->sampled;
+    uint64_t end = __atomic_load_n(&r->count, __ATOMIC_ACQUIRE),
+             kept = end <= r->mask ? end : r->mask + 1;
+    size_t n = 0;
+    for (uint64_t i = end; i-- > end - kept && n < cap; n++)
+        if (!kept_read(r, i, &out[n]) || out[n].written_ns < since_ns) break;
+    for (size_t i = 0; i < n / 2; i++) {
+        struct journey first = out[i];
+        out[i] = out[n - 1 - i];
+        out[n - 1 - i] = first;
+    }
+    return n;
+}
+
+size_t journeys_find(const struct journeys *j, struct bytes app, struct bytes item,
+    struct journey *out, size_t cap) {
+    const struct kept_ring *r = &j->sampled; /* the slow ones with an item are there too */
+    uint64_t end = __atomic_load_n(&r->count, __ATOMIC_ACQUIRE),
+             kept = end <= r->mask ? end : r->mask + 1;
+    size_t n = 0;
+    for (uint64_t i = end; i-- > end - kept && n < cap;) {
+        if (!kept_read(r, i, &out[n])) break;
+        n += name_is(out[n].item, item) && name_is(out[n].app, app);
+    }
+    return n;
+}
+
+size_t journeys_devices(const struct journeys *j, uint16_t partition, uint64_t position,
+    struct journey_device *out, size_t cap) {
+    uint64_t end = __atomic_load_n(&j->device_count, __ATOMIC_ACQUIRE),
+             kept = end < JOURNEY_DEVICES_MAX ? end : JOURNEY_DEVICES_MAX;
+    size_t n = 0;
+    for (uint64_t i = end; i-- > end - kept && n < cap;) {
+        if (!device_read(j, i, &out[n])) break;
+        n += out[n].position == position && out[n].partition == partition;
+    }
+    return n;
+}
+
+uint64_t journeys_slow_count(const struct journeys *j) {
+    return measure_get(j->measure, COUNTER_slow);
+}

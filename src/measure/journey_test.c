@@ -1,0 +1,274 @@
+/* measure: tests of journeys: what is timed, what is kept, what becomes an event; with a clock that
+ * the test moves. SPDX-License-Identifier: Apache-2.0 */
+#include "measure/journey.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "measure/measure.h"
+
+#define MS 1000000
+static int64_t clock_ns;
+static int64_t now(void) { return clock_ns; }
+
+static struct fixture {
+    struct measure *m;
+    struct journeys *j;
+    uint64_t position; /* of the last record appended; partition 3 */
+} f;
+
+static int begin(void **state) {
+    (void)state;
+    clock_ns = 1000000000;
+    f.m = must_alloc(sizeof *f.m);
+    f.j = journeys_create(0, f.m, now);
+    f.position = 0;
+    return 0;
+}
+static int end(void **state) {
+    (void)state;
+    journeys_free(&f.j);
+    free(f.m);
+    return 0;
+}
+
+static void tick(int64_t ns) {
+    clock_ns += ns;
+    journeys_clock(f.j, clock_ns);
+}
+
+static const struct journey_about HELLO = {
+    {(const uint8_t *)"demo", 4}, {(const uint8_t *)"ann-bob", 7}, {(const uint8_t *)"m1", 2}, {0}};
+
+static void append(void) {
+    journey_appended(f.j, 3, ++f.position, clock_ns - 1 * MS, UINT16_MAX, NULL);
+}
+static struct journey_origin apply(uint64_t position, const struct journey_about *about) {
+    struct journey_origin origin = {0};
+    journey_begin(f.j, 3, position, clock_ns);
+    journey_applied(f.j, 43, 17, about, &origin);
+    return origin;
+}
+
+static void stages_add_up(void **state) {
+    (void)state;
+    struct journey out[4];
+    append(); /* came 1 ms before */
+    tick(2 * MS);
+    int64_t durable = clock_ns;
+    tick(3 * MS);
+    struct journey_origin origin = {0};
+    journey_begin(f.j, 3, 1, durable);
+    journey_applied(f.j, 43, 17, &HELLO, &origin);
+    assert_true(origin.kept && origin.source_position == 1 && origin.made_ns == clock_ns);
+    journey_wrote(f.j, 3, 1, BYTES("bob"), BYTES("phone"));
+    journey_waits(f.j);
+    tick(4 * MS);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(f.m->stages[TIMED_admit].sum, 1 * MS);
+    assert_int_equal(f.m->stages[TIMED_durable].sum, 2 * MS);
+    assert_int_equal(f.m->stages[TIMED_apply].sum, 3 * MS);
+    assert_int_equal(f.m->stages[TIMED_write].sum, 4 * MS);
+    assert_int_equal(f.m->stages[TIMED_accepted].sum, 10 * MS);
+    assert_int_equal(f.m->stages[TIMED_delivered].sum, 10 * MS);
+    assert_int_equal(journeys_find(f.j, BYTES("demo"), BYTES("m1"), out, 4), 1);
+    assert_true(out[0].devices == 1 && out[0].waiting == 1 && out[0].kind == 43 && !out[0].slow);
+    assert_string_equal(out[0].conversation, "ann-bob");
+    assert_int_equal(journeys_find(f.j, BYTES("other"), BYTES("m1"), out, 4), 0);
+    assert_int_equal(journeys_read(f.j, true, 0, out, 4), 0);
+    assert_int_equal(journeys_slow_count(f.j), 0);
+}
+
+/* A relay goes on with its record's beginning, and is kept when that was. */
+static void relays_go_on(void **state) {
+    (void)state;
+    struct journey out[4];
+    int64_t came = clock_ns - 1 * MS;
+    append();
+    struct journey_origin origin = apply(1, &HELLO);
+    tick(5 * MS);
+    journey_appended(f.j, 9, 77, 0, 3, &origin);
+    journeys_turn_end(f.j, clock_ns);
+    tick(30 * MS);
+    struct journey_origin next;
+    journey_begin(f.j, 9, 77, clock_ns);
+    journey_applied(f.j, 73, 17, &HELLO, &next);
+    journey_wrote(f.j, 9, 77, BYTES("bob"), BYTES("phone"));
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(f.m->stages[TIMED_relay].sum, 5 * MS);
+    assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 1);
+    assert_int_equal(journeys_find(f.j, BYTES("demo"), BYTES("m1"), out, 4), 2);
+    assert_int_equal(journeys_read(f.j, true, 0, out, 4), 1); /* 36 ms in all */
+    assert_true(out[0].slow && out[0].began_ns == came && out[0].source == 3 &&
+                out[0].source_position == 1 && out[0].position == 77);
+    assert_int_equal(journeys_slow_count(f.j), 1);
+}
+
+static void devices_are_kept(void **state) {
+    (void)state;
+    struct journey_device d[JOURNEY_DEVICES + 10];
+    append();
+    apply(1, &HELLO);
+    for (int i = 0; i < JOURNEY_DEVICES + 5; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "d%d", i);
+        journey_wrote(f.j, 3, 1, BYTES("bob"), bytes_str(name));
+    }
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(journeys_devices(f.j, 3, 1, d, JOURNEY_DEVICES + 10), JOURNEY_DEVICES);
+    assert_string_equal(d[0].device, "d63");
+    tick(9 * MS);
+    journey_acked(f.j, 3, 1, BYTES("bob"), BYTES("d5"));
+    journey_acked(f.j, 3, 1, BYTES("eve"), BYTES("d6"));
+    journeys_devices(f.j, 3, 1, d, JOURNEY_DEVICES + 10);
+    for (int i = 0; i < JOURNEY_DEVICES; i++)
+        assert_true(strcmp(d[i].device, "d5") == 0 ? d[i].acked_ns == d[i].written_ns + 9 * MS
+                                                   : !d[i].acked_ns);
+    /* one that was away: at another turn */
+    journey_wrote(f.j, 3, 1, BYTES("cid"), BYTES("tab"));
+    assert_int_equal(journeys_devices(f.j, 3, 1, d, JOURNEY_DEVICES + 10), JOURNEY_DEVICES + 1);
+    assert_string_equal(d[0].user, "cid");
+    /* of what is not kept nothing is */
+    journey_wrote(f.j, 4, 1, BYTES("cid"), BYTES("tab"));
+    assert_int_equal(journeys_devices(f.j, 4, 1, d, 1), 0);
+}
+
+/* Nobody waits for a cursor: however long it takes, it is not slow, and what follows is not. */
+static void quiet_ones_are_never_slow(void **state) {
+    (void)state;
+    struct journey_about none = {.app = BYTES("demo")};
+    journey_appended(f.j, 3, 1, 0, UINT16_MAX, NULL);
+    tick(500 * MS);
+    struct journey_origin origin = apply(1, &none);
+    journey_appended(f.j, 9, 1, 0, 3, &origin);
+    tick(500 * MS);
+    journey_begin(f.j, 9, 1, clock_ns);
+    journey_applied(f.j, 73, 17, &none, &origin);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(journeys_slow_count(f.j), 0);
+    assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 0);
+    assert_int_equal(hist_count(&f.m->stages[TIMED_durable]), 2);
+}
+
+/* Records of an earlier run come first, and belong to nobody. */
+static void replayed_records_have_none(void **state) {
+    (void)state;
+    f.position = 10;
+    append();
+    for (uint64_t p = 1; p <= 10; p++) assert_int_equal(apply(p, &HELLO).made_ns, 0);
+    assert_true(apply(11, &HELLO).made_ns != 0);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 1);
+}
+
+/* Any number may be under way, in and out by turns. */
+static void queue_grows(void **state) {
+    (void)state;
+    struct rng r = {5};
+    uint64_t done = 0, ended = 0;
+    while (done < 20000) {
+        for (uint32_t n = (uint32_t)rng_below(&r, 900); n > 0; n--) append();
+        for (uint32_t n = (uint32_t)rng_below(&r, 900); n > 0 && done < f.position; n--) {
+            done++;
+            assert_true(apply(done, &HELLO).source_position == done);
+        }
+        journeys_turn_end(f.j, clock_ns);
+        ended = done;
+        assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), ended);
+    }
+}
+
+/* The slowest of a bad minute are kept, not its first; all are counted. */
+static void slow_ones_are_bounded(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    struct journey *out = must_alloc(JOURNEYS_SLOW_MAX * sizeof *out);
+    for (int i = 1; i <= N; i++) {
+        int64_t took = 21 * MS + (i % 1000) * 1000 + (i == N - 500) * 1000ll * MS;
+        journey_other(f.j, JOURNEY_REQUEST, clock_ns - took, clock_ns, &HELLO);
+        tick(1 * MS);
+    }
+    assert_int_equal(journeys_slow_count(f.j), N);
+    size_t n = journeys_read(f.j, true, 0, out, JOURNEYS_SLOW_MAX);
+    assert_in_range(n, 128, 600);
+    bool found = false;
+    for (size_t i = 0; i < n; i++) found |= out[i].written_ns - out[i].came_ns > 1000ll * MS;
+    assert_true(found);
+    int64_t since = out[n - 1].written_ns;
+    assert_in_range(journeys_read(f.j, true, since, out, JOURNEYS_SLOW_MAX), 1, 5);
+    free(out);
+}
+
+static size_t events_of(enum event_kind kind, struct event *out) {
+    struct event all[64];
+    size_t n = events_read(&f.m->events, 0, INT64_MAX, all, 64), found = 0;
+    for (size_t i = 0; i < n; i++)
+        if (all[i].kind == kind) out[found++] = all[i];
+    return found;
+}
+
+/* Its relays go to many partitions, each with a part of the devices. */
+static void a_fan_out_is_an_event(void **state) {
+    (void)state;
+    struct event e[64];
+    for (int part = 0; part < 4; part++) {
+        append();
+        apply(f.position, &HELLO);
+        for (int i = 0; i < 100; i++) journey_wrote(f.j, 3, f.position, BYTES("u"), BYTES("d"));
+    }
+    tick(7 * MS);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(events_of(EVENT_fanout, e), 1);
+    assert_true(e[0].a == 400 && e[0].duration_ns == 7 * MS);
+    assert_string_equal(e[0].names[1], "ann-bob");
+}
+
+static void a_hot_partition_is_an_event(void **state) {
+    (void)state;
+    struct event e[64];
+    for (int i = 0; i < 200; i++) append();
+    for (int i = 0; i < 200; i++) apply((uint64_t)i + 1, &HELLO);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(events_of(EVENT_queue, e), 1);
+    assert_true(e[0].a == 200 && e[0].b == 3);
+    assert_string_equal(e[0].names[1], "ann-bob");
+    /* evenly spread: none */
+    for (uint16_t p = 0; p < 200; p++) journey_appended(f.j, p, 1000, clock_ns, UINT16_MAX, NULL);
+    struct journey_origin origin;
+    for (uint16_t p = 0; p < 200; p++) {
+        journey_begin(f.j, p, 1000, clock_ns);
+        journey_applied(f.j, 43, 17, &HELLO, &origin);
+    }
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(events_of(EVENT_queue, e), 1);
+}
+
+static void who_sends_again_and_again_is_an_event(void **state) {
+    (void)state;
+    struct event e[64];
+    struct journey_about again = HELLO;
+    again.repeated_by = BYTES("bot");
+    for (int i = 0; i < 19; i++) append(), apply(f.position, &again), tick(1 * MS);
+    assert_int_equal(events_of(EVENT_retries, e), 0);
+    append(), apply(f.position, &again);
+    assert_int_equal(events_of(EVENT_retries, e), 1);
+    assert_string_equal(e[0].names[1], "bot");
+    assert_int_equal(e[0].a, 20);
+    for (int i = 0; i < 40; i++) append(), apply(f.position, &again), tick(100 * MS);
+    assert_int_equal(events_of(EVENT_retries, e), 1); /* ten a second are none */
+}
+
+int main(void) {
+#define T(t) cmocka_unit_test_setup_teardown(t, begin, end)
+    const struct CMUnitTest tests[] = {T(stages_add_up), T(relays_go_on), T(devices_are_kept),
+        T(quiet_ones_are_never_slow), T(replayed_records_have_none), T(queue_grows),
+        T(slow_ones_are_bounded), T(a_fan_out_is_an_event), T(a_hot_partition_is_an_event),
+        T(who_sends_again_and_again_is_an_event)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
