@@ -324,10 +324,11 @@ export class Kith extends Calls {
   async #openSse(token, end) {
     const link = new SseLink(
       { url: `${this.#url}/v1/users/${encodeURIComponent(this.user)}/stream`, token, after: this.#cursor, fetch: this.#o.fetch, timeout: this.#o.timeout },
-      { event: (e) => this.#streamed(link, e), at: (cursor) => { if (!this.#inbox.length && !this.#draining) this.#reached(cursor); }, end });
+      { event: (e) => this.#streamed(link, e), end });
     this.#attempt = link;
-    await link.open();
-    return { link, present: this.#cursor !== undefined };
+    const present = this.#cursor !== undefined, now = await link.open();
+    if (!present && now) this.#reached(now);
+    return { link, present };
   }
 
   /** The link is open: hear what comes, close what is missing, and be online. */

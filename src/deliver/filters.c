@@ -15,7 +15,9 @@ static enum err own_check(const struct session *s, struct bytes filter) {
         struct bytes owner = bytes_of(rest.p, n);
         if (bytes_eq(owner, s->user)) return n < rest.n ? OK : REFUSED;
         struct bytes tail = bytes_of(rest.p + n, rest.n - n);
-        return bytes_is(tail, "/presence") && id_valid(owner) ? OK : REFUSED;
+        /* who hears of whom is decided where it is told: "+" opens nothing more */
+        bool known = id_valid(owner) || bytes_is(owner, "+");
+        return bytes_is(tail, "/presence") && known ? OK : REFUSED;
     }
     if (bytes_starts(filter, "conversations/")) {
         struct bytes tail = bytes_of(

@@ -125,6 +125,24 @@ static void stream_begin(struct shard *s, struct conn *c, struct job *j) {
     else http_stream_moved(s, c);
 }
 
+/* One that begins now is told where that is, so that it can go on behind it though no event came. */
+static void stream_head(struct shard *s, struct conn *c) {
+    struct buf more = {0};
+    char extra[EXTRA_MAX];
+    buf_str(&more, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+    if (c->stream_after == UINT64_MAX) {
+        uint16_t at = partition_of_user(c->who.app, c->who.user, s->server->partitions);
+        buf_str(&more, "Kith-Cursor: ");
+        cursor_format(&more, s->server->epoch, engine_applied(s->engine, at));
+        buf_str(&more, "\r\n");
+    }
+    buf_char(&more, 0);
+    http_write_head(
+        &c->out, 200, true, STREAM_TYPE, -1, extra_lines(s, c, (const char *)more.p, extra));
+    buf_done(&more);
+    sse_write_comment(&c->out, BYTES("kith"));
+}
+
 /* On the shard where the user's mailbox is. */
 void http_stream_moved(struct shard *s, struct conn *c) {
     struct viewer v = {0};
@@ -146,11 +164,8 @@ void http_stream_moved(struct shard *s, struct conn *c) {
         http_problem(s, c, &a, "");
         return;
     }
-    char extra[EXTRA_MAX];
     c->since_ms = s->mono_ms;
-    http_write_head(&c->out, 200, true, STREAM_TYPE, -1,
-        extra_lines(s, c, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", extra));
-    sse_write_comment(&c->out, BYTES("kith"));
+    stream_head(s, c);
     struct session_open o = {.app = c->who.app,
         .user = c->who.user,
         .device = c->who.device,

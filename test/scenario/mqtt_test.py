@@ -250,7 +250,7 @@ def pages(s, path):
 # ---- SUBSCRIBE ----
 def filters(t):
     a = t.connect("ann", "a1", clean=True)
-    for topic, want in (("users/ann/#", 1), ("users/ann/messages", 1), ("users/ann/+", 1), ("users/bob/presence", 1), ("conversations/ab/typing", 1), ("users/bob/#", 0x87),
+    for topic, want in (("users/ann/#", 1), ("users/ann/messages", 1), ("users/ann/+", 1), ("users/bob/presence", 1), ("users/+/presence", 1), ("users/+/+", 0x87), ("conversations/ab/typing", 1), ("conversations/+/typing", 1), ("users/bob/#", 0x87),
                         ("users/bob/messages", 0x87), ("users/+/messages", 0x87), ("users/#", 0x87), ("#", 0x87), ("+/ann/messages", 0x87), ("conversations/ab/messages", 0x87),
                         ("conversations/#", 0x87), ("plain/topic", 0x87), ("$SYS/#", 0x87), ("users/ann/x#", 0x8F), ("users/ann/#/x", 0x8F), ("", 0x8F), ("$share/g/users/ann/#", 0x87), ("$share/g", 0x8F), ("$share//x", 0x8F)):
         expect(a.subscribe(topic), [want], topic)
@@ -448,8 +448,15 @@ def live(t):
     expect(ann.publish("users/ann/presence", {"online": True}).reason, 0)
     p = bob.messages(1)[0]
     expect((p.topic, p.json()), ("users/ann/presence", {"online": True}))
-    ann.disconnect()
-    bob.disconnect()
+    all_of = t.connect("bob", "b2", clean=True)
+    expect(all_of.subscribe("conversations/+/typing", "users/+/presence"), [1, 1])
+    stranger = t.connect("zoe", "z1", clean=True)
+    expect(stranger.subscribe("users/+/presence"), [1])
+    expect([a.publish(topic, body).reason for a, topic, body in ((ann, "users/ann/presence", {"online": False}), (ann, "conversations/ab/typing", b""))], [0, 0])
+    expect([(p.topic, p.json()) for p in all_of.messages(2)], [("users/ann/presence", {"online": False}), ("conversations/ab/typing", {"from": "ann"})], "of everybody, once")
+    expect(stranger.messages(quiet=0.3), [], "who shares no conversation hears nothing, whatever they ask for")
+    for a in (ann, bob, all_of, stranger):
+        a.disconnect()
 
 
 def story(s):

@@ -113,7 +113,13 @@ def resume(s):
     for x in (live, by_key):
         expect(x.bodies(1), ["four"], "two streams of one user both go on")
     live.close()
+    expect("kith-cursor" in by_key.headers, False, "of who goes on it is known")
+    silent = Stream(s, "bob", token)
+    silent.close()
     post(s, "five")
+    again = Stream(s, "bob", token, last=silent.headers["kith-cursor"])
+    expect(again.bodies(1), ["five"], "what came after a stream that ended before its first event")
+    again.close()
     again = Stream(s, "bob", token, last=live.last)
     expect(again.bodies(1), ["five"], "what came meanwhile")
     s.kill()

@@ -38,10 +38,10 @@ export class SseLink {
   kind = 'sse';
   #o; #stop = new AbortController(); #parser = new EventParser(); #heard = 0; #watch; #ended = false;
 
-  /** o: {url (of the stream), token, after?, fetch, timeout}; on: {event({event, data}), at(cursor), end(KithError)} */
+  /** o: {url (of the stream), token, after?, fetch, timeout}; on: {event({event, data}), end(KithError)} */
   constructor(o, on) { this.#o = o; this.on = on; }
 
-  /** Resolves when the stream is open. */
+  /** Resolves when the stream is open, with the cursor where it begins, if it begins now. */
   async open() {
     const { url, token, after, fetch, timeout } = this.#o;
     const late = setTimeout(() => this.#stop.abort(KithError.timeout('the stream did not open')), timeout);
@@ -61,6 +61,7 @@ export class SseLink {
     this.#heard = Date.now();
     this.#watch = setInterval(() => { if (Date.now() - this.#heard > SILENCE) this.#end(KithError.timeout('the stream fell silent')); }, 5000);
     this.#read(response.body.getReader());
+    return response.headers.get('kith-cursor') ?? undefined;
   }
 
   async #read(reader) {
@@ -70,10 +71,7 @@ export class SseLink {
         const { value, done } = await reader.read();
         if (done || this.#ended) break;
         this.#heard = Date.now();
-        const before = this.#parser.lastId;
-        const events = this.#parser.push(words.decode(value, { stream: true }));
-        for (const e of events) this.on.event(e);
-        if (!events.length && this.#parser.lastId !== before) this.on.at(this.#parser.lastId);
+        for (const e of this.#parser.push(words.decode(value, { stream: true }))) this.on.event(e);
       }
       this.#end(KithError.network('the stream ended'));
     } catch (e) {
