@@ -405,6 +405,7 @@ def takeover(t):
     expect((last.reason, last.words != ""), (0x8E, True), "session taken over")
     expect(two.connack.present, True)
     expect([(p.json()["id"], p.dup) for p in two.messages(1)], [("t1", True)])
+    two.ping()  # its PUBACK has been read
     old = t.connect("bob", "two", version=4, clean=False)
     expect((two.ended().reason, old.connack.present), (0x8E, True))
     new = t.connect("bob", "two")
