@@ -70,11 +70,11 @@ static struct window window_of(const struct event *e) {
 
 /* Calls fn for each event that touches the window. */
 typedef void touch_fn(void *arg, size_t i);
-static size_t first_from(const struct history *h, int64_t start_ns) {
+static size_t first_reaching(const struct history *h, int64_t from_ns) {
     size_t low = 0, high = h->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (h->events[middle].start_ns < start_ns) low = middle + 1;
+        if (h->reach[middle] < from_ns) low = middle + 1;
         else high = middle;
     }
     return low;
@@ -84,8 +84,7 @@ static void touching(const struct history *h, struct window w, touch_fn *fn, voi
         const struct event *e = &h->events[h->lasting[k]];
         if (e->start_ns <= w.to && e->start_ns + e->duration_ns >= w.from) fn(arg, h->lasting[k]);
     }
-    for (size_t i = first_from(h, w.from - HISTORY_SHORT_NS);
-         i < h->count && h->events[i].start_ns <= w.to; i++) {
+    for (size_t i = first_reaching(h, w.from); i < h->count && h->events[i].start_ns <= w.to; i++) {
         const struct event *e = &h->events[i];
         if (e->duration_ns <= HISTORY_SHORT_NS && e->start_ns + e->duration_ns >= w.from)
             fn(arg, i);
@@ -191,7 +190,9 @@ static enum cause rest_cause(const struct history *h, size_t of, uint32_t *why) 
     return bulk ? CAUSE_load : CAUSE_disk_sync;
 }
 
-static struct judged judge(const struct history *h, size_t of) {
+static struct judged judged_of(const struct history *h, size_t i);
+
+static struct judged judge_new(const struct history *h, size_t of) {
     struct judging j = {.h = h, .of = of, .window = window_of(&h->events[of])};
     uint32_t why;
     touching(h, j.window, part_weigh, &j);
@@ -224,13 +225,21 @@ static void holder_see(void *arg, size_t i) {
     int64_t ns = overlap(e, window_of(x->lock));
     if ((!log && !tables) || ns * 2 < x->lock->duration_ns || ns <= x->most) return;
     x->most = ns;
-    x->found = log ? x->h->judged[i] : (struct judged){CAUSE_tables_stall, (uint32_t)i};
+    x->found = log ? judged_of(x->h, i) : (struct judged){CAUSE_tables_stall, (uint32_t)i};
 }
-static void lock_follow(const struct history *h, struct judged *g) {
-    struct holder x = {.h = h, .lock = &h->events[g->why], .found = *g};
-    if (g->cause != CAUSE_lock || x.lock->kind != EVENT_lock) return;
+static struct judged lock_follow(const struct history *h, struct judged g) {
+    struct holder x = {.h = h, .lock = &h->events[g.why], .found = g};
+    if (g.cause != CAUSE_lock || x.lock->kind != EVENT_lock) return g;
     touching(h, window_of(x.lock), holder_see, &x);
-    *g = x.found;
+    return x.found;
+}
+
+#define NOT_JUDGED UINT8_MAX
+static struct judged judged_of(const struct history *h, size_t i) {
+    struct judged *g = &h->judged[i];
+    if (g->cause != NOT_JUDGED) return *g;
+    *g = (struct judged){CAUSE_unknown, (uint32_t)i}; /* should it ask for itself */
+    return *g = lock_follow(h, judge_new(h, i));
 }
 
 static int by_start(const void *a, const void *b) {
@@ -246,23 +255,27 @@ void history_make(struct history *h, struct event *events, size_t count) {
     h->count = count;
     if (count) qsort(events, count, sizeof *events, by_start);
     h->judged = must_alloc((count + 1) * sizeof *h->judged);
+    h->reach = must_alloc((count + 1) * sizeof *h->reach);
     h->lasting = must_alloc((count + 1) * sizeof *h->lasting);
     h->lasting_count = 0;
-    for (size_t i = 0; i < count; i++)
+    int64_t reach = INT64_MIN;
+    for (size_t i = 0; i < count; i++) {
+        int64_t end = events[i].start_ns + events[i].duration_ns;
         if (events[i].duration_ns > HISTORY_SHORT_NS) h->lasting[h->lasting_count++] = (uint32_t)i;
-    for (size_t i = 0; i < count; i++)
-        h->judged[i] =
-            is_whole(&events[i]) ? judge(h, i) : (struct judged){CAUSE_unknown, (uint32_t)i};
-    for (size_t i = 0; i < count; i++)
-        if (is_whole(&events[i]) && events[i].kind == EVENT_turn) lock_follow(h, &h->judged[i]);
+        else if (end > reach) reach = end;
+        h->reach[i] = reach;
+        h->judged[i].cause = NOT_JUDGED;
+    }
 }
 
 void history_done(struct history *h) {
     free(h->events);
     free(h->judged);
+    free(h->reach);
     free(h->lasting);
     h->events = NULL;
     h->judged = NULL;
+    h->reach = NULL;
     h->lasting = NULL;
     h->count = h->lasting_count = 0;
 }
@@ -297,7 +310,7 @@ static void whole_weigh(void *arg, size_t i) {
     if (!is_whole(e) || !concerns(w, e)) return;
     int64_t ns = overlap(e, w->stage->window);
     if (ns <= 0) return;
-    struct judged g = w->h->judged[i];
+    struct judged g = judged_of(w->h, i);
     blame(&w->all, (enum cause)g.cause, g.why, ns);
     w->touched[g.cause]++;
     w->covered += ns;
@@ -327,7 +340,7 @@ static void busy_see(void *arg, size_t i) {
     int64_t ns = overlap(e, b->w->stage->window);
     if (ns <= b->most) return;
     b->most = ns;
-    b->found = b->w->h->judged[i];
+    b->found = judged_of(b->w->h, i);
 }
 static void crowd_blame(struct weighing *w, size_t i) {
     const struct event *e = &w->h->events[i];

@@ -102,8 +102,9 @@ struct judged {
     uint32_t why;  /* the event that made this one long; often itself */
 };
 struct history {
-    struct event *events; /* by start */
-    struct judged *judged;
+    struct event *events;  /* by start */
+    int64_t *reach;        /* [i]: the latest end of the short ones among events[0..i] */
+    struct judged *judged; /* turns and commits: when they are first looked at */
     size_t count;
     uint32_t *lasting; /* those of more than HISTORY_SHORT_NS */
     size_t lasting_count;
@@ -137,5 +138,86 @@ void diagnosis_evidence(
     const struct history *h, const struct diagnosis *d, const char *app, struct buf *out);
 /* Of this diagnosis' event: "shard 1", "the log's thread". */
 void event_thread(const struct event *e, char out[static 32]);
+
+/* ---- checks: one question each, answered in words ---- */
+enum check_status { CHECK_OK, CHECK_WARNING, CHECK_CRITICAL };
+const char *check_status_name(enum check_status s);
+struct check {
+    const char *name;           /* a literal */
+    uint8_t status;             /* enum check_status */
+    struct buf words, evidence; /* evidence: JSON, or empty */
+    const char *help;           /* a literal: what to do; NULL when it is well */
+};
+enum { CHECKS_MAX = 48 };
+struct checks {
+    struct check items[CHECKS_MAX];
+    size_t count;
+};
+/* The next one; further than CHECKS_MAX: the last once more. Its words follow fmt. */
+struct check *check_say(struct checks *c, const char *name, enum check_status status,
+    const char *help, const char *fmt, ...) printf_like(5, 6);
+enum check_status checks_worst(const struct checks *c);
+void checks_json(const struct checks *c, struct buf *out); /* an array */
+void checks_done(struct checks *c);
+
+/* ---- the machine, and how the server is set up ---- */
+/* Numbers below zero: not known. */
+struct machine {
+    char kernel[160], filesystem[32];
+    double cores, quota_cores, steal_percent; /* cores that may be used; of the group's quota */
+    int64_t throttled, periods; /* of the group: how often its quota was used up, of how many */
+    double cpu_pressure, io_pressure, memory_pressure; /* percent of the last minute */
+    int64_t memory_bytes, available_bytes, swap_bytes,
+        swap_used_bytes; /* memory: or the group's limit */
+    int64_t descriptors, disk_bytes, disk_free_bytes, log_bytes, log_age_s;
+    int64_t sync_median_ns, sync_worst_ns, sync_count; /* of this moment's trial */
+    int64_t clock_error_us;                            /* the kernel's estimate */
+    int clock_synchronised;                            /* 0, 1 */
+    int landlock, somaxconn, syn_backlog, overcommit, thp_always, swappiness;
+};
+/* What a `kith serve` is given; zeros: the default. */
+struct settings {
+    bool known;
+    unsigned shards;
+    int64_t memory_bytes, connections_max, retention_ms;
+    double rate, rate_burst;
+    bool proxy_protocol, open_plain, dev; /* open_plain: plain listeners beyond loopback */
+};
+/* Reads /proc and /sys; of the process (0: this one) and of the file system of the folder, or its
+ * nearest parent that is there. */
+void machine_look(const char *data_dir, long pid, struct machine *m);
+/* Small writes, each synced, in the folder for at most a second; what it made is removed. */
+void machine_try_disk(const char *data_dir, struct machine *m);
+/* Pure. */
+void machine_check(const struct machine *m, const struct settings *s, struct checks *out);
+void settings_check(const struct machine *m, const struct settings *s, struct checks *out);
+
+/* ---- of a running server ---- */
+/* Reads what shards and threads record; remembers what it has judged. Any thread may ask, one at a
+ * time. The arrays and what they point to stay the caller's, and stay. */
+struct doctor;
+struct doctor_sources {
+    const struct journeys *const *journeys; /* [shards] */
+    const struct events *const *rings;      /* of shards, log, tables, watch */
+    size_t shards, ring_count;
+};
+struct doctor *doctor_create(const struct doctor_sources *s);
+void doctor_free(struct doctor **);
+/* Now and then, by one thread: how many records and requests there were in all. */
+void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done);
+/* What only the server knows, at this moment. */
+struct doctor_facts {
+    const struct settings *settings;
+    const struct machine *machine; /* as it was at the start */
+    int64_t usual_sync_ns, started_wall_ms;
+    int64_t disk_bytes, disk_free_bytes, resident_bytes;
+    uint64_t connections, connections_max;
+    bool disk_full;
+};
+enum { SLOW_LIST_MAX = 200 };
+/* The bodies of GET /v1/slow and GET /v1/doctor. `app`: whose names may be told; NULL: all. */
+void doctor_slow_json(
+    struct doctor *d, const struct doctor_facts *f, const char *app, size_t limit, struct buf *out);
+void doctor_json(struct doctor *d, const struct doctor_facts *f, const char *app, struct buf *out);
 
 #endif

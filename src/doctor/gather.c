@@ -1,0 +1,538 @@
+/* doctor: of a running server: reads the rings of its shards and threads, judges each slow journey
+ * once, and answers /v1/slow and /v1/doctor.
+ *
+ *   journeys, events of the last minutes ─▶ slow[] by time taken ─▶ a cause for each
+ *                                              known from before ──┘   (else diagnosed now)
+ *
+ * Keeps: what was judged when all that may explain it was written (SETTLED_NS) is not judged again;
+ * an answer judges JUDGED_MAX at most anew, the slowest first, and says what is left.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor/doctor_in.h"
+#include "io/io.h"
+
+#define MS 1000000ll
+#define SECOND (1000 * MS)
+#define LOOK_BACK_NS (600 * SECOND)
+#define SETTLED_NS (3 * SECOND)
+#define JUDGED_MAX 4096
+#define TICK_MS 10000
+#define TICKS 61 /* of LOOK_BACK_NS */
+
+struct known { /* a verdict of before */
+    uint64_t key, evidence;
+    uint8_t cause; /* CAUSE_COUNT: an empty place */
+};
+struct doctor {
+    pthread_mutex_t lock;
+    struct doctor_sources sources;
+    struct known *known; /* open hash table, by key */
+    size_t known_cap, known_count;
+    struct {
+        int64_t mono_ms;
+        uint64_t done;
+    } ticks[TICKS];
+    uint64_t tick_count;
+    _Atomic uint64_t done;
+};
+
+struct slow { /* one slow journey */
+    struct journey *journey;
+    const struct journey *source; /* of its record, if that is here too */
+    int64_t took_ns;
+    uint64_t key, evidence; /* evidence: which event; 0: none */
+    uint8_t cause;          /* CAUSE_COUNT: not judged */
+};
+struct gathered {
+    struct history h;
+    struct journey *journeys;
+    struct slow *slow; /* the slowest first */
+    size_t count;
+    int64_t from_ns, now_ns;
+    uint32_t causes[CAUSE_COUNT], judged;
+};
+
+struct doctor *doctor_create(const struct doctor_sources *s) {
+    struct doctor *d = must_alloc(sizeof *d);
+    d->sources = *s;
+    d->known_cap = 1024;
+    while (d->known_cap < s->shards * JOURNEYS_SLOW * 4) d->known_cap *= 2;
+    d->known = must_alloc(d->known_cap * sizeof *d->known);
+    for (size_t i = 0; i < d->known_cap; i++) d->known[i].cause = CAUSE_COUNT;
+    pthread_mutex_init(&d->lock, NULL);
+    return d;
+}
+
+void doctor_free(struct doctor **pd) {
+    struct doctor *d = *pd;
+    if (!d) return;
+    pthread_mutex_destroy(&d->lock);
+    free(d->known);
+    free(d);
+    *pd = NULL;
+}
+
+/* The shard that ticks never waits: whoever answers meanwhile is told by the next tick. */
+void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done) {
+    d->done = done;
+    if (pthread_mutex_trylock(&d->lock) != 0) return;
+    uint64_t last = d->tick_count;
+    if (!last || mono_ms - d->ticks[(last - 1) % TICKS].mono_ms >= TICK_MS) {
+        d->ticks[last % TICKS].mono_ms = mono_ms;
+        d->ticks[last % TICKS].done = done;
+        d->tick_count++;
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* Records and requests in the time that is looked back to; or since the start, if that is less. */
+static uint64_t done_lately(const struct doctor *d) {
+    uint64_t oldest = d->tick_count > TICKS ? d->tick_count - TICKS : 0;
+    return d->tick_count ? d->done - d->ticks[oldest % TICKS].done : d->done;
+}
+
+/* ---- what was judged before ---- */
+static struct known *known_place(struct doctor *d, uint64_t key) {
+    size_t i = key & (d->known_cap - 1);
+    while (d->known[i].cause != CAUSE_COUNT && d->known[i].key != key)
+        i = (i + 1) & (d->known_cap - 1);
+    return &d->known[i];
+}
+static void known_put(struct doctor *d, const struct slow *s) {
+    if (d->known_count * 2 > d->known_cap) { /* most of it is long past */
+        for (size_t i = 0; i < d->known_cap; i++) d->known[i].cause = CAUSE_COUNT;
+        d->known_count = 0;
+    }
+    struct known *k = known_place(d, s->key);
+    if (k->cause == CAUSE_COUNT) d->known_count++;
+    *k = (struct known){s->key, s->evidence, s->cause};
+}
+
+/* ---- gathering ---- */
+static int64_t ended(const struct journey *j) {
+    int64_t end = j->came_ns;
+    if (j->durable_ns > end) end = j->durable_ns;
+    if (j->applied_ns > end) end = j->applied_ns;
+    return j->written_ns > end ? j->written_ns : end;
+}
+static uint64_t key_of(const struct journey *j) {
+    uint64_t parts[] = {
+        j->what, j->partition, j->position, j->shard, (uint64_t)j->came_ns, (uint64_t)ended(j)};
+    return hash64(bytes_of(parts, sizeof parts));
+}
+static uint64_t evidence_key(const struct diagnosis *d) {
+    uint64_t parts[] = {d->evidence.kind, d->evidence.thread, (uint64_t)d->evidence.start_ns};
+    return d->has_evidence ? hash64(bytes_of(parts, sizeof parts)) | 1 : 0;
+}
+
+static void events_gather(const struct doctor *d, struct gathered *g) {
+    size_t n = 0, cap = d->sources.ring_count * EVENTS_KEPT;
+    struct event *all = malloc((cap + 1) * sizeof *all);
+    check(all);
+    for (size_t i = 0; i < d->sources.ring_count; i++)
+        n += events_read(d->sources.rings[i], g->from_ns, g->now_ns, all + n, EVENTS_KEPT);
+    history_make(&g->h, all, n);
+}
+
+static int slowest_first(const void *a, const void *b) {
+    const struct slow *x = a, *y = b;
+    if (x->took_ns != y->took_ns) return x->took_ns < y->took_ns ? 1 : -1;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+/* By position, to find a relay's record. */
+struct place {
+    uint64_t position;
+    uint16_t partition;
+    const struct journey *journey;
+};
+static int by_place(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    if (x->partition != y->partition) return x->partition < y->partition ? -1 : 1;
+    return (x->position > y->position) - (x->position < y->position);
+}
+static void sources_find(struct gathered *g) {
+    struct place *places = must_alloc((g->count + 1) * sizeof *places);
+    size_t n = 0;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->journeys[i].what == JOURNEY_RECORD)
+            places[n++] =
+                (struct place){g->journeys[i].position, g->journeys[i].partition, &g->journeys[i]};
+    if (n) qsort(places, n, sizeof *places, by_place);
+    for (size_t i = 0; i < g->count; i++) {
+        const struct journey *j = g->slow[i].journey;
+        struct place key = {j->source_position, j->source, NULL}, *at;
+        if (j->what != JOURNEY_RECORD || j->source == UINT16_MAX) continue;
+        at = n ? bsearch(&key, places, n, sizeof *places, by_place) : NULL;
+        if (at) g->slow[i].source = at->journey;
+    }
+    free(places);
+}
+
+static void journeys_gather(const struct doctor *d, struct gathered *g) {
+    g->journeys = must_alloc((d->sources.shards * JOURNEYS_SLOW + 1) * sizeof *g->journeys);
+    for (size_t i = 0; i < d->sources.shards; i++)
+        g->count += journeys_read(d->sources.journeys[i], JOURNEYS_OF_SLOW, g->from_ns,
+            g->journeys + g->count, JOURNEYS_SLOW);
+    g->slow = must_alloc((g->count + 1) * sizeof *g->slow);
+    for (size_t i = 0; i < g->count; i++) {
+        struct journey *j = &g->journeys[i];
+        g->slow[i] = (struct slow){.journey = j,
+            .took_ns = ended(j) - (j->began_ns ? j->began_ns : j->came_ns),
+            .key = key_of(j),
+            .cause = CAUSE_COUNT};
+    }
+    if (g->count) qsort(g->slow, g->count, sizeof *g->slow, slowest_first);
+    sources_find(g);
+}
+
+static void judge_all(struct doctor *d, struct gathered *g) {
+    for (size_t i = 0; i < g->count; i++) {
+        struct slow *s = &g->slow[i];
+        const struct known *k = known_place(d, s->key);
+        if (k->cause != CAUSE_COUNT) {
+            s->cause = k->cause;
+            s->evidence = k->evidence;
+        } else if (g->judged < JUDGED_MAX) {
+            struct diagnosis x;
+            diagnose(&g->h, s->journey, s->source, &x);
+            s->cause = (uint8_t)x.cause;
+            s->evidence = evidence_key(&x);
+            g->judged++;
+            if (g->now_ns - ended(s->journey) > SETTLED_NS) known_put(d, s);
+        }
+        if (s->cause != CAUSE_COUNT) g->causes[s->cause]++;
+    }
+}
+
+static void gather(struct doctor *d, const struct doctor_facts *f, struct gathered *g) {
+    *g = (struct gathered){.now_ns = clock_mono_ns()};
+    g->from_ns = g->now_ns - LOOK_BACK_NS;
+    g->h.shards = (unsigned)d->sources.shards;
+    g->h.wall_minus_mono_ms = clock_wall_ms() - g->now_ns / MS;
+    g->h.usual_sync_ns = f->usual_sync_ns;
+    events_gather(d, g);
+    journeys_gather(d, g);
+    judge_all(d, g);
+}
+static void gathered_done(struct gathered *g) {
+    history_done(&g->h);
+    free(g->journeys);
+    free(g->slow);
+}
+
+/* ---- GET /v1/slow ---- */
+static void jo_word(struct json_out *o, const char *key, const char *v) {
+    jo_key(o, key);
+    jo_str(o, bytes_str(v));
+}
+
+static const char *path_of(const struct journey *j) {
+    if (j->what == JOURNEY_DEVICE) return "delivered";
+    if (j->what != JOURNEY_RECORD) return "answered";
+    return j->source == UINT16_MAX ? "stored" : "delivered";
+}
+
+static void slow_names(struct json_out *o, const struct journey *j, const char *app) {
+    static const char *const KEYS[][2] = {[JOURNEY_RECORD] = {"conversation", "id"},
+        [JOURNEY_REQUEST] = {NULL, "route"},
+        [JOURNEY_CONNECT] = {"user", "device"},
+        [JOURNEY_DEVICE] = {"user", "device"}};
+    jo_key(o, "app");
+    if (!j->app[0] || (app && strcmp(app, j->app) != 0)) return jo_null(o);
+    jo_str(o, bytes_str(j->app));
+    if (KEYS[j->what][0] && j->conversation[0]) jo_word(o, KEYS[j->what][0], j->conversation);
+    if (j->item[0]) jo_word(o, KEYS[j->what][1], j->item);
+}
+
+static void slow_cause(
+    struct json_out *o, const struct gathered *g, const struct diagnosis *x, const char *app) {
+    struct buf words = {0};
+    diagnosis_words(&g->h, x, app, &words);
+    jo_key(o, "cause");
+    jo_open_obj(o);
+    jo_word(o, "code", cause_name(x->cause));
+    jo_key(o, "words");
+    jo_str(o, buf_view(&words));
+    buf_reset(&words);
+    diagnosis_evidence(&g->h, x, app, &words);
+    jo_key(o, "evidence");
+    jo_raw(o, buf_view(&words));
+    jo_word(o, "do", cause_help(x->cause));
+    jo_close_obj(o);
+    buf_done(&words);
+}
+
+static uint32_t waited_for(const struct gathered *g, uint64_t evidence) {
+    uint32_t n = 0;
+    for (size_t i = 0; evidence && i < g->count; i++) n += g->slow[i].evidence == evidence;
+    return n;
+}
+
+static void slow_item(
+    struct json_out *o, const struct gathered *g, const struct slow *s, const char *app) {
+    static const char *const WHAT[] = {"message", "request", "connect", "device"};
+    const struct journey *j = s->journey;
+    struct diagnosis x;
+    diagnose(&g->h, j, s->source, &x);
+    x.waited = waited_for(g, evidence_key(&x));
+    jo_open_obj(o);
+    jo_key(o, "at");
+    jo_time(o, x.began_ns / MS + g->h.wall_minus_mono_ms);
+    jo_word(o, "what", WHAT[j->what]);
+    slow_names(o, j, app);
+    json_ms(o, "took_ms", s->took_ns);
+    jo_word(o, "path", path_of(j));
+    jo_key(o, "stages");
+    jo_open_arr(o);
+    for (enum spent k = 0; k < SPENT_COUNT; k++) {
+        if (x.spent_ns[k] <= 0) continue;
+        jo_open_obj(o);
+        jo_word(o, "stage", spent_name(k));
+        json_ms(o, "ms", x.spent_ns[k]);
+        jo_close_obj(o);
+    }
+    jo_close_arr(o);
+    slow_cause(o, g, &x, app);
+    jo_close_obj(o);
+}
+
+/* Most frequent first. */
+static size_t causes_order(const struct gathered *g, enum cause out[static CAUSE_COUNT]) {
+    size_t n = 0;
+    for (enum cause c = 0; c < CAUSE_COUNT; c++) {
+        if (!g->causes[c]) continue;
+        size_t at = n++;
+        for (; at && g->causes[out[at - 1]] < g->causes[c]; at--) out[at] = out[at - 1];
+        out[at] = c;
+    }
+    return n;
+}
+static void causes_json(struct json_out *o, const struct gathered *g) {
+    enum cause order[CAUSE_COUNT];
+    size_t n = causes_order(g, order);
+    jo_key(o, "causes");
+    jo_open_arr(o);
+    for (size_t i = 0; i < n; i++) {
+        jo_open_obj(o);
+        jo_word(o, "code", cause_name(order[i]));
+        jo_key(o, "count");
+        jo_u64(o, g->causes[order[i]]);
+        jo_word(o, "words", cause_words(order[i]));
+        jo_close_obj(o);
+    }
+    jo_close_arr(o);
+}
+
+/* The server may be younger than what is looked back to. */
+static int64_t since_ms(const struct gathered *g, const struct doctor_facts *f) {
+    int64_t from = g->from_ns / MS + g->h.wall_minus_mono_ms;
+    return f->started_wall_ms > from ? f->started_wall_ms : from;
+}
+
+void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char *app, size_t limit,
+    struct buf *out) {
+    struct json_out o = {out, false};
+    struct gathered g;
+    pthread_mutex_lock(&d->lock);
+    gather(d, f, &g);
+    jo_open_obj(&o);
+    jo_key(&o, "items");
+    jo_open_arr(&o);
+    for (size_t i = 0; i < g.count && i < limit; i++) slow_item(&o, &g, &g.slow[i], app);
+    jo_close_arr(&o);
+    causes_json(&o, &g);
+    jo_key(&o, "slow");
+    jo_u64(&o, g.count);
+    jo_key(&o, "done");
+    jo_u64(&o, done_lately(d));
+    jo_key(&o, "since");
+    jo_time(&o, since_ms(&g, f));
+    jo_close_obj(&o);
+    gathered_done(&g);
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- GET /v1/doctor ---- */
+struct seen { /* of one kind of events */
+    uint32_t count;
+    int64_t total_ns, worst_ns, sum_a;
+    const struct event *worst;
+};
+static struct seen seen_of(const struct gathered *g, uint32_t kind, int64_t least_ns) {
+    struct seen s = {0};
+    for (size_t i = 0; i < g->h.count; i++) {
+        const struct event *e = &g->h.events[i];
+        int64_t ns = kind == EVENT_run_delay ? e->a : e->duration_ns;
+        if (e->kind != kind || ns < least_ns) continue;
+        s.count++;
+        s.total_ns += ns;
+        s.sum_a += e->a;
+        if (!s.worst || ns > s.worst_ns) s.worst = e, s.worst_ns = ns;
+    }
+    return s;
+}
+
+static void evidence_of(struct check *k, const struct gathered *g, const struct seen *s) {
+    struct json_out o = {&k->evidence, false};
+    jo_open_obj(&o);
+    jo_key(&o, "events");
+    jo_u64(&o, s->count);
+    json_ms(&o, "total_ms", s->total_ns);
+    json_ms(&o, "worst_ms", s->worst_ns);
+    if (s->worst) {
+        jo_key(&o, "worst_at");
+        jo_time(&o, s->worst->start_ns / MS + g->h.wall_minus_mono_ms);
+    }
+    jo_close_obj(&o);
+}
+
+/* What took long, how often, and from which sum on within ten minutes it is a warning: less is what
+ * any machine does now and then, at the start above all. */
+static void check_events(const struct gathered *g, struct checks *c) {
+    static const struct {
+        const char *name;
+        uint32_t kind;
+        int64_t least_ns, warn_ns;
+        uint32_t warn_count;
+        enum cause cause;
+        const char *words;
+    } ASKED[] = {{"log-disk", EVENT_commit, 20 * MS, 2 * SECOND, 5, CAUSE_disk_sync,
+                     "commits of the log took 20 ms and more"},
+        {"cores", EVENT_run_delay, 5 * MS, 10 * SECOND, 50, CAUSE_cpu_taken,
+            "times a thread waited for a core for 5 ms and more"},
+        {"stops", EVENT_stopped, 20 * MS, 1 * SECOND, 2, CAUSE_stopped,
+            "times the whole process stood still"},
+        {"tables", EVENT_held_back, MS, 2 * SECOND, 1, CAUSE_tables_stall,
+            "times senders waited until the tables had taken what was in memory"},
+        {"locks", EVENT_lock, 5 * MS, 1 * SECOND, 3, CAUSE_lock,
+            "times a lock was waited for, 5 ms and more"},
+        {"handshakes", EVENT_handshakes, 5 * MS, 10 * SECOND, 100, CAUSE_handshake_storm,
+            "turns were filled with TLS handshakes"},
+        {"fan-out", EVENT_fanout, 20 * MS, 10 * SECOND, 20, CAUSE_fan_out,
+            "messages went to so many devices that it took 20 ms and more"},
+        {"other-shards", EVENT_crowded, 5 * MS, 2 * SECOND, 3, CAUSE_shard_busy,
+            "times a shard did not take what was sent to it"}};
+    for (size_t i = 0; i < sizeof ASKED / sizeof *ASKED; i++) {
+        struct seen s = seen_of(g, ASKED[i].kind, ASKED[i].least_ns);
+        struct buf total = {0};
+        words_ms(&total, s.total_ns);
+        bool warn = s.total_ns >= ASKED[i].warn_ns && s.count >= ASKED[i].warn_count;
+        struct check *k = check_say(c, ASKED[i].name, warn ? CHECK_WARNING : CHECK_OK,
+            cause_help(ASKED[i].cause), "%u %s", s.count, ASKED[i].words);
+        if (s.count) buf_fmt(&k->words, ", %.*s together", (int)total.n, (char *)total.p);
+        evidence_of(k, g, &s);
+        buf_done(&total);
+    }
+}
+
+static void check_clients(const struct gathered *g, const char *app, struct checks *c) {
+    enum { READERS_MANY = 100, RETRIES_MANY = 1000 };
+    struct seen r = seen_of(g, EVENT_reader, 0), t = seen_of(g, EVENT_retries, 0),
+                j = seen_of(g, EVENT_clock, 0);
+    struct check *k = check_say(c, "readers", r.count > READERS_MANY ? CHECK_WARNING : CHECK_OK,
+        cause_help(CAUSE_slow_reader), "%u times a device took nothing for 100 ms and more",
+        r.count);
+    evidence_of(k, g, &r);
+    k = check_say(c, "retries", t.sum_a > RETRIES_MANY ? CHECK_WARNING : CHECK_OK,
+        cause_help(CAUSE_client_retries), "%lld times clients sent again what was stored",
+        (long long)t.sum_a);
+    if (t.worst && t.worst->names[1][0] && (!app || strcmp(app, t.worst->names[0]) == 0))
+        buf_fmt(&k->words, ", most of them the user %s", t.worst->names[1]);
+    evidence_of(k, g, &t);
+    k = check_say(c, "clock-jumps", j.count ? CHECK_WARNING : CHECK_OK,
+        cause_help(CAUSE_clock_jump), "the wall clock jumped %u times", j.count);
+    if (j.worst) buf_fmt(&k->words, ", last by %+lld ms", (long long)j.worst->a);
+    evidence_of(k, g, &j);
+}
+
+static void check_slow(const struct doctor *d, const struct gathered *g, struct checks *c) {
+    enum { FEW = 20, MANY = 200 };
+    enum cause order[CAUSE_COUNT];
+    size_t n = causes_order(g, order);
+    uint64_t done = done_lately(d);
+    double percent = done ? 100.0 * (double)g->count / (double)done : 0;
+    enum check_status s = g->count >= MANY && percent > 20  ? CHECK_CRITICAL
+                          : g->count >= FEW && percent >= 1 ? CHECK_WARNING
+                                                            : CHECK_OK;
+    struct check *k = check_say(c, "slow-requests", s, n ? cause_help(order[0]) : NULL,
+        "%zu of %llu records and requests were slow (20 ms and more)", g->count,
+        (unsigned long long)done);
+    if (n)
+        buf_fmt(&k->words, "; most of them (%u) as %s", g->causes[order[0]], cause_words(order[0]));
+    buf_fmt(&k->evidence, "{\"slow\":%zu,\"done\":%llu,\"percent\":%.3f}", g->count,
+        (unsigned long long)done, percent);
+}
+
+static void check_room(const struct doctor_facts *f, struct checks *c) {
+    uint64_t most = f->connections_max ? f->connections_max : 1;
+    double percent = 100.0 * (double)f->connections / (double)most;
+    struct check *k = check_say(c, "connections", percent >= 90 ? CHECK_WARNING : CHECK_OK,
+        "Raise the limit of open files (LimitNOFILE=) and --connections-max, or use one more "
+        "server.",
+        "%llu of %llu connections are open", (unsigned long long)f->connections,
+        (unsigned long long)most);
+    buf_fmt(&k->evidence, "{\"open\":%llu,\"most\":%llu}", (unsigned long long)f->connections,
+        (unsigned long long)most);
+    if (f->disk_full)
+        check_say(c, "disk-full", CHECK_CRITICAL,
+            "Free space on the data folder's disk; kith goes on by itself then.",
+            "the disk is full: writes are refused");
+    struct machine m = *f->machine;
+    m.disk_bytes = f->disk_bytes;
+    m.disk_free_bytes = f->disk_free_bytes;
+    m.cpu_pressure = m.io_pressure = m.memory_pressure = m.steal_percent = -1; /* of the start */
+    m.throttled = m.sync_count = -1;
+    machine_check(&m, f->settings, c);
+    settings_check(&m, f->settings, c);
+}
+
+static void doctor_words(const struct checks *c, struct buf *out) {
+    static const char *const FIRST[] = {
+        "All is well.", "It works, and something needs a look: ", "Something is wrong: "};
+    enum check_status worst = checks_worst(c);
+    bool more = false;
+    buf_str(out, FIRST[worst]);
+    for (size_t i = 0; worst != CHECK_OK && i < c->count; i++) {
+        if (c->items[i].status != worst) continue;
+        if (more) buf_str(out, "; ");
+        buf_bytes(out, buf_view(&c->items[i].words));
+        more = true;
+    }
+    if (more) buf_char(out, '.');
+}
+
+void doctor_json(struct doctor *d, const struct doctor_facts *f, const char *app, struct buf *out) {
+    struct json_out o = {out, false};
+    struct checks *c = must_alloc(sizeof *c);
+    struct buf words = {0};
+    struct gathered g;
+    pthread_mutex_lock(&d->lock);
+    gather(d, f, &g);
+    check_slow(d, &g, c);
+    check_events(&g, c);
+    check_clients(&g, app, c);
+    check_room(f, c);
+    doctor_words(c, &words);
+    jo_open_obj(&o);
+    jo_word(&o, "status", check_status_name(checks_worst(c)));
+    jo_key(&o, "words");
+    jo_str(&o, buf_view(&words));
+    buf_reset(&words);
+    checks_json(c, &words);
+    jo_key(&o, "checks");
+    jo_raw(&o, buf_view(&words));
+    causes_json(&o, &g);
+    jo_key(&o, "since");
+    jo_time(&o, since_ms(&g, f));
+    jo_close_obj(&o);
+    buf_done(&words);
+    checks_done(c);
+    free(c);
+    gathered_done(&g);
+    pthread_mutex_unlock(&d->lock);
+}
