@@ -13,6 +13,7 @@
 #define BULK_BYTES (4 << 20)    /* of one commit: the disk may take its time */
 #define BULK_PER_S (64 << 20)
 #define HANDSHAKES_SHARE 30 /* percent of a turn */
+#define FAN_OUT_WIDE 1000   /* devices */
 
 const char *cause_name(enum cause c) {
     static const char *const NAMES[] = {
@@ -131,7 +132,6 @@ static void part_weigh(void *arg, size_t i) {
     case EVENT_run_delay: blame(j, CAUSE_cpu_taken, i, delayed(e, j->window)); break;
     case EVENT_lock: blame(j, CAUSE_lock, i, overlap(e, j->window)); break;
     case EVENT_handshakes: blame(j, CAUSE_handshake_storm, i, e->b); break;
-    case EVENT_fanout: blame(j, CAUSE_fan_out, i, overlap(e, j->window)); break;
     default: break;
     }
 }
@@ -173,10 +173,12 @@ static enum cause work_cause(const struct history *h, size_t of, uint32_t *why) 
     wide.from -= AFTERMATH_NS;
     touching(h, wide, work_see, &w);
     *why = (uint32_t)of;
-    size_t found = w.retries ? w.retries : w.fanout ? w.fanout : w.queue;
+    /* a queue of messages to a group is both: the message that goes to very many is dearer */
+    bool reaches_many = w.fanout && (!w.queue || h->events[w.fanout - 1].a >= FAN_OUT_WIDE);
+    size_t found = w.retries ? w.retries : reaches_many ? w.fanout : w.queue;
     if (found) *why = (uint32_t)(found - 1);
     if (w.retries) return CAUSE_client_retries;
-    if (w.fanout) return CAUSE_fan_out;
+    if (reaches_many) return CAUSE_fan_out;
     return w.queue ? CAUSE_hot_conversation : CAUSE_load;
 }
 

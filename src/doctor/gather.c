@@ -60,7 +60,7 @@ struct doctor *doctor_create(const struct doctor_sources *s) {
     struct doctor *d = must_alloc(sizeof *d);
     d->sources = *s;
     d->known_cap = 1024;
-    while (d->known_cap < s->shards * JOURNEYS_SLOW * 4) d->known_cap *= 2;
+    while (d->known_cap < s->shards * JOURNEYS_SLOW_MAX * 4) d->known_cap *= 2;
     d->known = must_alloc(d->known_cap * sizeof *d->known);
     for (size_t i = 0; i < d->known_cap; i++) d->known[i].cause = CAUSE_COUNT;
     pthread_mutex_init(&d->lock, NULL);
@@ -174,10 +174,10 @@ static void sources_find(struct gathered *g) {
 }
 
 static void journeys_gather(const struct doctor *d, struct gathered *g) {
-    g->journeys = must_alloc((d->sources.shards * JOURNEYS_SLOW + 1) * sizeof *g->journeys);
+    g->journeys = must_alloc((d->sources.shards * JOURNEYS_SLOW_MAX + 1) * sizeof *g->journeys);
     for (size_t i = 0; i < d->sources.shards; i++)
-        g->count += journeys_read(d->sources.journeys[i], JOURNEYS_OF_SLOW, g->from_ns,
-            g->journeys + g->count, JOURNEYS_SLOW);
+        g->count += journeys_read(
+            d->sources.journeys[i], true, g->from_ns, g->journeys + g->count, JOURNEYS_SLOW_MAX);
     g->slow = must_alloc((g->count + 1) * sizeof *g->slow);
     for (size_t i = 0; i < g->count; i++) {
         struct journey *j = &g->journeys[i];
