@@ -30,7 +30,8 @@ void cors_lines(const struct shard *s, const struct conn *c, char *out, size_t s
     const char *allowed = listed(list, origin, &n);
     bool any = allowed && *allowed == '*';
     snprintf(out, size, "%s%.*s%s%s", allowed ? "Access-Control-Allow-Origin: " : "", (int)n,
-        allowed ? allowed : "", allowed ? "\r\nAccess-Control-Expose-Headers: Retry-After, Kith-Cursor\r\n" : "",
+        allowed ? allowed : "",
+        allowed ? "\r\nAccess-Control-Expose-Headers: Retry-After, Kith-Cursor\r\n" : "",
         any ? "" : "Vary: Origin\r\n");
 }
 
