@@ -8,4 +8,4 @@ globalThis.crypto ??= webcrypto;
 platform.WebSocket ??= NodeWebSocket;
 
 export * from './index.js';
-export { fileStore } from './src/file-store.js';
+export { fileStore } from './src/node-store.js';

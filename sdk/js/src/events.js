@@ -1,7 +1,7 @@
 // Who wants to hear what. A handler that fails harms no other; its error goes where uncaught ones go.
 // SPDX-License-Identifier: Apache-2.0
 
-const uncaught = (e) => queueMicrotask(() => { throw e; });
+const uncaught = (e) => (globalThis.reportError ? globalThis.reportError(e) : queueMicrotask(() => { throw e; }));
 
 export class Events {
   #handlers = new Map();
