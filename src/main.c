@@ -125,6 +125,9 @@ static const struct option SERVE[] = {
     {"mqtt", "ADDR:PORT", "MQTT listener (default 127.0.0.1:1883)"},
     {"https", "ADDR:PORT", "listener for HTTP, streams and WebSocket over TLS (default: none)"},
     {"mqtts", "ADDR:PORT", "listener for MQTT over TLS (default: none)"},
+    {"console", "ADDR:PORT",
+        "listener for operators: the console, /metrics and kin are there only (default: with "
+        "HTTP)"},
     {"tls-cert", "FILE", "the certificate and its chain, PEM; read again on SIGHUP"},
     {"tls-key", "FILE", "the certificate's key, PEM"},
     {"tls-handshakes-max", "N",
@@ -344,6 +347,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         .mqtt = mqtt ? mqtt : "127.0.0.1:1883",
         .https = value_of(a, "https"),
         .mqtts = value_of(a, "mqtts"),
+        .console = value_of(a, "console"),
         .tls_cert = value_of(a, "tls-cert"),
         .tls_key = value_of(a, "tls-key"),
         .ws_origins = value_of(a, "ws-origins"),
@@ -375,9 +379,10 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->mqtt_redirect = value_of(a, "mqtt-redirect");
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;
-    if (!o->dev ||
-        (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt) &&
-            (!o->https || addr_is_loopback(o->https)) && (!o->mqtts || addr_is_loopback(o->mqtts))))
+    if (!o->dev || (addr_is_loopback(o->http) && addr_is_loopback(o->mqtt) &&
+                       (!o->https || addr_is_loopback(o->https)) &&
+                       (!o->mqtts || addr_is_loopback(o->mqtts)) &&
+                       (!o->console || addr_is_loopback(o->console))))
         return true;
     fprintf(stderr, "kith: --dev opens the server to whoever reaches it; give loopback addresses "
                     "such as 127.0.0.1:8080\n");

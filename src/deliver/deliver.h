@@ -192,6 +192,20 @@ struct session_view {
 void deliver_list(const struct deliver *d, uint32_t from,
     bool (*fn)(void *arg, uint32_t slot, const struct session_view *v), void *arg);
 
+/* How far each of a user's sessions is, those connected first; their partition is of this shard.
+ * fn false stops, and must not edit. */
+struct session_state {
+    struct bytes device;
+    bool connected, kept;
+    uint8_t kind, version; /* of the connection */
+    uint32_t expiry_s;     /* kept: after its connection ends */
+    uint32_t filters, unacknowledged;
+    uint64_t sent, acked; /* positions in the mailbox; sent: on this connection */
+    int64_t left_ms;      /* not connected: since when; 0: since a crash */
+};
+void deliver_user(struct deliver *d, struct bytes app, struct bytes user, uint16_t partition,
+    bool (*fn)(void *arg, const struct session_state *s), void *arg);
+
 /* ---- plain channels ---- */
 /* To this shard's sessions that listen. `stored`: kept sessions get it by their list. */
 void deliver_channel(

@@ -424,6 +424,64 @@ bool session_load(struct deliver *d, struct session *s) {
     return true;
 }
 
+/* ---- for people to look at ---- */
+static struct session *connected(
+    struct deliver *d, struct bytes app, struct bytes user, struct bytes device) {
+    struct session *s = session_find(d, app, user);
+    while (s && !(s->open && session_is_of(s, app, user) && bytes_eq(s->device, device)))
+        s = s->next;
+    return s;
+}
+
+static bool connected_tell(struct deliver *d, struct bytes app, struct bytes user,
+    bool (*fn)(void *, const struct session_state *), void *arg) {
+    for (struct session *s = session_find(d, app, user); s; s = s->next) {
+        if (!s->open || !session_is_of(s, app, user)) continue;
+        struct session_state v = {.device = s->device,
+            .connected = true,
+            .kept = s->kept,
+            .kind = s->kind,
+            .version = s->version,
+            .expiry_s = s->expiry_s,
+            .filters = s->filter_count,
+            .unacknowledged = s->flight_count,
+            .sent = s->sent,
+            .acked = s->acked};
+        if (!fn(arg, &v)) return false;
+    }
+    return true;
+}
+
+void deliver_user(struct deliver *d, struct bytes app, struct bytes user, uint16_t partition,
+    bool (*fn)(void *, const struct session_state *), void *arg) {
+    uint8_t room[300];
+    struct cells *c = engine_cells(d->o.engine, partition);
+    struct buf list = {0}, one = {0};
+    bool more =
+        connected_tell(d, app, user, fn, arg) && cells_peek(c, key2(room, 'e', app, user), &list);
+    struct unpack u = unpack_of(buf_view(&list));
+    while (more && unpack_more(&u)) {
+        struct bytes device = unpack_bytes(&u);
+        struct stored st;
+        buf_reset(&one);
+        if (connected(d, app, user, device) ||
+            !cells_peek(c, key3(room, 'D', app, user, device), &one) ||
+            !stored_read(buf_view(&one), &st) || is_expired(&st, d->o.now_ms(d->o.arg)))
+            continue;
+        struct session_state v = {.device = device,
+            .kept = true,
+            .kind = SESSION_MQTT,
+            .expiry_s = (uint32_t)st.expiry_s,
+            .filters = (uint32_t)st.filters,
+            .sent = st.cursor,
+            .acked = st.cursor,
+            .left_ms = (int64_t)st.left_ms};
+        more = fn(arg, &v);
+    }
+    buf_done(&list);
+    buf_done(&one);
+}
+
 /* ---- at start ---- */
 static bool scan_key(void *arg, struct bytes key, struct bytes value) {
     if (value.n) pack_bytes(arg, key);

@@ -149,7 +149,7 @@ struct cells *engine_cells(struct engine *e, uint16_t partition) {
     return e->parts[partition].cells;
 }
 uint64_t engine_applied(const struct engine *e, uint16_t partition) {
-    return e->parts[partition].applied;
+    return __atomic_load_n(&e->parts[partition].applied, __ATOMIC_RELAXED);
 }
 bool engine_caught_up(const struct engine *e) {
     return e->o.log->calls->caught_up(e->o.log, e->o.lane);
@@ -447,14 +447,14 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
             .answer = &answer};
         check(e->rules[r.kind]);
         e->rules[r.kind](&s);
-        part->applied = lr->position;
+        __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);
         struct journey_origin origin = {0};
         struct journey_about about = {s.app, s.conversation, s.item, s.repeated_by};
         journey_applied(e->o.journeys, r.kind, r.time_ms, &about, &origin);
         outcome_carry(e, &s, r.ticket, &origin);
         buf_done(&answer.body);
     }
-    part->applied = lr->position;
+    __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);
 }
 
 static void acks_send(struct engine *e) {

@@ -81,7 +81,7 @@ void engine_receive(struct engine *, struct parcel *p); /* takes p */
 /* Polls and applies up to max records; sends relays and acks. true: there is more to do at once. */
 bool engine_turn(struct engine *, size_t max, int64_t mono_ms);
 struct cells *engine_cells(struct engine *, uint16_t partition);
-uint64_t engine_applied(const struct engine *, uint16_t partition);
+uint64_t engine_applied(const struct engine *, uint16_t partition); /* any thread */
 bool engine_caught_up(const struct engine *); /* recovery is over */
 uint64_t engine_outbox_count(const struct engine *);
 uint64_t engine_dirty_bytes(const struct engine *); /* what a freeze would hand over */

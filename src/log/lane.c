@@ -161,6 +161,16 @@ static void memory_range(
     *out_last = m->durable[partition];
     *out_first = *out_last ? 1 : 0;
 }
+static void memory_look(
+    struct log *log, uint64_t *first, uint64_t *appended, uint64_t *durable, struct log_look *out) {
+    struct memory_log *m = (struct memory_log *)log;
+    *out = (struct log_look){0};
+    for (uint16_t p = 0; p < m->o.partitions; p++) {
+        first[p] = m->durable[p] ? 1 : 0;
+        appended[p] = m->next[p] - 1;
+        durable[p] = m->durable[p];
+    }
+}
 static enum err memory_read(struct log *log, uint16_t partition, uint64_t from, uint64_t to,
     bool (*fn)(void *, const struct log_record *), void *arg) {
     struct memory_log *m = (struct memory_log *)log;
@@ -201,8 +211,8 @@ static void memory_close(struct log *log) {
     free(m);
 }
 static const struct log_calls MEMORY = {memory_append, memory_kick, memory_poll, memory_caught_up,
-    memory_trim, memory_room, memory_range, memory_read, memory_keep, memory_copy, memory_commit,
-    memory_close};
+    memory_trim, memory_room, memory_range, memory_look, memory_read, memory_keep, memory_copy,
+    memory_commit, memory_close};
 
 enum err log_open_memory(const struct log_options *o, struct log **out) {
     struct memory_log *m = must_alloc(sizeof *m);

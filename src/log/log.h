@@ -31,6 +31,11 @@ struct log_commit {                      /* one group commit; times by options.m
     uint64_t bytes;
 };
 
+struct log_look {
+    uint64_t queued_bytes; /* appended, and not durable */
+    uint64_t disk_bytes;   /* as of the last look that saw the list of segments */
+    int tid;               /* of the thread that commits; 0: there is none */
+};
 struct log_calls {
     /* Copies the record into the lane's queue. LIMIT: the disk is full (also see `room`). AGAIN:
      * the queue's bound (log_options.queue_bytes) is reached. `must`: records that keep promises
@@ -55,6 +60,10 @@ struct log_calls {
     uint64_t (*room)(struct log *);
     /* First position kept and last durable position; 0 when there is none. */
     void (*range)(struct log *, uint16_t partition, uint64_t *out_first, uint64_t *out_last);
+    /* What there is now, for people to look at: fills the arrays, [partitions] each. Waits for
+     * nothing, so `first` may stay what it was, and the numbers are a moment apart. Any thread. */
+    void (*look)(
+        struct log *, uint64_t *first, uint64_t *appended, uint64_t *durable, struct log_look *out);
     /* Durable records from..to of one partition, from disk, for rebuild, check and backup. STALE
      * when trimmed. */
     enum err (*read)(struct log *, uint16_t partition, uint64_t from, uint64_t to,

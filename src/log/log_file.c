@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "io/io.h"
 #include "log/log_in.h"
@@ -31,9 +32,9 @@ struct file_log {
     struct log log;
     struct log_options o; /* dir is our own copy */
     struct lane *lanes;
-    uint64_t *next;       /* by the owner lane: next position */
+    uint64_t *next;       /* by the owner lane, atomically: next position */
     uint64_t *written;    /* by the log thread: last position put into a segment */
-    uint64_t *durable;    /* with the lock: last position synced */
+    uint64_t *durable;    /* with the lock, atomically: last position synced */
     pthread_mutex_t lock; /* everything below, and sleeping */
     pthread_cond_t wake, spare_wake;
     pthread_t thread, spare_thread;
@@ -47,6 +48,8 @@ struct file_log {
     int fd;
     /* of the current segment: where the next record goes; its bytes */
     uint64_t end, size;
+    _Atomic int tid; /* of the thread */
+    _Atomic uint64_t disk_bytes;
     uint64_t sequence, synced; /* next to give; last durable */
     uint32_t run, seed;        /* of this opening; the header's crc of the current segment */
     /* bytes that can still be placed, neither the queues nor `taken` counted */
@@ -220,7 +223,8 @@ static void flush_write(struct file_log *f) {
     pthread_mutex_lock(&f->lock);
     f->end += f->write.n; /* the spare's thread reads it */
     buf_reset(&f->write);
-    memcpy(f->durable, f->written, f->o.partitions * sizeof *f->durable);
+    for (uint16_t p = 0; p < f->o.partitions; p++)
+        __atomic_store_n(&f->durable[p], f->written[p], __ATOMIC_RELAXED);
     room_update(f);
     pthread_mutex_unlock(&f->lock);
 }
@@ -306,6 +310,7 @@ static bool file_commit(struct log *log) {
 
 static void *log_main(void *arg) {
     struct file_log *f = arg;
+    f->tid = (int)gettid();
     for (;;) {
         if (file_commit(&f->log)) continue;
         pthread_mutex_lock(&f->lock);
@@ -344,8 +349,10 @@ static enum err file_append(struct log *log, unsigned lane, uint16_t partition, 
         /* Between two segments the spare may just be in the making: that is not a full disk. */
         return f->spare_failed ? LIMIT : AGAIN;
     }
-    if (out_position) *out_position = f->next[partition];
-    lane_append(l, partition, f->next[partition]++, record);
+    uint64_t position = f->next[partition]; /* others look at it */
+    __atomic_store_n(&f->next[partition], position + 1, __ATOMIC_RELAXED);
+    if (out_position) *out_position = position;
+    lane_append(l, partition, position, record);
     return OK;
 }
 
@@ -413,6 +420,24 @@ static void file_range(
     uint64_t before = f->segment_count ? f->segments[0].before[partition] : 0;
     *out_first = *out_last > before ? before + 1 : 0;
     pthread_mutex_unlock(&f->lock);
+}
+
+static void file_look(
+    struct log *log, uint64_t *first, uint64_t *appended, uint64_t *durable, struct log_look *out) {
+    struct file_log *f = (struct file_log *)log;
+    for (uint16_t p = 0; p < f->o.partitions; p++) {
+        durable[p] = __atomic_load_n(&f->durable[p], __ATOMIC_RELAXED);
+        appended[p] = __atomic_load_n(&f->next[p], __ATOMIC_RELAXED) - 1;
+    }
+    if (pthread_mutex_trylock(&f->lock) == 0) { /* a new segment is opened with it held */
+        for (uint16_t p = 0; p < f->o.partitions; p++) {
+            uint64_t before = f->segment_count ? f->segments[0].before[p] : 0;
+            first[p] = f->durable[p] > before ? before + 1 : 0;
+        }
+        f->disk_bytes = (f->segment_count + f->spare_ready) * f->o.segment_bytes;
+        pthread_mutex_unlock(&f->lock);
+    }
+    *out = (struct log_look){queued_bytes(f), f->disk_bytes, f->tid};
 }
 
 struct reading {
@@ -539,7 +564,7 @@ static void file_close(struct log *log) {
     free(f);
 }
 static const struct log_calls FILES = {file_append, file_kick, file_poll, file_caught_up, file_trim,
-    file_room, file_range, file_read, file_keep, file_copy, file_commit, file_close};
+    file_room, file_range, file_look, file_read, file_keep, file_copy, file_commit, file_close};
 
 /* ---- opening ---- */
 struct loading {

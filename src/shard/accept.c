@@ -71,6 +71,7 @@ void conn_accept(struct shard *s, const struct door *d) {
         struct conn *c = must_alloc(sizeof *c);
         c->fd = fd;
         c->protocol = d->protocol;
+        c->operators = d == &s->server->doors[DOOR_CONSOLE];
         c->since_ms = c->last_in_ms = s->mono_ms;
         c->peer = peer;
         if (!transport_begin(s, c, d) || (!s->server->o.proxy_protocol && !limits_begin(s, c))) {

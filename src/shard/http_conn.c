@@ -328,6 +328,14 @@ static enum shed shed_of(const struct route *r) {
     return (r->special && r->special != SPECIAL_EXPORT) || one ? SHED_NEVER : SHED_LISTS;
 }
 
+/* What is for operators has its own door, if there is one, and that door has nothing else. */
+static bool door_has(const struct server *v, const struct conn *c, const struct route *r) {
+    if (v->doors[DOOR_CONSOLE].fd < 0 || r->special == SPECIAL_HEALTH ||
+        r->special == SPECIAL_READY || r->special == SPECIAL_OPENAPI)
+        return true;
+    return c->operators ? r->scope & SCOPE_OPERATE : r->scope != SCOPE_OPERATE;
+}
+
 /* true: on its way; false: j->answer says why not, or what. */
 static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struct http_request *q) {
     struct request *r = &j->request;
@@ -344,6 +352,12 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
     if (j->answer.problem == PROBLEM_METHOD && s->server->o.cors_origin &&
         bytes_is(q->method, "OPTIONS"))
         return answer_ok(&j->answer, 204), false;
+    if (!demo && j->route && !door_has(s->server, c, j->route)) {
+        j->route = NULL;
+        answer_problem(&j->answer, PROBLEM_NOT_FOUND, "",
+            c->operators ? "this listener serves operators only"
+                         : "this is served by the operators' listener only (--console)");
+    }
     if (!j->route || j->answer.problem) return false;
     if (!(j->route->scope & SCOPE_OPEN) && !limits_address(s, c, &j->answer)) return false;
     c->trusted = (demo || authenticate(s, c, q, j)) && r->who.app.n;
@@ -359,7 +373,8 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         !limits_body(s, &r->who, r->body.n, &j->answer) || !body_parse(s, j))
         return false;
     if (j->route->special == SPECIAL_TYPING || j->route->special == SPECIAL_PRESENCE ||
-        j->route->special == SPECIAL_STREAM || j->route->special == SPECIAL_EXPORT) {
+        j->route->special == SPECIAL_STREAM || j->route->special == SPECIAL_EXPORT ||
+        j->route->special == SPECIAL_USER_SESSIONS) {
         if (!live_plan(s, j)) return false;
     } else if (j->route->special == SPECIAL_SESSIONS) {
         return sessions_plan(s, j);

@@ -15,6 +15,7 @@
 
 #include "shard/shard_in.h"
 #include "shard/transport.h"
+#include "watch/watch.h"
 
 enum { SHARDS_MOST = 64 };
 
@@ -26,16 +27,18 @@ static enum spoken spoken_of(const struct conn *c) {
 }
 
 static void connections_look(struct shard *s) {
-    uint64_t counts[SPOKEN_COUNT] = {0}, bytes = 0;
+    uint64_t counts[SPOKEN_COUNT] = {0}, bytes = 0, output = 0;
     for (uint32_t i = 0; i < s->conn_count; i++) {
         const struct conn *c = s->conns[i];
         if (!c || c->protocol == PROTO_CONTROL) continue;
         counts[spoken_of(c)]++;
+        output += c->out.n - c->out_at;
         bytes += sizeof *c + c->in.cap + c->out.cap + transport_bytes(c) +
                  (c->http ? http_reader_bytes(c->http) : 0);
     }
     for (int i = 0; i < SPOKEN_COUNT; i++) atomic_store(&s->gauges.by_protocol[i], counts[i]);
     atomic_store(&s->gauges.connection_bytes, bytes);
+    atomic_store(&s->gauges.output_bytes, output);
 }
 
 /* Of its own partitions: durable and not applied; and what a start after a crash would apply again. */
@@ -57,6 +60,7 @@ void figures_sweep(struct shard *s) {
     connections_look(s);
     lags_look(s);
     atomic_store(&s->gauges.cell_bytes, engine_held_bytes(s->engine));
+    atomic_store(&s->gauges.dirty_bytes, engine_dirty_bytes(s->engine));
 }
 
 bool disk_is_full(const struct server *v) {
@@ -95,7 +99,7 @@ bool metrics_open_asked(struct bytes accept) {
 }
 
 /* ---- the process, as other programs' metrics name it too ---- */
-static void memory_of_process(uint64_t *out_size, uint64_t *out_resident) {
+void memory_of_process(uint64_t *out_size, uint64_t *out_resident) {
     unsigned long long size = 0, resident = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     if (f && fscanf(f, "%llu %llu", &size, &resident) != 2) size = resident = 0;
@@ -250,6 +254,9 @@ void metrics_answer(struct shard *s, bool open, struct buf *out) {
     state_text(v, &t, &m);
     disks_text(v, &t);
     process_text(v, &t, m.connections);
+    metrics_family(&t, METRIC_COUNTER, "kith_watch_cpu_seconds",
+        "CPU time of the thread that watches the others");
+    metrics_ns(&t, NULL, watch_cpu_ns(flow_watch(v)));
     metrics_measures(&t, list, v->shards);
     metrics_end(&t);
 }

@@ -13,6 +13,9 @@ static const struct route OWN[] = {
     {"GET", "/healthz", SCOPE_OPEN, TOKEN_ANY, SPECIAL_HEALTH, NULL, NULL},
     {"GET", "/readyz", SCOPE_OPEN, TOKEN_ANY, SPECIAL_READY, NULL, NULL},
     {"GET", "/v1/sessions", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_SESSIONS, NULL, NULL},
+    {"GET", "/v1/flow", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_FLOW, NULL, NULL},
+    {"GET", "/v1/users/{id}/sessions", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_USER_SESSIONS, NULL,
+        NULL},
     {"GET", "/openapi.json", SCOPE_OPEN, TOKEN_ANY, SPECIAL_OPENAPI, NULL, NULL},
     {"GET", "/mqtt", SCOPE_OPEN, TOKEN_ANY, SPECIAL_WEBSOCKET, NULL, NULL},
 };

@@ -260,7 +260,8 @@ static enum err doors_open(struct server *v, struct buf *why) {
     } const WANTED[DOORS] = {[DOOR_HTTP] = {v->o.http, PROTO_HTTP, false},
         [DOOR_MQTT] = {v->o.mqtt, PROTO_MQTT, false},
         [DOOR_HTTPS] = {v->o.https, PROTO_HTTP, true},
-        [DOOR_MQTTS] = {v->o.mqtts, PROTO_MQTT, true}};
+        [DOOR_MQTTS] = {v->o.mqtts, PROTO_MQTT, true},
+        [DOOR_CONSOLE] = {v->o.console, PROTO_HTTP, false}};
     for (int i = 0; i < DOORS; i++) {
         struct door *d = &v->doors[i];
         d->protocol = WANTED[i].protocol;
@@ -297,6 +298,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     if (e == OK) e = doors_open(v, why);
     if (e == OK) e = control_listen(v, why);
     if (e == OK) e = tables_start(v);
+    if (e == OK) flow_create(v);
     v->started_ms = clock_wall_ms();
     metrics_begin(v);
     return e; /* if it is not OK, the process ends with the words, and what is open goes with it */
@@ -306,6 +308,7 @@ int server_run(struct server *v) {
     tell_serving(v);
     for (unsigned i = 1; i < v->shards; i++)
         check(pthread_create(&v->shard[i].thread, NULL, shard_main, &v->shard[i]) == 0);
+    flow_start(v);
     shard_main(&v->shard[0]);
     for (unsigned i = 1; i < v->shards; i++) pthread_join(v->shard[i].thread, NULL);
     (void)!tables_sync_all(v); /* on a full disk the log holds the rest */
@@ -359,6 +362,7 @@ static bool backups_end(struct server *v) {
 void server_close(struct server **pv) {
     struct server *v = *pv;
     if (!v || !backups_end(v)) return;
+    flow_free(v); /* it looks at all that follows */
     tables_stop(v);
     v->log->calls->close(v->log);
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);

@@ -36,6 +36,8 @@ struct server_options {
     /* absolute; NULL: data_dir/log. Where data is there already it must be the same */
     const char *log_dir;
     const char *http, *mqtt, *https, *mqtts; /* "127.0.0.1:8080"; NULL: not served */
+    /* Where operators are served, and nobody else; NULL: with all others over HTTP */
+    const char *console;
     const char *tls_cert, *tls_key;          /* PEM files, for https and mqtts */
     int64_t tls_handshake_timeout_ms;        /* 0: 10 s; of the PROXY header too */
     unsigned tls_handshakes_max;             /* under way on each shard; 0: 256 */
@@ -76,7 +78,7 @@ void server_stop(struct server *s); /* async-signal-safe */
 /* Any thread: reads the TLS certificate again, and writes a line about it. */
 void server_reload(struct server *s);
 void server_close(struct server **);
-enum door_name { DOOR_HTTP, DOOR_MQTT, DOOR_HTTPS, DOOR_MQTTS, DOORS };
+enum door_name { DOOR_HTTP, DOOR_MQTT, DOOR_HTTPS, DOOR_MQTTS, DOOR_CONSOLE, DOORS };
 uint16_t server_port(const struct server *s, enum door_name); /* 0: not served */
 struct admit;
 struct admit *server_admit(struct server *s);

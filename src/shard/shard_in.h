@@ -62,6 +62,7 @@ struct conn {
     bool fresh;                                /* connected just now, and has not subscribed yet */
     bool counted_address, counted_app, slowed; /* limits.c */
     bool trusted;                              /* its last request had a credential that holds */
+    bool operators;                            /* it came through their own door */
     bool in_blocked;                           /* input waits until acknowledgements have left */
     struct buf in, out;
     /* HTTP: of the request, the quiet or the last ping; MQTT: of the connection; closing: since */
@@ -144,9 +145,13 @@ struct shard {
         _Atomic uint64_t connections, sessions, delivered, relays, pressure, requests;
         /* as of the last sweep (metrics.c) */
         _Atomic uint64_t by_protocol[SPOKEN_COUNT], connection_bytes, cell_bytes, apply_lag, replay;
-        _Atomic uint32_t fresh; /* connections that may be about to subscribe */
+        _Atomic uint64_t output_bytes, dirty_bytes; /* likewise; output: not taken yet */
+        _Atomic uint64_t jobs;                      /* that a full ring did not take */
+        _Atomic uint32_t fresh;                     /* connections that may be about to subscribe */
     } gauges;
-    struct ring **inbox; /* [shards] from each other shard; tagged pointers */
+    _Atomic int tid;        /* 0: it does not run yet */
+    _Atomic uint32_t turns; /* odd: in a turn */
+    struct ring **inbox;    /* [shards] from each other shard; tagged pointers */
     /* [shards] jobs that a full ring did not take */
     struct mail_queue {
         void **items; /* ring */
@@ -207,6 +212,7 @@ struct tables {
     uint64_t *below; /* [partitions] positions below were held at the last sync */
     int64_t last_sync_ms, last_trim_ms;
     bool stop, sync_now;
+    _Atomic int tid;
     uint64_t sync_count;
     enum err sync_err; /* of the last one that was asked for */
     _Atomic bool disk_full;
@@ -235,6 +241,7 @@ struct server {
     struct limits *limits;
     struct interest *interest;
     struct channel_board *board;
+    struct flow *flow;
     struct tables tables;
     struct measure *log_measure; /* of the log's thread */
     _Atomic uint64_t *written;   /* [partitions] positions the store has been given */
@@ -339,11 +346,19 @@ extern const size_t OPENAPI_SIZE;
 void figures_sweep(struct shard *s); /* gauges that cost a look at each connection */
 bool disk_is_full(const struct server *v); /* so that large writes are refused */
 void metrics_begin(struct server *v);
+void memory_of_process(uint64_t *out_size, uint64_t *out_resident);
 bool metrics_open_asked(struct bytes accept);
 void metrics_answer(struct shard *s, bool open, struct buf *out);
+/* flow.c */
+void flow_create(struct server *v); /* for people to look at: the watch, and what it asks for */
+void flow_start(struct server *v);  /* once all descriptors and privileges are as they shall be */
+void flow_free(struct server *v);   /* and ends it */
+void flow_json(struct shard *s, struct job *j);
+struct watch *flow_watch(struct server *v);
 /* sessions.c */
 bool sessions_plan(struct shard *s, struct job *j); /* false: the answer has the problem */
 bool sessions_list(struct shard *s, struct job *j);
+void sessions_of_user(struct shard *s, struct job *j);
 /* tables.c */
 uint64_t server_memory(const struct server *v); /* budget of all cells, bytes */
 enum err tables_start(struct server *v);

@@ -10,6 +10,7 @@ void special_answer(struct shard *s, struct job *j) {
     switch (j->route->special) {
     case SPECIAL_METRICS: metrics_answer(s, j->open_metrics, &a->body); break;
     case SPECIAL_OPENAPI: buf_add(&a->body, OPENAPI, OPENAPI_SIZE); break;
+    case SPECIAL_FLOW: flow_json(s, j); break;
     case SPECIAL_READY:
         if (s->draining) {
             answer_problem(a, PROBLEM_DRAINING, "", "this server is shutting down");
@@ -44,6 +45,7 @@ static void export(struct shard *s, struct job *j) {
 void special_run(struct shard *s, struct job *j) {
     const struct request *r = &j->request;
     if (j->route->special == SPECIAL_EXPORT) return export(s, j);
+    if (j->route->special == SPECIAL_USER_SESSIONS) return sessions_of_user(s, j);
     answer_ok(&j->answer, 204);
     if (j->route->special == SPECIAL_STREAM) stream_check(s, j);
     else if (j->route->special == SPECIAL_PRESENCE)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "shard/data.h"
 #include "shard/shard_in.h"
@@ -107,6 +108,7 @@ static void *tables_main(void *arg) {
     struct tables *t = &v->tables;
     bool full = false;
     events_here(&t->measure->events, THREAD_TABLES);
+    t->tid = (int)gettid();
     pthread_mutex_lock(&t->lock);
     for (;;) {
         if (full || (due_lane(v) < 0 && !t->sync_now)) {

@@ -11,7 +11,7 @@
 enum { LIMIT_TELL_MS = 10000 };
 
 void tell_serving(const struct server *v) {
-    static const char *const NAMES[DOORS] = {"http", "mqtt", "https", "mqtts"};
+    static const char *const NAMES[DOORS] = {"http", "mqtt", "https", "mqtts", "console"};
     struct trace_field doors[DOORS] = {0};
     for (int i = 0; i < DOORS; i++)
         if (v->doors[i].port) doors[i] = TRACE_NUMBER(NAMES[i], v->doors[i].port);

@@ -2,6 +2,7 @@
  * deliver, write, wake the log.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <unistd.h>
 
 #include "chat/chat.h"
 #include "shard/channels.h"
@@ -19,11 +20,19 @@ static const struct door *door_of(const struct server *v, const void *tag) {
     return tag == &v->control ? tag : NULL;
 }
 
+/* Between a turn and waiting; one writer. */
+static void turn_mark(struct shard *s) {
+    uint32_t turns = atomic_load_explicit(&s->turns, memory_order_relaxed);
+    atomic_store_explicit(&s->turns, turns + 1, memory_order_relaxed);
+}
+
 static void events_take(struct shard *s, int wait_ms) {
     struct loop_event events[EVENTS_MAX];
     struct server *v = s->server;
     struct note *late = notes_late(s);
+    turn_mark(s);
     size_t n = loop_wait(s->loop, late ? 0 : wait_ms, events, EVENTS_MAX);
+    turn_mark(s);
     pace_waited(s, late ? 0 : wait_ms);
     s->events = events; /* a connection that leaves in there blanks its own (conn_detach) */
     s->event_count = n;
@@ -114,7 +123,9 @@ static void listen_begin(struct shard *s) {
 /* What another shard does not take waits here, in memory: senders wait too then. */
 static void crowd_look(struct shard *s) {
     enum { CROWDED = 16384 };
-    bool crowded = jobs_waiting(s) > CROWDED;
+    size_t waiting = jobs_waiting(s);
+    atomic_store_explicit(&s->gauges.jobs, waiting, memory_order_relaxed);
+    bool crowded = waiting > CROWDED;
     pace_crowded(s, crowded);
     if (crowded == s->crowded) return;
     s->crowded = crowded;
@@ -200,6 +211,8 @@ static void drain(struct shard *s) {
 void *shard_main(void *arg) {
     struct shard *s = arg;
     bool more = true;
+    s->turns = 1;
+    s->tid = (int)gettid();
     pace_begin(s);
     pace_waited(s, 0);
     s->last_freeze_ms = s->mono_ms;

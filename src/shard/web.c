@@ -26,7 +26,10 @@ static struct bytes path_joined(struct arena *arena, const struct http_request *
 }
 
 static const struct page *page_of(
-    const struct shard *s, struct job *j, const struct http_request *q) {
+    const struct shard *s, const struct conn *c, struct job *j, const struct http_request *q) {
+    bool console = bytes_is(q->segments[0], "console"),
+         icon = bytes_is(q->segments[0], "icon.svg") || bytes_is(q->segments[0], "favicon.ico");
+    if (s->server->doors[DOOR_CONSOLE].fd >= 0 && !icon && console != c->operators) return NULL;
     bool dev = s->server->o.dev, top = q->segment_count == 1 && !q->segments[0].n;
     if (top) return dev ? pages_find(BYTES("demo")) : NULL;
     if (bytes_is(q->segments[0], "demo") && !dev) return NULL;
@@ -36,7 +39,7 @@ static const struct page *page_of(
 }
 
 bool page_take(struct shard *s, const struct conn *c, struct job *j, const struct http_request *q) {
-    const struct page *p = page_of(s, j, q);
+    const struct page *p = page_of(s, c, j, q);
     if (!p) return false;
     if (!bytes_is(j->request.method, "GET")) { /* HEAD is GET there */
         memcpy(j->allow, "GET, HEAD", sizeof "GET, HEAD");

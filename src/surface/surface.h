@@ -264,6 +264,8 @@ enum special {
     SPECIAL_SLOW,
     SPECIAL_EXPORT,
     SPECIAL_SESSIONS,
+    SPECIAL_FLOW,
+    SPECIAL_USER_SESSIONS,
     SPECIAL_WEBSOCKET
 };
 /* Who may call it with a device token. Server keys need `scope`. */

@@ -1,0 +1,55 @@
+/* watch, inside: the judgement of delays and the history, apart from the thread that feeds them.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_WATCH_IN_H
+#define KITH_WATCH_IN_H
+
+#include "watch/watch.h"
+
+/* ---- delay.c: from what threads used and waited for, to events ---- */
+#define LOOK_NS 20000000          /* how often threads are looked at */
+#define LATE_NS 50000000          /* our own wake-up: later than that is told */
+#define CLOCK_MS 50               /* so is a wall clock that moved by more against the other */
+#define DELAY_PIECE_NS 1000000000 /* a longer delay is told in pieces */
+
+struct delay_sample { /* of one thread, since it began */
+    bool known;       /* it runs, and could be asked */
+    int64_t used_ns, waited_ns;
+};
+struct delay_look {
+    int64_t due_ns, now_ns; /* monotonic: when it should have been, and is */
+    int64_t wall_ms;
+    const struct delay_sample *threads; /* [count] */
+    struct delay_sample self;
+};
+struct delay_thread {
+    struct delay_sample last;
+    int64_t from_ns, to_ns, waited_ns; /* of the delay under way; waited 0: none */
+};
+struct delay {
+    struct delay_thread *threads;
+    const uint32_t *numbers; /* [count] of the threads, for events */
+    size_t count;
+    struct delay_sample self;
+    int64_t last_ns, wall_offset_ms;
+    bool begun;
+};
+void delay_take(struct delay *d, const struct delay_look *l, struct events *ring);
+
+/* ---- history.c: columns of the last hour ---- */
+/* Readers look at the last WATCH_POINTS; as a point comes once a second, these more keep the writer
+ * off what is being read. */
+#define HISTORY_SLOTS (WATCH_POINTS + 8)
+#define COLUMN_NAME_MAX 48
+struct history {
+    size_t columns;
+    char (*names)[COLUMN_NAME_MAX];
+    uint32_t *values; /* [columns][HISTORY_SLOTS] */
+    int64_t *at_ms;   /* [HISTORY_SLOTS] */
+    uint64_t count;   /* ever */
+};
+void history_init(struct history *h, size_t columns);
+void history_done(struct history *h);
+void history_add(struct history *h, int64_t at_ms, const uint64_t *values); /* cut to 32 bits */
+void history_json(const struct history *h, uint64_t since, struct buf *out);
+
+#endif
