@@ -444,7 +444,7 @@ static const struct route ROUTES[] = {
     {"POST", U "/tokens", SCOPE_TOKENS, TOKEN_NEVER, SPECIAL_NONE, plan_token, finish_token},
     {"PUT", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_put, NULL},
     {"DELETE", U "/devices/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_device_delete, NULL},
-    {"GET", U "/devices", R, TOKEN_SELF, SPECIAL_NONE, plan_devices, NULL},
+    {"GET", U "/devices", R | SCOPE_OPERATE, TOKEN_SELF, SPECIAL_NONE, plan_devices, NULL},
     {"PUT", U "/keys/{device}", W, TOKEN_SELF, SPECIAL_NONE, plan_keys_put, NULL},
     {"POST", U "/keys/claim", W, TOKEN_ANY, SPECIAL_NONE, plan_keys_claim, NULL},
 };

@@ -36,7 +36,7 @@ def schemas(node=DOCUMENT):
 
 
 FREE = {"Metadata"}  # objects that hold what the app wants; Data, Media and Key hold any JSON value
-MAPS = {"reactions"}
+MAPS = {"reactions", "columns"}
 
 
 def check_document():
@@ -412,6 +412,14 @@ refused(403, "forbidden", "PUT", "/v1/channel-rules/r", {"topic": "a"}, key=ann)
 ok(204, "DELETE", "/v1/channel-rules/r")
 expect(ok(200, "GET", "/v1/sessions"), {"items": [], "next": None})
 refused(400, "malformed", "GET", "/v1/sessions?cursor=x", field="cursor")
+flow = ok(200, "GET", "/v1/flow")
+expect(len(flow["partitions"]), 64)
+refused(400, "malformed", "GET", "/v1/flow?since=x", field="since")
+refused(403, "forbidden", "GET", "/v1/flow", key=bob)
+expect(ok(200, "GET", "/v1/users/ann/sessions")["items"], [])
+refused(404, "not-found", "GET", "/v1/users/nobody/sessions")
+refused(422, "invalid-value", "GET", "/v1/users/a%20b/sessions")
+refused(403, "forbidden", "GET", "/v1/users/bob/sessions", key=bob)
 ok(204, "DELETE", "/v1/sessions/none?user=ann")
 refused(422, "invalid-value", "DELETE", "/v1/sessions/none?user=a%20b", field="user")
 
