@@ -131,8 +131,7 @@ void flow_create(struct server *v) {
 
 void flow_start(struct server *v) {
     if (watch_start(v->flow->watch) == OK) return;
-    fprintf(stderr, "{\"level\":\"warning\",\"message\":\"no thread can be made to watch the "
-                    "others: there is no history\"}\n");
+    trace(TRACE_WARNING, "no thread can be made to watch the others: there is no history");
 }
 
 void flow_free(struct server *v) {
@@ -179,9 +178,9 @@ static void word(struct json_out *o, const char *key, const char *v) {
 static int queue_of(size_t stage) {
     switch (stage) {
     case TIMED_admit: return GAUGE_jobs_waiting;
+    case TIMED_relay: return GAUGE_relays_waiting;
     case TIMED_durable: return GAUGE_log_waiting;
     case TIMED_apply: return GAUGE_apply_waiting;
-    case TIMED_relay: return GAUGE_relays_waiting;
     case TIMED_write: return GAUGE_output_kib; /* here in bytes */
     default: return -1;
     }

@@ -15,7 +15,7 @@ void tell_serving(const struct server *v) {
     struct trace_field doors[DOORS] = {0};
     for (int i = 0; i < DOORS; i++)
         if (v->doors[i].port) doors[i] = TRACE_NUMBER(NAMES[i], v->doors[i].port);
-    trace(TRACE_INFO, "serving", doors[0], doors[1], doors[2], doors[3],
+    trace(TRACE_INFO, "serving", doors[0], doors[1], doors[2], doors[3], doors[4],
         TRACE_TEXT("data", bytes_str(v->dir)), TRACE_TEXT("version", bytes_str(v->o.version)),
         TRACE_NUMBER("shards", v->shards), TRACE_NUMBER("partitions", v->partitions));
 }

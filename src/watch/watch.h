@@ -13,7 +13,6 @@
 #define KITH_WATCH_H
 
 #include "base/base.h"
-#include "measure/event.h"
 #include "measure/measure.h"
 
 enum { WATCH_POINTS = 3600 }; /* kept, of a second each */
