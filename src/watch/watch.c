@@ -67,7 +67,7 @@ struct watch {
     uint32_t *numbers;
     struct delay delay;
     struct events events;
-    struct history history;
+    struct past past;
     struct hist *before, sum, change; /* before: [TIMED_COUNT] */
     enum measure_counter counted[COUNTER_COUNT];
     size_t counted_count;
@@ -79,7 +79,7 @@ struct watch {
 
 /* ---- columns ---- */
 static void column_name(struct watch *w, size_t *at, const char *name, const char *more) {
-    snprintf(w->history.names[(*at)++], COLUMN_NAME_MAX, "%s%s", name, more);
+    snprintf(w->past.names[(*at)++], COLUMN_NAME_MAX, "%s%s", name, more);
 }
 
 static void columns_name(struct watch *w) {
@@ -95,7 +95,7 @@ static void columns_name(struct watch *w) {
         column_name(w, &at, COUNTER_NAMES[w->counted[c]], "_per_s");
     for (size_t g = 0; g < WATCH_GAUGE_COUNT; g++) column_name(w, &at, GAUGES[g].name, "");
     for (size_t i = 0; i < LOADS; i++) column_name(w, &at, LOAD_NAMES[i], "");
-    check(at == w->history.columns);
+    check(at == w->past.columns);
 }
 
 static void counted_choose(struct watch *w) {
@@ -121,8 +121,8 @@ struct watch *watch_create(const struct watch_options *o) {
     w->before = must_alloc(TIMED_COUNT * sizeof *w->before);
     w->each_ns = (int64_t)(1 + n / THREADS_EACH_LOOK) * LOOK_NS;
     counted_choose(w);
-    history_init(&w->history, 3 * TIMED_COUNT + w->counted_count + WATCH_GAUGE_COUNT + LOADS);
-    w->values = must_alloc(w->history.columns * sizeof *w->values);
+    past_init(&w->past, 3 * TIMED_COUNT + w->counted_count + WATCH_GAUGE_COUNT + LOADS);
+    w->values = must_alloc(w->past.columns * sizeof *w->values);
     columns_name(w);
     return w;
 }
@@ -133,7 +133,7 @@ void watch_free(struct watch **pw) {
     watch_stop(w);
     for (size_t i = 0; i <= w->o.thread_count; i++)
         if (w->threads[i].fd >= 0) close(w->threads[i].fd);
-    history_done(&w->history);
+    past_done(&w->past);
     free(w->threads);
     free(w->samples);
     free(w->numbers);
@@ -261,14 +261,14 @@ static void point_take(struct watch *w, int64_t now_ns) {
     int64_t span_ns = now_ns - w->second_ns;
     uint64_t *v = w->values, gauges[WATCH_GAUGE_COUNT] = {0};
     bool first = !w->second_ns;
-    memset(v, 0, w->history.columns * sizeof *v);
+    memset(v, 0, w->past.columns * sizeof *v);
     for (size_t s = 0; s < TIMED_COUNT; s++, v += 3) stage_take(w, s, span_ns, v);
     for (size_t c = 0; c < w->counted_count; c++) *v++ = counter_take(w, w->counted[c], span_ns);
     w->o.look(w->o.arg, gauges);
     for (size_t g = 0; g < WATCH_GAUGE_COUNT; g++) *v++ = gauges[g] / GAUGES[g].unit;
     loads_take(w, span_ns, v);
     w->second_ns = now_ns;
-    if (!first) history_add(&w->history, clock_wall_ms(), w->values);
+    if (!first) past_add(&w->past, clock_wall_ms(), w->values);
 }
 
 /* ---- its thread ---- */
@@ -340,5 +340,5 @@ struct watch_load watch_load(const struct watch *w, size_t thread) {
 }
 
 void watch_history(const struct watch *w, uint64_t since, struct buf *out) {
-    history_json(&w->history, since, out);
+    past_json(&w->past, since, out);
 }

@@ -35,21 +35,21 @@ struct delay {
 };
 void delay_take(struct delay *d, const struct delay_look *l, struct events *ring);
 
-/* ---- history.c: columns of the last hour ---- */
+/* ---- past.c: columns of the last hour ---- */
 /* Readers look at the last WATCH_POINTS; as a point comes once a second, these more keep the writer
  * off what is being read. */
-#define HISTORY_SLOTS (WATCH_POINTS + 8)
+#define PAST_SLOTS (WATCH_POINTS + 8)
 #define COLUMN_NAME_MAX 48
-struct history {
+struct past {
     size_t columns;
     char (*names)[COLUMN_NAME_MAX];
-    uint32_t *values; /* [columns][HISTORY_SLOTS] */
-    int64_t *at_ms;   /* [HISTORY_SLOTS] */
+    uint32_t *values; /* [columns][PAST_SLOTS] */
+    int64_t *at_ms;   /* [PAST_SLOTS] */
     uint64_t count;   /* ever */
 };
-void history_init(struct history *h, size_t columns);
-void history_done(struct history *h);
-void history_add(struct history *h, int64_t at_ms, const uint64_t *values); /* cut to 32 bits */
-void history_json(const struct history *h, uint64_t since, struct buf *out);
+void past_init(struct past *h, size_t columns);
+void past_done(struct past *h);
+void past_add(struct past *h, int64_t at_ms, const uint64_t *values); /* cut to 32 bits */
+void past_json(const struct past *h, uint64_t since, struct buf *out);
 
 #endif

@@ -169,15 +169,15 @@ static size_t column(const struct buf *b, const char *name, size_t points, int64
 
 static void hour_comes_back_whole(void **state) {
     (void)state;
-    struct history h;
-    history_init(&h, 2);
+    struct past h;
+    past_init(&h, 2);
     strcpy(h.names[0], "a");
     strcpy(h.names[1], "b");
     int64_t got[WATCH_POINTS];
     for (uint64_t i = 1; i <= 4000; i++)
-        history_add(&h, (int64_t)i * 1000, (uint64_t[]){i * i % 977, i < 3990 ? 7 : 9});
+        past_add(&h, (int64_t)i * 1000, (uint64_t[]){i * i % 977, i < 3990 ? 7 : 9});
     struct buf b = {0};
-    history_json(&h, 0, &b);
+    past_json(&h, 0, &b);
     buf_char(&b, 0);
     assert_int_equal(atoi(member(&b, "first")), 401);
     assert_int_equal(atoi(member(&b, "count")), WATCH_POINTS);
@@ -190,22 +190,22 @@ static void hour_comes_back_whole(void **state) {
     column(&b, "at", WATCH_POINTS, got);
     assert_int_equal(got[WATCH_POINTS - 1], 4000000);
     buf_done(&b);
-    history_done(&h);
+    past_done(&h);
 }
 
 static void since_gives_what_is_newer(void **state) {
     (void)state;
-    struct history h;
+    struct past h;
     struct buf b = {0};
     int64_t got[8];
-    history_init(&h, 1);
+    past_init(&h, 1);
     strcpy(h.names[0], "a");
-    history_json(&h, 0, &b); /* nothing yet */
+    past_json(&h, 0, &b); /* nothing yet */
     assert_int_equal(atoi(member(&b, "count")), 0);
     for (uint64_t i = 1; i <= 10; i++)
-        history_add(&h, (int64_t)i, (uint64_t[]){i == 10 ? 1ull << 40 : i});
+        past_add(&h, (int64_t)i, (uint64_t[]){i == 10 ? 1ull << 40 : i});
     buf_reset(&b);
-    history_json(&h, 8, &b);
+    past_json(&h, 8, &b);
     buf_char(&b, 0);
     assert_int_equal(atoi(member(&b, "first")), 9);
     assert_int_equal(atoi(member(&b, "count")), 2);
@@ -213,23 +213,23 @@ static void since_gives_what_is_newer(void **state) {
     assert_int_equal(got[0], 9);
     assert_int_equal(got[1], UINT32_MAX); /* as high as it goes */
     buf_reset(&b);
-    history_json(&h, 10, &b);
+    past_json(&h, 10, &b);
     assert_int_equal(atoi(member(&b, "count")), 0);
     buf_reset(&b);
-    history_json(&h, 5000, &b); /* of a server before this one */
+    past_json(&h, 5000, &b); /* of a server before this one */
     assert_int_equal(atoi(member(&b, "count")), 10);
     buf_done(&b);
-    history_done(&h);
+    past_done(&h);
 }
 
 /* A busy server's hour: rates and times that move by a tenth from second to second. */
 static void hour_weighs_below_a_megabyte(void **state) {
     (void)state;
     enum { COLUMNS = 84, BUSY = 55 };
-    struct history h;
+    struct past h;
     struct buf b = {0};
     uint64_t values[COLUMNS] = {0};
-    history_init(&h, COLUMNS);
+    past_init(&h, COLUMNS);
     srandom(1);
     for (int c = 0; c < COLUMNS; c++) snprintf(h.names[c], COLUMN_NAME_MAX, "column_%d_per_s", c);
     for (int i = 0; i < WATCH_POINTS; i++) {
@@ -237,18 +237,18 @@ static void hour_weighs_below_a_megabyte(void **state) {
             uint64_t usual = c < 25 ? 300 : c < 50 ? 4000 : 60000; /* us, messages, KiB */
             values[c] = usual * (90 + (uint64_t)random() % 21) / 100;
         }
-        history_add(&h, 1790000000000 + i * 1000, values);
+        past_add(&h, 1790000000000 + i * 1000, values);
     }
     struct timespec before, after;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-    history_json(&h, 0, &b);
+    past_json(&h, 0, &b);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
     printf("an hour: %zu bytes, made in %lld us\n", b.n,
         (long long)((after.tv_sec - before.tv_sec) * 1000000 +
                     (after.tv_nsec - before.tv_nsec) / 1000));
     assert_true(b.n < 1000000);
     buf_done(&b);
-    history_done(&h);
+    past_done(&h);
 }
 
 /* ---- the thread ---- */

@@ -8,25 +8,25 @@
 
 enum { NUMBER_MAX = 24 }; /* characters, with its comma */
 
-void history_init(struct history *h, size_t columns) {
-    *h = (struct history){.columns = columns,
+void past_init(struct past *h, size_t columns) {
+    *h = (struct past){.columns = columns,
         .names = must_alloc(columns * sizeof *h->names),
-        .values = must_alloc(columns * HISTORY_SLOTS * sizeof *h->values),
-        .at_ms = must_alloc(HISTORY_SLOTS * sizeof *h->at_ms)};
+        .values = must_alloc(columns * PAST_SLOTS * sizeof *h->values),
+        .at_ms = must_alloc(PAST_SLOTS * sizeof *h->at_ms)};
 }
 
-void history_done(struct history *h) {
+void past_done(struct past *h) {
     free(h->names);
     free(h->values);
     free(h->at_ms);
-    *h = (struct history){0};
+    *h = (struct past){0};
 }
 
-void history_add(struct history *h, int64_t at_ms, const uint64_t *values) {
-    size_t slot = h->count % HISTORY_SLOTS;
+void past_add(struct past *h, int64_t at_ms, const uint64_t *values) {
+    size_t slot = h->count % PAST_SLOTS;
     for (size_t c = 0; c < h->columns; c++) {
         uint32_t v = values[c] > UINT32_MAX ? UINT32_MAX : (uint32_t)values[c];
-        __atomic_store_n(&h->values[c * HISTORY_SLOTS + slot], v, __ATOMIC_RELAXED);
+        __atomic_store_n(&h->values[c * PAST_SLOTS + slot], v, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&h->at_ms[slot], at_ms, __ATOMIC_RELAXED);
     __atomic_store_n(&h->count, h->count + 1, __ATOMIC_RELEASE);
@@ -51,7 +51,7 @@ static void column_json(const uint32_t *values, uint64_t from, uint64_t to, stru
     buf_reserve(b, (to - from) * NUMBER_MAX + 2);
     b->p[b->n++] = '[';
     for (uint64_t i = from; i < to; i++) {
-        int64_t v = __atomic_load_n(&values[i % HISTORY_SLOTS], __ATOMIC_RELAXED);
+        int64_t v = __atomic_load_n(&values[i % PAST_SLOTS], __ATOMIC_RELAXED);
         if (i > from) b->p[b->n++] = ',';
         number(b, v - before);
         if (v != before || i == from) end = b->n;
@@ -61,12 +61,12 @@ static void column_json(const uint32_t *values, uint64_t from, uint64_t to, stru
     b->p[b->n++] = ']';
 }
 
-static void times_json(const struct history *h, uint64_t from, uint64_t to, struct buf *b) {
+static void times_json(const struct past *h, uint64_t from, uint64_t to, struct buf *b) {
     int64_t before = 0;
     buf_reserve(b, (to - from) * NUMBER_MAX + 2);
     b->p[b->n++] = '[';
     for (uint64_t i = from; i < to; i++) {
-        int64_t at = __atomic_load_n(&h->at_ms[i % HISTORY_SLOTS], __ATOMIC_RELAXED);
+        int64_t at = __atomic_load_n(&h->at_ms[i % PAST_SLOTS], __ATOMIC_RELAXED);
         if (i > from) b->p[b->n++] = ',';
         number(b, at - before);
         before = at;
@@ -74,7 +74,7 @@ static void times_json(const struct history *h, uint64_t from, uint64_t to, stru
     b->p[b->n++] = ']';
 }
 
-void history_json(const struct history *h, uint64_t since, struct buf *b) {
+void past_json(const struct past *h, uint64_t since, struct buf *b) {
     uint64_t to = __atomic_load_n(&h->count, __ATOMIC_ACQUIRE), from = since > to ? 0 : since;
     if (to - from > WATCH_POINTS) from = to - WATCH_POINTS;
     buf_fmt(b, "\"first\":%llu,\"count\":%llu,\"at\":", (unsigned long long)from + 1,
@@ -83,7 +83,7 @@ void history_json(const struct history *h, uint64_t since, struct buf *b) {
     buf_str(b, ",\"columns\":{");
     for (size_t c = 0; c < h->columns; c++) {
         buf_fmt(b, "%s\"%s\":", c ? "," : "", h->names[c]);
-        column_json(&h->values[c * HISTORY_SLOTS], from, to, b);
+        column_json(&h->values[c * PAST_SLOTS], from, to, b);
     }
     buf_char(b, '}');
 }
