@@ -3,15 +3,51 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "drive/drive.h"
 
+#define ANN_BOB "/v1/conversations/ann-bob"
+#define ANN_CID "/v1/conversations/ann-cid"
+#define FRIENDS "/v1/conversations/friends"
+#define LIFE true /* what people did: refused, where they have changed it since */
+
 static const struct {
     const char *call, *body;
+    bool life;
 } DEMO[] = {
-    {"PUT /v1/users/ann", "{\"name\":\"Ann\"}"},
-    {"PUT /v1/users/bob", "{\"name\":\"Bob\"}"},
-    {"PUT /v1/users/cid", "{\"name\":\"Cid\"}"},
-    {"PUT /v1/conversations/ann-bob", "{\"type\":\"direct\",\"members\":[\"ann\",\"bob\"]}"},
-    {"PUT /v1/conversations/friends",
-        "{\"type\":\"group\",\"name\":\"Friends\",\"members\":[\"ann\",\"bob\",\"cid\"]}"},
+    {"PUT /v1/users/ann", "{\"name\":\"Ann\"}", false},
+    {"PUT /v1/users/bob", "{\"name\":\"Bob\"}", false},
+    {"PUT /v1/users/cid", "{\"name\":\"Cid\"}", false},
+    {"PUT /v1/users/dee", "{\"name\":\"Dee\"}", false},
+    {"PUT /v1/users/eli", "{\"name\":\"Eli\"}", false},
+    {"PUT " ANN_BOB, "{\"type\":\"direct\",\"members\":[\"ann\",\"bob\"]}", false},
+    {"PUT " ANN_CID, "{\"type\":\"direct\",\"members\":[\"ann\",\"cid\"]}", false},
+    {"PUT " FRIENDS,
+        "{\"type\":\"group\",\"name\":\"Friends\","
+        "\"members\":[\"ann\",\"bob\",\"cid\",\"dee\",\"eli\"]}",
+        false},
+    {"POST " FRIENDS "/messages",
+        "{\"id\":\"f1\",\"from\":\"cid\",\"body\":\"They say sun on Saturday\"}", LIFE},
+    {"POST " FRIENDS "/messages",
+        "{\"id\":\"f2\",\"from\":\"dee\",\"body\":\"Then the lake path? It is the long way "
+        "round, but there is cake at the end of it.\"}",
+        LIFE},
+    {"POST " FRIENDS "/messages",
+        "{\"id\":\"f3\",\"from\":\"bob\",\"reply_to\":\"f2\",\"body\":\"For cake I take any "
+        "path\"}",
+        LIFE},
+    {"PUT " FRIENDS "/messages/f2/reactions/%F0%9F%8E%89?user=bob", "", LIFE},
+    {"PUT " FRIENDS "/messages/f2/reactions/%F0%9F%8E%89?user=cid", "", LIFE},
+    {"POST " FRIENDS "/receipts?user=bob", "{\"read\":3}", LIFE},
+    {"POST " FRIENDS "/receipts?user=dee", "{\"read\":3}", LIFE},
+    {"POST " ANN_CID "/messages",
+        "{\"id\":\"c1\",\"from\":\"cid\",\"body\":\"Do you still have the map?\"}", LIFE},
+    {"POST " ANN_BOB "/messages",
+        "{\"id\":\"b1\",\"from\":\"ann\",\"body\":\"Are you coming on Saturday?\"}", LIFE},
+    {"POST " ANN_BOB "/messages",
+        "{\"id\":\"b2\",\"from\":\"bob\",\"body\":\"Yes! The train at nine?\"}", LIFE},
+    {"POST " ANN_BOB "/messages",
+        "{\"id\":\"b3\",\"from\":\"ann\",\"body\":\"Nine is perfect. I bring the coffee.\"}", LIFE},
+    {"PUT " ANN_BOB "/messages/b3/reactions/%E2%9D%A4%EF%B8%8F?user=bob", "", LIFE},
+    {"POST " ANN_BOB "/receipts?user=bob", "{\"read\":3}", LIFE},
+    {"POST " ANN_BOB "/receipts?user=ann", "{\"read\":3}", LIFE},
 };
 
 struct demo {
@@ -26,7 +62,7 @@ static void demo_make(void *arg, size_t i, struct buf *method_path, struct buf *
 
 static bool demo_done(void *arg, size_t i, int status, struct bytes body) {
     struct demo *d = arg;
-    if (status == 200 || status == 201) return true;
+    if (status == 200 || status == 201 || (DEMO[i].life && status < 500)) return true;
     buf_fmt(d->why, "%s was answered %d: %.*s", DEMO[i].call, status, (int)body.n,
         (const char *)body.p);
     return false;

@@ -1,0 +1,162 @@
+// The way of one message through the server: a lane for its own record, a lane for each recipient, times on one scale. Read again until everybody has it. SPDX-License-Identifier: Apache-2.0
+import { h, icon, keyed, say } from '/demo/dom.js';
+import { nameOf } from '/demo/pane.js';
+
+const LOOKS = [30, 120, 350, 900, 2000, 4000]; // ms after which it is read again, since something of it changed
+const LATE = 12;                               // times the server's own way: beyond it the wait is shown, not drawn to scale
+// What each piece of time went into, by the stage that ends it: its colour, its name, what it means.
+const PIECES = {
+  appended: ['--s1', 'take', 'read, admitted, appended to the log'],
+  relayed: ['--s1', 'take', 'handed to the recipient’s partition'],
+  durable: ['--s2', 'disk', 'written and synced to the disk'],
+  applied: ['--s3', 'apply', 'decided, given its place, stored in the tables'],
+  written: ['--s4', 'write', 'written to the connection'],
+  acked: ['--s5', 'device', 'to the phone, and its acknowledgement back'],
+};
+const WORDS = { read: 'read', acknowledged: 'delivered', sent: 'on its way', waiting: 'waits', offline: 'offline: it waits', held: 'held' };
+
+const ms = (t) => (t < 1 ? t.toFixed(2) : t < 100 ? t.toFixed(1) : t < 1000 ? t.toFixed(0) : '') + (t < 1000 ? ' ms' : t < 60_000 ? `${(t / 1000).toFixed(1)} s` : `${Math.round(t / 60_000)} min`);
+
+export class Journey {
+  #people; #m = null; #timer; #look = 0; #asked = 0; #shown = '';
+
+  constructor(root, people) {
+    this.#people = people;
+    this.root = root;
+    this.text = h('p', { class: 'text' });
+    this.total = h('p', { class: 'total' });
+    this.where = h('p', { class: 'where' });
+    this.rows = h('div', { class: 'rows', role: 'list', 'aria-label': 'The way to each', tabindex: '0' });
+    this.axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
+    this.empty = h('p', { class: 'empty' }, 'Write a message, and see the way it takes.');
+    const legend = [['--s1', 'take'], ['--s2', 'disk'], ['--s3', 'apply'], ['--s4', 'write'], ['--s5', 'device']];
+    this.what = h('div', { class: 'what', hidden: true }, h('h2', {}, 'Journey of a message'), this.text, this.total, this.where,
+      h('div', { class: 'legend', 'aria-hidden': 'true' }, legend.map(([s, words]) => h('span', {}, h('i', { style: { '--s': `var(${s})` } }), words))));
+    this.lanes = h('div', { class: 'lanes', hidden: true }, this.rows, this.axis);
+    this.shut = h('button', { class: 'shut round', type: 'button', 'aria-label': 'Close the journey', onclick: () => this.close() }, icon('close'));
+    root.append(this.what, this.lanes, this.empty, this.shut);
+    root.addEventListener('keydown', (e) => { if (e.key === 'Escape') this.close(); });
+  }
+
+  /** open: also where there is room for it only when it is asked for. */
+  follow(m, open) {
+    this.#m = m;
+    this.#shown = '';
+    if (open) this.root.classList.add('open');
+    this.again();
+  }
+
+  close() { this.root.classList.remove('open'); }
+
+  /** Something of it may have changed. */
+  again(conversation) {
+    if (!this.#m || (conversation && conversation !== this.#m.conversation)) return;
+    this.#look = 0;
+    this.#next();
+  }
+
+  #next() {
+    clearTimeout(this.#timer);
+    if (this.#look >= LOOKS.length || document.hidden) return;
+    this.#timer = setTimeout(() => this.#read(), LOOKS[this.#look++]);
+  }
+
+  async #read() {
+    const m = this.#m, asked = ++this.#asked;
+    let journey = null;
+    try {
+      const answer = await fetch(`/demo/api/items/${encodeURIComponent(m.id)}/journey?conversation=${encodeURIComponent(m.conversation)}`);
+      if (answer.ok) journey = await answer.json();
+    } catch { /* the server is away: what is shown stays */ }
+    if (asked !== this.#asked || m !== this.#m) return;
+    if (journey) this.#show(m, journey);
+    if (!journey || journey.recipients.some((r) => r.state !== 'read')) this.#next();
+  }
+
+  /** [{whose, pieces: [{stage, from, to}], wait: ms or null, end, state}], the sender's first. */
+  #lanes(j) {
+    const cut = (stages, from) => stages.map((s) => {
+      const piece = { stage: s.stage, from, to: s.after_ms };
+      from = Math.max(from, s.after_ms);
+      return piece;
+    });
+    const own = cut(j.stages.filter((s) => PIECES[s.stage]), 0);
+    const applied = j.stages.find((s) => s.stage === 'applied')?.after_ms ?? own.at(-1)?.to ?? 0;
+    const others = j.recipients.map((r) => {
+      const device = r.devices.find((d) => d.acked_after_ms !== undefined) ?? r.devices.find((d) => d.written_after_ms !== undefined);
+      const stages = r.stages.filter((s) => PIECES[s.stage] && s.stage !== 'written');
+      const written = device?.written_after_ms ?? r.stages.find((s) => s.stage === 'written')?.after_ms;
+      if (written !== undefined && device) stages.push({ stage: 'written', after_ms: written });
+      if (device?.acked_after_ms !== undefined) stages.push({ stage: 'acked', after_ms: device.acked_after_ms });
+      return { whose: r.user, state: r.state, held: r.held, pieces: cut(stages, applied), device: device?.device };
+    });
+    return [{ whose: j.from, state: 'own', pieces: own }, ...others];
+  }
+
+  #show(m, j) {
+    const said = JSON.stringify(j);
+    if (said === this.#shown) return;
+    this.#shown = said;
+    const lanes = this.#lanes(j);
+    const server = Math.max(...lanes.flatMap((l) => l.pieces.filter((p) => p.stage !== 'written' && p.stage !== 'acked').map((p) => p.to)), lanes[0].pieces.at(-1)?.to ?? 0, 0.05);
+    const late = Math.max(server * LATE, 60);
+    for (const l of lanes) {
+      const split = l.pieces.findIndex((p) => p.to > late);
+      l.waited = split < 0 ? null : l.pieces[split].to;
+      l.drawn = split < 0 ? l.pieces : l.pieces.slice(0, split);
+      l.end = l.pieces.at(-1)?.to;
+    }
+    const scale = Math.max(...lanes.flatMap((l) => l.drawn.map((p) => p.to)), 0.05) * 1.04;
+    const kept = lanes[0].pieces.length > 0;
+    this.empty.hidden = kept;
+    if (!kept) say(this.empty, 'Of this message no times are kept. Write one, and see the way it takes.');
+    this.what.hidden = this.lanes.hidden = !kept;
+    this.#sum(m, j, lanes);
+    keyed(this.rows, lanes, (l) => l.whose, (l) => this.#lane(l), (e, l) => this.#fill(e, l, scale));
+    this.#axis(scale);
+  }
+
+  #sum(m, j, lanes) {
+    const text = m.body ? `“${m.body}”` : m.id, there = lanes.slice(1).filter((l) => l.pieces.some((p) => p.stage === 'acked') && l.waited === null);
+    const name = (u) => nameOf(this.#people, u);
+    const last = there.length ? Math.max(...there.map((l) => l.end)) : lanes[0].end ?? 0;
+    const [n, unit] = ms(last).split(' ');
+    say(this.text, text);
+    this.total.replaceChildren(n, h('small', {}, ` ${unit}`));
+    const absent = lanes.slice(1).filter((l) => l.state === 'offline' || l.state === 'waiting').map((l) => name(l.whose));
+    const to = there.length === 1 ? name(there[0].whose) : there.length ? `${there.length} phones` : '';
+    say(this.where, to ? `from ${name(j.from)} to ${to}, acknowledged${absent.length ? `; ${absent.join(', ')} offline` : ''}` : `stored for good${absent.length ? `; it waits for ${absent.join(', ')}` : ''}`);
+  }
+
+  #lane(l) {
+    return h('div', { class: 'lane', role: 'listitem' }, h('span', { class: 'whose' },
+      h('span', { class: 'face', style: { '--h': this.#people.get(l.whose)?.hue ?? 200 }, 'aria-hidden': 'true' }, nameOf(this.#people, l.whose).slice(0, 1)), nameOf(this.#people, l.whose)),
+    h('span', { class: 'track' }), h('span', { class: 'now' }));
+  }
+
+  #fill(e, l, scale) {
+    const [, track, now] = e.children;
+    const drawn = l.drawn.filter((p) => p.to > p.from);
+    const pieces = [...drawn, ...(l.waited !== null || ['offline', 'waiting'].includes(l.state) ? [{ stage: 'wait', from: drawn.at(-1)?.to ?? 0, to: scale }] : [])];
+    keyed(track, pieces, (p) => p.stage, () => h('i', {}), (i, p) => {
+      const [color, name, meaning] = PIECES[p.stage] ?? ['--line', 'waits', l.waited !== null ? `there after ${ms(l.waited)}, when the phone came back` : 'until the phone comes back'];
+      i.className = p.stage === 'wait' ? 'wait' : '';
+      i.style.setProperty('--s', `var(${color})`);
+      i.style.left = `${(p.from / scale) * 100}%`;
+      i.style.width = `${((p.to - p.from) / scale) * 100}%`;
+      i.title = p.stage === 'wait' ? meaning : `${name}, ${ms(p.to - p.from)}: ${meaning}`;
+      say(i, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : (p.to - p.from) / scale > 0.075 ? ms(p.to - p.from) : '');
+    });
+    say(now, l.state === 'own' ? `stored ${ms(l.pieces.find((p) => p.stage === 'durable')?.to ?? l.end ?? 0)}` : l.state === 'held' ? l.held : `${WORDS[l.state] ?? l.state}${l.waited === null && l.end && ['read', 'acknowledged'].includes(l.state) ? ` ${ms(l.end)}` : ''}`);
+    now.title = now.textContent;
+    now.classList.toggle('read', l.state === 'read');
+    track.setAttribute('role', 'img');
+    track.setAttribute('aria-label', drawn.map((p) => `${PIECES[p.stage][1]} ${ms(p.to - p.from)}`).join(', ') || 'nothing yet');
+  }
+
+  #axis(scale) {
+    const raw = scale / 6, ten = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((n) => n * ten).find((s) => s >= raw);
+    const ticks = Array.from({ length: Math.floor(scale / step) + 1 }, (_, i) => i * step);
+    this.axis.replaceChildren(...ticks.map((t) => h('span', { style: { left: `${(t / scale) * 100}%` } }, t ? `${+t.toPrecision(3)} ms` : '0')));
+  }
+}
