@@ -38,6 +38,34 @@ void chat_conversations_left(struct cells *c, struct bytes app, struct bytes use
 /* Looks at every conversation of a partition: false, and a line in *why for each thing that must hold
  * and does not. */
 bool chat_check(struct cells *c, struct buf *why);
+/* ---- a message's journey, for operators (trail.c) ---- */
+/* What the conversation knows of it; names are copied to the arena. */
+struct trail {
+    bool found;
+    uint64_t seq;
+    struct bytes from;
+    int64_t created_ms;
+    bool gone; /* deleted or expired */
+    const char *type;
+    uint32_t members;
+    struct trail_member { /* at most TRAIL_MEMBERS, who joined first at first; not the sender */
+        struct bytes user;
+        bool delivered, read, before; /* before: joined later, and does not see what was before */
+    } * member;
+    size_t member_count;
+};
+enum { TRAIL_MEMBERS = 200 };
+/* In the conversation's partition. */
+void chat_trail(struct cells *c, struct bytes app, struct bytes conversation, struct bytes item,
+    int64_t now_ms, struct arena *arena, struct trail *out);
+/* In the member's partition: why the message of this sender does not reach them; NULL: it does. */
+const char *chat_held(struct cells *c, struct bytes app, struct bytes user,
+    struct bytes conversation, struct bytes from, uint64_t seq);
+/* The position of the message's entry in the user's mailbox, if it lies behind `after`, within the next
+ * 1,000 entries; else 0. */
+uint64_t chat_entry_position(struct cells *c, struct bytes app, struct bytes user,
+    struct bytes conversation, uint64_t seq, uint64_t after);
+
 /* Members of the object that GET /v1/users/{id}/export answers: their conversations, and their
  * mailbox from ?cursor= on. false: the answer says why not. */
 bool chat_export(struct query *q, struct json_out *o);

@@ -59,6 +59,13 @@ struct repeater {
     uint32_t times;
     int64_t since_ns;
 };
+struct item_place {
+    uint64_t who; /* hash of app and item */
+    char conversation[JOURNEY_NAME_MAX + 8];
+};
+struct place_slot {
+    uint64_t turn, words[sizeof(struct item_place) / 8];
+};
 struct journeys {
     struct measure *measure;
     int64_t (*mono_ns)(void);
@@ -75,6 +82,8 @@ struct journeys {
     struct fanout fanout;
     struct repeater repeaters[REPEATERS];
     struct kept_ring sampled, slows;
+    struct place_slot *places;
+    uint64_t place_count;
     uint64_t filter[FILTER]; /* partition_position of kept ones */
     uint64_t device_count;
     struct {
@@ -98,6 +107,7 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mo
     j->named = must_alloc(NAMED_MAX * sizeof *j->named);
     j->sample = (struct bucket){10 * KEPT_PER_S, KEPT_PER_S, 10 * KEPT_PER_S, j->now_ns};
     j->slow = (struct bucket){128, SLOW_PER_S, 128, j->now_ns};
+    j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
     ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
     ring_create_of(&j->slows, JOURNEYS_SLOW_MAX);
     return j;
@@ -108,6 +118,7 @@ void journeys_free(struct journeys **pj) {
     if (!j) return;
     free(j->queue);
     free(j->named);
+    free(j->places);
     free(j->sampled.slots);
     free(j->slows.slots);
     free(j);
@@ -184,6 +195,21 @@ static void name_take(struct journeys *j, struct under_way *u, const struct jour
     name_set(n->item, about->item);
 }
 
+static uint64_t item_hash(struct bytes app, struct bytes item) {
+    return hash64(item) + 31 * hash64(app);
+}
+
+/* Words of the name only: the rest of the slot is an older one's, behind this one's end. */
+static void place_keep(struct journeys *j, const struct journey_about *about) {
+    struct item_place p;
+    uint64_t n = j->place_count;
+    struct place_slot *s = &j->places[n & (JOURNEY_PLACES - 1)];
+    p.who = item_hash(about->app, about->item);
+    name_set(p.conversation, about->conversation);
+    slot_write(&s->turn, n, s->words, &p, (8 + about->conversation.n + 8) & ~7ul);
+    __atomic_store_n(&j->place_count, n + 1, __ATOMIC_RELEASE);
+}
+
 static uint64_t place(uint16_t partition, uint64_t position) {
     return (uint64_t)partition << 48 ^ position;
 }
@@ -221,6 +247,7 @@ void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
     if (!u->kept) u->kept = slow || (about->item.n && bucket_take(&j->sample, j->now_ns));
     if (u->kept) *filter_at(j, place(u->partition, u->position)) = place(u->partition, u->position);
     name_take(j, u, about);
+    if (about->item.n && u->source == UINT16_MAX) place_keep(j, about);
     if (about->repeated_by.n) repeated(j, about);
     *out = (struct journey_origin){u->began_ns, u->applied_ns, u->position, u->kept};
 }
@@ -467,6 +494,23 @@ size_t journeys_find(const struct journeys *j, struct bytes app, struct bytes it
         n += name_is(out[n].item, item) && name_is(out[n].app, app);
     }
     return n;
+}
+
+bool journeys_place(const struct journeys *j, struct bytes app, struct bytes item,
+    char out[static JOURNEY_NAME_MAX + 1]) {
+    uint64_t end = __atomic_load_n(&j->place_count, __ATOMIC_ACQUIRE), who = item_hash(app, item);
+    uint64_t kept = end < JOURNEY_PLACES ? end : JOURNEY_PLACES;
+    struct item_place p;
+    out[0] = 0;
+    for (uint64_t i = end; i-- > end - kept;) {
+        const struct place_slot *s = &j->places[i & (JOURNEY_PLACES - 1)];
+        if (__atomic_load_n(&s->words[0], __ATOMIC_RELAXED) != who) continue;
+        if (!slot_read(&s->turn, i, s->words, &p, sizeof p)) continue;
+        memcpy(out, p.conversation, JOURNEY_NAME_MAX + 1);
+        out[JOURNEY_NAME_MAX] = 0;
+        return true;
+    }
+    return false;
 }
 
 size_t journeys_devices(const struct journeys *j, uint16_t partition, uint64_t position,

@@ -28,6 +28,7 @@ enum {
     JOURNEYS_SLOW_MAX = 2048,
     JOURNEY_DEVICES_MAX = 4096, /* deliveries to devices, of kept journeys */
     JOURNEY_DEVICES = 64,       /* of one journey; the rest are counted */
+    JOURNEY_PLACES = 16384,     /* items of which at least the conversation is known */
     KEPT_PER_S = 50,            /* sampled */
     SLOW_PER_S = 8, /* beyond the first 128: then only much slower ones than of this second */
     JOURNEY_NAME_MAX = 64
@@ -74,6 +75,9 @@ size_t journeys_read(
 /* Of the item, slow or sampled, each once; at most `cap`. */
 size_t journeys_find(
     const struct journeys *j, struct bytes app, struct bytes item, struct journey *out, size_t cap);
+/* The conversation of an item that came lately, kept or not. *out is "" when it is not known. */
+bool journeys_place(const struct journeys *j, struct bytes app, struct bytes item,
+    char out[static JOURNEY_NAME_MAX + 1]);
 /* Devices that got what stands at the position. */
 size_t journeys_devices(const struct journeys *j, uint16_t partition, uint64_t position,
     struct journey_device *out, size_t cap);

@@ -81,6 +81,10 @@ static void stages_add_up(void **state) {
     assert_true(out[0].devices == 1 && out[0].waiting == 1 && out[0].kind == 43 && !out[0].slow);
     assert_string_equal(out[0].conversation, "ann-bob");
     assert_int_equal(journeys_find(f.j, BYTES("other"), BYTES("m1"), out, 4), 0);
+    char conversation[JOURNEY_NAME_MAX + 1];
+    assert_true(journeys_place(f.j, BYTES("demo"), BYTES("m1"), conversation));
+    assert_string_equal(conversation, "ann-bob");
+    assert_false(journeys_place(f.j, BYTES("other"), BYTES("m1"), conversation));
     assert_int_equal(journeys_read(f.j, true, 0, out, 4), 0);
     assert_int_equal(journeys_slow_count(f.j), 0);
 }

@@ -378,6 +378,8 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
         if (!live_plan(s, j)) return false;
     } else if (j->route->special == SPECIAL_SESSIONS) {
         return sessions_plan(s, j);
+    } else if (j->route->special == SPECIAL_JOURNEY) {
+        return journey_plan(s, j);
     } else if (j->route->special == SPECIAL_WEBSOCKET) {
         upgrade_check(s, q, &j->answer);
         return false;

@@ -226,9 +226,7 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
 static void run(struct shard *s, struct job *j) {
     struct plan *p = &j->plan;
     if (j->route && j->route->special) {
-        if (j->route->special == SPECIAL_SESSIONS && sessions_list(s, j)) return;
-        if (j->route->special != SPECIAL_SESSIONS) special_run(s, j);
-        job_answer(s, j);
+        if (!special_run(s, j)) job_answer(s, j);
         return;
     }
     if (!p->kind) {

@@ -16,6 +16,7 @@ static const struct route OWN[] = {
     {"GET", "/v1/flow", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_FLOW, NULL, NULL},
     {"GET", "/v1/users/{id}/sessions", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_USER_SESSIONS, NULL,
         NULL},
+    {"GET", "/v1/items/{id}/journey", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_JOURNEY, NULL, NULL},
     {"GET", "/openapi.json", SCOPE_OPEN, TOKEN_ANY, SPECIAL_OPENAPI, NULL, NULL},
     {"GET", "/mqtt", SCOPE_OPEN, TOKEN_ANY, SPECIAL_WEBSOCKET, NULL, NULL},
 };

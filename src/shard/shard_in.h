@@ -339,7 +339,8 @@ const struct route *route_find(const struct server *v, const char *method, const
 /* Answers the routes that concern the server itself; typing and presence run in the user's
  * partition. */
 void special_answer(struct shard *s, struct job *j);
-void special_run(struct shard *s, struct job *j);
+/* true: passed on to another shard, which goes on */
+bool special_run(struct shard *s, struct job *j);
 extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
 /* metrics.c */
@@ -359,6 +360,9 @@ struct watch *flow_watch(struct server *v);
 bool sessions_plan(struct shard *s, struct job *j); /* false: the answer has the problem */
 bool sessions_list(struct shard *s, struct job *j);
 void sessions_of_user(struct shard *s, struct job *j);
+/* journey.c: the same two */
+bool journey_plan(struct shard *s, struct job *j);
+bool journey_look(struct shard *s, struct job *j);
 /* tables.c */
 uint64_t server_memory(const struct server *v); /* budget of all cells, bytes */
 enum err tables_start(struct server *v);

@@ -42,14 +42,17 @@ static void export(struct shard *s, struct job *j) {
     if (users_export(&q, &o) && chat_export(&q, &o)) jo_close_obj(&o);
 }
 
-void special_run(struct shard *s, struct job *j) {
+bool special_run(struct shard *s, struct job *j) {
     const struct request *r = &j->request;
-    if (j->route->special == SPECIAL_EXPORT) return export(s, j);
-    if (j->route->special == SPECIAL_USER_SESSIONS) return sessions_of_user(s, j);
+    if (j->route->special == SPECIAL_SESSIONS) return sessions_list(s, j);
+    if (j->route->special == SPECIAL_JOURNEY) return journey_look(s, j);
+    if (j->route->special == SPECIAL_EXPORT) return export(s, j), false;
+    if (j->route->special == SPECIAL_USER_SESSIONS) return sessions_of_user(s, j), false;
     answer_ok(&j->answer, 204);
     if (j->route->special == SPECIAL_STREAM) stream_check(s, j);
     else if (j->route->special == SPECIAL_PRESENCE)
         live_presence(s, r->who.app, r->params[0], j->online);
     else if (!live_typing(s, r->who.app, r->who.user, r->params[0]))
         answer_problem(&j->answer, PROBLEM_NOT_FOUND, "", "there is no such conversation");
+    return false;
 }

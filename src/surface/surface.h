@@ -266,6 +266,7 @@ enum special {
     SPECIAL_SESSIONS,
     SPECIAL_FLOW,
     SPECIAL_USER_SESSIONS,
+    SPECIAL_JOURNEY,
     SPECIAL_WEBSOCKET
 };
 /* Who may call it with a device token. Server keys need `scope`. */
