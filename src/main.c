@@ -14,6 +14,7 @@
 #include "bench/bench.h"
 #include "config/config.h"
 #include "drive/drive.h"
+#include "export/export.h"
 #include "io/io.h"
 #include "replay/replay.h"
 #include "shard/shard.h"
@@ -179,6 +180,9 @@ static const struct option SERVE[] = {
     {"confine", "on|off|try",
         "give up files and system calls that serving does not need (default try)"},
     {"journeys", "on|off", "time each record on its way: /v1/slow, doctor, journeys (default on)"},
+    {"otlp", "URL",
+        "where OTLP/HTTP traces go, http://HOST:PORT/v1/traces: the slow and a sample (default: "
+        "nowhere)"},
     {"dev", NULL, "make an app, people and a key to try; loopback addresses only"},
     {"help", NULL, "this text"}, {NULL, NULL, NULL}};
 
@@ -287,6 +291,14 @@ static bool journeys_of(const struct args *a, bool *out_off) {
     return false;
 }
 
+static bool otlp_of(const struct args *a, const char **out) {
+    static struct buf why; /* of a command that ends the process */
+    *out = value_of(a, "otlp");
+    if (!*out || export_url_valid(*out, &why)) return true;
+    fprintf(stderr, "kith: --otlp: %.*s\n", (int)why.n, (char *)why.p);
+    return false;
+}
+
 static bool log_of(const struct args *a, char *room, size_t n, const char **out) {
     const char *v = value_of(a, "log");
     *out = NULL;
@@ -368,7 +380,8 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         !duration_of(a, "tls-handshake-timeout", &o->tls_handshake_timeout_ms) ||
         !number_of(a, "tls-handshakes-max", 1 << 20, &handshakes) || !tls_is_whole(o) ||
         !switch_of(a, "proxy-protocol", &o->proxy_protocol) || !switch_of(a, "dev", &o->dev) ||
-        !journeys_of(a, &o->journeys_off) || !log_of(a, room, n, &o->log_dir))
+        !journeys_of(a, &o->journeys_off) || !otlp_of(a, &o->otlp) ||
+        !log_of(a, room, n, &o->log_dir))
         return false;
     o->shards = (unsigned)shards;
     o->partitions = (uint16_t)partitions;
@@ -491,7 +504,8 @@ static int cmd_serve(int argc, char **argv) {
         return buf_str(&why, "no thread can be made"), serve_fail(&why);
     int manager = notify_open();
     if (server_open(&o, &v, &why) != OK) return serve_fail(&why);
-    if (confine && !confine_said(confine, "calls (seccomp)", confine_calls(o.dev, &why), &why))
+    if (confine &&
+        !confine_said(confine, "calls (seccomp)", confine_calls(o.dev || o.otlp, &why), &why))
         return EXIT_FAILED;
     atomic_store(&serving, v);
     signal(SIGPIPE, SIG_IGN);

@@ -181,7 +181,8 @@ static const uint16_t NEVER[] = {
 #endif
 };
 /* clang-format on */
-static const uint16_t CONNECTING[] = {SYS_socket, SYS_connect};
+/* the last: how glibc asks for names */
+static const uint16_t CONNECTING[] = {SYS_socket, SYS_connect, SYS_sendmmsg};
 
 struct program {
     struct sock_filter code[600];

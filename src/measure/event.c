@@ -35,6 +35,7 @@ void event_add(struct events *ring, const struct event *e) {
     uint64_t n = __atomic_load_n(&ring->count, __ATOMIC_RELAXED);
     struct event_slot *slot = &ring->slots[n & (EVENTS_KEPT - 1)];
     slot_write(&slot->turn, n, slot->words, e, sizeof *e);
+    __atomic_store_n(&ring->of_kind[e->kind], ring->of_kind[e->kind] + 1, __ATOMIC_RELAXED);
     __atomic_store_n(&ring->count, n + 1, __ATOMIC_RELEASE);
 }
 
@@ -42,6 +43,10 @@ void event_name_set(struct event *e, unsigned which, struct bytes name) {
     size_t n = name.n < EVENT_NAME_MAX ? name.n : EVENT_NAME_MAX;
     if (n) memcpy(e->names[which], name.p, n);
     e->names[which][n] = 0;
+}
+
+uint64_t events_of_kind(const struct events *ring, enum event_kind k) {
+    return __atomic_load_n(&ring->of_kind[k], __ATOMIC_RELAXED);
 }
 
 /* From the newest back: what is overwritten meanwhile ends it. */

@@ -78,6 +78,7 @@ struct event {
 #define EVENTS_KEPT 1024u /* a power of two */
 struct events {
     uint64_t count; /* ever written */
+    uint64_t of_kind[EVENT_KIND_COUNT];
     struct event_slot {
         uint64_t turn; /* 2n + 1 while the nth is written, 2n + 2 when it is whole */
         uint64_t words[(sizeof(struct event) + 7) / 8];
@@ -91,6 +92,7 @@ void events_here(struct events *ring, uint32_t thread);
 void locked(pthread_mutex_t *m, enum event_lock which);
 /* For names: cut to EVENT_NAME_MAX. */
 void event_name_set(struct event *e, unsigned which, struct bytes name);
+uint64_t events_of_kind(const struct events *ring, enum event_kind k); /* ever; any thread */
 /* Those that touch [from_ns, to_ns], oldest first, at most `cap` (the newest of them). Any thread. */
 size_t events_read(
     const struct events *ring, int64_t from_ns, int64_t to_ns, struct event *out, size_t cap);

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "measure/journey.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "measure/measure.h"
@@ -523,6 +524,16 @@ size_t journeys_devices(const struct journeys *j, uint16_t partition, uint64_t p
         n += out[n].position == position && out[n].partition == partition;
     }
     return n;
+}
+
+void journey_trace_id(const struct journey *j, char out[static 33]) {
+    char names[3 * (JOURNEY_NAME_MAX + 2)];
+    int n = j->item[0] ? snprintf(names, sizeof names, "%s/%s/%s", j->app, j->conversation, j->item)
+                       : snprintf(names, sizeof names, "%s//%lld", j->app, (long long)j->began_ns);
+    uint64_t high = hash64(bytes_of((const uint8_t *)names, (size_t)n));
+    names[n] = '.'; /* the other half: of one byte more */
+    uint64_t low = hash64(bytes_of((const uint8_t *)names, (size_t)n + 1));
+    snprintf(out, 33, "%016llx%016llx", (unsigned long long)high, (unsigned long long)low);
 }
 
 uint64_t journeys_slow_count(const struct journeys *j) {

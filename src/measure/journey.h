@@ -81,6 +81,9 @@ bool journeys_place(const struct journeys *j, struct bytes app, struct bytes ite
 /* Devices that got what stands at the position. */
 size_t journeys_devices(const struct journeys *j, uint16_t partition, uint64_t position,
     struct journey_device *out, size_t cap);
+/* The trace that the journey belongs to (W3C Trace Context: 32 hex digits): one of an item, by a hash
+ * of its names; without an item, of the chain of records. */
+void journey_trace_id(const struct journey *j, char out[static 33]);
 uint64_t journeys_slow_count(const struct journeys *j); /* since the start, kept or not */
 
 /* ---- the writer: the shard's thread. j NULL: nothing is recorded, at the cost of the question ---- */

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "measure/measure.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -96,66 +98,145 @@ void metrics_gauge(struct metrics *t, const char *name, const char *help, uint64
     metrics_value(t, NULL, value);
 }
 
-static void labels_of(struct buf *b, const char *stage, size_t shard) {
+/* ---- exemplars: of each bucket the newest journey that is in it ---- */
+enum { EXEMPLAR_JOURNEYS = 64 }; /* of each sort: the newest */
+struct exemplar {
+    int64_t took_ns, at_ns; /* at 0: none */
+    char trace[33];
+};
+struct exemplars {
+    struct exemplar of[TIMED_COUNT][BOUND_COUNT + 1];
+};
+
+static int bucket_of(int64_t ns) {
+    int b = 0;
+    while (b < BOUND_COUNT && ns > (int64_t)1 << BOUNDS[b]) b++;
+    return b;
+}
+
+static void exemplar_take(
+    struct exemplars *x, enum measure_stage s, const struct journey *j, int64_t from, int64_t to) {
+    if (!from || to < from) return;
+    struct exemplar *e = &x->of[s][bucket_of(to - from)];
+    if (e->at_ns > j->written_ns) return;
+    e->took_ns = to - from;
+    e->at_ns = j->written_ns;
+    journey_trace_id(j, e->trace);
+}
+
+/* The same times as the histograms have (journey.c). */
+static void exemplars_of_journey(struct exemplars *x, const struct journey *j) {
+    bool outside = j->source == UINT16_MAX;
+    if (j->what != JOURNEY_RECORD) return;
+    exemplar_take(x, outside ? TIMED_admit : TIMED_relay, j, j->came_ns, j->appended_ns);
+    exemplar_take(x, TIMED_durable, j, j->appended_ns, j->durable_ns);
+    exemplar_take(x, TIMED_apply, j, j->durable_ns, j->applied_ns);
+    if (outside && j->began_ns) exemplar_take(x, TIMED_accepted, j, j->came_ns, j->written_ns);
+    if (!j->devices || !j->began_ns) return;
+    exemplar_take(x, TIMED_write, j, j->applied_ns, j->written_ns);
+    exemplar_take(x, TIMED_delivered, j, j->began_ns, j->written_ns);
+}
+
+static void exemplars_of(const struct journeys *js, struct exemplars *x) {
+    struct journey *room = must_alloc(EXEMPLAR_JOURNEYS * sizeof *room);
+    for (int slow = 0; slow < 2; slow++) {
+        size_t n = journeys_read(js, slow, 0, room, EXEMPLAR_JOURNEYS);
+        for (size_t i = 0; i < n; i++) exemplars_of_journey(x, &room[i]);
+    }
+    free(room);
+}
+
+static void exemplar_text(struct metrics *t, const struct exemplar *e) {
+    if (!e->at_ns) return;
+    buf_str(t->out, " # {trace_id=\"");
+    buf_str(t->out, e->trace);
+    buf_str(t->out, "\"} ");
+    seconds(t->out, (uint64_t)e->took_ns);
+    buf_char(t->out, ' ');
+    seconds(t->out, (uint64_t)(e->at_ns + t->wall_less_mono_ns));
+}
+
+/* ---- histograms ---- */
+static void labels_of(struct buf *b, const char *stage, const char *shard) {
     buf_str(b, "{stage=\"");
     buf_str(b, stage);
     buf_str(b, "\",shard=\"");
-    buf_u64dec(b, shard);
+    buf_str(b, shard);
     buf_char(b, '"');
 }
 
-static void bucket_line(
-    struct metrics *t, const char *stage, size_t shard, uint64_t top_ns, uint64_t count) {
+struct of_stage {
+    const char *stage, *shard;
+    const struct exemplar *exemplars; /* of its buckets; NULL: none */
+};
+
+static void bucket_line(struct metrics *t, const struct of_stage *of, int bucket, uint64_t count) {
     buf_str(t->out, t->name);
     buf_str(t->out, "_bucket");
-    labels_of(t->out, stage, shard);
+    labels_of(t->out, of->stage, of->shard);
     buf_str(t->out, ",le=\"");
-    if (top_ns == UINT64_MAX) buf_str(t->out, "+Inf");
-    else seconds(t->out, top_ns);
+    if (bucket == BOUND_COUNT) buf_str(t->out, "+Inf");
+    else seconds(t->out, 1ull << BOUNDS[bucket]);
     buf_str(t->out, "\"} ");
     buf_u64dec(t->out, count);
+    if (of->exemplars) exemplar_text(t, &of->exemplars[bucket]);
     buf_char(t->out, '\n');
 }
 
-static void stage_text(struct metrics *t, const char *stage, size_t shard, const struct hist *h) {
+static void stage_text(struct metrics *t, const struct of_stage *of, const struct hist *h) {
     uint64_t count = 0;
     unsigned i = 0;
     for (int b = 0; b < BOUND_COUNT; b++) {
-        uint64_t top = 1ull << BOUNDS[b];
-        for (; i <= hist_bucket(top); i++) count += h->buckets[i];
-        bucket_line(t, stage, shard, top, count);
+        for (; i <= hist_bucket(1ull << BOUNDS[b]); i++) count += h->buckets[i];
+        bucket_line(t, of, b, count);
     }
     for (; i < HIST_BUCKETS; i++) count += h->buckets[i];
-    bucket_line(t, stage, shard, UINT64_MAX, count);
+    bucket_line(t, of, BOUND_COUNT, count);
     buf_str(t->out, t->name);
     buf_str(t->out, "_count");
-    labels_of(t->out, stage, shard);
+    labels_of(t->out, of->stage, of->shard);
     buf_str(t->out, "} ");
     buf_u64dec(t->out, count);
     buf_char(t->out, '\n');
     buf_str(t->out, t->name);
     buf_str(t->out, "_sum");
-    labels_of(t->out, stage, shard);
+    labels_of(t->out, of->stage, of->shard);
     buf_str(t->out, "} ");
     seconds(t->out, h->sum);
     buf_char(t->out, '\n');
 }
 
-void metrics_measures(struct metrics *t, const struct measure *const *shards, size_t n) {
+static void stages_of(struct metrics *t, const struct metrics_of *of) {
+    struct exemplars *x = NULL;
+    if (t->open && of->journeys) exemplars_of(of->journeys, x = must_alloc(sizeof *x));
+    for (size_t s = 0; s < TIMED_COUNT; s++) {
+        struct hist h = {0};
+        hist_merge(&h, &of->measure->stages[s]);
+        struct of_stage one = {STAGES[s], of->name, x ? x->of[s] : NULL};
+        if (hist_count(&h)) stage_text(t, &one, &h);
+    }
+    free(x);
+}
+
+void metrics_measures(struct metrics *t, const struct metrics_of *of, size_t n) {
     for (size_t c = 0; c < COUNTER_COUNT; c++) {
         uint64_t sum = 0;
-        for (size_t i = 0; i < n; i++) sum += measure_get(shards[i], (enum measure_counter)c);
+        for (size_t i = 0; i < n; i++) sum += measure_get(of[i].measure, (enum measure_counter)c);
         metrics_family(t, METRIC_COUNTER, COUNTERS[c].name, COUNTERS[c].help);
         metrics_value(t, NULL, sum);
     }
+    metrics_family(t, METRIC_COUNTER, "kith_events", "What took long, or may be why others did");
+    for (int k = 0; k < EVENT_KIND_COUNT; k++) {
+        uint64_t sum = 0;
+        char label[60];
+        for (size_t i = 0; i < n; i++)
+            sum += events_of_kind(&of[i].measure->events, (enum event_kind)k);
+        snprintf(label, sizeof label, "kind=\"%s\"", event_name((enum event_kind)k));
+        metrics_value(t, label, sum);
+    }
     metrics_family(t, METRIC_HISTOGRAM, "kith_stage_seconds",
-        "Time spent in each stage of a message's way, on each shard");
-    for (size_t s = 0; s < TIMED_COUNT; s++)
-        for (size_t i = 0; i < n; i++) {
-            struct hist h = {0};
-            hist_merge(&h, &shards[i]->stages[s]);
-            if (hist_count(&h)) stage_text(t, STAGES[s], i, &h);
-        }
+        "Time spent in each stage of a record's way, by shard and thread");
+    for (size_t i = 0; i < n; i++) stages_of(t, &of[i]);
 }
 
 void metrics_end(struct metrics *t) { buf_str(t->out, "# EOF\n"); /* in 0.0.4 a comment */ }

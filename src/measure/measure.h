@@ -153,7 +153,8 @@ static inline void measure_time(struct measure *m, enum measure_stage s, uint64_
 enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_INFO, METRIC_HISTOGRAM };
 struct metrics {
     struct buf *out;
-    bool open; /* OpenMetrics */
+    bool open;                 /* OpenMetrics */
+    int64_t wall_less_mono_ns; /* makes a time of CLOCK_MONOTONIC one of Unix: for exemplars */
     const char *name;
     enum metric_type type;
 };
@@ -165,10 +166,16 @@ void metrics_value(struct metrics *t, const char *labels, uint64_t value);
 void metrics_ns(struct metrics *t, const char *labels, uint64_t ns); /* in seconds */
 /* A family with one sample. */
 void metrics_gauge(struct metrics *t, const char *name, const char *help, uint64_t value);
-/* Counters are the sum of all shards; a histogram for each stage and shard, as far as anything was
- * timed: at most METRICS_SERIES series for each stage of a shard. */
+/* Counters and events are the sum of all threads; a histogram for each stage and thread, as far as
+ * anything was timed: at most METRICS_SERIES series for each stage of a thread. In OpenMetrics a
+ * bucket has a journey that is kept as its exemplar, named by its trace only. */
 enum { METRICS_SERIES = 20 };
-void metrics_measures(struct metrics *t, const struct measure *const *shards, size_t n);
+struct metrics_of {
+    const char *name; /* label `shard` */
+    const struct measure *measure;
+    const struct journeys *journeys; /* NULL: no exemplars */
+};
+void metrics_measures(struct metrics *t, const struct metrics_of *of, size_t n);
 void metrics_end(struct metrics *t);
 
 #endif

@@ -14,6 +14,7 @@
 enum { SHARDS = 3 };
 struct fixture {
     struct measure *m[SHARDS];
+    struct journeys *j[SHARDS];
     struct buf text;
 };
 
@@ -31,9 +32,12 @@ static int fixture_done(void **state) {
     return 0;
 }
 static void render_as(struct fixture *f, bool open) {
+    static const char *const NAMES[SHARDS] = {"0", "1", "2"};
     struct metrics t = {.out = &f->text, .open = open};
+    struct metrics_of of[SHARDS];
+    for (int i = 0; i < SHARDS; i++) of[i] = (struct metrics_of){NAMES[i], f->m[i], f->j[i]};
     buf_reset(&f->text);
-    metrics_measures(&t, (const struct measure *const *)f->m, SHARDS);
+    metrics_measures(&t, of, SHARDS);
     buf_char(&f->text, 0);
 }
 static void render(struct fixture *f) { render_as(f, true); }
@@ -136,11 +140,78 @@ static void form_is_right(struct fixture *f, bool open) {
         assert_int_equal(strncmp(name, family, strlen(family)), 0);
         assert_non_null(strchr(" _{", name[strlen(family)]));
     }
-    assert_int_equal(families, COUNTER_COUNT + 1);
-    assert_int_equal(samples, COUNTER_COUNT + TIMED_COUNT * METRICS_SERIES * SHARDS);
+    assert_int_equal(families, COUNTER_COUNT + 2);
+    assert_int_equal(
+        samples, COUNTER_COUNT + EVENT_KIND_COUNT + TIMED_COUNT * METRICS_SERIES * SHARDS);
 }
 static void form_is_openmetrics(void **state) { form_is_right(*state, true); }
 static void form_is_the_older_one(void **state) { form_is_right(*state, false); }
+
+static void events_are_counted_by_kind(void **state) {
+    struct fixture *f = *state;
+    struct event e = {.kind = EVENT_commit};
+    for (int i = 0; i < 3; i++) event_add(&f->m[i]->events, &e);
+    render(f);
+    assert_true(says(f, "kith_events_total{kind=\"commit\"} 3"));
+    assert_true(says(f, "kith_events_total{kind=\"clock\"} 0"));
+}
+
+static int64_t now_ns;
+static int64_t now(void) { return now_ns; }
+
+/* A bucket has a journey that is in it as its exemplar, the newest; the older form has none. */
+static void buckets_have_exemplars(void **state) {
+    struct fixture *f = *state;
+    const struct journey_about about = {BYTES("demo"), BYTES("ann-bob"), BYTES("m1"), {0}};
+    struct journey_origin origin;
+    struct journey kept;
+    char trace[33], line[200];
+    now_ns = 1000000000;
+    f->j[1] = journeys_create(1, f->m[1], now);
+    for (uint64_t position = 1; position <= 3; position++) {
+        journeys_clock(f->j[1], now_ns);
+        journey_appended(f->j[1], 5, position, now_ns - 40000, UINT16_MAX, NULL);
+        now_ns += 300000;
+        journeys_clock(f->j[1], now_ns);
+        journey_begin(f->j[1], 5, position, now_ns);
+        journey_applied(f->j[1], 43, 17, &about, &origin);
+        journeys_turn_end(f->j[1], now_ns);
+    }
+    assert_int_equal(journeys_find(f->j[1], BYTES("demo"), BYTES("m1"), &kept, 1), 1);
+    journey_trace_id(&kept, trace);
+    assert_int_equal(strlen(trace), 32);
+    render(f);
+    snprintf(line, sizeof line,
+        "kith_stage_seconds_bucket{stage=\"durable\",shard=\"1\",le=\"0.000524288\"} 3 # "
+        "{trace_id=\"%s\"} 0.000300000 1.000900000",
+        trace);
+    assert_true(says(f, line));
+    assert_true(
+        says(f, "kith_stage_seconds_bucket{stage=\"durable\",shard=\"1\",le=\"0.001048576\"} 3"));
+    assert_null(strstr((const char *)f->text.p, "demo"));
+    render_as(f, false);
+    assert_null(strstr((const char *)f->text.p, " # "));
+    journeys_free(&f->j[1]);
+}
+
+/* An item's record and relays are one trace, another item's another. */
+static void an_item_is_a_trace(void **state) {
+    (void)state;
+    struct journey a = {.began_ns = 1, .app = "demo", .conversation = "c", .item = "m1"}, b = a;
+    char x[33], y[33];
+    b.source = 4;
+    b.began_ns = 2;
+    journey_trace_id(&a, x);
+    journey_trace_id(&b, y);
+    assert_string_equal(x, y);
+    b.item[1] = '2';
+    journey_trace_id(&b, y);
+    assert_string_not_equal(x, y);
+    a.item[0] = b.item[0] = 0;
+    journey_trace_id(&a, x);
+    journey_trace_id(&b, y);
+    assert_string_not_equal(x, y);
+}
 
 static void families_have_their_form(void **state) {
     struct fixture *f = *state;
@@ -180,6 +251,9 @@ int main(void) {
         T(form_is_openmetrics),
         T(form_is_the_older_one),
         T(families_have_their_form),
+        T(events_are_counted_by_kind),
+        T(buckets_have_exemplars),
+        T(an_item_is_a_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

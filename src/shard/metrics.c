@@ -17,8 +17,6 @@
 #include "shard/transport.h"
 #include "watch/watch.h"
 
-enum { SHARDS_MOST = 64 };
-
 /* ---- each shard's own look ---- */
 static enum spoken spoken_of(const struct conn *c) {
     if (c->protocol == PROTO_MQTT)
@@ -236,14 +234,32 @@ static void state_text(const struct server *v, struct metrics *t, const struct s
         m->level);
 }
 
+static void export_text(const struct server *v, struct metrics *t) {
+    if (!v->export) return;
+    struct export_counts c = export_counts(v->export);
+    metrics_family(t, METRIC_COUNTER, "kith_export_spans", "Spans that the collector has taken");
+    metrics_value(t, NULL, c.spans);
+    metrics_family(t, METRIC_COUNTER, "kith_export_dropped",
+        "Spans that the collector never took: refused, or too many waited");
+    metrics_value(t, NULL, c.dropped);
+    metrics_family(t, METRIC_COUNTER, "kith_export_failures", "Tries to send traces that failed");
+    metrics_value(t, NULL, c.failures);
+}
+
 void metrics_answer(struct shard *s, bool open, struct buf *out) {
     struct server *v = s->server;
-    const struct measure *list[SHARDS_MOST];
-    struct metrics t = {.out = out, .open = open};
-    char build[80];
+    struct metrics_of list[SHARDS_MOST + 2];
+    char names[SHARDS_MOST][12], build[80];
+    int64_t wall_less_mono_ns = clock_wall_ms() * 1000000 - clock_mono_ns();
+    struct metrics t = {.out = out, .open = open, .wall_less_mono_ns = wall_less_mono_ns};
     check(v->shards <= SHARDS_MOST);
     counts_take(s);
-    for (unsigned i = 0; i < v->shards; i++) list[i] = &v->shard[i].measure;
+    for (unsigned i = 0; i < v->shards; i++) {
+        snprintf(names[i], sizeof names[i], "%u", i);
+        list[i] = (struct metrics_of){names[i], &v->shard[i].measure, v->shard[i].journeys};
+    }
+    list[v->shards] = (struct metrics_of){"log", v->log_measure, NULL};
+    list[v->shards + 1] = (struct metrics_of){"tables", v->tables.measure, NULL};
     struct sums m = sums_take(v);
     snprintf(build, sizeof build, "version=\"%s\"", v->o.version ? v->o.version : "");
     metrics_family(&t, METRIC_INFO, "kith_build", "The program that runs");
@@ -257,7 +273,8 @@ void metrics_answer(struct shard *s, bool open, struct buf *out) {
     metrics_family(&t, METRIC_COUNTER, "kith_watch_cpu_seconds",
         "CPU time of the thread that watches the others");
     metrics_ns(&t, NULL, watch_cpu_ns(flow_watch(v)));
-    metrics_measures(&t, list, v->shards);
+    export_text(v, &t);
+    metrics_measures(&t, list, v->shards + 2);
     metrics_end(&t);
 }
 

@@ -273,6 +273,30 @@ static enum err doors_open(struct server *v, struct buf *why) {
     return OK;
 }
 
+/* Traces: of each shard's journeys, with the events of all threads. */
+static enum err export_open(struct server *v, struct buf *why) {
+    const struct journeys *journeys[SHARDS_MOST];
+    const struct events *events[SHARDS_MOST + 2];
+    char host[100] = "", instance[120];
+    if (!v->o.otlp || v->o.journeys_off) return OK;
+    for (unsigned i = 0; i < v->shards; i++) {
+        journeys[i] = v->shard[i].journeys;
+        events[i] = &v->shard[i].measure.events;
+    }
+    events[v->shards] = &v->log_measure->events;
+    events[v->shards + 1] = &v->tables.measure->events;
+    (void)gethostname(host, sizeof host - 1);
+    snprintf(instance, sizeof instance, "%s:%u", host, v->doors[DOOR_HTTP].port);
+    struct export_options o = {.url = v->o.otlp,
+        .version = v->o.version,
+        .instance = instance,
+        .journeys = journeys,
+        .journeys_count = v->shards,
+        .events = events,
+        .events_count = v->shards + 2};
+    return export_start(&o, &v->export, why);
+}
+
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) {
     struct server *v = *out = must_alloc(sizeof *v);
     v->o = *o;
@@ -299,6 +323,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     if (e == OK) e = control_listen(v, why);
     if (e == OK) e = tables_start(v);
     if (e == OK) flow_create(v);
+    if (e == OK) e = export_open(v, why);
     v->started_ms = clock_wall_ms();
     metrics_begin(v);
     return e; /* if it is not OK, the process ends with the words, and what is open goes with it */
@@ -363,6 +388,7 @@ void server_close(struct server **pv) {
     struct server *v = *pv;
     if (!v || !backups_end(v)) return;
     flow_free(v); /* it looks at all that follows */
+    export_stop(&v->export);
     tables_stop(v);
     v->log->calls->close(v->log);
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);

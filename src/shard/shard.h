@@ -63,6 +63,7 @@ struct server_options {
     unsigned connections_per_address, connections_per_app, connections_per_user;
     bool dev;
     bool journeys_off;         /* records are not timed one by one: no /v1/slow, no journeys */
+    const char *otlp;          /* http://HOST:PORT/v1/traces (export.h); NULL: nowhere */
     const char *channel_rules; /* JSON file; NULL: only those of the log */
     const char *cors_origin;   /* comma list, or "*"; NULL: off */
     const char *ws_origins;    /* comma list, or "*"; beside the Host's own; NULL: as cors_origin */

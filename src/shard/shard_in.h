@@ -9,6 +9,7 @@
 #include "admit/admit.h"
 #include "deliver/deliver.h"
 #include "engine/engine.h"
+#include "export/export.h"
 #include "io/io.h"
 #include "measure/measure.h"
 #include "shard/pace.h"
@@ -26,7 +27,7 @@ enum {
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 /* What a connection is used for, for people: over TLS or not. */
 enum spoken { SPOKEN_HTTP, SPOKEN_STREAM, SPOKEN_MQTT, SPOKEN_WEBSOCKET, SPOKEN_COUNT };
-enum { SURFACES_MAX = 8 };
+enum { SURFACES_MAX = 8, SHARDS_MOST = 64 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
 enum { ACKS_MAX = 1024, SUBACKS_MAX = 32, ALIASES_IN_MAX = 16 };
@@ -244,6 +245,7 @@ struct server {
     struct flow *flow;
     struct tables tables;
     struct measure *log_measure; /* of the log's thread */
+    struct export *export;       /* NULL: traces go nowhere */
     _Atomic uint64_t *written;   /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;
@@ -344,7 +346,7 @@ bool special_run(struct shard *s, struct job *j);
 extern const char OPENAPI[];
 extern const size_t OPENAPI_SIZE;
 /* metrics.c */
-void figures_sweep(struct shard *s); /* gauges that cost a look at each connection */
+void figures_sweep(struct shard *s);       /* gauges that cost a look at each connection */
 bool disk_is_full(const struct server *v); /* so that large writes are refused */
 void metrics_begin(struct server *v);
 void memory_of_process(uint64_t *out_size, uint64_t *out_resident);
