@@ -430,6 +430,12 @@ expect((row["muted_until"], row["archived"], row["read"]), ("2099-01-01T00:00:00
 expect(ok(200, "PUT", "/v1/users/bob/conversations/g", {"muted_until": None, "archived": None}), {"id": "g", "archived": False})
 page = ok(200, "GET", "/v1/users/bob/conversations?limit=1")
 expect(len(ok(200, "GET", f"/v1/users/bob/conversations?cursor={page['next']}")["items"]), 2)
+ok(201, "PUT", "/v1/conversations/journeys", {"type": "group", "members": ["ann", "bob"]})
+ok(201, "POST", "/v1/conversations/journeys/messages", {"id": "where", "from": "ann", "body": "x"})
+expect(ok(200, "GET", "/v1/items/where/journey")["conversation"], "journeys")
+refused(404, "not-found", "GET", "/v1/items/nowhere/journey", field="conversation")
+refused(422, "invalid-value", "GET", "/v1/items/where/journey?conversation=%20", field="conversation")
+refused(403, "forbidden", "GET", "/v1/items/where/journey", key=bob)
 refused(400, "unknown-field", "PUT", "/v1/users/bob/conversations/g", {"pinned": True}, "pinned")
 refused(404, "not-found", "PUT", "/v1/users/bob/conversations/none", {})
 refused(422, "invalid-value", "PUT", "/v1/users/bob/conversations/g", {"muted_until": "tomorrow"}, "muted_until")
@@ -527,7 +533,7 @@ expect(raw(b"PUT /v1/users/ann HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\
 
 # the end of a user
 export = ok(200, "GET", "/v1/users/ann/export")
-expect((export["user"]["name"], export["blocks"], sorted(p["id"] for p in export["conversations"])), ("Ann", ["bob"], ["ab", "ch", "g"]))
+expect((export["user"]["name"], export["blocks"], sorted(p["id"] for p in export["conversations"])), ("Ann", ["bob"], ["ab", "ch", "g", "journeys"]))
 refused(403, "forbidden", "DELETE", "/v1/users/ann", key=ann)
 ok(204, "DELETE", "/v1/users/ann")
 ok(204, "DELETE", "/v1/users/ann")
