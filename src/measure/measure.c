@@ -225,18 +225,20 @@ void metrics_measures(struct metrics *t, const struct metrics_of *of, size_t n) 
         metrics_family(t, METRIC_COUNTER, COUNTERS[c].name, COUNTERS[c].help);
         metrics_value(t, NULL, sum);
     }
+    metrics_family(t, METRIC_HISTOGRAM, "kith_stage_seconds",
+        "Time spent in each stage of a record's way, by shard and thread");
+    for (size_t i = 0; i < n; i++) stages_of(t, &of[i]);
+}
+
+void metrics_events(struct metrics *t, const struct events *const *rings, size_t n) {
     metrics_family(t, METRIC_COUNTER, "kith_events", "What took long, or may be why others did");
     for (int k = 0; k < EVENT_KIND_COUNT; k++) {
         uint64_t sum = 0;
         char label[60];
-        for (size_t i = 0; i < n; i++)
-            sum += events_of_kind(&of[i].measure->events, (enum event_kind)k);
+        for (size_t i = 0; i < n; i++) sum += events_of_kind(rings[i], (enum event_kind)k);
         snprintf(label, sizeof label, "kind=\"%s\"", event_name((enum event_kind)k));
         metrics_value(t, label, sum);
     }
-    metrics_family(t, METRIC_HISTOGRAM, "kith_stage_seconds",
-        "Time spent in each stage of a record's way, by shard and thread");
-    for (size_t i = 0; i < n; i++) stages_of(t, &of[i]);
 }
 
 void metrics_end(struct metrics *t) { buf_str(t->out, "# EOF\n"); /* in 0.0.4 a comment */ }

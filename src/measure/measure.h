@@ -166,7 +166,9 @@ void metrics_value(struct metrics *t, const char *labels, uint64_t value);
 void metrics_ns(struct metrics *t, const char *labels, uint64_t ns); /* in seconds */
 /* A family with one sample. */
 void metrics_gauge(struct metrics *t, const char *name, const char *help, uint64_t value);
-/* Counters and events are the sum of all threads; a histogram for each stage and thread, as far as
+/* How many there were of each kind, in all rings. */
+void metrics_events(struct metrics *t, const struct events *const *rings, size_t n);
+/* Counters are the sum of all threads; a histogram for each stage and thread, as far as
  * anything was timed: at most METRICS_SERIES series for each stage of a thread. In OpenMetrics a
  * bucket has a journey that is kept as its exemplar, named by its trace only. */
 enum { METRICS_SERIES = 20 };

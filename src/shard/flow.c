@@ -155,6 +155,8 @@ struct watch *flow_watch(struct server *v) {
     return v->flow->watch;
 }
 
+uint64_t flow_gauge(const struct server *v, unsigned gauge) { return v->flow->gauges[gauge]; }
+
 /* ---- the answer ---- */
 static void ms(struct json_out *o, const char *key, uint64_t ns) {
     char room[32];

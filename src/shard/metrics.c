@@ -39,24 +39,20 @@ static void connections_look(struct shard *s) {
     atomic_store(&s->gauges.output_bytes, output);
 }
 
-/* Of its own partitions: durable and not applied; and what a start after a crash would apply again. */
-static void lags_look(struct shard *s) {
+/* Of its own partitions: what a start after a crash would apply again. */
+static void replay_look(struct shard *s) {
     struct server *v = s->server;
-    uint64_t apply = 0, replay = 0;
+    uint64_t replay = 0;
     for (uint16_t p = (uint16_t)s->index; p < v->partitions; p = (uint16_t)(p + v->shards)) {
-        uint64_t first, last, applied = engine_applied(s->engine, p);
-        uint64_t written = atomic_load(&v->written[p]);
-        v->log->calls->range(v->log, p, &first, &last);
-        if (last > applied) apply += last - applied;
-        if (last > written) replay += last - written;
+        uint64_t applied = engine_applied(s->engine, p), written = atomic_load(&v->written[p]);
+        if (applied > written) replay += applied - written;
     }
-    atomic_store(&s->gauges.apply_lag, apply);
     atomic_store(&s->gauges.replay, replay);
 }
 
 void figures_sweep(struct shard *s) {
     connections_look(s);
-    lags_look(s);
+    replay_look(s);
     atomic_store(&s->gauges.cell_bytes, engine_held_bytes(s->engine));
     atomic_store(&s->gauges.dirty_bytes, engine_dirty_bytes(s->engine));
 }
@@ -64,6 +60,14 @@ void figures_sweep(struct shard *s) {
 bool disk_is_full(const struct server *v) {
     enum { LARGE_RECORD = 128 << 10 };
     return atomic_load(&v->tables.disk_full) || v->log->calls->room(v->log) < LARGE_RECORD;
+}
+
+size_t rings_of(struct server *v, const struct events *out[static RINGS_MOST]) {
+    for (unsigned i = 0; i < v->shards; i++) out[i] = &v->shard[i].measure.events;
+    out[v->shards] = &v->log_measure->events;
+    out[v->shards + 1] = &v->tables.measure->events;
+    out[v->shards + 2] = watch_events(flow_watch(v));
+    return v->shards + 3;
 }
 
 /* ---- which form ---- */
@@ -158,7 +162,7 @@ static void process_text(const struct server *v, struct metrics *t, uint64_t con
 /* ---- what kith has and holds ---- */
 struct sums {
     uint64_t connections, sessions, relays, requests, spoken[SPOKEN_COUNT], connection_bytes, cells,
-        apply_lag, replay, level;
+        replay, level;
 };
 
 static struct sums sums_take(const struct server *v) {
@@ -172,7 +176,6 @@ static struct sums sums_take(const struct server *v) {
         for (int k = 0; k < SPOKEN_COUNT; k++) m.spoken[k] += s->gauges.by_protocol[k];
         m.connection_bytes += s->gauges.connection_bytes;
         m.cells += s->gauges.cell_bytes;
-        m.apply_lag += s->gauges.apply_lag;
         m.replay += s->gauges.replay;
         if (s->gauges.pressure > m.level) m.level = s->gauges.pressure;
     }
@@ -211,12 +214,16 @@ static void disks_text(struct server *v, struct metrics *t) {
         disk_is_full(v));
     metrics_gauge(
         t, "kith_log_room_bytes", "Bytes that the log can still take", v->log->calls->room(v->log));
+    metrics_gauge(t, "kith_log_bytes", "Bytes of the log on disk", flow_gauge(v, GAUGE_log_kib));
     metrics_gauge(t, "kith_tables_bytes", "Bytes of the tables on disk",
         v->store->calls->bytes_used(v->store));
 }
 
 static void state_text(const struct server *v, struct metrics *t, const struct sums *m) {
-    metrics_gauge(t, "kith_apply_lag_records", "Records durable and not applied yet", m->apply_lag);
+    metrics_gauge(t, "kith_log_lag_records", "Records appended and not durable yet; a second old",
+        flow_gauge(v, GAUGE_log_waiting));
+    metrics_gauge(t, "kith_apply_lag_records", "Records durable and not applied yet; a second old",
+        flow_gauge(v, GAUGE_apply_waiting));
     metrics_gauge(t, "kith_replay_records",
         "Records that the tables do not have: a start after a crash applies them again", m->replay);
     metrics_family(t, METRIC_GAUGE, "kith_memory_bytes",
@@ -224,6 +231,10 @@ static void state_text(const struct server *v, struct metrics *t, const struct s
     metrics_value(t, "owner=\"state\"", m->cells);
     metrics_value(t, "owner=\"tables\"", v->store->calls->bytes_held(v->store));
     metrics_value(t, "owner=\"connections\"", m->connection_bytes);
+    metrics_value(t, "owner=\"log_queue\"", flow_gauge(v, GAUGE_log_queue_kib));
+    metrics_gauge(t, "kith_allocated_bytes",
+        "Memory that the allocator has given out; 0: not known",
+        flow_gauge(v, GAUGE_allocated_kib));
     metrics_gauge(
         t, "kith_memory_budget_bytes", "What --memory gives to the state", server_memory(v));
     metrics_gauge(t, "kith_senders_held_back",
@@ -249,6 +260,7 @@ static void export_text(const struct server *v, struct metrics *t) {
 void metrics_answer(struct shard *s, bool open, struct buf *out) {
     struct server *v = s->server;
     struct metrics_of list[SHARDS_MOST + 2];
+    const struct events *rings[RINGS_MOST];
     char names[SHARDS_MOST][12], build[80];
     int64_t wall_less_mono_ns = clock_wall_ms() * 1000000 - clock_mono_ns();
     struct metrics t = {.out = out, .open = open, .wall_less_mono_ns = wall_less_mono_ns};
@@ -274,6 +286,7 @@ void metrics_answer(struct shard *s, bool open, struct buf *out) {
         "CPU time of the thread that watches the others");
     metrics_ns(&t, NULL, watch_cpu_ns(flow_watch(v)));
     export_text(v, &t);
+    metrics_events(&t, rings, rings_of(v, rings));
     metrics_measures(&t, list, v->shards + 2);
     metrics_end(&t);
 }

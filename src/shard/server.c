@@ -276,15 +276,10 @@ static enum err doors_open(struct server *v, struct buf *why) {
 /* Traces: of each shard's journeys, with the events of all threads. */
 static enum err export_open(struct server *v, struct buf *why) {
     const struct journeys *journeys[SHARDS_MOST];
-    const struct events *events[SHARDS_MOST + 2];
+    const struct events *rings[RINGS_MOST];
     char host[100] = "", instance[120];
     if (!v->o.otlp || v->o.journeys_off) return OK;
-    for (unsigned i = 0; i < v->shards; i++) {
-        journeys[i] = v->shard[i].journeys;
-        events[i] = &v->shard[i].measure.events;
-    }
-    events[v->shards] = &v->log_measure->events;
-    events[v->shards + 1] = &v->tables.measure->events;
+    for (unsigned i = 0; i < v->shards; i++) journeys[i] = v->shard[i].journeys;
     (void)gethostname(host, sizeof host - 1);
     snprintf(instance, sizeof instance, "%s:%u", host, v->doors[DOOR_HTTP].port);
     struct export_options o = {.url = v->o.otlp,
@@ -292,8 +287,8 @@ static enum err export_open(struct server *v, struct buf *why) {
         .instance = instance,
         .journeys = journeys,
         .journeys_count = v->shards,
-        .events = events,
-        .events_count = v->shards + 2};
+        .events = rings,
+        .events_count = rings_of(v, rings)};
     return export_start(&o, &v->export, why);
 }
 
@@ -387,8 +382,8 @@ static bool backups_end(struct server *v) {
 void server_close(struct server **pv) {
     struct server *v = *pv;
     if (!v || !backups_end(v)) return;
-    flow_free(v); /* it looks at all that follows */
     export_stop(&v->export);
+    flow_free(v); /* it looks at all that follows */
     tables_stop(v);
     v->log->calls->close(v->log);
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);

@@ -27,7 +27,7 @@ enum {
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 /* What a connection is used for, for people: over TLS or not. */
 enum spoken { SPOKEN_HTTP, SPOKEN_STREAM, SPOKEN_MQTT, SPOKEN_WEBSOCKET, SPOKEN_COUNT };
-enum { SURFACES_MAX = 8, SHARDS_MOST = 64 };
+enum { SURFACES_MAX = 8, SHARDS_MOST = 64, RINGS_MOST = SHARDS_MOST + 3 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 /* PUBLISHes, SUBSCRIBEs of one connection under way: beyond them it is not read */
 enum { ACKS_MAX = 1024, SUBACKS_MAX = 32, ALIASES_IN_MAX = 16 };
@@ -145,7 +145,7 @@ struct shard {
     struct {
         _Atomic uint64_t connections, sessions, delivered, relays, pressure, requests;
         /* as of the last sweep (metrics.c) */
-        _Atomic uint64_t by_protocol[SPOKEN_COUNT], connection_bytes, cell_bytes, apply_lag, replay;
+        _Atomic uint64_t by_protocol[SPOKEN_COUNT], connection_bytes, cell_bytes, replay;
         _Atomic uint64_t output_bytes, dirty_bytes; /* likewise; output: not taken yet */
         _Atomic uint64_t jobs;                      /* that a full ring did not take */
         _Atomic uint32_t fresh;                     /* connections that may be about to subscribe */
@@ -348,6 +348,7 @@ extern const size_t OPENAPI_SIZE;
 /* metrics.c */
 void figures_sweep(struct shard *s);       /* gauges that cost a look at each connection */
 bool disk_is_full(const struct server *v); /* so that large writes are refused */
+size_t rings_of(struct server *v, const struct events *out[static RINGS_MOST]); /* all threads' */
 void metrics_begin(struct server *v);
 void memory_of_process(uint64_t *out_size, uint64_t *out_resident);
 bool metrics_open_asked(struct bytes accept);
@@ -358,6 +359,7 @@ void flow_start(struct server *v);  /* once all descriptors and privileges are a
 void flow_free(struct server *v);   /* and ends it */
 void flow_json(struct shard *s, struct job *j);
 struct watch *flow_watch(struct server *v);
+uint64_t flow_gauge(const struct server *v, unsigned gauge); /* enum watch_gauge; a second old */
 /* sessions.c */
 bool sessions_plan(struct shard *s, struct job *j); /* false: the answer has the problem */
 bool sessions_list(struct shard *s, struct job *j);
