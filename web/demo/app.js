@@ -4,7 +4,7 @@ import { Journey } from '/demo/journey.js';
 import { Pane } from '/demo/pane.js';
 import { Person } from '/demo/person.js';
 
-const PHONE = 320, GAP = 14, MARGIN = 40; // px: the least width of a phone, what is between and beside them
+const PHONE = 350, GAP = 14, MARGIN = 40; // px: the least width of a phone, what is between and beside them
 const ONE_AT_A_TIME = matchMedia('(max-width: 720px)');
 const PEOPLE = [['ann', 'Ann', 165, 'ann-bob'], ['bob', 'Bob', 255, 'ann-bob'], ['cid', 'Cid', 60, null], ['dee', 'Dee', 330, null], ['eli', 'Eli', 205, null]];
 const STEPS = ['Write to Bob as Ann', 'Cut Bob’s connection', 'Write to him again', 'Let him come back'];

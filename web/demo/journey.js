@@ -11,9 +11,12 @@ const PIECES = {
   durable: ['--s2', 'disk', 'written and synced to the disk'],
   applied: ['--s3', 'apply', 'decided, given its place, stored in the tables'],
   written: ['--s4', 'write', 'written to the connection'],
-  acked: ['--s5', 'device', 'to the phone, and its acknowledgement back'],
+  acked: ['--s5', 'phone', 'to the phone, and its acknowledgement back'],
 };
 const WORDS = { read: 'read', acknowledged: 'delivered', sent: 'on its way', waiting: 'waits', offline: 'offline: it waits', held: 'held' };
+
+const AWAY = ['offline', 'waiting'];
+const LABEL = 46; // px: the least piece that has its time written on it
 
 const ms = (t) => (t < 1 ? t.toFixed(2) : t < 100 ? t.toFixed(1) : t < 1000 ? t.toFixed(0) : '') + (t < 1000 ? ' ms' : t < 60_000 ? `${(t / 1000).toFixed(1)} s` : `${Math.round(t / 60_000)} min`);
 
@@ -29,7 +32,7 @@ export class Journey {
     this.rows = h('div', { class: 'rows', role: 'list', 'aria-label': 'The way to each', tabindex: '0' });
     this.axis = h('div', { class: 'axis', 'aria-hidden': 'true' });
     this.empty = h('p', { class: 'empty' }, 'Write a message, and see the way it takes.');
-    const legend = [['--s1', 'take'], ['--s2', 'disk'], ['--s3', 'apply'], ['--s4', 'write'], ['--s5', 'device']];
+    const legend = [['--s1', 'take'], ['--s2', 'disk'], ['--s3', 'apply'], ['--s4', 'write'], ['--s5', 'phone']];
     this.what = h('div', { class: 'what', hidden: true }, h('h2', {}, 'Journey of a message'), this.text, this.total, this.where,
       h('div', { class: 'legend', 'aria-hidden': 'true' }, legend.map(([s, words]) => h('span', {}, h('i', { style: { '--s': `var(${s})` } }), words))));
     this.lanes = h('div', { class: 'lanes', hidden: true }, this.rows, this.axis);
@@ -106,7 +109,8 @@ export class Journey {
       l.drawn = split < 0 ? l.pieces : l.pieces.slice(0, split);
       l.end = l.pieces.at(-1)?.to;
     }
-    const scale = Math.max(...lanes.flatMap((l) => l.drawn.map((p) => p.to)), 0.05) * 1.04;
+    const waits = lanes.some((l) => l.waited !== null || AWAY.includes(l.state));
+    const scale = Math.max(...lanes.flatMap((l) => l.drawn.map((p) => p.to)), 0.05) * (waits ? 1.35 : 1.04);
     const kept = lanes[0].pieces.length > 0;
     this.empty.hidden = kept;
     if (!kept) say(this.empty, 'Of this message no times are kept. Write one, and see the way it takes.');
@@ -123,7 +127,7 @@ export class Journey {
     const [n, unit] = ms(last).split(' ');
     say(this.text, text);
     this.total.replaceChildren(n, h('small', {}, ` ${unit}`));
-    const absent = lanes.slice(1).filter((l) => l.state === 'offline' || l.state === 'waiting').map((l) => name(l.whose));
+    const absent = lanes.slice(1).filter((l) => AWAY.includes(l.state)).map((l) => name(l.whose));
     const to = there.length === 1 ? name(there[0].whose) : there.length ? `${there.length} phones` : '';
     say(this.where, to ? `from ${name(j.from)} to ${to}, acknowledged${absent.length ? `; ${absent.join(', ')} offline` : ''}` : `stored for good${absent.length ? `; it waits for ${absent.join(', ')}` : ''}`);
   }
@@ -136,8 +140,8 @@ export class Journey {
 
   #fill(e, l, scale) {
     const [, track, now] = e.children;
-    const drawn = l.drawn.filter((p) => p.to > p.from);
-    const pieces = [...drawn, ...(l.waited !== null || ['offline', 'waiting'].includes(l.state) ? [{ stage: 'wait', from: drawn.at(-1)?.to ?? 0, to: scale }] : [])];
+    const drawn = l.drawn.filter((p) => p.to > p.from), width = track.clientWidth;
+    const pieces = [...drawn, ...(l.waited !== null || AWAY.includes(l.state) ? [{ stage: 'wait', from: drawn.at(-1)?.to ?? 0, to: scale }] : [])];
     keyed(track, pieces, (p) => p.stage, () => h('i', {}), (i, p) => {
       const [color, name, meaning] = PIECES[p.stage] ?? ['--line', 'waits', l.waited !== null ? `there after ${ms(l.waited)}, when the phone came back` : 'until the phone comes back'];
       i.className = p.stage === 'wait' ? 'wait' : '';
@@ -145,7 +149,7 @@ export class Journey {
       i.style.left = `${(p.from / scale) * 100}%`;
       i.style.width = `${((p.to - p.from) / scale) * 100}%`;
       i.title = p.stage === 'wait' ? meaning : `${name}, ${ms(p.to - p.from)}: ${meaning}`;
-      say(i, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : (p.to - p.from) / scale > 0.075 ? ms(p.to - p.from) : '');
+      say(i, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : ((p.to - p.from) / scale) * width > LABEL ? ms(p.to - p.from) : '');
     });
     say(now, l.state === 'own' ? `stored ${ms(l.pieces.find((p) => p.stage === 'durable')?.to ?? l.end ?? 0)}` : l.state === 'held' ? l.held : `${WORDS[l.state] ?? l.state}${l.waited === null && l.end && ['read', 'acknowledged'].includes(l.state) ? ` ${ms(l.end)}` : ''}`);
     now.title = now.textContent;

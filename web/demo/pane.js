@@ -121,6 +121,6 @@ export class Pane {
     else badge.removeAttribute('aria-label');
     row.classList.toggle('unread', c.unread > 0);
     row.classList.toggle('here', this.shown === c.id);
-    row.querySelector('.face').classList.toggle('on', c.type === 'direct' && p.others(c).some((u) => p.online.has(u)));
+    row.querySelector('.face').classList.toggle('on', c.type === 'direct' && p.others(c).some((u) => p.isOnline(u)));
   }
 }

@@ -23,7 +23,7 @@ export class Person extends EventTarget {
   cut = false;               // by the switch
   catchingUp = false;
   came = 0;                  // messages of others since the connection came back
-  online = new Set();        // who else is, as their devices say
+  online = new Set();        // who else is, as their devices say; unknown while away
   error = '';
   #loaded = false;
   #early = [];
@@ -62,7 +62,6 @@ export class Person extends EventTarget {
   async setCut(cut) {
     if (this.cut === cut) return;
     this.cut = cut;
-    this.online.clear();
     for (const c of this.conversations.values()) c.away = cut ? c.seq : c.away;
     this.#changed('cut');
     if (cut) return void await this.kith.close();
@@ -90,7 +89,6 @@ export class Person extends EventTarget {
     this.state = state;
     if (state === 'closed' && error && !this.cut) this.error = error.code === 'taken-over' ? `${this.name} was opened in another tab` : error.title;
     else if (state === 'online') this.error = '';
-    if (state !== 'online') this.online.clear();
     this.#changed('state');
   }
 
@@ -120,6 +118,7 @@ export class Person extends EventTarget {
   lastOf(c) { return [...c.pending.values()].at(-1) ?? c.last; }
   unread() { return [...this.conversations.values()].reduce((n, c) => n + c.unread, 0); }
   queued() { return [...this.conversations.values()].reduce((n, c) => n + [...c.pending.values()].filter((m) => m.state !== 'stored').length, 0); }
+  isOnline(user) { return this.state === 'online' && this.online.has(user); }
   others(c) { return c.members.filter((u) => u !== this.id); }
   messages(c) { return [...[...c.messages.values()].sort((a, b) => a.seq - b.seq), ...c.pending.values()]; }
 
@@ -225,7 +224,7 @@ export class Person extends EventTarget {
     this.#changed('messages', { conversation: c.id, sent: m });
   }
 
-  send(id, content) { return this.kith.send(id, content); }
+  send(id, content) { this.#outgoing(this.kith.send(id, content)); }
   typing(id) { this.kith.typing(id); }
 
   /** What is on the screen is read. */
