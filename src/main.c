@@ -13,6 +13,7 @@
 #include "admit/admit.h"
 #include "bench/bench.h"
 #include "config/config.h"
+#include "doctor/doctor.h"
 #include "drive/drive.h"
 #include "export/export.h"
 #include "io/io.h"
@@ -720,6 +721,75 @@ static int cmd_restore(int argc, char **argv) {
     return EXIT_DONE;
 }
 
+/* ---- doctor ---- */
+static const struct option DOCTOR[] = {
+    {"data", "DIR", "data folder (default ./kith-data, or what the configuration says)"},
+    {"config", "FILE", "the server's YAML file: looks at what will hurt in it"},
+    {"http", "ADDR:PORT", "asks a server over HTTP, this machine is not looked at then"},
+    {"key", "KEY", "a server key with the scope operate, for --http (default: KITH_KEY)"},
+    {"json", NULL, "one JSON object, for programs"}, {"help", NULL, "this text"},
+    {NULL, NULL, NULL}};
+
+/* As `kith serve` would read it. */
+static bool doctor_config(const char *path, struct args *serve, struct settings *out) {
+    struct server_options o;
+    char log_dir[4096];
+    *serve = (struct args){.options = SERVE};
+    serve->values[option_find(serve, "config")] = path;
+    if (!config_take(serve) || !serve_options(serve, log_dir, sizeof log_dir, &o)) return false;
+    server_settings(&o, out);
+    return true;
+}
+
+static bool doctor_ask(const char *http, const char *key, struct buf *out, struct buf *why) {
+    static const char *const PATHS[] = {"/v1/doctor", "/v1/slow"}, *const KEYS[] = {
+                                                                       "doctor", "slow"};
+    buf_char(out, '{');
+    for (int i = 0; i < 2; i++) {
+        buf_fmt(out, "%s\"%s\":", i ? "," : "", KEYS[i]);
+        int status = request_get(http, key, PATHS[i], out);
+        if (status == 200) continue;
+        buf_fmt(why,
+            status ? "%s answered %d; it needs --key KEY with the scope operate"
+                   : "%s does not answer",
+            http, status);
+        return false;
+    }
+    buf_char(out, '}');
+    return true;
+}
+
+static int cmd_doctor(int argc, char **argv) {
+    struct args a = {.argc = argc, .argv = argv, .options = DOCTOR}, serve;
+    static struct buf why, server, out; /* of a command that ends the process */
+    char words[600];
+    enum check_status worst = CHECK_OK;
+    struct doctor_visit v = {.machine_is_here = true, .server_words = words};
+    if (!args_read(&a) || a.word_count) return EXIT_USAGE;
+    if (a.values[option_find(&a, "help")]) return help_print("doctor [options]", DOCTOR), EXIT_DONE;
+    const char *config = value_of(&a, "config"), *http = a.values[option_find(&a, "http")];
+    v.data = data_of(&a);
+    v.json = a.values[option_find(&a, "json")];
+    if (config && !doctor_config(config, &serve, &v.settings)) return EXIT_USAGE;
+    if (config && !value_of(&a, "data")) v.data = data_of(&serve);
+    if (http) {
+        v.machine_is_here = false;
+        if (!doctor_ask(http, value_of(&a, "key"), &server, &why)) return fail(&why);
+        snprintf(words, sizeof words, "asked the server at %s", http);
+    } else if (control_ask(v.data, "doctor", &server) == OK) {
+        snprintf(words, sizeof words, "asked the server of %s", v.data);
+    } else {
+        buf_reset(&server);
+        snprintf(words, sizeof words, "no server runs on %s; looked at this machine", v.data);
+    }
+    v.server = buf_view(&server);
+    if (doctor_visit(&v, &out, &worst) != OK)
+        return buf_fmt(&why, "the server's answer is not understood; is it of this version?"),
+               fail(&why);
+    fwrite(out.p, 1, out.n, stdout);
+    return worst == CHECK_CRITICAL ? EXIT_FAILED : EXIT_DONE;
+}
+
 static int cmd_version(int argc, char **argv) {
     (void)argc;
     (void)argv;
@@ -737,6 +807,7 @@ static const struct command {
     {"check", "check every checksum of a data folder", cmd_check},
     {"backup", "copy a data folder, while serving too", cmd_backup},
     {"restore", "make a data folder from a backup", cmd_restore},
+    {"doctor", "say what was slow and why, and look at the machine", cmd_doctor},
     {"bench", "measure a server: the load generator", bench_run},
     {"replay", "play a recorded trace against a server", replay_run},
     {"version", "print the version", cmd_version}};

@@ -210,7 +210,7 @@ struct doctor_facts {
     const struct settings *settings;
     const struct machine *machine; /* as it was at the start */
     int64_t usual_sync_ns, started_wall_ms;
-    int64_t disk_bytes, disk_free_bytes, resident_bytes;
+    int64_t disk_free_bytes;
     uint64_t connections, connections_max;
     bool disk_full;
 };
@@ -219,5 +219,20 @@ enum { SLOW_LIST_MAX = 200 };
 void doctor_slow_json(
     struct doctor *d, const struct doctor_facts *f, const char *app, size_t limit, struct buf *out);
 void doctor_json(struct doctor *d, const struct doctor_facts *f, const char *app, struct buf *out);
+
+/* ---- kith doctor, the command ---- */
+void settings_json(const struct settings *s, struct buf *out);
+struct doctor_visit {
+    const char *data; /* data folder, for words */
+    struct bytes
+        server; /* {"pid","settings","doctor","slow"}, of a server that was asked; or empty */
+    const char *server_words; /* who was asked, or why none was */
+    bool machine_is_here;     /* look at this machine, too */
+    struct settings settings; /* known: they go before the server's */
+    bool json;
+};
+/* Prints it; what is wrong at worst. MALFORMED: the server's answer is none of ours. */
+enum err doctor_visit(
+    const struct doctor_visit *v, struct buf *out, enum check_status *out_worst) must_use;
 
 #endif

@@ -483,7 +483,6 @@ static void check_room(const struct doctor_facts *f, struct checks *c) {
             "Free space on the data folder's disk; kith goes on by itself then.",
             "the disk is full: writes are refused");
     struct machine m = *f->machine;
-    m.disk_bytes = f->disk_bytes;
     m.disk_free_bytes = f->disk_free_bytes;
     m.cpu_pressure = m.io_pressure = m.memory_pressure = m.steal_percent = -1; /* of the start */
     m.throttled = m.sync_count = -1;

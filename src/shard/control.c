@@ -1,5 +1,6 @@
 /* shard: the control socket in the data folder: one line in, one line out. "reload" after the
- * secrets changed; "backup" makes one in the data folder, for the asker to take; "proof" says what
+ * secrets changed; "doctor"
+ * tells what was slow and why, as JSON; "backup" makes one in the data folder, for the asker to take; "proof" says what
  * this process may still do (io/confine.c).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "shard/data.h"
+#include "shard/health.h"
 #include "shard/shard_in.h"
 
 struct backup {
@@ -83,6 +85,8 @@ void control_input(struct shard *s, struct conn *c) {
         }
     } else if (bytes_is(line, "backup")) {
         backup_begin(s, c);
+    } else if (bytes_is(line, "doctor")) {
+        health_say(s->server, &c->out);
     } else if (bytes_is(line, "proof")) {
         proof_say(&c->out);
     } else {

@@ -13,6 +13,7 @@
 #include "chat/chat.h"
 #include "shard/channels.h"
 #include "shard/data.h"
+#include "shard/health.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
 
@@ -318,6 +319,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     if (e == OK) e = control_listen(v, why);
     if (e == OK) e = tables_start(v);
     if (e == OK) flow_create(v);
+    if (e == OK) health_open(v);
     if (e == OK) e = export_open(v, why);
     v->started_ms = clock_wall_ms();
     metrics_begin(v);
@@ -389,6 +391,7 @@ void server_close(struct server **pv) {
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);
     v->store->calls->close(v->store);
     admit_close(&v->admit);
+    health_close(v);
     limits_free(&v->limits);
     interest_free(&v->interest);
     channel_board_free(&v->board);

@@ -79,6 +79,8 @@ void server_stop(struct server *s); /* async-signal-safe */
 /* Any thread: reads the TLS certificate again, and writes a line about it. */
 void server_reload(struct server *s);
 void server_close(struct server **);
+struct settings; /* doctor/doctor.h */
+void server_settings(const struct server_options *o, struct settings *out);
 enum door_name { DOOR_HTTP, DOOR_MQTT, DOOR_HTTPS, DOOR_MQTTS, DOOR_CONSOLE, DOORS };
 uint16_t server_port(const struct server *s, enum door_name); /* 0: not served */
 struct admit;
@@ -99,7 +101,7 @@ enum err data_backup_take(const char *dir, const char *to, struct buf *why) must
 /* Makes the folder when it is absent, with its name synced; takes from others what they may read of
  * one that is there, and says so in *said. */
 enum err data_folder(const char *dir, bool *out_new, struct buf *said, struct buf *why) must_use;
-/* A line to a running server through DIR/control: "reload", "backup", "proof". MISSING: none runs. Its
+/* A line to a running server through DIR/control: "reload", "backup", "proof", "doctor". MISSING: none runs. Its
  * answer in *out. */
 enum err control_ask(const char *dir, const char *line, struct buf *out) must_use;
 

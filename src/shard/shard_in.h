@@ -239,6 +239,7 @@ struct server {
     struct log *log;
     struct store *store;
     struct admit *admit;
+    struct health *health;
     struct limits *limits;
     struct interest *interest;
     struct channel_board *board;

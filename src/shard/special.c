@@ -1,6 +1,7 @@
 /* shard: routes that no surface owns: health, the OpenAPI document, typing and presence.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "chat/chat.h"
+#include "shard/health.h"
 #include "shard/shard_in.h"
 #include "users/users.h"
 
@@ -9,6 +10,8 @@ void special_answer(struct shard *s, struct job *j) {
     answer_ok(a, 200);
     switch (j->route->special) {
     case SPECIAL_METRICS: metrics_answer(s, j->open_metrics, &a->body); break;
+    case SPECIAL_DOCTOR:
+    case SPECIAL_SLOW: health_answer(s, j); break;
     case SPECIAL_OPENAPI: buf_add(&a->body, OPENAPI, OPENAPI_SIZE); break;
     case SPECIAL_FLOW: flow_json(s, j); break;
     case SPECIAL_READY:

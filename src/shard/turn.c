@@ -6,6 +6,7 @@
 
 #include "chat/chat.h"
 #include "shard/channels.h"
+#include "shard/health.h"
 #include "shard/limits.h"
 #include "shard/shard_in.h"
 
@@ -83,6 +84,7 @@ static void housekeeping(struct shard *s) {
     memory_look(s);
     limits_turn(s);
     tables_hand(s);
+    health_turn(s);
 }
 
 void counts_take(struct shard *s) {
