@@ -65,6 +65,7 @@ static int64_t overlap(const struct event *e, struct window w) {
             to = end < w.to ? end : w.to;
     return to > from ? to - from : 0;
 }
+static int64_t window_ns(struct window w) { return w.to - w.from; }
 static struct window window_of(const struct event *e) {
     return (struct window){e->start_ns, e->start_ns + e->duration_ns};
 }
@@ -117,6 +118,19 @@ static void blame(struct judging *j, enum cause c, size_t i, int64_t ns) {
     if (ns <= j->best[c]) return;
     j->best[c] = ns;
     j->why[c] = (uint32_t)i;
+}
+
+/* A wait for a lock, a handshake, lasts longer when the core is gone meanwhile: what was told twice
+ * is taken from them. */
+static void twice_told(struct judging *j) {
+    int64_t sum = 0, had = window_ns(j->window);
+    for (int c = 0; c < CAUSE_COUNT; c++) sum += j->ns[c];
+    static const enum cause SOFT[] = {CAUSE_handshake_storm, CAUSE_lock};
+    for (int i = 0; i < 2 && sum > had; i++) {
+        int64_t less = sum - had < j->ns[SOFT[i]] ? sum - had : j->ns[SOFT[i]];
+        j->ns[SOFT[i]] -= less;
+        sum -= less;
+    }
 }
 
 static bool same_thread(const struct judging *j, const struct event *e) {
@@ -198,6 +212,7 @@ static struct judged judge_new(const struct history *h, size_t of) {
     struct judging j = {.h = h, .of = of, .window = window_of(&h->events[of])};
     uint32_t why;
     touching(h, j.window, part_weigh, &j);
+    twice_told(&j);
     /* more shows in handshakes than the time in them: each is read and written too */
     if (j.ns[CAUSE_handshake_storm] * 100 < h->events[of].duration_ns * HANDSHAKES_SHARE)
         j.ns[CAUSE_handshake_storm] = 0;
@@ -211,7 +226,7 @@ static struct judged judge_new(const struct history *h, size_t of) {
     return (struct judged){(uint8_t)c, c == CAUSE_unknown ? (uint32_t)of : j.why[c]};
 }
 
-/* A lock that was waited for as its holder wrote to the disk: the disk is to blame. */
+/* A lock that was waited for as its holder wrote to the disk, or had no core: that is to blame. */
 struct holder {
     const struct history *h;
     const struct event *lock;
@@ -224,10 +239,16 @@ static void holder_see(void *arg, size_t i) {
     bool log = x->lock->a == LOCK_LOG && e->thread == THREAD_LOG && e->kind == EVENT_commit,
          tables = x->lock->a == LOCK_TABLES && e->thread == THREAD_TABLES &&
                   (e->kind == EVENT_table_write || e->kind == EVENT_table_sync);
-    int64_t ns = overlap(e, window_of(x->lock));
-    if ((!log && !tables) || ns * 2 < x->lock->duration_ns || ns <= x->most) return;
+    bool cpu = e->kind == EVENT_run_delay && e->thread != x->lock->thread &&
+               (e->thread == THREAD_TABLES   ? x->lock->a == LOCK_TABLES
+                   : e->thread == THREAD_LOG ? x->lock->a == LOCK_LOG
+                                             : x->lock->a != LOCK_TABLES);
+    int64_t ns = cpu ? delayed(e, window_of(x->lock)) : overlap(e, window_of(x->lock));
+    if ((!log && !tables && !cpu) || ns * 2 < x->lock->duration_ns || ns <= x->most) return;
     x->most = ns;
-    x->found = log ? judged_of(x->h, i) : (struct judged){CAUSE_tables_stall, (uint32_t)i};
+    x->found = cpu   ? (struct judged){CAUSE_cpu_taken, (uint32_t)i}
+               : log ? judged_of(x->h, i)
+                     : (struct judged){CAUSE_tables_stall, (uint32_t)i};
 }
 static struct judged lock_follow(const struct history *h, struct judged g) {
     struct holder x = {.h = h, .lock = &h->events[g.why], .found = g};
@@ -420,8 +441,8 @@ static void record_stages(const struct journey *j, struct stage *s, const enum s
     s[names[0]].any_shard = true;
 }
 
-static void stages_cut(
-    const struct journey *j, const struct journey *source, struct stage s[static SPENT_COUNT]) {
+static void stages_cut(const struct journey *j, const struct journey *source, unsigned shards,
+    struct stage s[static SPENT_COUNT]) {
     static const enum spent OWN[] = {SPENT_wait, SPENT_durable, SPENT_apply, SPENT_write},
                             FIRST[] = {SPENT_wait, SPENT_durable, SPENT_apply, SPENT_COUNT},
                             RELAY[] = {SPENT_hop, SPENT_hop_durable, SPENT_hop_apply, SPENT_write};
@@ -443,6 +464,7 @@ static void stages_cut(
         } else {
             s[SPENT_before] = stage_of(j->began_ns, step(j->came_ns, j->began_ns));
             needs(&s[SPENT_before], THREAD_LOG);
+            if (shards) needs(&s[SPENT_before], j->source % shards);
             s[SPENT_before].any_shard = true;
         }
     }
@@ -488,7 +510,7 @@ void diagnose(const struct history *h, const struct journey *j, const struct jou
     struct weighing w = {.h = h, .journey = j, .all = {.h = h}};
     *out = (struct diagnosis){.began_ns = INT64_MAX};
     int64_t end = 0;
-    stages_cut(j, source, stages);
+    stages_cut(j, source, h->shards, stages);
     for (enum spent s = 0; s < SPENT_COUNT; s++) {
         int64_t ns = stages[s].window.to - stages[s].window.from;
         out->spent_ns[s] = ns;

@@ -203,8 +203,9 @@ struct doctor_sources {
 };
 struct doctor *doctor_create(const struct doctor_sources *s);
 void doctor_free(struct doctor **);
-/* Now and then, by one thread: how many records and requests there were in all. */
-void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done);
+/* Now and then, by one thread: how many records and requests there were in all, and how many of
+ * them slow, kept or not. */
+void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done, uint64_t slow);
 /* What only the server knows, at this moment. */
 struct doctor_facts {
     const struct settings *settings;

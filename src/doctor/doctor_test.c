@@ -385,6 +385,22 @@ static void a_lock_held_by_the_disk(void **state) {
     expect_cause(&j, CAUSE_disk_sync);
 }
 
+/* Nobody was slow but the scheduler: who held the log's lock had no core. */
+static void a_lock_held_without_a_core(void **state) {
+    (void)state;
+    begin();
+    turn(0, 10, 50, PHASE_read);
+    add_ab(EVENT_lock, 0, 11, 48, LOCK_LOG, 0);
+    delay(THREAD_LOG, 0, 60, 50);
+    struct journey j = record(0, 12, 60.1, 61.2, 61.3, 61.4);
+    expect_cause(&j, CAUSE_cpu_taken);
+    begin(); /* the one who waited had none either, after the lock was free */
+    turn(0, 10, 50, PHASE_read);
+    add_ab(EVENT_lock, 0, 11, 48, LOCK_LOG, 0);
+    delay(0, 10, 50, 35);
+    expect_cause(&j, CAUSE_cpu_taken);
+}
+
 static void a_clock_that_jumped(void **state) {
     (void)state;
     begin();
@@ -625,7 +641,8 @@ int main(void) {
         cmocka_unit_test(a_long_turn_without_a_culprit_is_load),
         cmocka_unit_test(a_handshake_storm), cmocka_unit_test(two_handshakes_are_no_storm),
         cmocka_unit_test(a_lock_waited_for), cmocka_unit_test(a_lock_held_by_the_disk),
-        cmocka_unit_test(a_clock_that_jumped), cmocka_unit_test(a_device_that_does_not_read),
+        cmocka_unit_test(a_lock_held_without_a_core), cmocka_unit_test(a_clock_that_jumped),
+        cmocka_unit_test(a_device_that_does_not_read),
         cmocka_unit_test(another_shard_did_not_keep_up),
         cmocka_unit_test(the_larger_of_two_is_named), cmocka_unit_test(nothing_recorded_is_unknown),
         cmocka_unit_test(half_a_journey), cmocka_unit_test(words_say_what_was),

@@ -34,10 +34,10 @@ struct doctor {
     size_t known_cap, known_count;
     struct {
         int64_t mono_ms;
-        uint64_t done;
+        uint64_t done, slow;
     } ticks[TICKS];
     uint64_t tick_count;
-    _Atomic uint64_t done;
+    _Atomic uint64_t done, slow;
 };
 
 struct slow { /* one slow journey */
@@ -77,22 +77,31 @@ void doctor_free(struct doctor **pd) {
 }
 
 /* The shard that ticks never waits: whoever answers meanwhile is told by the next tick. */
-void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done) {
+void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done, uint64_t slow) {
     d->done = done;
+    d->slow = slow;
     if (pthread_mutex_trylock(&d->lock) != 0) return;
     uint64_t last = d->tick_count;
     if (!last || mono_ms - d->ticks[(last - 1) % TICKS].mono_ms >= TICK_MS) {
         d->ticks[last % TICKS].mono_ms = mono_ms;
         d->ticks[last % TICKS].done = done;
+        d->ticks[last % TICKS].slow = slow;
         d->tick_count++;
     }
     pthread_mutex_unlock(&d->lock);
 }
 
 /* Records and requests in the time that is looked back to; or since the start, if that is less. */
+static uint64_t oldest_tick(const struct doctor *d) {
+    return (d->tick_count > TICKS ? d->tick_count - TICKS : 0) % TICKS;
+}
 static uint64_t done_lately(const struct doctor *d) {
-    uint64_t oldest = d->tick_count > TICKS ? d->tick_count - TICKS : 0;
-    return d->tick_count ? d->done - d->ticks[oldest % TICKS].done : d->done;
+    return d->done - (d->tick_count ? d->ticks[oldest_tick(d)].done : 0);
+}
+/* The rings keep no more than so many; of those that they keep each may be newer than the tick. */
+static uint64_t slow_lately(const struct doctor *d, const struct gathered *g) {
+    uint64_t all = d->slow - (d->tick_count ? d->ticks[oldest_tick(d)].slow : 0);
+    return all > g->count ? all : g->count;
 }
 
 /* ---- what was judged before ---- */
@@ -129,12 +138,27 @@ static uint64_t evidence_key(const struct diagnosis *d) {
     return d->has_evidence ? hash64(bytes_of(parts, sizeof parts)) | 1 : 0;
 }
 
+/* A shard that tells its own delays, to its turns, is not told of by the watch too. */
+static size_t delays_once(struct event *all, size_t own, size_t n, size_t shards) {
+    bool tells = false;
+    size_t kept = own;
+    for (size_t i = 0; i < own; i++) tells |= all[i].kind == EVENT_run_delay;
+    for (size_t i = own; i < n; i++)
+        if (!tells || all[i].kind != EVENT_run_delay || all[i].thread >= shards)
+            all[kept++] = all[i];
+    return kept;
+}
+
 static void events_gather(const struct doctor *d, struct gathered *g) {
     size_t n = 0, cap = d->sources.ring_count * EVENTS_KEPT;
     struct event *all = malloc((cap + 1) * sizeof *all);
     check(all);
-    for (size_t i = 0; i < d->sources.ring_count; i++)
+    size_t own = 0;
+    for (size_t i = 0; i < d->sources.ring_count; i++) {
         n += events_read(d->sources.rings[i], g->from_ns, g->now_ns, all + n, EVENTS_KEPT);
+        if (i + 1 == d->sources.shards) own = n;
+    }
+    n = delays_once(all, own, n, d->sources.shards);
     history_make(&g->h, all, n);
 }
 
@@ -347,7 +371,7 @@ void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char
     jo_close_arr(&o);
     causes_json(&o, &g);
     jo_key(&o, "slow");
-    jo_u64(&o, g.count);
+    jo_u64(&o, slow_lately(d, &g));
     jo_key(&o, "done");
     jo_u64(&o, done_lately(d));
     jo_key(&o, "since");
@@ -402,28 +426,28 @@ static void check_events(const struct gathered *g, struct checks *c) {
         enum cause cause;
         const char *words;
     } ASKED[] = {{"log-disk", EVENT_commit, 20 * MS, 2 * SECOND, 5, CAUSE_disk_sync,
-                     "commits of the log took 20 ms and more"},
-        {"cores", EVENT_run_delay, 5 * MS, 10 * SECOND, 50, CAUSE_cpu_taken,
-            "times a thread waited for a core for 5 ms and more"},
+                     "commits of the log of 20 ms and more"},
+        {"core-waits", EVENT_run_delay, 5 * MS, 10 * SECOND, 50, CAUSE_cpu_taken,
+            "times that a thread waited for a core for 5 ms and more"},
         {"stops", EVENT_stopped, 20 * MS, 1 * SECOND, 2, CAUSE_stopped,
-            "times the whole process stood still"},
+            "times that the whole process stood still"},
         {"tables", EVENT_held_back, MS, 2 * SECOND, 1, CAUSE_tables_stall,
-            "times senders waited until the tables had taken what was in memory"},
+            "times that senders waited until the tables had taken what was in memory"},
         {"locks", EVENT_lock, 5 * MS, 1 * SECOND, 3, CAUSE_lock,
-            "times a lock was waited for, 5 ms and more"},
+            "times that a lock was waited for, 5 ms and more"},
         {"handshakes", EVENT_handshakes, 5 * MS, 10 * SECOND, 100, CAUSE_handshake_storm,
-            "turns were filled with TLS handshakes"},
+            "turns filled with TLS handshakes"},
         {"fan-out", EVENT_fanout, 20 * MS, 10 * SECOND, 20, CAUSE_fan_out,
-            "messages went to so many devices that it took 20 ms and more"},
+            "messages to so many devices that it took 20 ms and more"},
         {"other-shards", EVENT_crowded, 5 * MS, 2 * SECOND, 3, CAUSE_shard_busy,
-            "times a shard did not take what was sent to it"}};
+            "times that a shard did not take what was sent to it"}};
     for (size_t i = 0; i < sizeof ASKED / sizeof *ASKED; i++) {
         struct seen s = seen_of(g, ASKED[i].kind, ASKED[i].least_ns);
         struct buf total = {0};
         words_ms(&total, s.total_ns);
         bool warn = s.total_ns >= ASKED[i].warn_ns && s.count >= ASKED[i].warn_count;
         struct check *k = check_say(c, ASKED[i].name, warn ? CHECK_WARNING : CHECK_OK,
-            cause_help(ASKED[i].cause), "%u %s", s.count, ASKED[i].words);
+            cause_help(ASKED[i].cause), "%s: %u", ASKED[i].words, s.count);
         if (s.count) buf_fmt(&k->words, ", %.*s together", (int)total.n, (char *)total.p);
         evidence_of(k, g, &s);
         buf_done(&total);
@@ -435,18 +459,18 @@ static void check_clients(const struct gathered *g, const char *app, struct chec
     struct seen r = seen_of(g, EVENT_reader, 0), t = seen_of(g, EVENT_retries, 0),
                 j = seen_of(g, EVENT_clock, 0);
     struct check *k = check_say(c, "readers", r.count > READERS_MANY ? CHECK_WARNING : CHECK_OK,
-        cause_help(CAUSE_slow_reader), "%u times a device took nothing for 100 ms and more",
+        cause_help(CAUSE_slow_reader), "times that a device took nothing for 100 ms and more: %u",
         r.count);
     evidence_of(k, g, &r);
     k = check_say(c, "retries", t.sum_a > RETRIES_MANY ? CHECK_WARNING : CHECK_OK,
-        cause_help(CAUSE_client_retries), "%lld times clients sent again what was stored",
+        cause_help(CAUSE_client_retries), "times that clients sent again what was stored: %lld",
         (long long)t.sum_a);
     if (t.worst && t.worst->names[1][0] && (!app || strcmp(app, t.worst->names[0]) == 0))
         buf_fmt(&k->words, ", most of them the user %s", t.worst->names[1]);
     evidence_of(k, g, &t);
     k = check_say(c, "clock-jumps", j.count ? CHECK_WARNING : CHECK_OK,
-        cause_help(CAUSE_clock_jump), "the wall clock jumped %u times", j.count);
-    if (j.worst) buf_fmt(&k->words, ", last by %+lld ms", (long long)j.worst->a);
+        cause_help(CAUSE_clock_jump), "jumps of the wall clock: %u", j.count);
+    if (j.worst) buf_fmt(&k->words, ", one of them by %+lld ms", (long long)j.worst->a);
     evidence_of(k, g, &j);
 }
 
@@ -454,18 +478,18 @@ static void check_slow(const struct doctor *d, const struct gathered *g, struct 
     enum { FEW = 20, MANY = 200 };
     enum cause order[CAUSE_COUNT];
     size_t n = causes_order(g, order);
-    uint64_t done = done_lately(d);
-    double percent = done ? 100.0 * (double)g->count / (double)done : 0;
-    enum check_status s = g->count >= MANY && percent > 20  ? CHECK_CRITICAL
-                          : g->count >= FEW && percent >= 1 ? CHECK_WARNING
-                                                            : CHECK_OK;
+    uint64_t done = done_lately(d), slow = slow_lately(d, g);
+    double percent = done ? 100.0 * (double)slow / (double)done : 0;
+    enum check_status s = slow >= MANY && percent > 20  ? CHECK_CRITICAL
+                          : slow >= FEW && percent >= 1 ? CHECK_WARNING
+                                                        : CHECK_OK;
     struct check *k = check_say(c, "slow-requests", s, n ? cause_help(order[0]) : NULL,
-        "%zu of %llu records and requests were slow (20 ms and more)", g->count,
+        "%llu of %llu records and requests were slow (20 ms and more)", (unsigned long long)slow,
         (unsigned long long)done);
     if (n)
         buf_fmt(&k->words, "; most of them (%u) as %s", g->causes[order[0]], cause_words(order[0]));
-    buf_fmt(&k->evidence, "{\"slow\":%zu,\"done\":%llu,\"percent\":%.3f}", g->count,
-        (unsigned long long)done, percent);
+    buf_fmt(&k->evidence, "{\"slow\":%llu,\"done\":%llu,\"percent\":%.3f}",
+        (unsigned long long)slow, (unsigned long long)done, percent);
 }
 
 static void check_room(const struct doctor_facts *f, struct checks *c) {
@@ -485,7 +509,7 @@ static void check_room(const struct doctor_facts *f, struct checks *c) {
     struct machine m = *f->machine;
     m.disk_free_bytes = f->disk_free_bytes;
     m.cpu_pressure = m.io_pressure = m.memory_pressure = m.steal_percent = -1; /* of the start */
-    m.throttled = m.sync_count = -1;
+    m.throttled = m.sync_count = m.clock_synchronised = -1;
     machine_check(&m, f->settings, c);
     settings_check(&m, f->settings, c);
 }

@@ -7,6 +7,7 @@
 
 #include "doctor/doctor.h"
 #include "shard/shard_in.h"
+#include "watch/watch.h"
 
 struct health {
     struct doctor *doctor;
@@ -35,13 +36,14 @@ void health_open(struct server *v) {
     machine_look(v->dir, 0, &h->machine);
     server_settings(&v->o, &h->settings);
     h->journeys = must_alloc(v->shards * sizeof *h->journeys);
-    h->rings = must_alloc((v->shards + 2) * sizeof *h->rings);
+    h->rings = must_alloc((v->shards + 3) * sizeof *h->rings);
     for (unsigned i = 0; i < v->shards; i++) {
         h->journeys[i] = v->shard[i].journeys;
         h->rings[from.ring_count++] = &v->shard[i].measure.events;
     }
     h->rings[from.ring_count++] = &v->log_measure->events;
     h->rings[from.ring_count++] = &v->tables.measure->events;
+    h->rings[from.ring_count++] = watch_events(flow_watch(v));
     if (!v->shard[0].journeys) from.shards = 0; /* --journeys off */
     from.journeys = h->journeys;
     from.rings = h->rings;
@@ -61,14 +63,15 @@ void health_close(struct server *v) {
 void health_turn(struct shard *s) {
     enum { TICK_MS = 1000 };
     struct health *h = s->server->health;
-    uint64_t done = 0;
+    uint64_t done = 0, slow = 0;
     if (s->index || s->mono_ms - h->tick_ms < TICK_MS) return;
     h->tick_ms = s->mono_ms;
     for (unsigned i = 0; i < s->server->shards; i++) {
         const struct measure *m = &s->server->shard[i].measure;
+        slow += measure_get(m, COUNTER_slow);
         done += measure_get(m, COUNTER_records_applied) + measure_get(m, COUNTER_http_requests);
     }
-    doctor_tick(h->doctor, s->mono_ms, done);
+    doctor_tick(h->doctor, s->mono_ms, done, slow);
 }
 
 static void facts_take(struct server *v, struct doctor_facts *f) {
