@@ -13,12 +13,12 @@ case "${1:-}" in
 "") ;;
 --test)
     packages="$packages $testing"
-    wished="chromium"
+    wished="chromium nodejs"
     ;;
 --all)
     fuzzer=$(libfuzzer)
     packages="$packages $testing clang $fuzzer"
-    wished="chromium"
+    wished="chromium nodejs"
     ;;
 --bench)
     packages="$packages mosquitto python3"
@@ -42,19 +42,22 @@ for p in $packages; do
     *) missing="$missing $p" ;;
     esac
 done
+lacking=""
 for p in $wished; do
     case " $installed" in
-    *" $p "*) wished="" ;;
+    *" $p "*) ;;
+    *) [ -z "$missing" ] && ! apt-cache show "$p" >/dev/null 2>&1 || lacking="$lacking $p" ;;
     esac
 done
-[ -z "$missing" ] && { [ -z "$wished" ] || ! apt-cache show "$wished" >/dev/null 2>&1; } && exit 0
+wished=$lacking
+[ -z "$missing" ] && [ -z "$wished" ] && exit 0
 
 as_root=""
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || { [ -z "$missing" ] && exit 0; } || fail "these packages are missing, and there is no sudo to install them with:$missing"
     as_root=sudo
 fi
-echo "setup: installing:$missing${wished:+ and, if it can be had, $wished}"
+echo "setup: installing:$missing${wished:+ and, if it can be had:$wished}"
 # `env` behind sudo, because sudo drops what is exported.
 install() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
@@ -63,7 +66,9 @@ if [ -n "$missing" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || fail "apt-get update failed; these packages are missing:$missing"
     install $missing || fail "apt-get could not install:$missing (its reason is above)"
 fi
-[ -z "$wished" ] || install "$wished" || echo "setup: $wished cannot be had here; its tests will be skipped"
+for p in $wished; do
+    install "$p" || echo "setup: $p cannot be had here; its tests will be skipped"
+done
 # A fresh machine's apt knew nothing of clang before its lists came.
 [ "${1:-}" = --all ] && [ -z "$fuzzer" ] && [ -n "$(libfuzzer)" ] && exec sh "$0" --all
 exit 0

@@ -120,7 +120,7 @@ export class Kith extends Calls {
     while (this.#want) {
       let problem, wait = 0;
       try {
-        if (this.state !== 'online') this.#is('connecting');
+        if (this.state !== 'online' && this.state !== 'connecting') this.#is('connecting');
         problem = await this.#session();
       } catch (e) {
         problem = asKithError(e);
@@ -129,6 +129,7 @@ export class Kith extends Calls {
       if (!this.#want) break;
       const next = this.#judge(problem);
       if (next === 'end') { this.#end(problem); break; }
+      if (next === 'now' && problem) this.#is('connecting', { error: problem });
       if (next === 'now') continue;
       wait = Math.max(problem.retryAfter ?? 0, this.#backoff(this.#failures++));
       this.#is('offline', { error: problem, retryIn: Math.round(wait) });
@@ -170,7 +171,7 @@ export class Kith extends Calls {
       this.#token = undefined;
       return 'now';
     }
-    if (problem.code === 'unauthorized' || (problem.reason === 0x87 && !this.#link)) {
+    if (problem.code === 'unauthorized' || problem.reason === 0x87) {
       if (this.#token) this.#token.until = 0;
       if (given || ++this.#refused > REFUSALS_MAX) return 'end';
       return this.#refused === 1 ? 'now' : 'later';
