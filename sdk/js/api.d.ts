@@ -544,6 +544,51 @@ export type MailboxPage = {
   next: Next;
 };
 
+export type JourneyStage = {
+  /** came: its bytes could be read; relayed: the conversation's partition made the record for the recipient's; appended: handed to the log; durable: synced; applied: it took effect, and has its place in the order; written: to the sockets of who is connected. */
+  stage: "came" | "relayed" | "appended" | "durable" | "applied" | "written";
+  at?: Time;
+  /** Milliseconds since the sender's bytes could be read. */
+  after_ms: number;
+};
+
+/** Where an item is, and when it got there. Shows no content. Times are kept of what was slow and of a sample, at least 50 items a second of each shard, as long as there is room (4,096 of each shard); what is stored says who has it for as long as it is kept. */
+export type Journey = {
+  id: string;
+  type: "message";
+  conversation: Id;
+  conversation_type: "direct" | "group" | "channel";
+  seq: number;
+  from: Id;
+  created_at: Time;
+  /** Deleted or expired: what is left is a stub. */
+  gone: boolean;
+  /** A part of its way took 20 ms and more: see /v1/slow. */
+  slow: boolean;
+  members: number;
+  /** Of the sender's record; empty when it is not kept any more. */
+  stages: Array<JourneyStage>;
+  /** Members but for the sender, who joined first at first; at most 200. */
+  recipients: Array<{
+    user: Id;
+    /** Of the device that is furthest; read: the user's receipt says so; held: it does not reach them. */
+    state: "read" | "acknowledged" | "sent" | "waiting" | "offline" | "held";
+    /** By which rule, in words. */
+    held: string | null;
+    /** Of the record in the recipient's partition; empty when it is not kept any more. */
+    stages: Array<JourneyStage>;
+    devices: Array<{
+      device: string;
+      /** sent: written, and not acknowledged; waiting: connected, and it can take no more just now; offline: it gets it when it comes back. */
+      state: "acknowledged" | "sent" | "waiting" | "offline";
+      connected: boolean;
+      /** Milliseconds since the sender's bytes could be read. */
+      written_after_ms?: number;
+      acked_after_ms?: number;
+    }>;
+  }>;
+};
+
 export type Status = {
   /** In a word. */
   status: "ok" | "ready";
@@ -587,6 +632,268 @@ export type ChannelRulePut = {
 export type ChannelRulePage = {
   items: Array<ChannelRule>;
   next: null;
+};
+
+/** How all goes. */
+export type Flow = {
+  version: string;
+  started_at: Time;
+  at: Time;
+  /** The stages of a message's way, in order, over the last second. */
+  stages: Array<{
+    stage: string;
+    per_s: number;
+    p50_ms: number;
+    p99_ms: number;
+    /** What waits before it, where anything may. */
+    queue?: number;
+    /** Likewise, in bytes. */
+    queue_bytes?: number;
+  }>;
+  shards: Array<{
+    shard: number;
+    connections: number;
+    sessions: number;
+    relays_waiting: number;
+    jobs_waiting: number;
+    dirty_bytes: number;
+    cells_bytes: number;
+    buffers_bytes: number;
+    output_bytes: number;
+  }>;
+  /** Thousandths of a core, over the last second. */
+  threads: Array<{
+    thread: string;
+    used_millicores: number;
+    /** While it could run, and others had the core. */
+    waited_millicores: number;
+  }>;
+  /** As of the last second. */
+  partitions: Array<{
+    partition: number;
+    shard: number;
+    /** Position of the first record kept; 0: none. */
+    first: number;
+    /** Of the last one appended. */
+    last: number;
+    applied: number;
+    /** Records appended and not durable yet. */
+    log_lag: number;
+    /** Records durable and not applied yet. */
+    apply_lag: number;
+  }>;
+  listeners: Array<{
+    listener: "http" | "mqtt" | "https" | "mqtts" | "console";
+    port: number;
+    tls: boolean;
+  }>;
+  /** Since the start. */
+  limits: Array<{
+    limit: string;
+    words: string;
+    hit: number;
+  }>;
+  /** By owner; resident is all, allocated what was asked for of it (0: not known). */
+  memory_bytes: {
+    resident: number;
+    allocated: number;
+    cells: number;
+    store: number;
+    buffers: number;
+    log_queue: number;
+  };
+  disk_bytes: {
+    free: number;
+    log: number;
+    tables: number;
+  };
+  /** An hour of seconds. */
+  history: {
+    /** Number of the first point given. */
+    first: number;
+    count: number;
+    /** When each point was taken, Unix milliseconds: the first, then differences. */
+    at: Array<number>;
+    /** By name; `_per_s`, `_us`, `_kib`, `_mib` and `_millicores` are units. The first value, then differences; what is left out at the end is 0. */
+    columns: Record<string, Array<number>>;
+  };
+};
+
+/** How far a user's sessions are in their mailbox. */
+export type UserSessions = {
+  user: string;
+  mailbox: {
+    partition: number;
+    /** Cursors before it are past retention. */
+    first_kept: number;
+    /** Position of the newest entry. */
+    last: number;
+  };
+  items: Array<{
+    device: string;
+    connected: boolean;
+    protocol?: "mqtt3" | "mqtt5" | "sse";
+    left_at?: Time;
+    /** It outlives its connection. */
+    kept: boolean;
+    /** Seconds after its connection ends; 4294967295: never. */
+    expires_after?: number;
+    subscriptions: number;
+    /** Messages sent at QoS 1 or 2 that the device has not acknowledged. */
+    unacknowledged: number;
+    /** Position of the last entry sent on this connection. */
+    sent: number;
+    /** Position up to which all is acknowledged. */
+    acknowledged: number;
+    /** The same, as the mailbox takes it. */
+    cursor: string;
+    /** Entries after it, counted up to 1000. */
+    waiting: number;
+  }>;
+};
+
+/** Why something was slow: the first cause. */
+export type CauseCode = "disk_sync" | "cpu_taken" | "stopped" | "tables_stall" | "fan_out" | "hot_conversation" | "slow_reader" | "handshake_storm" | "lock" | "clock_jump" | "client_retries" | "shard_busy" | "load" | "unknown";
+
+export type CauseCount = {
+  code: CauseCode;
+  count: number;
+  words: string;
+};
+
+export type Slow = {
+  at: Time;
+  what: "message" | "request" | "connect" | "device";
+  /** null: another app's, or not known. */
+  app: string | null;
+  conversation?: string;
+  /** Of a message. */
+  id?: string;
+  /** Of a request. */
+  route?: string;
+  /** Of a connect or a device. */
+  user?: string;
+  device?: string;
+  took_ms: number;
+  /** stored: until its sender was told; delivered: until it was written to devices; answered: a request, a connect. */
+  path: "stored" | "delivered" | "answered";
+  stages: Array<{
+    stage: "wait" | "durable" | "apply" | "before" | "hop" | "hop_durable" | "hop_apply" | "write";
+    ms: number;
+  }>;
+  cause: {
+    code: CauseCode;
+    words: string;
+    evidence: SlowEvidence | null;
+    /** What helps. */
+    do: string;
+  };
+};
+
+/** The event that explains most of it: its kind, time and numbers. */
+export type SlowEvidence = {
+  /** Its kind. */
+  event: string;
+  at: Time;
+  /** How long it lasted. */
+  ms: number;
+  /** Where. */
+  thread: string;
+  /** How many of this cause there were in that time. */
+  events: number;
+  /** How many slow ones have this same evidence. */
+  slow: number;
+  /** Of a commit, a batch for the tables, a device's output. */
+  bytes?: number;
+  /** Of a commit: its sync. */
+  sync_ms?: number;
+  /** Without a core. */
+  delayed_ms?: number;
+  /** That it went to. */
+  devices?: number;
+  /** Of one partition in one turn. */
+  records?: number;
+  /** Which. */
+  partition?: number;
+  /** Sent again. */
+  times?: number;
+  /** How many. */
+  handshakes?: number;
+  /** What they took. */
+  handshakes_ms?: number;
+  /** Of the wall clock. */
+  jump_ms?: number;
+  /** That waited. */
+  jobs?: number;
+  /** For whom. */
+  waited_for_shard?: number;
+  /** Which. */
+  lock?: string;
+  /** That took most of a turn. */
+  phase?: string;
+  /** What it took. */
+  phase_ms?: number;
+  /** Only of the key's own app. */
+  app?: string;
+  /** Likewise. */
+  conversation?: string;
+  /** Likewise. */
+  user?: string;
+  /** Likewise. */
+  device?: string;
+};
+
+export type SlowPage = {
+  items: Array<Slow>;
+  causes: Array<CauseCount>;
+  /** How many were slow; causes count those that are kept. */
+  slow: number;
+  /** Records and requests in that time. */
+  done: number;
+  since: Time;
+};
+
+export type Check = {
+  check: string;
+  status: "ok" | "warning" | "critical";
+  words: string;
+  do?: string;
+  /** The numbers that the check is about. */
+  evidence?: {
+    /** Slow ones. */
+    slow?: number;
+    /** Records and requests. */
+    done?: number;
+    /** Of them. */
+    percent?: number;
+    /** How many. */
+    events?: number;
+    /** Together. */
+    total_ms?: number;
+    /** The longest. */
+    worst_ms?: number;
+    worst_at?: Time;
+    /** Connections. */
+    open?: number;
+    /** At most. */
+    most?: number;
+    /** Of the trial. */
+    median_ms?: number;
+    /** Of the trial. */
+    syncs?: number;
+    /** Of the disk. */
+    free_bytes?: number;
+    /** Of the disk. */
+    bytes?: number;
+  };
+};
+
+export type Doctor = {
+  status: "ok" | "warning" | "critical";
+  words: string;
+  checks: Array<Check>;
+  causes: Array<CauseCount>;
+  since: Time;
 };
 
 export type Session = {
@@ -891,6 +1198,31 @@ export interface Operations {
   "DELETE /v1/channel-rules/{id}": {
     path: { id: string };
     answer: null;
+  };
+  /** See how all goes, now and over the last hour */
+  "GET /v1/flow": {
+    query?: { since?: number };
+    answer: Flow;
+  };
+  /** See how far each of a user's sessions is */
+  "GET /v1/users/{id}/sessions": {
+    path: { id: Id };
+    answer: UserSessions;
+  };
+  /** Where is my message: each stage with its time, each device */
+  "GET /v1/items/{id}/journey": {
+    path: { id: Id };
+    query?: { conversation?: Id };
+    answer: Journey;
+  };
+  /** What was slow in the last ten minutes, and why */
+  "GET /v1/slow": {
+    query?: { limit?: number };
+    answer: SlowPage;
+  };
+  /** Whether the server is well, and what to do */
+  "GET /v1/doctor": {
+    answer: Doctor;
   };
   /** List the sessions that are connected */
   "GET /v1/sessions": {
