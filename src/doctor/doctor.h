@@ -206,6 +206,8 @@ void doctor_free(struct doctor **);
 /* Now and then, by one thread: how many records and requests there were in all, and how many of
  * them slow, kept or not. */
 void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done, uint64_t slow);
+/* Once a second, by one thread: judges what was slow just now, while its causes are in the rings. */
+void doctor_look(struct doctor *d);
 /* What only the server knows, at this moment. */
 struct doctor_facts {
     const struct settings *settings;

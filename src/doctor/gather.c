@@ -4,8 +4,9 @@
  *   journeys, events of the last minutes ─▶ slow[] by time taken ─▶ a cause for each
  *                                              known from before ──┘   (else diagnosed now)
  *
- * Keeps: what was judged when all that may explain it was written (SETTLED_NS) is not judged again;
- * an answer judges JUDGED_MAX at most anew, the slowest first, and says what is left.
+ * Keeps: a journey is judged while what explains it is in the rings, which under load is some
+ * seconds (doctor_look), and again until all that may explain it was written (SETTLED_NS); the
+ * verdict that explains more stays. An answer judges JUDGED_MAX at most anew, the slowest first.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdio.h>
@@ -19,19 +20,24 @@
 #define SECOND (1000 * MS)
 #define LOOK_BACK_NS (600 * SECOND)
 #define SETTLED_NS (3 * SECOND)
-#define JUDGED_MAX 4096
+#define JUDGED_MAX 1024
+#define FRESH_NS (15 * SECOND) /* what doctor_look looks at */
+#define KNOWN_MAX 16384
+#define KNOWN_PROBES 8
 #define TICK_MS 10000
 #define TICKS 61 /* of LOOK_BACK_NS */
 
 struct known { /* a verdict of before */
-    uint64_t key, evidence;
-    uint8_t cause; /* CAUSE_COUNT: an empty place */
+    uint64_t key;
+    int64_t ended_ns; /* of the journey; 0: an empty place */
+    int64_t judged_ns;
+    struct diagnosis diagnosis;
 };
 struct doctor {
     pthread_mutex_t lock;
     struct doctor_sources sources;
-    struct known *known; /* open hash table, by key */
-    size_t known_cap, known_count;
+    struct known *known; /* by key, in one of KNOWN_PROBES places; the newest stay */
+    size_t known_cap;
     struct {
         int64_t mono_ms;
         uint64_t done, slow;
@@ -60,9 +66,9 @@ struct doctor *doctor_create(const struct doctor_sources *s) {
     struct doctor *d = must_alloc(sizeof *d);
     d->sources = *s;
     d->known_cap = 1024;
-    while (d->known_cap < s->shards * JOURNEYS_SLOW_MAX * 4) d->known_cap *= 2;
+    while (d->known_cap < KNOWN_MAX && d->known_cap < s->shards * JOURNEYS_SLOW_MAX)
+        d->known_cap *= 2;
     d->known = must_alloc(d->known_cap * sizeof *d->known);
-    for (size_t i = 0; i < d->known_cap; i++) d->known[i].cause = CAUSE_COUNT;
     pthread_mutex_init(&d->lock, NULL);
     return d;
 }
@@ -105,20 +111,25 @@ static uint64_t slow_lately(const struct doctor *d, const struct gathered *g) {
 }
 
 /* ---- what was judged before ---- */
-static struct known *known_place(struct doctor *d, uint64_t key) {
-    size_t i = key & (d->known_cap - 1);
-    while (d->known[i].cause != CAUSE_COUNT && d->known[i].key != key)
-        i = (i + 1) & (d->known_cap - 1);
-    return &d->known[i];
-}
-static void known_put(struct doctor *d, const struct slow *s) {
-    if (d->known_count * 2 > d->known_cap) { /* most of it is long past */
-        for (size_t i = 0; i < d->known_cap; i++) d->known[i].cause = CAUSE_COUNT;
-        d->known_count = 0;
+static const struct known *known_find(const struct doctor *d, uint64_t key) {
+    for (uint64_t i = key; i < key + KNOWN_PROBES; i++) {
+        const struct known *k = &d->known[i & (d->known_cap - 1)];
+        if (k->ended_ns && k->key == key) return k;
     }
-    struct known *k = known_place(d, s->key);
-    if (k->cause == CAUSE_COUNT) d->known_count++;
-    *k = (struct known){s->key, s->evidence, s->cause};
+    return NULL;
+}
+static void known_put(
+    struct doctor *d, uint64_t key, int64_t ended_ns, int64_t now_ns, const struct diagnosis *x) {
+    struct known *to = NULL;
+    for (uint64_t i = key; i < key + KNOWN_PROBES; i++) {
+        struct known *k = &d->known[i & (d->known_cap - 1)];
+        if (k->ended_ns && k->key == key) {
+            to = k;
+            break;
+        }
+        if (!to || k->ended_ns < to->ended_ns) to = k;
+    }
+    *to = (struct known){key, ended_ns, now_ns, *x};
 }
 
 /* ---- gathering ---- */
@@ -214,31 +225,39 @@ static void journeys_gather(const struct doctor *d, struct gathered *g) {
     sources_find(g);
 }
 
+/* What is known of it, unless something may have come to light since. */
+static bool verdict_of(
+    struct doctor *d, struct gathered *g, const struct slow *s, struct diagnosis *out) {
+    const struct known *k = known_find(d, s->key);
+    int64_t end = ended(s->journey);
+    if (k) *out = k->diagnosis;
+    if (k && g->now_ns - end > SETTLED_NS && k->judged_ns - end > SETTLED_NS) return true;
+    if (g->judged++ >= JUDGED_MAX) return k != NULL;
+    struct diagnosis x;
+    diagnose(&g->h, s->journey, s->source, &x);
+    if (!k || out->cause == CAUSE_unknown || x.explained_ns > out->explained_ns) *out = x;
+    known_put(d, s->key, end, g->now_ns, out);
+    return true;
+}
+
 static void judge_all(struct doctor *d, struct gathered *g) {
     for (size_t i = 0; i < g->count; i++) {
         struct slow *s = &g->slow[i];
-        const struct known *k = known_place(d, s->key);
-        if (k->cause != CAUSE_COUNT) {
-            s->cause = k->cause;
-            s->evidence = k->evidence;
-        } else if (g->judged < JUDGED_MAX) {
-            struct diagnosis x;
-            diagnose(&g->h, s->journey, s->source, &x);
-            s->cause = (uint8_t)x.cause;
-            s->evidence = evidence_key(&x);
-            g->judged++;
-            if (g->now_ns - ended(s->journey) > SETTLED_NS) known_put(d, s);
-        }
-        if (s->cause != CAUSE_COUNT) g->causes[s->cause]++;
+        struct diagnosis x;
+        if (!verdict_of(d, g, s, &x)) continue;
+        s->cause = (uint8_t)x.cause;
+        s->evidence = evidence_key(&x);
+        g->causes[s->cause]++;
     }
 }
 
-static void gather(struct doctor *d, const struct doctor_facts *f, struct gathered *g) {
+static void gather(
+    struct doctor *d, const struct doctor_facts *f, int64_t back_ns, struct gathered *g) {
     *g = (struct gathered){.now_ns = clock_mono_ns()};
-    g->from_ns = g->now_ns - LOOK_BACK_NS;
+    g->from_ns = g->now_ns - back_ns;
     g->h.shards = (unsigned)d->sources.shards;
     g->h.wall_minus_mono_ms = clock_wall_ms() - g->now_ns / MS;
-    g->h.usual_sync_ns = f->usual_sync_ns;
+    g->h.usual_sync_ns = f ? f->usual_sync_ns : 0;
     events_gather(d, g);
     journeys_gather(d, g);
     judge_all(d, g);
@@ -247,6 +266,14 @@ static void gathered_done(struct gathered *g) {
     history_done(&g->h);
     free(g->journeys);
     free(g->slow);
+}
+
+void doctor_look(struct doctor *d) {
+    struct gathered g;
+    pthread_mutex_lock(&d->lock);
+    gather(d, NULL, FRESH_NS, &g);
+    gathered_done(&g);
+    pthread_mutex_unlock(&d->lock);
 }
 
 /* ---- GET /v1/slow ---- */
@@ -297,12 +324,14 @@ static uint32_t waited_for(const struct gathered *g, uint64_t evidence) {
     return n;
 }
 
-static void slow_item(
-    struct json_out *o, const struct gathered *g, const struct slow *s, const char *app) {
+static void slow_item(struct json_out *o, const struct doctor *d, const struct gathered *g,
+    const struct slow *s, const char *app) {
     static const char *const WHAT[] = {"message", "request", "connect", "device"};
     const struct journey *j = s->journey;
+    const struct known *known = known_find(d, s->key);
     struct diagnosis x;
-    diagnose(&g->h, j, s->source, &x);
+    if (known) x = known->diagnosis;
+    else diagnose(&g->h, j, s->source, &x);
     x.waited = waited_for(g, evidence_key(&x));
     jo_open_obj(o);
     jo_key(o, "at");
@@ -363,11 +392,11 @@ void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char
     struct json_out o = {out, false};
     struct gathered g;
     pthread_mutex_lock(&d->lock);
-    gather(d, f, &g);
+    gather(d, f, LOOK_BACK_NS, &g);
     jo_open_obj(&o);
     jo_key(&o, "items");
     jo_open_arr(&o);
-    for (size_t i = 0; i < g.count && i < limit; i++) slow_item(&o, &g, &g.slow[i], app);
+    for (size_t i = 0; i < g.count && i < limit; i++) slow_item(&o, d, &g, &g.slow[i], app);
     jo_close_arr(&o);
     causes_json(&o, &g);
     jo_key(&o, "slow");
@@ -535,7 +564,7 @@ void doctor_json(struct doctor *d, const struct doctor_facts *f, const char *app
     struct buf words = {0};
     struct gathered g;
     pthread_mutex_lock(&d->lock);
-    gather(d, f, &g);
+    gather(d, f, LOOK_BACK_NS, &g);
     check_slow(d, &g, c);
     check_events(&g, c);
     check_clients(&g, app, c);

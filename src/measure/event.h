@@ -75,7 +75,7 @@ struct event {
     char names[EVENT_NAMES][EVENT_NAME_MAX + 1]; /* as the kind says; "" where there is none */
 };
 
-#define EVENTS_KEPT 1024u /* a power of two */
+#define EVENTS_KEPT 4096u /* a power of two; 1 MiB */
 struct events {
     uint64_t count; /* ever written */
     uint64_t of_kind[EVENT_KIND_COUNT];

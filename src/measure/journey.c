@@ -224,7 +224,8 @@ static void repeated(struct journeys *j, const struct journey_about *about) {
     struct repeater *r = &j->repeaters[who % REPEATERS];
     if (r->who != who || j->now_ns - r->since_ns > 1000000000)
         *r = (struct repeater){.who = who, .since_ns = j->now_ns};
-    if (++r->times % RETRIES_MIN) return;
+    uint32_t n = ++r->times / RETRIES_MIN;
+    if (r->times % RETRIES_MIN || n & (n - 1)) return; /* at 20, 40, 80 ...: the ring is for all */
     struct event e = {.kind = EVENT_retries,
         .thread = j->shard,
         .start_ns = r->since_ns,

@@ -266,6 +266,8 @@ static void who_sends_again_and_again_is_an_event(void **state) {
     assert_int_equal(e[0].a, 20);
     for (int i = 0; i < 40; i++) append(), apply(f.position, &again), tick(100 * MS);
     assert_int_equal(events_of(EVENT_retries, e), 1); /* ten a second are none */
+    for (int i = 0; i < 1000; i++) append(), apply(f.position, &again);
+    assert_int_equal(events_of(EVENT_retries, e), 7); /* 20, 40, 80 ... 640: room for others */
 }
 
 int main(void) {

@@ -3,7 +3,7 @@
  *
  * Invariants: one struct measure a thread, written by that thread only and read by any:
  * cells are relaxed atomics, so a reader sees each cell whole, and two cells perhaps a moment
- * apart. Memory is constant (about 400 KiB); recording never allocates, locks or fails.
+ * apart. Memory is constant (about 1.2 MiB); recording never allocates, locks or fails.
  * Zero-initialised is valid.
  * Lifetimes: the caller owns the storage, and keeps it while anyone may read. Times are
  * nanoseconds; whose clock, the caller says.

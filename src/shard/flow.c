@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shard/health.h"
 #include "shard/shard_in.h"
 #include "watch/watch.h"
 
@@ -90,6 +91,7 @@ static void look(void *arg, uint64_t g[static WATCH_GAUGE_COUNT]) {
     memory_of_process(&size, &g[GAUGE_resident_kib]);
     g[GAUGE_allocated_kib] = allocated_bytes();
     for (size_t i = 0; i < WATCH_GAUGE_COUNT; i++) v->flow->gauges[i] = g[i];
+    health_look(v);
 }
 
 /* ---- life ---- */

@@ -74,6 +74,8 @@ void health_turn(struct shard *s) {
     doctor_tick(h->doctor, s->mono_ms, done, slow);
 }
 
+void health_look(struct server *v) { doctor_look(v->health->doctor); }
+
 static void facts_take(struct server *v, struct doctor_facts *f) {
     struct disk *d = disk_real();
     *f = (struct doctor_facts){.settings = &v->health->settings,

@@ -7,7 +7,8 @@
 
 void health_open(struct server *v); /* when shards, log and tables are there */
 void health_close(struct server *v);
-void health_turn(struct shard *s); /* once a turn */
+void health_turn(struct shard *s);  /* once a turn */
+void health_look(struct server *v); /* once a second, on the watch's thread */
 void health_answer(struct shard *s, struct job *j);
 void health_say(struct server *v, struct buf *out); /* all names: to who owns the data folder */
 
