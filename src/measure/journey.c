@@ -16,12 +16,15 @@
 
 enum {
     UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
-    NAMED_MAX = 256,         /* of a turn: more than that are slow for one reason */
+    NAMED_MAX = 256,         /* of a turn */
+    NAMED_FIRST = 16,        /* of them without being kept: more are slow for one reason */
     FILTER = 1024,           /* kept positions that devices may still get */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
-    FANOUT_MIN = 256,        /* devices of one item that are an event */
-    FANOUT_NS = 100000000,   /* records of one item within it are one fan-out */
+    FANOUT_MIN = 256,        /* devices of one record that are an event */
+    FANOUT_NS = 100000000,   /* relays of one record within it are one fan-out */
     QUEUE_MIN = 64,          /* records of a turn */
+    QUEUE_NS = 5000000,      /* that have waited so long */
+    ACK_ROWS = 256,          /* of devices, from the first of a journey on, that are looked at */
     REPEATERS = 8,           /* senders whose repetitions are counted */
     RETRIES_MIN = 20         /* of one in a second that are an event */
 };
@@ -47,11 +50,13 @@ struct kept_ring {
     struct kept_slot *slots;
 };
 struct bucket { /* of tokens: how many may be kept */
-    double tokens, per_s, most;
+    int64_t tokens, most, each_ns; /* each: until the next token */
     int64_t at_ns;
 };
-struct fanout { /* records of one item: it reaches several partitions */
+struct fanout { /* relays of one record: it reaches several partitions */
     uint32_t devices;
+    uint16_t source;
+    uint64_t source_position;
     int64_t start_ns;
     struct names names;
 };
@@ -85,7 +90,9 @@ struct journeys {
     struct kept_ring sampled, slows;
     struct place_slot *places;
     uint64_t place_count;
-    uint64_t filter[FILTER]; /* partition_position of kept ones */
+    struct {
+        uint64_t place, first_device; /* partition and position; row of the first device */
+    } filter[FILTER];                 /* kept ones */
     uint64_t device_count;
     struct {
         uint64_t turn, words[sizeof(struct journey_device) / 8];
@@ -106,8 +113,9 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mo
     j->cap = 256;
     j->queue = must_alloc(j->cap * sizeof *j->queue);
     j->named = must_alloc(NAMED_MAX * sizeof *j->named);
-    j->sample = (struct bucket){10 * KEPT_PER_S, KEPT_PER_S, 10 * KEPT_PER_S, j->now_ns};
-    j->slow = (struct bucket){128, SLOW_PER_S, 128, j->now_ns};
+    j->sample =
+        (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
+    j->slow = (struct bucket){128, 128, 1000000000 / SLOW_PER_S, j->now_ns};
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
     ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
     ring_create_of(&j->slows, JOURNEYS_SLOW_MAX);
@@ -127,11 +135,14 @@ void journeys_free(struct journeys **pj) {
 }
 
 static bool bucket_take(struct bucket *b, int64_t now_ns) {
-    b->tokens += (double)(now_ns - b->at_ns) * b->per_s / 1e9;
-    b->at_ns = now_ns;
-    if (b->tokens > b->most) b->tokens = b->most;
-    if (b->tokens < 1) return false;
-    b->tokens -= 1;
+    int64_t since = now_ns - b->at_ns;
+    if (since >= b->each_ns) {
+        int64_t more = since / b->each_ns;
+        b->tokens = b->tokens + more < b->most ? b->tokens + more : b->most;
+        b->at_ns += more * b->each_ns;
+    }
+    if (!b->tokens) return false;
+    b->tokens--;
     return true;
 }
 
@@ -188,7 +199,7 @@ static void name_set(char *to, struct bytes from) {
 }
 
 static void name_take(struct journeys *j, struct under_way *u, const struct journey_about *about) {
-    if (j->named_count == NAMED_MAX) return;
+    if (j->named_count >= (u->kept ? NAMED_MAX : NAMED_FIRST)) return;
     struct names *n = &j->named[j->named_count++];
     u->name = j->named_count;
     name_set(n->app, about->app);
@@ -196,8 +207,11 @@ static void name_take(struct journeys *j, struct under_way *u, const struct jour
     name_set(n->item, about->item);
 }
 
+/* Of the app as much as tells most of them apart: whoever finds an item asks for it in its own app. */
 static uint64_t item_hash(struct bytes app, struct bytes item) {
-    return hash64(item) + 31 * hash64(app);
+    uint64_t start = app.n;
+    memcpy(&start, app.p, app.n < sizeof start ? app.n : sizeof start);
+    return hash64(item) ^ start * 0x9e3779b97f4a7c15u;
 }
 
 /* Words of the name only: the rest of the slot is an older one's, behind this one's end. */
@@ -214,9 +228,7 @@ static void place_keep(struct journeys *j, const struct journey_about *about) {
 static uint64_t place(uint16_t partition, uint64_t position) {
     return (uint64_t)partition << 48 ^ position;
 }
-static uint64_t *filter_at(struct journeys *j, uint64_t place) {
-    return &j->filter[(place ^ place >> 42) & (FILTER - 1)];
-}
+static size_t filter_at(uint64_t place) { return (place ^ place >> 42) & (FILTER - 1); }
 
 /* Counts a second of each; whoever comes takes the place of another with the same hash. */
 static void repeated(struct journeys *j, const struct journey_about *about) {
@@ -246,8 +258,12 @@ void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
     u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
     bool slow = !u->quiet && u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
     /* what has no item is of no use to who asks for one */
-    if (!u->kept) u->kept = slow || (about->item.n && bucket_take(&j->sample, j->now_ns));
-    if (u->kept) *filter_at(j, place(u->partition, u->position)) = place(u->partition, u->position);
+    if (!u->kept && (slow || about->item.n)) u->kept = bucket_take(&j->sample, j->now_ns);
+    if (u->kept) {
+        uint64_t at = place(u->partition, u->position);
+        j->filter[filter_at(at)].place = at;
+        j->filter[filter_at(at)].first_device = j->device_count;
+    }
     name_take(j, u, about);
     if (about->item.n && u->source == UINT16_MAX) place_keep(j, about);
     if (about->repeated_by.n) repeated(j, about);
@@ -257,7 +273,7 @@ void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
 /* ---- devices ---- */
 static bool is_kept(struct journeys *j, uint16_t partition, uint64_t position) {
     uint64_t at = place(partition, position);
-    return *filter_at(j, at) == at;
+    return j->filter[filter_at(at)].place == at;
 }
 
 static void device_keep(struct journeys *j, uint16_t partition, uint64_t position,
@@ -298,9 +314,9 @@ static bool name_is(const char *name, struct bytes b) {
 void journey_acked(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
     struct bytes device) {
     if (!j || !is_kept(j, partition, position)) return;
-    uint64_t end = j->device_count, kept = end < JOURNEY_DEVICES_MAX ? end : JOURNEY_DEVICES_MAX;
+    uint64_t first = j->filter[filter_at(place(partition, position))].first_device;
     struct journey_device d;
-    for (uint64_t n = end; n-- > end - kept;) {
+    for (uint64_t n = first; n < j->device_count && n < first + ACK_ROWS; n++) {
         if (!device_read(j, n, &d)) return;
         if (d.position != position || d.partition != partition || !name_is(d.device, device) ||
             !name_is(d.user, user))
@@ -371,12 +387,19 @@ static void fanout_tell(struct journeys *j) {
     f->devices = 0;
 }
 
+/* Relays of one record. */
 static void fanout_note(struct journeys *j, const struct under_way *u) {
     struct fanout *f = &j->fanout;
-    const struct names *n = &j->named[u->name - 1];
-    bool same = f->devices && j->now_ns - f->start_ns < FANOUT_NS &&
-                strcmp(f->names.item, n->item) == 0 && strcmp(f->names.app, n->app) == 0;
-    if (!same) *f = (struct fanout){.start_ns = u->applied_ns, .names = *n};
+    bool same = f->devices && j->now_ns - f->start_ns < FANOUT_NS && f->source == u->source &&
+                f->source_position == u->source_position;
+    if (!same) {
+        f->devices = 0;
+        f->start_ns = u->applied_ns;
+        f->source = u->source;
+        f->source_position = u->source_position;
+        f->names.app[0] = f->names.conversation[0] = 0;
+    }
+    if (u->name) f->names = j->named[u->name - 1];
     f->devices += u->devices;
 }
 
@@ -384,7 +407,7 @@ static void fanout_note(struct journeys *j, const struct under_way *u) {
 static void queue_look(struct journeys *j) {
     uint32_t n = j->applied - j->head, votes = 0, count = 0, mask = queue_mask(j);
     const struct under_way *most = NULL, *last = NULL;
-    if (n < QUEUE_MIN) return;
+    if (n < QUEUE_MIN || j->now_ns - j->queue[j->head & mask].durable_ns < QUEUE_NS) return;
     for (uint32_t i = j->head; i != j->applied; i++) {
         const struct under_way *u = &j->queue[i & mask];
         if (!votes) most = u;
@@ -417,7 +440,7 @@ static void one_end(struct journeys *j, const struct under_way *u) {
     measure_time(m, TIMED_durable, (uint64_t)(u->durable_ns - u->appended_ns));
     measure_time(m, TIMED_apply, (uint64_t)(u->applied_ns - u->durable_ns));
     if (outside && !u->quiet) measure_time(m, TIMED_accepted, (uint64_t)took);
-    if (u->devices && u->name) fanout_note(j, u);
+    if (u->devices && !outside) fanout_note(j, u);
     if (u->devices && !u->quiet) {
         measure_time(m, TIMED_write, (uint64_t)(j->now_ns - u->applied_ns));
         measure_time(m, TIMED_delivered, (uint64_t)(j->now_ns - u->began_ns));

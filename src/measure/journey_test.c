@@ -221,10 +221,13 @@ static size_t events_of(enum event_kind kind, struct event *out) {
 static void a_fan_out_is_an_event(void **state) {
     (void)state;
     struct event e[64];
-    for (int part = 0; part < 4; part++) {
-        append();
-        apply(f.position, &HELLO);
-        for (int i = 0; i < 100; i++) journey_wrote(f.j, 3, f.position, BYTES("u"), BYTES("d"));
+    append();
+    struct journey_origin origin = apply(1, &HELLO), next;
+    for (uint16_t part = 0; part < 40; part++) {
+        journey_appended(f.j, part, 9, 0, 3, &origin);
+        journey_begin(f.j, part, 9, clock_ns);
+        journey_applied(f.j, 73, 17, &HELLO, &next);
+        for (int i = 0; i < 10; i++) journey_wrote(f.j, part, 9, BYTES("u"), BYTES("d"));
     }
     tick(7 * MS);
     journeys_turn_end(f.j, clock_ns);
@@ -238,6 +241,7 @@ static void a_hot_partition_is_an_event(void **state) {
     struct event e[64];
     for (int i = 0; i < 200; i++) append();
     for (int i = 0; i < 200; i++) apply((uint64_t)i + 1, &HELLO);
+    tick(6 * MS);
     journeys_turn_end(f.j, clock_ns);
     assert_int_equal(events_of(EVENT_queue, e), 1);
     assert_true(e[0].a == 200 && e[0].b == 3);
@@ -249,6 +253,7 @@ static void a_hot_partition_is_an_event(void **state) {
         journey_begin(f.j, p, 1000, clock_ns);
         journey_applied(f.j, 43, 17, &HELLO, &origin);
     }
+    tick(6 * MS);
     journeys_turn_end(f.j, clock_ns);
     assert_int_equal(events_of(EVENT_queue, e), 1);
 }
