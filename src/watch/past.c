@@ -1,4 +1,4 @@
-/* watch: history: columns of whole numbers, a point a second, an hour of them; and their text.
+/* watch: past: columns of whole numbers, a point a second, an hour of them; and their text.
  * Keeps: one writer. Cells are relaxed atomics; a point can be read once `count` has it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
