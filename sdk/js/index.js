@@ -364,11 +364,13 @@ export class Kith extends Calls {
     const wait = PROBES[Math.min(this.#probes++, PROBES.length - 1)];
     this.#probe = setTimeout(() => {
       let socket;
-      const again = () => { if (this.transport === 'sse') this.#probeMqtt(anew); };
+      const again = () => { // of Node's WebSocket comes an error alone
+        if (socket) socket.onerror = socket.onclose = null;
+        if (this.transport === 'sse') this.#probeMqtt(anew);
+      };
       try { socket = new this.#o.WebSocket(`${this.#url.replace(/^http/, 'ws')}/mqtt`, 'mqtt'); } catch { return again(); }
-      socket.onopen = () => { socket.onclose = null; socket.close(); anew(); };
-      socket.onerror = () => {};
-      socket.onclose = again;
+      socket.onopen = () => { socket.onerror = socket.onclose = null; socket.close(); anew(); };
+      socket.onerror = socket.onclose = again;
     }, wait * (1 + Math.random() / 4));
   }
 
