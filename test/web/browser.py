@@ -1,4 +1,5 @@
-"""Headless Chromium for the tests of pages: pages that tell of whatever went wrong in them, and pictures of what they looked like, kept in build/shots."""
+"""Headless Chromium for the tests of pages: pages that tell of whatever went wrong in them, and pictures of what they looked like, kept in build/shots.
+The pages' policy forbids eval, and with it wait_for_function: wait for a locator."""
 import atexit, os, shutil, site, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -37,7 +37,7 @@ export class Chat {
 
   get #c() { return this.#id === null ? undefined : this.#person.conversations.get(this.#id); }
 
-  show(id, focus) {
+  show(id) {
     if (id !== this.#id) this.#reset();
     this.#id = id;
     if (id === null) return;
@@ -45,7 +45,6 @@ export class Chat {
     this.#stick = true;
     this.#person.open(id);
     this.draw();
-    if (focus) this.focus();
   }
 
   focus() { this.field.focus({ preventScroll: true }); }

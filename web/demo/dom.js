@@ -83,5 +83,5 @@ export function roving(list, selector, { across = false, last = false } = {}) {
   };
 }
 
-export const clock = (iso) => new Date(iso).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+export const clock = (iso) => !iso ? '' : new Date(iso).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
 export const calm = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

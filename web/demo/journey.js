@@ -3,7 +3,9 @@ import { h, icon, keyed, say } from '/demo/dom.js';
 import { nameOf } from '/demo/pane.js';
 
 const LOOKS = [30, 120, 350, 900, 2000, 4000]; // ms after which it is read again, since something of it changed
-const LATE = 12;                               // times the server's own way: beyond it the wait is shown, not drawn to scale
+const LATE = 60;                               // ms beyond the server's own way after which a wait is shown, not drawn to scale
+const SLOWER = 3;                              // times the server's own way after which what the phones take has a scale of its own,
+const SERVER = 0.66;                           // behind so much of the width
 // What each piece of time went into, by the stage that ends it: its colour, its name, what it means.
 const PIECES = {
   appended: ['--s1', 'take', 'read, admitted, appended to the log'],
@@ -101,8 +103,8 @@ export class Journey {
     if (said === this.#shown) return;
     this.#shown = said;
     const lanes = this.#lanes(j);
-    const server = Math.max(...lanes.flatMap((l) => l.pieces.filter((p) => p.stage !== 'written' && p.stage !== 'acked').map((p) => p.to)), lanes[0].pieces.at(-1)?.to ?? 0, 0.05);
-    const late = Math.max(server * LATE, 60);
+    const own = Math.max(...lanes.flatMap((l) => l.pieces.filter((p) => p.stage !== 'written' && p.stage !== 'acked').map((p) => p.to)), lanes[0].pieces.at(-1)?.to ?? 0, 0.05);
+    const late = own + LATE;
     for (const l of lanes) {
       const split = l.pieces.findIndex((p) => p.to > late);
       l.waited = split < 0 ? null : l.pieces[split].to;
@@ -110,7 +112,7 @@ export class Journey {
       l.end = l.pieces.at(-1)?.to;
     }
     const waits = lanes.some((l) => l.waited !== null || AWAY.includes(l.state));
-    const scale = Math.max(...lanes.flatMap((l) => l.drawn.map((p) => p.to)), 0.05) * (waits ? 1.35 : 1.04);
+    const scale = this.#scale(lanes, waits);
     const kept = lanes[0].pieces.length > 0;
     this.empty.hidden = kept;
     if (!kept) say(this.empty, 'Of this message no times are kept. Write one, and see the way it takes.');
@@ -120,16 +122,25 @@ export class Journey {
     this.#axis(scale);
   }
 
+  /** Where a time stands, from 0 to 1: the server's part is a fraction of the phones', and would be a line beside theirs. */
+  #scale(lanes, waits) {
+    const drawn = lanes.flatMap((l) => l.drawn), max = Math.max(...drawn.map((p) => p.to), 0.05);
+    const server = Math.max(...drawn.filter((p) => p.stage !== 'acked').map((p) => p.to), 0.05) * 1.04, all = max * (waits ? 1.35 : 1.04);
+    return max > server * SLOWER ? { at: (t) => (t <= server ? (t / server) * SERVER : SERVER + ((t - server) / (all - server)) * (1 - SERVER)), server, all } : { at: (t) => t / all, server: all, all };
+  }
+
   #sum(m, j, lanes) {
-    const text = m.body ? `“${m.body}”` : m.id, there = lanes.slice(1).filter((l) => l.pieces.some((p) => p.stage === 'acked') && l.waited === null);
+    const text = m.body ? `“${m.body}”` : m.id, there = lanes.slice(1).filter((l) => l.pieces.some((p) => p.stage === 'written') && l.waited === null);
+    const end = (stage) => Math.max(...there.map((l) => l.pieces.find((p) => p.stage === stage)?.to ?? Infinity));
     const name = (u) => nameOf(this.#people, u);
-    const last = there.length ? Math.max(...there.map((l) => l.end)) : lanes[0].end ?? 0;
+    const last = there.length ? end('written') : lanes[0].end ?? 0, acked = end('acked');
     const [n, unit] = ms(last).split(' ');
     say(this.text, text);
     this.total.replaceChildren(n, h('small', {}, ` ${unit}`));
+    const back = lanes.slice(1).filter((l) => l.waited !== null).map((l) => `${name(l.whose)} had it after ${ms(l.waited)}, back online`);
     const absent = lanes.slice(1).filter((l) => AWAY.includes(l.state)).map((l) => name(l.whose));
     const to = there.length === 1 ? name(there[0].whose) : there.length ? `${there.length} phones` : '';
-    say(this.where, to ? `from ${name(j.from)} to ${to}, acknowledged${absent.length ? `; ${absent.join(', ')} offline` : ''}` : `stored for good${absent.length ? `; it waits for ${absent.join(', ')}` : ''}`);
+    say(this.where, to ? `from ${name(j.from)} to ${to}${Number.isFinite(acked) ? `, which acknowledged at ${ms(acked)}` : ''}${absent.length ? `; ${absent.join(', ')} offline` : ''}` : `stored for good${[...back.slice(0, 1), ...(absent.length ? [`it waits for ${absent.join(', ')}`] : [])].map((w) => `; ${w}`).join('')}`);
   }
 
   #lane(l) {
@@ -140,27 +151,30 @@ export class Journey {
 
   #fill(e, l, scale) {
     const [, track, now] = e.children;
-    const drawn = l.drawn.filter((p) => p.to > p.from), width = track.clientWidth;
-    const pieces = [...drawn, ...(l.waited !== null || AWAY.includes(l.state) ? [{ stage: 'wait', from: drawn.at(-1)?.to ?? 0, to: scale }] : [])];
+    const drawn = l.drawn.filter((p) => p.to > p.from), width = this.axis.clientWidth;
+    const pieces = [...drawn, ...(l.waited !== null || AWAY.includes(l.state) ? [{ stage: 'wait', from: drawn.at(-1)?.to ?? 0, to: scale.all }] : [])];
     keyed(track, pieces, (p) => p.stage, () => h('i', {}), (i, p) => {
       const [color, name, meaning] = PIECES[p.stage] ?? ['--line', 'waits', l.waited !== null ? `there after ${ms(l.waited)}, when the phone came back` : 'until the phone comes back'];
       i.className = p.stage === 'wait' ? 'wait' : '';
       i.style.setProperty('--s', `var(${color})`);
-      i.style.left = `${(p.from / scale) * 100}%`;
-      i.style.width = `${((p.to - p.from) / scale) * 100}%`;
+      const part = scale.at(p.to) - scale.at(p.from);
+      i.style.left = `${scale.at(p.from) * 100}%`;
+      i.style.width = `${part * 100}%`;
       i.title = p.stage === 'wait' ? meaning : `${name}, ${ms(p.to - p.from)}: ${meaning}`;
-      say(i, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : ((p.to - p.from) / scale) * width > LABEL ? ms(p.to - p.from) : '');
+      say(i, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : part * width > LABEL ? ms(p.to - p.from) : '');
     });
-    say(now, l.state === 'own' ? `stored ${ms(l.pieces.find((p) => p.stage === 'durable')?.to ?? l.end ?? 0)}` : l.state === 'held' ? l.held : `${WORDS[l.state] ?? l.state}${l.waited === null && l.end && ['read', 'acknowledged'].includes(l.state) ? ` ${ms(l.end)}` : ''}`);
+    say(now, l.state === 'own' ? `stored ${ms(l.pieces.find((p) => p.stage === 'durable')?.to ?? l.end ?? 0)}` : l.state === 'held' ? l.held : `${WORDS[l.state] ?? l.state}${l.waited === null && l.state === 'acknowledged' && l.pieces.at(-1)?.stage === 'acked' ? ` ${ms(l.end)}` : ''}`);
     now.title = now.textContent;
     now.classList.toggle('read', l.state === 'read');
     track.setAttribute('role', 'img');
     track.setAttribute('aria-label', drawn.map((p) => `${PIECES[p.stage][1]} ${ms(p.to - p.from)}`).join(', ') || 'nothing yet');
   }
 
-  #axis(scale) {
-    const raw = scale / 6, ten = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((n) => n * ten).find((s) => s >= raw);
-    const ticks = Array.from({ length: Math.floor(scale / step) + 1 }, (_, i) => i * step);
-    this.axis.replaceChildren(...ticks.map((t) => h('span', { style: { left: `${(t / scale) * 100}%` } }, t ? `${+t.toPrecision(3)} ms` : '0')));
+  #axis({ at, server, all }) {
+    const room = this.axis.clientWidth * at(server), raw = server / Math.max(2, room / 90), ten = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((n) => n * ten).find((s) => s >= raw);
+    const ticks = Array.from({ length: Math.floor(server / step) + 1 }, (_, i) => i * step);
+    this.lanes.classList.toggle('two', all > server);
+    this.lanes.style.setProperty('--break', at(server));
+    this.axis.replaceChildren(...[...ticks, ...(all > server ? [all / 1.04] : [])].map((t) => h('span', { style: { left: `${at(t) * 100}%` } }, t ? `${+t.toPrecision(3)} ms` : '0')));
   }
 }

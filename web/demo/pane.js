@@ -61,8 +61,9 @@ export class Pane {
 
   open(id, focus) {
     this.shown = id;
-    this.#chat.show(id, focus);
+    this.#chat.show(id);
     this.#draw();
+    if (focus) this.#chat.focus();
   }
 
   back() {

@@ -101,6 +101,7 @@ export class Person extends EventTarget {
     for (const m of this.kith.outbox()) this.#outgoing(m);
     for (const e of this.#early.splice(0)) this.#entry(e);
     this.#changed('list');
+    for (const c of this.list()) this.open(c.id); // so that it is there when somebody looks
   }
 
   async #know(about) {
@@ -110,11 +111,15 @@ export class Person extends EventTarget {
     for (const r of receipts.items) this.#mark(c, r);
     this.conversations.set(c.id, c);
     if (c.opened) await this.#page(c, {});
+    if (!c.last) c.since ??= new Date().toISOString();
     return c;
   }
 
   /** Newest first, as they are listed. */
-  list() { return [...this.conversations.values()].sort((a, b) => (this.lastOf(b)?.created_at ?? '').localeCompare(this.lastOf(a)?.created_at ?? '') || a.id.localeCompare(b.id)); }
+  list() {
+    const at = (c) => this.lastOf(c)?.created_at ?? c.since ?? '';
+    return [...this.conversations.values()].sort((a, b) => at(b).localeCompare(at(a)) || a.id.localeCompare(b.id));
+  }
   lastOf(c) { return [...c.pending.values()].at(-1) ?? c.last; }
   unread() { return [...this.conversations.values()].reduce((n, c) => n + c.unread, 0); }
   queued() { return [...this.conversations.values()].reduce((n, c) => n + [...c.pending.values()].filter((m) => m.state !== 'stored').length, 0); }
@@ -162,11 +167,13 @@ export class Person extends EventTarget {
     } else if (entry.type === 'conversation') this.#place(entry);
   }
 
-  #message({ event, message: m }) {
+  #message({ event, message }) {
+    let m = message;
     const c = this.conversations.get(m.conversation);
     if (!c) return;
     if (this.catchingUp) this.#settle();
-    const isNew = event === 'created' && m.seq > c.seq;
+    const isNew = event === 'created' && m.seq > c.seq, old = c.messages.get(m.id);
+    if (old) m = { from: old.from, created_at: old.created_at, ...m }; // a stub of what was deleted says neither
     if (m.from === this.id) c.pending.delete(m.id);
     if (isNew) {
       c.seq = m.seq;
@@ -275,7 +282,8 @@ export class Person extends EventTarget {
     const id = users.length === 1 ? [this.id, ...users].sort().join('-') : `group-${crypto.randomUUID().slice(0, 8)}`;
     const made = await this.#try(() => this.kith.putConversation(id, { type: users.length === 1 ? 'direct' : 'group', members: [this.id, ...users], ...(users.length > 1 && { name }) }));
     if (!made) return undefined;
-    if (!this.conversations.has(id)) await this.#place({ event: 'created', conversation: { id } });
-    return id;
+    // it reaches its members by a relay: the entry of it, or the list, a moment later
+    for (let i = 0; i < 60 && !this.conversations.has(id); i++) await new Promise((done) => { setTimeout(done, 50); });
+    return this.conversations.has(id) ? id : undefined;
   }
 }
