@@ -284,12 +284,13 @@ export class Kith extends Calls {
   async #open(token, end) {
     const { transport } = this.#o;
     const mqtt = transport === 'mqtt' || (transport === 'auto' && this.#o.WebSocket);
-    const sse = transport !== 'mqtt' && (!mqtt || !this.#mqttWorked || this.#mqttFailures >= 3);
     let failure;
     if (mqtt) {
       try {
         return await this.#openMqtt(token, end);
       } catch (e) {
+        // where it has worked, one failure is more likely a server that starts anew
+        const sse = transport === 'auto' && (!this.#mqttWorked || this.#mqttFailures > 1);
         if (e.status !== 0 || !sse) throw e;
         failure = e;
       }

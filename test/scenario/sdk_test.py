@@ -285,7 +285,7 @@ def forgotten(s):
     """The server has lost the session meanwhile: what came is read from the mailbox, before what comes then."""
     s.call("PUT", "/v1/conversations/f", {"type": "group", "members": ["una", "leo"]})
     network = Network(s.http)
-    una = NodeDevice(network.port, "una", "u2", s.token("una", "u2"))
+    una = NodeDevice(network.port, "una", "u2", s.token("una", "u2"), "mqtt")
     una.do("connect")
     post = lambda *ids: [expect(s.call("POST", "/v1/conversations/f/messages", {"id": i, "from": "leo", "body": i})[0], 201) for i in ids]
     post("f0")
