@@ -222,6 +222,9 @@ struct dev {
 
 static void dev_hints(const struct dev *d, const char *key, const char *token) {
     const char *mqtt_port = strrchr(d->mqtt, ':');
+    bool bold = isatty(STDOUT_FILENO);
+    printf("\n  Open %shttp://%s/%s in a browser: people who talk, go offline and come back.\n\n",
+        bold ? "\033[1m" : "", d->http, bold ? "\033[0m" : "");
     printf(
         "kith " VERSION
         " serves: HTTP http://%s  MQTT %s\n\n  key (app demo): %s\n\nTry, in another terminal:\n\n",

@@ -27,12 +27,13 @@ def playwright():
 class Browser:
     """`with Browser() as b: page = b.page(url)`. Each page has a profile of its own."""
 
-    def __init__(self):
+    def __init__(self, *more):
+        self.more = more  # of the command line
         self.start, self.program = playwright()
 
     def __enter__(self):
         self.running = self.start().start()
-        self.chromium = self.running.chromium.launch(executable_path=self.program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--font-render-hinting=none"])
+        self.chromium = self.running.chromium.launch(executable_path=self.program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--font-render-hinting=none", *self.more])
         self.pages = []
         return self
 
