@@ -7,10 +7,24 @@ import { Person } from '/demo/person.js';
 const PHONE = 350, GAP = 14, MARGIN = 40; // px: the least width of a phone, what is between and beside them
 const ONE_AT_A_TIME = matchMedia('(max-width: 720px)');
 const PEOPLE = [['ann', 'Ann', 165, 'ann-bob'], ['bob', 'Bob', 255, 'ann-bob'], ['cid', 'Cid', 60, null], ['dee', 'Dee', 330, null], ['eli', 'Eli', 205, null]];
+const TABS = 12;
 const STEPS = ['Write to Bob as Ann', 'Cut Bob’s connection', 'Write to him again', 'Let him come back'];
 const $ = (id) => document.getElementById(id);
 
-const people = new Map(PEOPLE.map(([id, name, hue]) => [id, new Person({ id, name, hue })]));
+/** This tab's device: of a few that the browser has, the first that no other tab is. A new one for each tab would soon be more devices than a user may have. */
+async function deviceOf() {
+  let browser = localStorage.getItem('kith-demo-browser');
+  if (!browser) localStorage.setItem('kith-demo-browser', browser = crypto.randomUUID().slice(0, 8));
+  for (let tab = 1; tab <= TABS; tab++) {
+    const name = `demo-${browser}-${tab}`;
+    const mine = await new Promise((known) => { navigator.locks.request(name, { ifAvailable: true }, (lock) => { known(lock !== null); return lock && new Promise(() => {}); }); });
+    if (mine) return name;
+  }
+  return undefined; // one that the client makes up
+}
+
+const device = await deviceOf().catch(() => undefined);
+const people = new Map(PEOPLE.map(([id, name, hue]) => [id, new Person({ id, name, hue, device })]));
 const shown = new Set();
 const waiting = new Map(); // person: ids of what was stored for them since their connection was cut
 const journey = new Journey($('road'), people);

@@ -63,7 +63,7 @@ export class Chat {
     this.#face.firstChild.classList.toggle('on', c.type === 'direct' && p.others(c).some((u) => p.isOnline(u)));
     const typing = [...c.typing.keys()].map((u) => nameOf(this.#people, u));
     const online = p.others(c).filter((u) => p.isOnline(u)).length;
-    say(this.sub, typing.length ? `${typing.join(' and ')} ${typing.length > 1 ? 'are' : 'is'} typing…` : p.state !== 'online' ? '\u00a0' : c.type === 'direct' ? (online ? 'online' : 'not online') : `${c.members.length} people, ${online + 1} online`);
+    say(this.sub, typing.length ? `${typing.join(' and ')} ${typing.length > 1 ? 'are' : 'is'} typing…` : p.state !== 'online' ? '' : c.type === 'direct' ? (online ? 'online' : 'not online') : `${c.members.length} people, ${online + 1} online`);
     this.sub.classList.toggle('typing', typing.length > 0);
     const queued = p.queued(), waiting = this.#app.waitingFor(p.id);
     say(this.strip, p.cut ? [queued && `${queued} of yours wait${queued === 1 ? 's' : ''} here`, waiting && `${waiting} wait${waiting === 1 ? 's' : ''} at the server`].filter(Boolean).join(' · ') || 'No connection. Write on: it waits here' : '');

@@ -31,8 +31,9 @@ export class Person extends EventTarget {
 
   constructor(about) {
     super();
-    Object.assign(this, about); // id, name, hue
-    this.kith = new Kith({ url: location.origin, user: this.id, token: ({ device }) => tokenOf(this.id, device), presence: { every: PRESENCE_MS } });
+    const { device, ...rest } = about;
+    Object.assign(this, rest); // id, name, hue
+    this.kith = new Kith({ url: location.origin, user: this.id, device, token: (asked) => tokenOf(this.id, asked.device), presence: { every: PRESENCE_MS } });
     this.kith.on('state', (e) => this.#stateIs(e));
     this.kith.on('entry', (e) => this.#entry(e));
     this.kith.on('outbox', (m) => this.#outgoing(m));
