@@ -206,8 +206,16 @@ void doctor_free(struct doctor **);
 /* Now and then, by one thread: how many records and requests there were in all, and how many of
  * them slow, kept or not. */
 void doctor_tick(struct doctor *d, int64_t mono_ms, uint64_t done, uint64_t slow);
-/* Once a second, by one thread: judges what was slow just now, while its causes are in the rings. */
-void doctor_look(struct doctor *d);
+/* Once a second, by one thread: judges what was slow just now, while its causes are in the rings.
+ * Gives the slowest of those that ended since the last time, of which all is known that will be, for
+ * a line about it; false: nothing was slow. Nobody is named. */
+struct doctor_told {
+    const char *what, *path, *cause; /* as in /v1/slow; literals */
+    char words[400], trace[33];      /* trace: journey_trace_id */
+    int64_t took_ns;
+    size_t count; /* slow ones in that time */
+};
+bool doctor_look(struct doctor *d, struct doctor_told *out);
 /* What only the server knows, at this moment. */
 struct doctor_facts {
     const struct settings *settings;

@@ -44,6 +44,7 @@ struct doctor {
     } ticks[TICKS];
     uint64_t tick_count;
     _Atomic uint64_t done, slow;
+    int64_t told_ns; /* what ended up to then was given by doctor_look */
 };
 
 struct slow { /* one slow journey */
@@ -268,14 +269,6 @@ static void gathered_done(struct gathered *g) {
     free(g->slow);
 }
 
-void doctor_look(struct doctor *d) {
-    struct gathered g;
-    pthread_mutex_lock(&d->lock);
-    gather(d, NULL, FRESH_NS, &g);
-    gathered_done(&g);
-    pthread_mutex_unlock(&d->lock);
-}
-
 /* ---- GET /v1/slow ---- */
 static void jo_word(struct json_out *o, const char *key, const char *v) {
     jo_key(o, key);
@@ -324,9 +317,13 @@ static uint32_t waited_for(const struct gathered *g, uint64_t evidence) {
     return n;
 }
 
+static const char *what_of(const struct journey *j) {
+    static const char *const WHAT[] = {"message", "request", "connect", "device"};
+    return WHAT[j->what];
+}
+
 static void slow_item(struct json_out *o, const struct doctor *d, const struct gathered *g,
     const struct slow *s, const char *app) {
-    static const char *const WHAT[] = {"message", "request", "connect", "device"};
     const struct journey *j = s->journey;
     const struct known *known = known_find(d, s->key);
     struct diagnosis x;
@@ -336,7 +333,7 @@ static void slow_item(struct json_out *o, const struct doctor *d, const struct g
     jo_open_obj(o);
     jo_key(o, "at");
     jo_time(o, x.began_ns / MS + g->h.wall_minus_mono_ms);
-    jo_word(o, "what", WHAT[j->what]);
+    jo_word(o, "what", what_of(j));
     slow_names(o, j, app);
     json_ms(o, "took_ms", s->took_ns);
     jo_word(o, "path", path_of(j));
@@ -385,6 +382,43 @@ static void causes_json(struct json_out *o, const struct gathered *g) {
 static int64_t since_ms(const struct gathered *g, const struct doctor_facts *f) {
     int64_t from = g->from_ns / MS + g->h.wall_minus_mono_ms;
     return f->started_wall_ms > from ? f->started_wall_ms : from;
+}
+
+/* ---- a line about it ---- */
+static void told_fill(const struct doctor *d, const struct gathered *g, const struct slow *s,
+    struct doctor_told *out) {
+    const struct known *known = known_find(d, s->key);
+    struct diagnosis x;
+    struct buf words = {0};
+    if (known) x = known->diagnosis;
+    else diagnose(&g->h, s->journey, s->source, &x);
+    x.waited = waited_for(g, evidence_key(&x));
+    diagnosis_words(&g->h, &x, "", &words);
+    *out = (struct doctor_told){.what = what_of(s->journey),
+        .path = path_of(s->journey),
+        .cause = cause_name(x.cause),
+        .took_ns = s->took_ns};
+    snprintf(out->words, sizeof out->words, "%.*s", (int)words.n, (const char *)words.p);
+    journey_trace_id(s->journey, out->trace);
+    buf_done(&words);
+}
+
+bool doctor_look(struct doctor *d, struct doctor_told *out) {
+    struct gathered g;
+    size_t count = 0;
+    pthread_mutex_lock(&d->lock);
+    gather(d, NULL, FRESH_NS, &g);
+    int64_t until_ns = g.now_ns - SETTLED_NS;
+    for (size_t i = 0; i < g.count; i++) { /* the slowest first */
+        int64_t end = ended(g.slow[i].journey);
+        if (end <= d->told_ns || end > until_ns) continue;
+        if (!count++) told_fill(d, &g, &g.slow[i], out);
+    }
+    d->told_ns = until_ns;
+    gathered_done(&g);
+    pthread_mutex_unlock(&d->lock);
+    if (count) out->count = count;
+    return count != 0;
 }
 
 void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char *app, size_t limit,

@@ -74,7 +74,10 @@ void health_turn(struct shard *s) {
     doctor_tick(h->doctor, s->mono_ms, done, slow);
 }
 
-void health_look(struct server *v) { doctor_look(v->health->doctor); }
+void health_look(struct server *v) {
+    struct doctor_told told;
+    if (doctor_look(v->health->doctor, &told)) tell_slow(&told);
+}
 
 static void facts_take(struct server *v, struct doctor_facts *f) {
     struct disk *d = disk_real();

@@ -383,6 +383,8 @@ void tell_serving(const struct server *v);
 void tell_recovered(const struct server *v);
 void tell_draining(const struct shard *s);
 void tell_turn(struct shard *s); /* with the timeouts */
+struct doctor_told;
+void tell_slow(const struct doctor_told *told); /* if it is worth a line; once a second at most */
 /* turn.c */
 /* gauges, and what rooms count themselves, for all to see */
 void counts_take(struct shard *s);

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "doctor/doctor.h"
 #include "shard/shard_in.h"
 
 enum { LIMIT_TELL_MS = 10000 };
@@ -72,6 +73,15 @@ static void counters_tell(struct server *v, int64_t now_ms) {
             TRACE_TEXT("counter", bytes_str(measure_name((enum measure_counter)c))),
             TRACE_NUMBER("times", times));
     }
+}
+
+void tell_slow(const struct doctor_told *told) {
+    enum { WORTH_MS = 100 };
+    if (told->took_ns < WORTH_MS * 1000000ll) return;
+    trace(TRACE_WARNING, "slow", TRACE_TEXT("what", bytes_str(told->what)),
+        TRACE_TEXT("path", bytes_str(told->path)), TRACE_NUMBER("took_ms", told->took_ns / 1000000),
+        TRACE_TEXT("cause", bytes_str(told->cause)), TRACE_TEXT("words", bytes_str(told->words)),
+        TRACE_TEXT("trace", bytes_str(told->trace)), TRACE_NUMBER("slow_ones", told->count));
 }
 
 void tell_turn(struct shard *s) {

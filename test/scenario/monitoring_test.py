@@ -90,7 +90,7 @@ def rules_as_tests(long):
             samples = [{"labels": f'{{alertname="{alert}", window="{w}"}}' if w else f'{{alertname="{alert}"}}', "value": 1} for alert, windows in alerts.items() for w in windows or [None]]
             checks.append({"expr": 'count by (alertname, window) (ALERTS{alertstate="firing"})', "eval_time": f"{minute}m", "exp_samples": samples})
         tests.append({"name": name, "interval": "1m", "input_series": series, "promql_expr_test": checks})
-    return {"rule_files": [os.path.abspath(RULES)], "evaluation_interval": "20m" if long else "1m", "tests": tests}
+    return {"rule_files": [os.path.abspath(RULES)], "evaluation_interval": "60m" if long else "1m", "tests": tests}
 
 
 def queries():

@@ -1,5 +1,5 @@
 """Standard error of a server: each line is one JSON object with its time, level and message, from the first to the last; what happens is said once, what happens often is counted."""
-import json, os, signal, socket, subprocess, time
+import json, os, signal, socket, subprocess, threading, time
 
 import harness, mqtt
 from harness import Server, eventually, expect
@@ -28,6 +28,19 @@ eventually(lambda: expect(len(of(s, "refused by a rate")), 1))
 time.sleep(0.7)
 lines = of(s, "refused by a rate")
 expect((len(lines), lines[0]["level"], lines[0]["counter"], 1 <= lines[0]["times"] <= 100), (1, "warning", "limit_rate", True))
+
+print("What was slow is said, with its cause, and nobody's name")
+time.sleep(1.2)
+expect(s.call("PUT", "/v1/users/slow-ann", {})[0], 201)
+expect(of(s, "slow"), [], "nothing was slow")
+s.process.send_signal(signal.SIGSTOP)
+stopped = threading.Timer(0.6, s.process.send_signal, (signal.SIGCONT,))
+stopped.start()
+expect(s.call("PUT", "/v1/users/slow-bob", {})[0], 201)
+stopped.join()
+slow = eventually(lambda: of(s, "slow")[0] if of(s, "slow") else expect("no line", "a line"), 10)
+expect((slow["level"], slow["took_ms"] >= 300, slow["cause"]), ("warning", True, "stopped"), slow)
+expect("slow-" in json.dumps(slow), False, "names")
 
 print("It drains and stops")
 s.process.send_signal(signal.SIGHUP)
