@@ -66,7 +66,10 @@ void loop_wake(struct loop *l) {
 size_t loop_wait(struct loop *l, int timeout_ms, struct loop_event *out, size_t max) {
     atomic_store(&l->sleeping, true);
     if (atomic_load(&l->woken)) timeout_ms = 0;
-    int n = epoll_wait(l->fd, l->events, max < EVENTS_MAX ? (int)max : EVENTS_MAX, timeout_ms);
+    int most = max < EVENTS_MAX ? (int)max : EVENTS_MAX,
+        n = epoll_wait(l->fd, l->events, most, timeout_ms);
+    /* A process that was stopped and goes on: what came meanwhile belongs to this wait. */
+    if (n < 0 && errno == EINTR) n = epoll_wait(l->fd, l->events, most, 0);
     atomic_store(&l->sleeping, false);
     /* An exchange, not a store: what the waker wrote before its wake is seen by who returns from
      * here. */
