@@ -81,5 +81,7 @@ void conn_accept(struct shard *s, const struct door *d) {
         conn_place(s, c);
         measure_add(&s->measure, COUNTER_connections_opened, 1);
         if (loop_add(s->loop, fd, LOOP_READ, c) != OK) conn_close(s, c);
+        /* what it has sent came with it: read in a turn of its own, it would seem to have come then */
+        else conn_event(s, c, LOOP_READ);
     }
 }
