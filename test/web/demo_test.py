@@ -306,6 +306,30 @@ def contrast(page, selector, least):
 READABLE = ".body, .names h2, .names h3, .sub, .wave, .row .title, .row .line, .row time, .meta time, .sender, .quote, .steps .next span, .road .text, .road .where, .lane .now, .lane .whose, .badge, .new, .legend span, .axis span"
 
 
+def again(b, dev):
+    """A page that is loaded again goes on, and two tabs are two devices of each."""
+    page = b.page(dev.url + "/")
+    ann = Phone(page, "ann")
+    ann.write("Before")
+    ann.tick("Before", "read")
+    before = ann.bodies()
+    tab = page.context.new_page()
+    tab.goto(dev.url + "/")
+    there = Phone(tab, "ann")
+    there.shows(*before)
+    there.write("In the other tab")
+    ann.shows(*before, "In the other tab")
+    there.has(".wave", "Online")
+    tab.close()
+    page.reload()
+    ann.shows(*before, "In the other tab")
+    page.wait_for_timeout(300)
+    same(ann.bodies(), [*before, "In the other tab"])
+    for phone in ("ann", "bob", "cid"):
+        Phone(page, phone).has(".wave", "Online")
+    done_with(b, page)
+
+
 def light_and_dark(b, dev):
     page = b.page(dev.url + "/", dark=True, calm=True)
     page.locator(".lane").first.wait_for()
@@ -373,6 +397,7 @@ def main():
         assert shifts(page) < JUMPS, f"it jumps: {shifts(page)}"
         done_with(b, page)
         by_keyboard(b, dev)
+        again(b, dev)
         light_and_dark(b, dev)
         on_a_phone(b, dev)
     dev.close()

@@ -7,6 +7,7 @@ import { Person } from '/demo/person.js';
 const PHONE = 350, GAP = 14, MARGIN = 40; // px: the least width of a phone, what is between and beside them
 const ONE_AT_A_TIME = matchMedia('(max-width: 720px)');
 const PEOPLE = [['ann', 'Ann', 165, 'ann-bob'], ['bob', 'Bob', 255, 'ann-bob'], ['cid', 'Cid', 60, null], ['dee', 'Dee', 330, null], ['eli', 'Eli', 205, null]];
+const WIDEST = { 1: 860, 2: 680 };  // px, of a phone when there are so many
 const TABS = 12;
 const STEPS = ['Write to Bob as Ann', 'Cut Bob’s connection', 'Write to him again', 'Let him come back'];
 const $ = (id) => document.getElementById(id);
@@ -62,6 +63,7 @@ function layout() {
   for (const e of [...phones.children]) if (!want.includes(e)) e.remove();
   want.forEach((e, i) => { if (phones.children[i] !== e) phones.insertBefore(e, phones.children[i] ?? null); });
   phones.style.setProperty('--n', shown.size);
+  phones.style.setProperty('--w', `${WIDEST[shown.size] ?? 520}px`);
   drawChips();
   for (const id of shown) panes.get(id).draw();
 }

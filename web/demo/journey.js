@@ -171,7 +171,7 @@ export class Journey {
   }
 
   #axis({ at, server, all }) {
-    const room = this.axis.clientWidth * at(server), raw = server / Math.max(2, room / 90), ten = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((n) => n * ten).find((s) => s >= raw);
+    const room = this.axis.clientWidth * at(server), raw = server / Math.min(8, Math.max(2, room / 90)), ten = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((n) => n * ten).find((s) => s >= raw);
     const ticks = Array.from({ length: Math.floor(server / step) + 1 }, (_, i) => i * step);
     this.lanes.classList.toggle('two', all > server);
     this.lanes.style.setProperty('--break', at(server));

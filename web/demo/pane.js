@@ -33,7 +33,7 @@ export class Pane {
       h('span', { class: 'knob' }, icon('plane')));
     this.list = h('div', { class: 'list', role: 'list', 'aria-label': 'Conversations' });
     this.#rows = roving(this.list, '.row');
-    this.start = h('button', { class: 'new', type: 'button', onclick: () => app.compose(person, (id) => this.open(id, true)) }, icon('plus'), 'New conversation');
+    this.start = h('button', { class: 'new', type: 'button', 'aria-label': 'New conversation', title: 'New conversation', onclick: () => app.compose(person, (id) => this.open(id, true)) }, icon('plus'), 'New');
     this.listScreen = h('div', { class: 'screen lists' }, h('div', { class: 'under' }, h('h3', {}, 'Conversations'), this.start), this.list);
     this.#chat = new Chat(person, people, app, { back: () => this.back() });
     this.note = h('p', { class: 'note', hidden: true });
@@ -113,7 +113,7 @@ export class Pane {
     const p = this.#person, last = p.lastOf(c), [row] = e.children;
     const typing = [...c.typing.keys()];
     say(row.querySelector('.title'), titleOf(this.#people, c, p.id));
-    say(row.querySelector('time'), last ? clock(last.created_at) : '');
+    say(row.querySelector('time'), clock(last?.created_at ?? last?.deleted_at));
     say(row.querySelector('.line'), typing.length ? `${nameOf(this.#people, typing[0])} is typing…` : lineOf(this.#people, last, p.id, c));
     row.querySelector('.line').classList.toggle('typing', typing.length > 0);
     const badge = row.querySelector('.badge');

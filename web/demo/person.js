@@ -6,7 +6,7 @@ import { Kith } from '/sdk/index.js';
 const PAGE = 50;            // messages that are read at a time
 const TYPING_MS = 4000;     // after which who has not written on does not write any more
 const CAUGHT_UP_MS = 900;   // of quiet after coming back
-const PRESENCE_MS = 8000;
+const PRESENCE_MS = 4000;
 
 // Counts come without names: what this tab gave is known here, so that it can be taken back.
 const given = new Set(JSON.parse(sessionStorage.getItem('kith-demo-reactions') ?? '[]'));
@@ -118,7 +118,7 @@ export class Person extends EventTarget {
 
   /** Newest first, as they are listed. */
   list() {
-    const at = (c) => this.lastOf(c)?.created_at ?? c.since ?? '';
+    const at = (c) => this.lastOf(c)?.created_at ?? this.lastOf(c)?.deleted_at ?? c.since ?? '';
     return [...this.conversations.values()].sort((a, b) => at(b).localeCompare(at(a)) || a.id.localeCompare(b.id));
   }
   lastOf(c) { return [...c.pending.values()].at(-1) ?? c.last; }
