@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "shard/data.h"
-#include "shard/health.h"
 #include "shard/shard_in.h"
 
 struct backup {
@@ -62,39 +61,30 @@ static void proof_say(struct buf *out) {
         p.socket_opens ? "open" : "held", p.no_new_privileges ? "held" : "open");
 }
 
-static void backup_begin(struct shard *s, struct conn *c) {
-    if (!backup_spawn(s->server, c->fd))
-        buf_str(&c->out, "error the backup cannot begin: another is under way, or the server lacks "
-                         "descriptors\n");
-    /* the thread answers on its own copy; the asker reads until both are closed */
-    conn_finish(s, c);
-}
-
-void control_input(struct shard *s, struct conn *c) {
-    const uint8_t *end = memchr(c->in.p, '\n', c->in.n);
-    if (!end) return;
-    struct bytes line = bytes_of(c->in.p, (size_t)(end - c->in.p));
+bool control_line(struct server *v, struct bytes line, int fd, struct buf *out) {
     struct buf why = {0};
     if (bytes_is(line, "reload")) {
-        if (admit_reload(s->server->admit, &why) == OK) {
-            buf_str(&c->out, "ok\n");
+        if (admit_reload(v->admit, &why) == OK) {
+            buf_str(out, "ok\n");
             /* connections of a revoked key end now */
-            for (unsigned i = 0; i < s->server->shards; i++) loop_wake(s->server->shard[i].loop);
+            for (unsigned i = 0; i < v->shards; i++) loop_wake(v->shard[i].loop);
         } else {
-            buf_fmt(&c->out, "error %.*s\n", (int)why.n, (const char *)why.p);
+            buf_fmt(out, "error %.*s\n", (int)why.n, (const char *)why.p);
         }
     } else if (bytes_is(line, "backup")) {
-        backup_begin(s, c);
+        /* the thread answers on its own copy; the asker reads until both are closed */
+        if (!backup_spawn(v, fd))
+            buf_str(out, "error the backup cannot begin: another is under way, or the server lacks "
+                         "descriptors\n");
     } else if (bytes_is(line, "doctor")) {
-        health_say(s->server, &c->out);
+        health_say(v, out);
     } else if (bytes_is(line, "proof")) {
-        proof_say(&c->out);
+        proof_say(out);
     } else {
-        buf_str(&c->out, "error this line is not known\n");
+        buf_str(out, "error this line is not known\n");
     }
-    buf_reset(&c->in);
     buf_done(&why);
-    if (c->out.n) conn_finish(s, c);
+    return out->n || bytes_is(line, "backup");
 }
 
 enum err control_listen(struct server *v, struct buf *why) {

@@ -11,23 +11,15 @@
 #include <unistd.h>
 
 #include "chat/chat.h"
-#include "shard/channels.h"
 #include "shard/data.h"
-#include "shard/health.h"
-#include "shard/limits.h"
 #include "shard/shard_in.h"
 
 #define PARTITIONS_DEFAULT 64
-#define MEMORY_DEFAULT (512ull << 20)
 #define RING_SLOTS 4096
 #define STRANGERS_DEFAULT (32u << 20) /* many times what honest ones hold, for their moment */
 #define DESCRIPTORS_KEPT 600          /* for tables, log and control */
 #define READ_BUFFER (64u << 10)
 #define HANDSHAKES_DEFAULT 256 /* some 50 KiB each */
-
-uint64_t server_memory(const struct server *v) {
-    return v->o.memory_bytes ? v->o.memory_bytes : MEMORY_DEFAULT;
-}
 
 static void log_wake(void *arg, unsigned lane) {
     struct server *v = arg;
@@ -63,16 +55,6 @@ static uint16_t lane_of(void *arg, uint16_t partition) {
     return (uint16_t)(partition % ((struct server *)arg)->shards);
 }
 
-static void conn_output(void *arg, void *conn) { conn_touch(arg, conn); }
-static void session_ended(void *arg, void *conn, uint8_t reason) {
-    struct conn *c = conn;
-    c->session = NULL; /* deliver has let go of it */
-    if (c->protocol == PROTO_MQTT)
-        mqtt_end(arg, c, reason,
-            reason == 0x8e ? "this device connected again elsewhere"
-                           : "this device's access was ended");
-    else conn_finish(arg, c);
-}
 static int64_t shard_now(void *arg) { return ((struct shard *)arg)->now_ms; }
 
 /* ---- opening ---- */
@@ -200,7 +182,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .arg = s,
         .append = job_append_session,
         .output = conn_output,
-        .end = session_ended,
+        .end = conn_session_ended,
         .opened = mqtt_opened,
         .subscribed = mqtt_subscribed,
         .now_ms = shard_now,
@@ -307,6 +289,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     for (size_t i = 0; i < v->surface_count; i++) v->surface_list[i] = &v->surfaces[i];
     v->message_route = route_find(v, "POST", "/v1/conversations/{id}/messages");
     v->receipt_route = route_find(v, "POST", "/v1/conversations/{id}/receipts");
+    v->above = (struct above){special_run, conn_job_answered, conn_arrived, control_line};
     v->limits = limits_create(o);
     v->shard = must_alloc(v->shards * sizeof *v->shard);
     for (unsigned i = 0; i < v->shards; i++) v->shard[i].loop = loop_create();
@@ -343,11 +326,9 @@ void server_stop(struct server *v) {
 }
 
 static void shard_close(struct server *v, struct shard *s) {
-    for (uint32_t i = 0; i < s->conn_count; i++)
-        if (s->conns[i]) s->conns[i]->session = NULL;
+    conn_forget_sessions(s);
     deliver_free(&s->deliver); /* sessions have their names of the connections */
-    for (uint32_t i = 0; i < s->conn_count; i++)
-        if (s->conns[i]) conn_close(s, s->conns[i]);
+    conn_close_all(s);
     channels_done(s);
     jobs_drop(s);
     engine_free(&s->engine);

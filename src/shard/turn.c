@@ -5,9 +5,6 @@
 #include <unistd.h>
 
 #include "chat/chat.h"
-#include "shard/channels.h"
-#include "shard/health.h"
-#include "shard/limits.h"
 #include "shard/shard_in.h"
 
 #define EVENTS_MAX 512
@@ -49,20 +46,6 @@ static void events_take(struct shard *s, int wait_ms) {
     notes_late_take(s, late);
 }
 
-/* conn_detach blanks a connection's places in the list. */
-static void leftovers_take(struct shard *s) {
-    size_t n = s->read_again_count;
-    for (size_t i = 0; i < n; i++) {
-        struct conn *c = s->read_again[i];
-        s->read_again[i] = NULL;
-        if (!c || c->closing) continue;
-        if (c->protocol == PROTO_HTTP) http_input(s, c);
-        else mqtt_input(s, c);
-    }
-    s->read_again_count -= n;
-    if (n) memmove(s->read_again, s->read_again + n, s->read_again_count * sizeof *s->read_again);
-}
-
 static void housekeeping(struct shard *s) {
     uint64_t secrets = admit_generation(s->server->admit);
     if (secrets != s->secrets_seen) {
@@ -76,6 +59,7 @@ static void housekeeping(struct shard *s) {
     if (s->mono_ms - s->last_sweep_ms >= SWEEP_MS) {
         s->last_sweep_ms = s->mono_ms;
         conn_sweep(s);
+        conn_figures(s);
         figures_sweep(s);
         tell_turn(s);
         channels_turn(s);
@@ -85,26 +69,6 @@ static void housekeeping(struct shard *s) {
     limits_turn(s);
     tables_hand(s);
     health_turn(s);
-}
-
-void counts_take(struct shard *s) {
-    const struct engine_counts *e = engine_counts(s->engine);
-    struct deliver_counts counts;
-    uint64_t sessions = deliver_count(s->deliver, &counts);
-    s->gauges.connections = s->conn_open;
-    s->gauges.sessions = sessions;
-    s->gauges.delivered = counts.delivered;
-    s->gauges.requests = s->jobs_out;
-    s->gauges.relays = engine_outbox_count(s->engine);
-    measure_set(&s->measure, COUNTER_relays_sent, e->relays_sent);
-    measure_set(&s->measure, COUNTER_relays_received, e->relays_received);
-    measure_set(&s->measure, COUNTER_relays_dropped_duplicate, e->relays_duplicate);
-    measure_set(&s->measure, COUNTER_relays_gap, e->relays_gap);
-    measure_set(&s->measure, COUNTER_records_appended, e->records_appended);
-    measure_set(&s->measure, COUNTER_records_applied, e->records_applied);
-    measure_set(&s->measure, COUNTER_table_flushes, e->flushes);
-    measure_set(&s->measure, COUNTER_messages_delivered, counts.delivered);
-    measure_set(&s->measure, COUNTER_channel_messages_dropped, counts.dropped);
 }
 
 static void listen_begin(struct shard *s) {
@@ -137,7 +101,7 @@ static void crowd_look(struct shard *s) {
 /* true: something is left to do at once. */
 static bool shard_turn(struct shard *s, int wait_ms) {
     events_take(s, wait_ms);
-    leftovers_take(s);
+    conn_leftovers(s);
     jobs_from_rings(s);
     pace_phase(s, PHASE_read);
     bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
@@ -168,17 +132,6 @@ static void drain_begin(struct shard *s) {
     }
 }
 
-/* Each device as soon as nothing of its own is under way: a PUBLISH that came before gets its
- * PUBACK first. */
-static void drain_tell(struct shard *s) {
-    for (uint32_t i = 0; i < s->conn_count; i++) {
-        struct conn *c = s->conns[i];
-        if (c && c->protocol == PROTO_MQTT && !c->closing && !c->ack_count)
-            mqtt_end(s, c, s->server->o.mqtt_redirect ? REASON_ELSEWHERE : REASON_DRAINING,
-                "this server is shutting down");
-    }
-}
-
 /* On a full disk nothing is waited for: the next start applies the log again. */
 static bool batch_waits(struct shard *s) {
     return !atomic_load(&s->server->tables.disk_full) && engine_batch_ready(s->engine);
@@ -196,7 +149,7 @@ static void drain(struct shard *s) {
     while (quiet < 20 && s->mono_ms < until) {
         bool busy =
             shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || batch_waits(s);
-        drain_tell(s); /* behind the turn: it reads what came before the signal */
+        conn_drain(s); /* behind the turn: it reads what came before the signal */
         quiet = busy ? 0 : quiet + 1;
     }
     atomic_fetch_add(&s->server->drained, 1);

@@ -1,0 +1,128 @@
+/* core: the pace of turns; see pace.h. SPDX-License-Identifier: Apache-2.0 */
+#include "core/pace.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/core.h"
+
+enum {
+    TURN_LONG_NS = 1000000, /* that is an event */
+    LOOK_NS = 5000000,      /* a wait or a turn that is looked into: what is shorter is not slow */
+    DELAY_MIN_NS = 1000000, /* of a core, that is an event */
+    AWAKE_NS = 20000,       /* who waited less did not sleep */
+    LATE_NS = 20000000,     /* a timer's own lateness */
+    SLICE_NS = 200000000    /* what goes on is told so often */
+};
+
+/* "run_ns delay_ns slices"; see sched-stats in the kernel's documentation. */
+static int64_t delay_take(struct pace *p) {
+    char text[96];
+    ssize_t n = p->schedstat >= 0 ? pread(p->schedstat, text, sizeof text - 1, 0) : -1;
+    if (n <= 0) return 0;
+    text[n] = 0;
+    char *second;
+    (void)strtoull(text, &second, 10);
+    int64_t now = (int64_t)strtoull(second, NULL, 10), more = now - p->delayed_ns;
+    p->delayed_ns = now;
+    return more;
+}
+
+void pace_begin(struct shard *s) {
+    struct pace *p = &s->pace;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)gettid());
+    p->schedstat = open(path, O_RDONLY | O_CLOEXEC);
+    (void)delay_take(p);
+    p->look_ns = p->end_ns = p->at_ns = s->came_ns = clock_mono_ns();
+    events_here(&s->measure.events, s->index);
+}
+
+void pace_done(struct shard *s) {
+    if (s->pace.schedstat >= 0) close(s->pace.schedstat);
+}
+
+static void tell(
+    struct shard *s, enum event_kind kind, int64_t start_ns, int64_t took, int64_t a, int64_t b) {
+    struct event e = {.kind = kind,
+        .thread = s->index,
+        .start_ns = start_ns,
+        .duration_ns = took,
+        .a = a,
+        .b = b};
+    event_add(&s->measure.events, &e);
+}
+
+/* What of a wait was no waiting: for a core, or for the whole process to go on. */
+static int64_t lost_in_wait(struct shard *s, int64_t waited, int wait_ms, int64_t now) {
+    int64_t delay = delay_take(&s->pace), late = 0;
+    if (wait_ms >= 0) late = waited - (int64_t)wait_ms * 1000000 - delay;
+    if (delay >= DELAY_MIN_NS) tell(s, EVENT_run_delay, now - delay, delay, delay, 0);
+    if (late < LATE_NS) return delay;
+    tell(s, EVENT_stopped, now - delay - late, late, 0, 0);
+    return delay + late;
+}
+
+void pace_waited(struct shard *s, int wait_ms) {
+    struct pace *p = &s->pace;
+    int64_t now = clock_mono_ns(), waited = now - p->end_ns;
+    s->came_ns = waited < AWAKE_NS ? p->look_ns : now;
+    if (waited >= LOOK_NS) s->came_ns = now - lost_in_wait(s, waited, wait_ms, now);
+    if (p->held_since_ns && s->came_ns > p->held_since_ns) s->came_ns = p->held_since_ns;
+    p->look_ns = p->at_ns = now;
+    p->handshakes_ns = 0;
+    p->handshakes = 0;
+    s->now_ms = clock_wall_ms();
+    s->mono_ms = now / 1000000;
+    journeys_clock(s->journeys, now);
+}
+
+void pace_phase(struct shard *s, enum turn_phase ended) {
+    struct pace *p = &s->pace;
+    int64_t now = clock_mono_ns();
+    p->phases[ended] = now - p->at_ns;
+    p->at_ns = now;
+    journeys_clock(s->journeys, now);
+}
+
+static enum turn_phase longest(const struct pace *p) {
+    enum turn_phase most = 0;
+    for (int i = 1; i < PHASE_COUNT; i++)
+        if (p->phases[i] > p->phases[most]) most = (enum turn_phase)i;
+    return most;
+}
+
+void pace_end(struct shard *s) {
+    struct pace *p = &s->pace;
+    int64_t took = p->at_ns - p->look_ns;
+    p->end_ns = p->at_ns;
+    measure_time(&s->measure, TIMED_turn, (uint64_t)took);
+    journeys_turn_end(s->journeys, p->end_ns);
+    if (took < TURN_LONG_NS) return;
+    enum turn_phase most = longest(p);
+    tell(s, EVENT_turn, p->look_ns, took, most, p->phases[most]);
+    if (p->handshakes_ns >= TURN_LONG_NS)
+        tell(s, EVENT_handshakes, p->look_ns, took, p->handshakes, p->handshakes_ns);
+    int64_t delay = took >= LOOK_NS ? delay_take(p) : 0;
+    if (delay > took) delay = took; /* the rest was in short waits before */
+    if (delay >= DELAY_MIN_NS) tell(s, EVENT_run_delay, p->look_ns, took, delay, 0);
+}
+
+static void slice(struct shard *s, int64_t *since, bool on, enum event_kind kind) {
+    int64_t now = s->pace.look_ns, took = *since ? now - *since : 0;
+    if (*since && (took >= SLICE_NS || (!on && took > 0))) {
+        tell(s, kind, *since, took, (int64_t)jobs_waiting(s), 0);
+        *since = now;
+    }
+    if (!on) *since = 0;
+    else if (!*since) *since = now;
+}
+
+void pace_held(struct shard *s, bool held) {
+    slice(s, &s->pace.held_since_ns, held, EVENT_held_back);
+}
+void pace_crowded(struct shard *s, bool crowded) {
+    slice(s, &s->pace.crowded_since_ns, crowded, EVENT_crowded);
+}

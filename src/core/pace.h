@@ -1,0 +1,37 @@
+/* core: the pace of a core's turns: when each began, what its phases took, and what of the time the
+ * thread had no core. Feeds journeys with the turn's clock, and writes the events of turns
+ * (measure/event.h).
+ *
+ * Keeps: came_ns of what a look at the sockets finds is never later than it really came. When the
+ * thread did not wait, it may have come since the look before; when it waited, and then had to wait
+ * for a core or was stopped, since that began. (Coordinated omission: Tene, "How NOT to measure
+ * latency".) SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_PACE_H
+#define KITH_PACE_H
+
+#include "measure/measure.h"
+
+struct pace {
+    int schedstat;      /* this thread's, kept open; -1: this kernel has none */
+    int64_t delayed_ns; /* by it: ready to run, without a core, ever */
+    int64_t look_ns;    /* the last look at the sockets */
+    int64_t end_ns;     /* of the last turn */
+    int64_t at_ns;      /* of the last border between phases */
+    int64_t phases[PHASE_COUNT];
+    int64_t handshakes_ns; /* of this turn */
+    unsigned handshakes;
+    int64_t held_since_ns, crowded_since_ns; /* 0: not now */
+};
+
+struct shard;
+void pace_begin(struct shard *s); /* on the shard's own thread */
+void pace_done(struct shard *s);
+/* After the wait for events, of at most wait_ms: sets s->came_ns, now_ns of journeys, and clocks. */
+void pace_waited(struct shard *s, int wait_ms);
+void pace_phase(struct shard *s, enum turn_phase ended);
+void pace_end(struct shard *s); /* of the turn */
+/* Senders are held back, or another shard takes nothing, from now on or no longer. */
+void pace_held(struct shard *s, bool held);
+void pace_crowded(struct shard *s, bool crowded);
+
+#endif
