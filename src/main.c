@@ -763,8 +763,9 @@ static bool doctor_ask(const char *http, const char *key, struct buf *out, struc
 }
 
 static int cmd_doctor(int argc, char **argv) {
-    struct args a = {.argc = argc, .argv = argv, .options = DOCTOR}, serve;
-    static struct buf why, server, out; /* of a command that ends the process */
+    struct args a = {.argc = argc, .argv = argv, .options = DOCTOR};
+    static struct args serve; /* these are of a command that ends the process */
+    static struct buf why, server, out;
     char words[600];
     enum check_status worst = CHECK_OK;
     struct doctor_visit v = {.machine_is_here = true, .server_words = words};

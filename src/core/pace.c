@@ -18,8 +18,9 @@ enum {
 };
 
 /* "run_ns delay_ns slices"; see sched-stats in the kernel's documentation. */
-static int64_t delay_take(struct pace *p) {
+static int64_t delay_take(struct pace *p, int64_t now_ns) {
     char text[96];
+    p->asked_ns = now_ns;
     ssize_t n = p->schedstat >= 0 ? pread(p->schedstat, text, sizeof text - 1, 0) : -1;
     if (n <= 0) return 0;
     text[n] = 0;
@@ -35,7 +36,7 @@ void pace_begin(struct shard *s) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)gettid());
     p->schedstat = open(path, O_RDONLY | O_CLOEXEC);
-    (void)delay_take(p);
+    (void)delay_take(p, clock_mono_ns());
     p->look_ns = p->end_ns = p->at_ns = s->came_ns = clock_mono_ns();
     events_here(&s->measure.events, s->index);
 }
@@ -57,7 +58,8 @@ static void tell(
 
 /* What of a wait was no waiting: for a core, or for the whole process to go on. */
 static int64_t lost_in_wait(struct shard *s, int64_t waited, int wait_ms, int64_t now) {
-    int64_t delay = delay_take(&s->pace), late = 0;
+    int64_t delay = delay_take(&s->pace, now), late = 0;
+    if (delay > waited) delay = waited; /* the rest was before */
     if (wait_ms >= 0) late = waited - (int64_t)wait_ms * 1000000 - delay;
     if (delay >= DELAY_MIN_NS) tell(s, EVENT_run_delay, now - delay, delay, delay, 0);
     if (late < LATE_NS) return delay;
@@ -96,16 +98,20 @@ static enum turn_phase longest(const struct pace *p) {
 
 void pace_end(struct shard *s) {
     struct pace *p = &s->pace;
-    int64_t took = p->at_ns - p->look_ns;
-    p->end_ns = p->at_ns;
+    journeys_turn_end(s->journeys, p->at_ns);
+    /* what comes after the writing is of the turn too: waking the log may wait for its lock */
+    p->end_ns = clock_mono_ns();
+    p->phases[PHASE_write] += p->end_ns - p->at_ns;
+    int64_t took = p->end_ns - p->look_ns;
     measure_time(&s->measure, TIMED_turn, (uint64_t)took);
-    journeys_turn_end(s->journeys, p->end_ns);
+    /* asked now and then, so that what short turns and waits were held up is not told of a long one */
+    if (took < LOOK_NS && p->end_ns - p->asked_ns >= LOOK_NS) (void)delay_take(p, p->end_ns);
     if (took < TURN_LONG_NS) return;
     enum turn_phase most = longest(p);
     tell(s, EVENT_turn, p->look_ns, took, most, p->phases[most]);
     if (p->handshakes_ns >= TURN_LONG_NS)
         tell(s, EVENT_handshakes, p->look_ns, took, p->handshakes, p->handshakes_ns);
-    int64_t delay = took >= LOOK_NS ? delay_take(p) : 0;
+    int64_t delay = took >= LOOK_NS ? delay_take(p, p->end_ns) : 0;
     if (delay > took) delay = took; /* the rest was in short waits before */
     if (delay >= DELAY_MIN_NS) tell(s, EVENT_run_delay, p->look_ns, took, delay, 0);
 }

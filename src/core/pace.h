@@ -14,6 +14,7 @@
 struct pace {
     int schedstat;      /* this thread's, kept open; -1: this kernel has none */
     int64_t delayed_ns; /* by it: ready to run, without a core, ever */
+    int64_t asked_ns;   /* when it was asked */
     int64_t look_ns;    /* the last look at the sockets */
     int64_t end_ns;     /* of the last turn */
     int64_t at_ns;      /* of the last border between phases */

@@ -239,12 +239,13 @@ static void holder_see(void *arg, size_t i) {
     bool log = x->lock->a == LOCK_LOG && e->thread == THREAD_LOG && e->kind == EVENT_commit,
          tables = x->lock->a == LOCK_TABLES && e->thread == THREAD_TABLES &&
                   (e->kind == EVENT_table_write || e->kind == EVENT_table_sync);
-    bool cpu = e->kind == EVENT_run_delay && e->thread != x->lock->thread &&
-               (e->thread == THREAD_TABLES   ? x->lock->a == LOCK_TABLES
-                   : e->thread == THREAD_LOG ? x->lock->a == LOCK_LOG
-                                             : x->lock->a != LOCK_TABLES);
+    bool cpu =
+        e->kind == EVENT_run_delay && (e->thread == THREAD_TABLES   ? x->lock->a == LOCK_TABLES
+                                          : e->thread == THREAD_LOG ? x->lock->a == LOCK_LOG
+                                                                    : x->lock->a != LOCK_TABLES);
     int64_t ns = cpu ? delayed(e, window_of(x->lock)) : overlap(e, window_of(x->lock));
     if ((!log && !tables && !cpu) || ns * 2 < x->lock->duration_ns || ns <= x->most) return;
+    if (e->thread == x->lock->thread) return; /* what waits for a lock does not hold it */
     x->most = ns;
     x->found = cpu   ? (struct judged){CAUSE_cpu_taken, (uint32_t)i}
                : log ? judged_of(x->h, i)
@@ -254,7 +255,7 @@ static struct judged lock_follow(const struct history *h, struct judged g) {
     struct holder x = {.h = h, .lock = &h->events[g.why], .found = g};
     if (g.cause != CAUSE_lock || x.lock->kind != EVENT_lock) return g;
     touching(h, window_of(x.lock), holder_see, &x);
-    return x.found;
+    return x.found.cause == CAUSE_lock ? g : x.found; /* both waited for a third */
 }
 
 #define NOT_JUDGED UINT8_MAX

@@ -385,6 +385,20 @@ static void a_lock_held_by_the_disk(void **state) {
     expect_cause(&j, CAUSE_disk_sync);
 }
 
+/* Shard and log wait for the same lock, and who holds it is not known: neither is to blame. */
+static void a_lock_held_by_a_third(void **state) {
+    (void)state;
+    begin();
+    commit(10, 200, 232, 0.3);
+    add_ab(EVENT_lock, THREAD_LOG, 10, 199.7, LOCK_LOG, 0);
+    turn(1, 13, 196.5, PHASE_read);
+    add_ab(EVENT_lock, 1, 13, 196.4, LOCK_LOG, 0);
+    struct journey j = record(1, 14, 14.1, 211, 211.1, 211.2);
+    expect_cause(&j, CAUSE_lock);
+    struct journey w = record(1, 14, 209.6, 211, 211.1, 211.2);
+    expect_cause(&w, CAUSE_lock);
+}
+
 /* Nobody was slow but the scheduler: who held the log's lock had no core. */
 static void a_lock_held_without_a_core(void **state) {
     (void)state;
@@ -641,8 +655,8 @@ int main(void) {
         cmocka_unit_test(a_long_turn_without_a_culprit_is_load),
         cmocka_unit_test(a_handshake_storm), cmocka_unit_test(two_handshakes_are_no_storm),
         cmocka_unit_test(a_lock_waited_for), cmocka_unit_test(a_lock_held_by_the_disk),
-        cmocka_unit_test(a_lock_held_without_a_core), cmocka_unit_test(a_clock_that_jumped),
-        cmocka_unit_test(a_device_that_does_not_read),
+        cmocka_unit_test(a_lock_held_by_a_third), cmocka_unit_test(a_lock_held_without_a_core),
+        cmocka_unit_test(a_clock_that_jumped), cmocka_unit_test(a_device_that_does_not_read),
         cmocka_unit_test(another_shard_did_not_keep_up),
         cmocka_unit_test(the_larger_of_two_is_named), cmocka_unit_test(nothing_recorded_is_unknown),
         cmocka_unit_test(half_a_journey), cmocka_unit_test(words_say_what_was),

@@ -537,15 +537,30 @@ static void check_clients(const struct gathered *g, const char *app, struct chec
     evidence_of(k, g, &j);
 }
 
+/* In how many seconds there were slow ones: a hiccup is one, or two. */
+static unsigned seconds_slow(const struct gathered *g) {
+    enum { MOST = LOOK_BACK_NS / SECOND + 1 };
+    bool had[MOST] = {false};
+    unsigned n = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        int64_t s = (ended(g->slow[i].journey) - g->from_ns) / SECOND;
+        if (s < 0 || s >= MOST || had[s]) continue;
+        had[s] = true;
+        n++;
+    }
+    return n;
+}
+
 static void check_slow(const struct doctor *d, const struct gathered *g, struct checks *c) {
-    enum { FEW = 20, MANY = 200 };
+    enum { FEW = 20, MANY = 200, SECONDS = 3 };
     enum cause order[CAUSE_COUNT];
     size_t n = causes_order(g, order);
     uint64_t done = done_lately(d), slow = slow_lately(d, g);
+    unsigned seconds = seconds_slow(g);
     double percent = done ? 100.0 * (double)slow / (double)done : 0;
-    enum check_status s = slow >= MANY && percent > 20  ? CHECK_CRITICAL
-                          : slow >= FEW && percent >= 1 ? CHECK_WARNING
-                                                        : CHECK_OK;
+    enum check_status s = slow >= MANY && percent > 20 && seconds >= SECONDS  ? CHECK_CRITICAL
+                          : slow >= FEW && percent >= 1 && seconds >= SECONDS ? CHECK_WARNING
+                                                                              : CHECK_OK;
     struct check *k = check_say(c, "slow-requests", s, n ? cause_help(order[0]) : NULL,
         "%llu of %llu records and requests were slow (20 ms and more)", (unsigned long long)slow,
         (unsigned long long)done);

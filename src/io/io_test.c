@@ -6,9 +6,11 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "io/io.h"
@@ -202,11 +204,36 @@ static void clocks_and_secrets(void **state) {
     assert_memory_not_equal(x + 584, y + 584, 16);
 }
 
+static int alarm_pipe[2];
+static void on_alarm(int n) {
+    (void)n;
+    (void)!write(alarm_pipe[1], "x", 1);
+}
+
+/* A stop and what follows it interrupt a wait: what has come is not left for the next. */
+static void an_interrupted_wait_has_what_came(void **state) {
+    (void)state;
+    struct loop *l = loop_create();
+    struct loop_event ev[4];
+    struct itimerval soon = {.it_value = {.tv_usec = 30000}};
+    assert_int_equal(pipe(alarm_pipe), 0);
+    assert_int_equal(loop_add(l, alarm_pipe[0], LOOP_READ, &soon), OK);
+    signal(SIGALRM, on_alarm);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    assert_int_equal(loop_wait(l, 5000, ev, 4), 1);
+    assert_ptr_equal(ev[0].tag, &soon);
+    signal(SIGALRM, SIG_DFL);
+    close(alarm_pipe[0]);
+    close(alarm_pipe[1]);
+    loop_free(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ring_is_bounded_and_ordered),
         cmocka_unit_test(ring_and_wake_lose_nothing_between_threads),
         cmocka_unit_test(sockets_talk_and_end),
+        cmocka_unit_test(an_interrupted_wait_has_what_came),
         cmocka_unit_test(addresses_are_judged),
         cmocka_unit_test(real_disk_does_what_it_says),
         cmocka_unit_test(clocks_and_secrets),

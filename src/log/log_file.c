@@ -220,7 +220,7 @@ static void flush_write(struct file_log *f) {
     }
     f->synced = f->sequence - 1;
     f->written_bytes += f->write.n;
-    pthread_mutex_lock(&f->lock);
+    locked(&f->lock, LOCK_LOG);
     f->end += f->write.n; /* the spare's thread reads it */
     buf_reset(&f->write);
     for (uint16_t p = 0; p < f->o.partitions; p++)
@@ -232,7 +232,7 @@ static void flush_write(struct file_log *f) {
 static void switch_or_die(struct file_log *f) {
     flush_write(f);
     if (f->dead) return;
-    pthread_mutex_lock(&f->lock);
+    locked(&f->lock, LOCK_LOG);
     enum err e = segment_switch(f);
     pthread_mutex_unlock(&f->lock);
     if (e != OK) die(f, "the log's next segment cannot be opened");
@@ -240,7 +240,7 @@ static void switch_or_die(struct file_log *f) {
 
 /* A commit may have taken the spare since trim asked. */
 static bool close_wanted(struct file_log *f) {
-    pthread_mutex_lock(&f->lock);
+    locked(&f->lock, LOCK_LOG);
     bool wanted = f->close_segment && f->spare_ready && f->end > SEGMENT_HEADER;
     f->close_segment = false;
     pthread_mutex_unlock(&f->lock);
@@ -313,7 +313,7 @@ static void *log_main(void *arg) {
     f->tid = (int)gettid();
     for (;;) {
         if (file_commit(&f->log)) continue;
-        pthread_mutex_lock(&f->lock);
+        locked(&f->lock, LOCK_LOG);
         while (!f->work && !f->stop) {
             f->asleep = true;
             pthread_cond_wait(&f->wake, &f->lock);

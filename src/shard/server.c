@@ -41,6 +41,7 @@ static void log_observed(void *arg, const struct log_commit *c) {
     enum { LONG_NS = 2000000 };
     struct server *v = arg;
     int64_t took = c->ended_ns - c->began_ns;
+    events_here(&v->log_measure->events, THREAD_LOG); /* for locks that it waits for */
     measure_time(v->log_measure, TIMED_commit, (uint64_t)took);
     if (took < LONG_NS) return;
     struct event e = {.kind = EVENT_commit,
