@@ -302,10 +302,14 @@ def main():
     if not shutil.which("bash"):
         peers.skip("bash is not installed")
     itself()
+    faults = []
     for document in sys.argv[1:] or documents():
         began = time.time()
-        count = follow(document)
-        print(f"{document}: {count} blocks in {time.time() - began:.1f} s", flush=True)
+        try:
+            print(f"{document}: {follow(document)} blocks in {time.time() - began:.1f} s", flush=True)
+        except Exception as e:
+            faults.append(f"{document}: {type(e).__name__}: {e}")
+    assert not faults, "\n".join(faults)
 
 
 main()
