@@ -17,7 +17,7 @@ struct flow {
     _Atomic int log_tid;
     /* [partitions], by the watch's thread: as the log says, and what is applied */
     uint64_t *first, *appended, *durable, *applied;
-    _Atomic uint64_t *shown_first, *shown_appended, *shown_durable;
+    _Atomic uint64_t *shown_first, *shown_appended, *shown_durable, *shown_applied;
     _Atomic uint64_t gauges[WATCH_GAUGE_COUNT];
 };
 
@@ -52,6 +52,7 @@ static void partitions_look(struct server *v, uint64_t *g, struct log_look *log)
         f->shown_first[p] = f->first[p];
         f->shown_appended[p] = f->appended[p];
         f->shown_durable[p] = f->durable[p];
+        f->shown_applied[p] = f->applied[p];
     }
 }
 
@@ -121,6 +122,7 @@ void flow_create(struct server *v) {
     f->shown_first = must_alloc(n * sizeof *f->shown_first);
     f->shown_appended = must_alloc(n * sizeof *f->shown_appended);
     f->shown_durable = must_alloc(n * sizeof *f->shown_durable);
+    f->shown_applied = must_alloc(n * sizeof *f->shown_applied);
     struct watch_options o = {.measures = f->measures,
         .measure_count = v->shards + 2,
         .threads = f->threads,
@@ -142,6 +144,7 @@ void flow_free(struct server *v) {
     free((void *)f->shown_first);
     free((void *)f->shown_appended);
     free((void *)f->shown_durable);
+    free((void *)f->shown_applied);
     free(f->first);
     free(f->appended);
     free(f->durable);
@@ -213,8 +216,7 @@ static void partitions(const struct server *v, struct json_out *o) {
     jo_key(o, "partitions");
     jo_open_arr(o);
     for (uint16_t p = 0; p < v->partitions; p++) {
-        uint64_t applied = engine_applied(v->shard[p % v->shards].engine, p),
-                 durable = f->shown_durable[p];
+        uint64_t applied = f->shown_applied[p], durable = f->shown_durable[p];
         jo_open_obj(o);
         number(o, "partition", p);
         number(o, "shard", p % v->shards);

@@ -27,7 +27,9 @@ static void thread_take(
             waited = s->known && t->last.known ? s->waited_ns - t->last.waited_ns : 0;
     t->last = *s;
     if (waited * WORTH_PART < span || waited <= 0) return delay_tell(t, d->numbers[i], ring);
-    if (!t->waited_ns) t->from_ns = d->last_ns;
+    /* the kernel counts a wait when it is over: a long one comes all at once */
+    int64_t from_ns = waited > span ? l->now_ns - waited : d->last_ns;
+    if (!t->waited_ns || from_ns < t->from_ns) t->from_ns = from_ns;
     t->to_ns = l->now_ns;
     t->waited_ns += waited;
     if (t->to_ns - t->from_ns >= DELAY_PIECE_NS) delay_tell(t, d->numbers[i], ring);

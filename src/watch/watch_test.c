@@ -83,6 +83,22 @@ static void long_delay_comes_in_pieces(void **state) {
     free(s);
 }
 
+/* While a thread waits, the kernel's number stands still. */
+static void long_wait_began_before(void **state) {
+    (void)state;
+    struct story *s = story_begin();
+    struct event e[16];
+    for (int i = 0; i < 4; i++) look_at(s, 0, 0);
+    look_at(s, 95, 0);
+    look_at(s, 5, 0);
+    look_at(s, 0, 0);
+    assert_int_equal(told(s, e), 1);
+    assert_int_equal(e[0].start_ns, 1100 * MS - 95 * MS);
+    assert_int_equal(e[0].duration_ns, (95 + 20) * MS);
+    assert_int_equal(e[0].a, 100 * MS);
+    free(s);
+}
+
 static void stop_is_a_stop(void **state) {
     (void)state;
     struct story *s = story_begin();
@@ -306,8 +322,9 @@ static void thread_makes_points_and_takes_little(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(delays_are_told_as_one),
-        cmocka_unit_test(long_delay_comes_in_pieces), cmocka_unit_test(stop_is_a_stop),
-        cmocka_unit_test(crowded_core_is_no_stop), cmocka_unit_test(clock_jumps_are_told),
+        cmocka_unit_test(long_delay_comes_in_pieces), cmocka_unit_test(long_wait_began_before),
+        cmocka_unit_test(stop_is_a_stop), cmocka_unit_test(crowded_core_is_no_stop),
+        cmocka_unit_test(clock_jumps_are_told),
         cmocka_unit_test(thread_that_ends_or_begins_waits_for_nothing),
         cmocka_unit_test(hour_comes_back_whole), cmocka_unit_test(since_gives_what_is_newer),
         cmocka_unit_test(hour_weighs_below_a_megabyte),
