@@ -1,6 +1,7 @@
 // Charts of the past on a canvas. An hour of seconds is drawn as the lowest and highest value of each column of pixels, so that a spike of
 // one second shows at any width, and a chart costs well under a millisecond.
-// All charts share one span of time and one crosshair; a frame is drawn only when something has changed and somebody can see it.
+// All charts share one span of time and one crosshair; a frame is drawn only when something has changed and somebody can see it. The crosshair
+// lies over the canvas: moving it draws nothing anew.
 // SPDX-License-Identifier: Apache-2.0
 import { h, say } from './dom.js';
 import { indexAt } from './past.js';
@@ -14,7 +15,7 @@ const BOTTOM = 22;
 export class Board {
   constructor(past) {
     this.past = past;
-    this.span = 900000;
+    this.span = 300000;
     this.cross = null; // a time, or null
     this.charts = new Set();
     this.waiting = 0;
@@ -50,7 +51,8 @@ export class Board {
   setCross(t) {
     if (this.cross === t) return;
     this.cross = t;
-    this.changed();
+    for (const c of this.charts) c.moved = true;
+    this.frame();
   }
   /** The theme is another: colours are read from the style sheet again. */
   recolour() {
@@ -70,7 +72,11 @@ export class Board {
     if (this.waiting || document.hidden) return;
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
-      for (const c of this.charts) if (c.dirty && c.visible) c.draw();
+      for (const c of this.charts) {
+        if (!c.visible) continue;
+        if (c.dirty) c.draw();
+        if (c.moved) c.cross();
+      }
     });
   }
 }
@@ -86,7 +92,7 @@ export function niceTop(v, binary) {
 /** Lowest and highest of values[from..to) into columns of pixels; returns what was drawn of: [column, low, high, last] each. */
 export function columnsOf(times, values, from, to, x) {
   const out = [];
-  let at = -1;
+  let at = NaN;
   let cell;
   for (let i = from; i < to; i++) {
     const column = Math.round(x(times[i]));
@@ -108,8 +114,10 @@ export class Chart {
     this.board = board;
     this.o = { least: 1, height: 150, format: String, ...options };
     this.dirty = true;
+    this.moved = false; // the crosshair is to be set anew
     this.visible = false;
     this.width = 0;
+    this.y = () => 0; // of a value, as last drawn
     this.canvas = h('canvas', { tabindex: '0', role: 'img', height: this.o.height, class: 'plot' });
     this.canvas.chart = this;
     this.when = h('span', { class: 'when muted' });
@@ -118,7 +126,8 @@ export class Chart {
       return { one, value, node: h('span', { class: 'key' }, h('i', { class: `swatch ${one.colour}` }), one.name, value) };
     });
     this.element = h('figure', { class: 'chart panel' },
-      h('figcaption', {}, h('span', { class: 'title' }, this.o.title), this.when, h('span', { class: 'keys' }, this.legend.map((l) => l.node))), this.canvas);
+      h('figcaption', {}, h('span', { class: 'title' }, this.o.title), this.when, h('span', { class: 'keys' }, this.legend.map((l) => l.node))),
+      h('div', { class: 'plotbox' }, this.canvas, (this.hair = h('i', { class: 'hair', hidden: true })), (this.dots = this.o.series.map((one) => h('i', { class: `dot-at ${one.colour}`, hidden: true })))));
     this.canvas.setAttribute('aria-label', this.o.title);
     this.canvas.addEventListener('pointermove', (e) => this.point(e));
     this.canvas.addEventListener('pointerdown', (e) => this.point(e));
@@ -175,7 +184,8 @@ export class Chart {
   }
   draw() {
     this.dirty = false;
-    const { past, span, cross } = this.board;
+    this.moved = true;
+    const { past, span } = this.board;
     const g = this.canvas.getContext('2d');
     const ratio = devicePixelRatio || 1;
     const { width } = this;
@@ -188,7 +198,7 @@ export class Chart {
     const series = this.o.series.map((one) => ({ one, values: past.column(one.column) })).filter((l) => l.values);
     for (const { values } of series) for (let i = from; i < values.length; i++) if (values[i] > top) top = values[i];
     const [part, lines] = this.scale(top);
-    const y = (v) => TOP + (1 - Math.min(1, part(v))) * (height - TOP - BOTTOM);
+    const y = (this.y = (v) => TOP + (1 - Math.min(1, part(v))) * (height - TOP - BOTTOM));
     this.grid(g, lines, y);
     g.save();
     g.beginPath();
@@ -196,7 +206,6 @@ export class Chart {
     g.clip();
     for (const { one, values } of series) this.line(g, one, columnsOf(times, values, from, values.length, (t) => this.x(t)), y);
     g.restore();
-    this.tell(g, times, series, cross, y);
   }
   grid(g, lines, y) {
     const { board, width } = this;
@@ -254,29 +263,23 @@ export class Chart {
     g.stroke();
   }
   /** The crosshair, and the values there or at the end. */
-  tell(g, times, series, cross, y) {
+  cross() {
+    this.moved = false;
+    const { past, cross } = this.board;
+    const times = past.times;
     const newest = times.length - 1;
-    let at = cross === null ? newest : Math.min(newest, indexAt(times, cross - 500));
-    if (cross !== null && times.length) {
-      const x = Math.round(this.x(times[at])) + 0.5;
-      g.strokeStyle = this.board.colour('muted');
-      g.lineWidth = 1;
-      g.beginPath();
-      g.moveTo(x, TOP - 4);
-      g.lineTo(x, this.o.height - BOTTOM);
-      g.stroke();
-      for (const { one, values } of series) {
-        g.beginPath();
-        g.arc(x, y(values[at]), 3, 0, 7);
-        g.fillStyle = this.board.colour(one.colour);
-        g.fill();
-      }
-    }
-    say(this.when, cross !== null && at >= 0 ? time(times[at]) : '');
-    for (const { one, value } of this.legend) {
-      const values = this.board.past.column(one.column);
-      say(value, values?.length && at >= 0 ? this.o.format(values[at]) : '–');
-    }
+    const at = cross === null ? newest : Math.min(newest, indexAt(times, cross - 500));
+    const shown = cross !== null && at >= 0;
+    const x = shown ? Math.round(this.x(times[at])) : 0;
+    this.hair.hidden = !shown;
+    this.hair.style.transform = `translateX(${x}px)`;
+    this.legend.forEach(({ one, value }, i) => {
+      const v = past.column(one.column)?.[at];
+      this.dots[i].hidden = !shown || v === undefined;
+      if (shown && v !== undefined) this.dots[i].style.transform = `translate(${x}px, ${this.y(v)}px)`;
+      say(value, v === undefined ? '–' : this.o.format(v));
+    });
+    say(this.when, shown ? time(times[at]) : '');
   }
 }
 
@@ -294,6 +297,9 @@ export class Spark extends Chart {
     return 1 + ((t - (this.end - span)) / span) * (this.width - 2);
   }
   point() {}
+  cross() {
+    this.moved = false;
+  }
   draw() {
     this.dirty = false;
     const { past } = this.board;
@@ -307,7 +313,12 @@ export class Spark extends Chart {
       const values = past.column(one.column);
       if (!values) continue;
       let top = this.o.least;
-      for (let i = from; i < values.length; i++) if (values[i] > top) top = values[i];
+      let any = false;
+      for (let i = from; i < values.length; i++) {
+        if (values[i] > top) top = values[i];
+        any ||= values[i] > 0;
+      }
+      if (!any) continue;
       this.line(g, one, columnsOf(times, values, from, values.length, (t) => this.x(t)), (v) => 3 + (1 - v / top) * (this.o.height - 5));
     }
   }

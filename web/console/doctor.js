@@ -9,8 +9,11 @@ const DOCTOR_MS = 10000;
 const SHOWN = 50;
 const WHAT = { message: 'message', request: 'request over HTTP', connect: 'device connecting', device: 'device that reads slowly' };
 const PATH = { stored: 'until its sender knew that it was safe', delivered: 'until devices had it', answered: 'until it was answered' };
-const COLOURS = ['s1', 's2', 's3', 's4', 's5'];
-const KNOWN = { wait: 's1', came: 's1', admit: 's1', appended: 's1', durable: 's2', log: 's2', commit: 's2', apply: 's3', applied: 's3', write: 's4', written: 's4', relay: 's5', relayed: 's5' };
+// What a part of the time was spent on, and its colour: those of a journey.
+const SPENT = {
+  wait: ['s1', 'waited for its shard'], durable: ['s2', 'log'], apply: ['s3', 'apply'], before: ['s1', 'until it was on its way'], hop: ['s5', 'relay'],
+  hop_durable: ['s2', 'members’ log'], hop_apply: ['s3', 'members’ apply'], write: ['s4', 'write'],
+};
 
 /** Reads a path now and then while it is shown and the page is seen; what came goes to `take`. */
 function reader(path, every, take, fail) {
@@ -49,10 +52,24 @@ function evidence(of) {
   return list.length ? h('dl', { class: 'facts small' }, list.map(([k, v]) => h('div', {}, h('dt', {}, words(k)), h('dd', {}, k.endsWith('_ms') && typeof v === 'number' ? millis(v) : value(v))))) : null;
 }
 
+const spent = (stage) => SPENT[stage]?.[1] ?? words(stage);
+
+/** One for each message and way: it is as slow for many members by one and the same cause. The slowest stands for all. */
+function together(items) {
+  const found = new Map();
+  for (const one of items) {
+    const key = one.id ? `${one.what} ${one.conversation} ${one.id} ${one.path}` : `${one.what} ${one.at} ${found.size}`;
+    const first = found.get(key);
+    if (first) first.times++;
+    else found.set(key, { ...one, key, times: 1 });
+  }
+  return [...found.values()];
+}
+
 function bar(stages, took) {
   const sum = Math.max(took, stages.reduce((n, x) => n + x.ms, 0)) || 1;
-  const pieces = stages.map((x, i) => {
-    const piece = h('i', { class: KNOWN[x.stage.split(/[ _]/)[0]] ?? COLOURS[i % 5], title: `${words(x.stage)}: ${millis(x.ms)}` });
+  const pieces = stages.map((x) => {
+    const piece = h('i', { class: SPENT[x.stage]?.[0] ?? 'c6', title: `${spent(x.stage)}: ${millis(x.ms)}` });
     property(piece, 'flex-grow', String(x.ms / sum));
     return piece;
   });
@@ -62,14 +79,14 @@ function bar(stages, took) {
 function slowOne(one) {
   const worst = one.stages.reduce((a, b) => (b.ms > (a?.ms ?? -1) ? b : a), null);
   const id = one.id && one.what === 'message' ? h('a', { href: `#find/item/${part(one.id)}${one.conversation ? `/${part(one.conversation)}` : ''}` }, one.id) : one.id;
-  return h('li', { class: 'slow panel' },
+  return h('li', { class: 'slow panel', 'data-cause': one.cause?.code, 'data-key': one.key },
     h('div', { class: 'took' }, millis(one.took_ms)),
     h('div', { class: 'middle' },
       h('p', { class: 'cause' }, one.cause?.words ?? 'The cause is not known.'),
       h('p', { class: 'muted words' }, [WHAT[one.what] ?? one.what, id && [' ', id], one.conversation && [' in ', h('a', { href: `#find/conversation/${part(one.conversation)}` }, one.conversation)],
-        !one.app && ' of another app', `, ${time(Date.parse(one.at))}, ${PATH[one.path] ?? one.path}`]),
+        !one.app && ' of another app', `, ${time(Date.parse(one.at))}, ${PATH[one.path] ?? one.path}`, one.times > 1 && `; so for ${count(one.times)} recipients`]),
       bar(one.stages, one.took_ms),
-      h('p', { class: 'muted words' }, one.stages.filter((x) => x.ms >= one.took_ms / 100).map((x) => h('span', { class: x === worst ? 'part most' : 'part' }, `${words(x.stage)} `, h('b', {}, millis(x.ms)), ' '))),
+      h('p', { class: 'muted words' }, one.stages.filter((x) => x.ms >= one.took_ms / 100).map((x) => h('span', { class: x === worst ? 'part most' : 'part' }, `${spent(x.stage)} `, h('b', {}, millis(x.ms)), ' '))),
       (one.cause?.do || one.cause?.evidence) && h('details', {}, h('summary', {}, 'What to do, and the evidence'), one.cause.do && h('p', {}, one.cause.do), evidence(one.cause.evidence))));
 }
 
@@ -79,15 +96,15 @@ export function slow() {
   const list = h('ol', { class: 'slows', 'aria-label': 'Slowest first' });
   let had = '';
   const close = reader('/v1/slow', SLOW_MS, (answer) => {
-    const text = JSON.stringify(answer.items);
+    const items = together(answer.items);
+    const text = JSON.stringify(items);
     if (text === had) return;
     had = text;
     const open = new Set([...list.querySelectorAll('details[open]')].map((d) => d.closest('li').dataset.key));
-    say(lead, answer.items.length ? `${count(answer.items.length)} slow ${answer.items.length === 1 ? 'request' : 'requests'} since ${date(answer.since)}; the slowest first.` : 'Nothing was slow in the last ten minutes.');
+    say(lead, items.length ? `${count(answer.slow ?? items.length)} ${(answer.slow ?? items.length) === 1 ? 'was' : 'were'} slow since ${date(answer.since)}; the slowest first.` : 'Nothing was slow in the last ten minutes.');
     causes.replaceChildren(...answer.causes.map((c) => h('div', { class: 'tile panel' }, h('span', { class: 'label' }, words(c.code)), h('span', { class: 'number' }, count(c.count)))));
-    list.replaceChildren(...answer.items.slice(0, SHOWN).map((one) => {
+    list.replaceChildren(...items.slice(0, SHOWN).map((one) => {
       const node = slowOne(one);
-      node.dataset.key = `${one.at} ${one.id ?? ''}`;
       if (open.has(node.dataset.key)) node.querySelector('details')?.setAttribute('open', '');
       return node;
     }));

@@ -73,8 +73,8 @@ export function flow({ board }) {
   const show = (c, s) => {
     if (!s) return;
     say(c.rate, count(s.per_s));
-    say(c.cells.p50, s.per_s ? millis(s.p50_ms) : '–');
-    say(c.cells.p99, s.per_s ? millis(s.p99_ms) : '–');
+    say(c.cells.p50, s.per_s ? millis(s.p50_ms || 0.0001) : '–'); // told in whole microseconds
+    say(c.cells.p99, s.per_s ? millis(s.p99_ms || 0.0001) : '–');
     c.cells.p99.dataset.mood = mood(c.stage, s.p99_ms, s.per_s);
     if (c.cells.queue) say(c.cells.queue, s.queue_bytes !== undefined ? bytes(s.queue_bytes) : count(s.queue ?? 0));
     c.node.classList.toggle('idle', !s.per_s);

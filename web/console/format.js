@@ -18,6 +18,7 @@ const three = (v) => (v < 10 ? v.toFixed(2) : v < 100 ? v.toFixed(1) : v.toFixed
 /** From microseconds: 840 µs, 1.25 ms, 2.40 s */
 export function micros(us) {
   if (!Number.isFinite(us)) return '–';
+  if (us < 1) return us > 0 ? '<1 µs' : '0 µs';
   if (us < 1000) return `${us < 10 && us % 1 ? us.toFixed(1) : us.toFixed(0)} µs`;
   return us < 1e6 ? `${three(us / 1e3)} ms` : us < 1e8 ? `${three(us / 1e6)} s` : span(us / 1e6);
 }

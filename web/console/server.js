@@ -103,7 +103,7 @@ export function partitions({ board }) {
   const map = h('ol', { class: 'heat', 'aria-label': 'Partitions by lag' });
   const list = table('Partitions', [['Partition'], ['Shard', 'n'], ['First kept', 'n'], ['Last', 'n'], ['Applied', 'n'], ['Log lag', 'n'], ['Apply lag', 'n']]);
   const threads = table('Threads, of a core', [['Thread'], ['Used', 'n'], ['', 'bar'], ['Waited for a core', 'n']]);
-  const order = h('select', { 'aria-label': 'Order of partitions' }, h('option', { value: 'number' }, 'by number'), h('option', { value: 'lag' }, 'by lag'), h('option', { value: 'last' }, 'by records'));
+  const order = h('select', { 'aria-label': 'Order of partitions' }, h('option', { value: 'last' }, 'most records first'), h('option', { value: 'lag' }, 'most lag first'), h('option', { value: 'number' }, 'by number'));
   const makeThread = (t) => {
     const [used, waited] = cellsOf(2);
     const bar = h('i', { class: 'meter' });
@@ -194,14 +194,14 @@ export function memory({ board }) {
 
 /* ---- limits ---- */
 export function limits({ board, past }) {
-  const list = table('Limits', [['Limit'], ['What it means'], ['Last minute', 'n'], ['Last hour', 'n'], ['Since the start', 'n'], ['The hour', 'spark']]);
+  const list = table('Limits', [['Limit'], ['What it means'], ['Last minute', 'n'], ['Last hour', 'n'], ['Since the start', 'n'], ['The hour', 'sparkline']]);
   const said = h('p', { class: 'lead', role: 'status' });
   const sparks = [];
   const make = (l) => {
     const spark = new Spark(board, { title: l.limit, span: 3600000, height: 24, series: [{ name: l.limit, column: `${l.limit}_per_s`, colour: 'c4', fill: true }] });
     sparks.push(spark);
     const cells = cellsOf(3);
-    const tr = h('tr', {}, h('th', { scope: 'row' }, l.limit.replace('limit_', '').replaceAll('_', ' ')), h('td', { class: 'words' }, l.words), cells, h('td', { class: 'spark' }, spark.element));
+    const tr = h('tr', {}, h('th', { scope: 'row' }, l.limit.replace('limit_', '').replaceAll('_', ' ')), h('td', { class: 'words' }, l.words), cells, h('td', { class: 'sparkline' }, spark.element));
     tr.cells_ = cells;
     return tr;
   };
