@@ -2,7 +2,7 @@
 it is light, soon there, does not jump, and nothing in it goes wrong. What it looks like is kept in build/shots."""
 import re, sys, time
 
-from browser import Browser, Dev, faultless, shifts, shot, weight
+from browser import Browser, Dev, audit, faultless, shifts, shot, weight
 
 WEIGHT = 300_000   # bytes of the whole page
 READY_MS = 1000    # from navigation to the first person connected
@@ -166,7 +166,7 @@ def a_group(page, ann, bob, cid):
     ann.open("Lake")
     ann.has(".sender", "Cid")
     cid.tick("the boat?", "delivered")
-    same(cid.message("the boat?").locator(".tick").get_attribute("aria-label"), "Delivered; read by 1 of 2")
+    eventually(lambda: same(cid.message("the boat?").locator(".tick").get_attribute("aria-label"), "Delivered; read by 1 of 2"), "who has read it")
     bob.open("Lake")
     cid.tick("the boat?", "read")
     eventually(lambda: same(page.locator(".road .lane .whose").all_inner_texts(), ["C\nCid", "A\nAnn", "B\nBob"]), "the journey of a group's message")
@@ -333,6 +333,7 @@ def again(b, dev):
 def light_and_dark(b, dev):
     page = b.page(dev.url + "/", dark=True, calm=True)
     page.locator(".lane").first.wait_for()
+    audit(page, "the demo in the dark")
     paper = lambda: luminance([int(x) for x in page.evaluate("""() => { const c = document.createElement('canvas').getContext('2d'); c.fillStyle = getComputedStyle(document.body).backgroundColor; c.fillRect(0, 0, 1, 1);
         return [...c.getImageData(0, 0, 1, 1).data].slice(0, 3); }""")])
     assert paper() < 0.03, "the system says dark"
@@ -341,6 +342,13 @@ def light_and_dark(b, dev):
     page.locator("#theme").click()
     assert paper() > 0.8, "the switch says light"
     contrast(page, READABLE, 4.5)
+    audit(page, "the demo in the light")
+    page.locator("[data-person=ann] .bubble").last.focus()
+    page.keyboard.press("Enter")
+    audit(page, "the menu of a message")
+    page.keyboard.press("Escape")
+    page.locator("[data-person=cid] .new").click()
+    audit(page, "a new conversation")
     page.reload()
     page.locator(".lane").first.wait_for()
     assert paper() > 0.8, "and it is remembered"
@@ -356,6 +364,7 @@ def on_a_phone(b, dev):
     same(page.evaluate("document.documentElement.scrollWidth"), 390)
     ann = Phone(page, "ann")
     shot(page, "demo-phone-list")
+    audit(page, "the demo on a phone")
     ann.at(".row").filter(has=page.locator(".title", has_text="Bob")).tap()
     ann.write("From a phone")
     ann.tick("From a phone", "delivered")

@@ -155,7 +155,7 @@ function menu(at, entries, hue) {
     if (e.key === 'Escape' || e.key === 'Tab') { e.preventDefault(); e.stopPropagation(); close(true); }
     else if (go) { e.preventDefault(); go.focus(); }
   });
-  document.body.append(box);
+  at.closest('.phone').append(box);
   box.showPopover();
   const a = at.getBoundingClientRect(), b = box.getBoundingClientRect(), phone = at.closest('.phone').getBoundingClientRect();
   const left = at.closest('.own') ? a.right - b.width : a.left, below = a.bottom + 6 + b.height < innerHeight - 8;
