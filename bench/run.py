@@ -2,13 +2,13 @@
 """The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
 
     make bench                      all, about 25 minutes
-    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long
+    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long measure
     make bench ROUNDS=3
 
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
 result: it is said and left out. Writes every run to build/bench/runs.json and the table to build/bench/table.md. SPDX-License-Identifier: Apache-2.0
 """
-import contextlib, datetime, json, os, platform, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import bisect, contextlib, datetime, json, os, platform, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
@@ -16,7 +16,7 @@ OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "8")
 FILL = int(os.environ.get("FILL", "10000000"))
-PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long"]
+PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long", "measure"]
 RUNS = []
 sys.path.insert(0, os.path.join(ROOT, "test", "scenario"))
 import peers as packages  # what npm installs
@@ -326,6 +326,74 @@ def paced():
     for rate in ("1000", "10000", "40000"):
         for name, r in rounds("paced", "one-to-one", "--rate", rate, "--duration", SECONDS).items():
             row(name, rate, f"{mid(r, 'server_cpu_us'):.1f}", " / ".join(ms(mid(r, "delivery_us", p)) for p in ("p50", "p90", "p99", "max")))
+
+
+class Unmeasured(Kith):
+    name, options = "kith, --journeys off", ["--journeys", "off"]
+
+
+MEASURING = ("/src/measure/", "/src/shard/pace.c", "/src/watch/")
+
+
+def functions():
+    """[(first address, whether it measures)] of the program, in order: by the file that each function is in."""
+    symbols = [line.split() for line in subprocess.check_output(["nm", "-n", "--defined-only", KITH], text=True).splitlines()]
+    symbols = [(address, kind) for address, kind, *_ in symbols if kind in "tTwW"]
+    files = subprocess.run(["addr2line", "-e", KITH], input="\n".join(a for a, _ in symbols), capture_output=True, text=True).stdout.splitlines()
+    return [(int(a, 16), any(m in f for m in MEASURING)) for (a, _), f in zip(symbols, files)]
+
+
+def share_of_measuring(samples, base):
+    """Of instruction pointers: how many are in functions that measure, or in the kernel's page that tells them the time, to all others."""
+    table, count = functions(), [0, 0]
+    addresses = [a for a, _ in table]
+    for line in samples.splitlines():
+        ip, _, where = line.strip().partition(" ")
+        at = bisect.bisect_right(addresses, int(ip, 16) - base) - 1
+        ours = "/kith" in where
+        count[bool((ours and at >= 0 and table[at][1]) or "[vdso]" in where)] += 1
+    return count[1] / max(1, count[0])
+
+
+def instructions(server, *load):
+    """(instructions in user space a delivered message of the whole process, share of them that measures), while the load runs; None where they cannot be counted."""
+    bench = subprocess.Popen(server.command("one-to-one", "--duration", "9", *load), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(3.5)  # connected, and warm
+    before, pid = server.metric("kith_messages_delivered_total"), str(server.process.pid)
+    said = subprocess.run(["perf", "stat", "-x", ";", "-e", "instructions:u", "-p", pid, "--", "sleep", "4"], capture_output=True, text=True).stderr
+    messages = server.metric("kith_messages_delivered_total") - before
+    record = server.dir + "/perf"
+    subprocess.run(["perf", "record", "-q", "-e", "instructions:u", "-c", "100003", "-p", pid, "-o", record, "--", "sleep", "2"], capture_output=True)
+    base = int(open(f"/proc/{pid}/maps").readline().split("-")[0], 16)  # it is loaded somewhere else each time
+    bench.wait()
+    count = [line.split(";")[0] for line in said.splitlines() if "instructions" in line]
+    if not count or not count[0].isdigit() or not messages:
+        return None
+    samples = subprocess.run(["perf", "script", "-i", record, "-F", "ip,sym,dso"], capture_output=True, text=True).stdout
+    return float(count[0]) / messages, share_of_measuring(samples, base)
+
+
+def measure():
+    """What timing each record on its way costs: the program with and without; and, within one run, the share of instructions that is in what measures."""
+    if not all(map(shutil.which, ("perf", "nm", "addr2line"))):
+        print("bench: measure: perf, nm and addr2line count instructions; they are not all installed", file=sys.stderr)
+        return
+    table("Instructions a delivered message, with its way timed (--journeys on) and without", "load", "without", "with", "more", "of it in what measures")
+    for name, load in (("2,000 a second", ("--rate", "2000")), ("100 pairs, one message each under way", ()), ("100 pairs, 20 each", ("--inflight", "20"))):
+        counts, shares = {Kith: [], Unmeasured: []}, []
+        for n in range(ROUNDS * 2):
+            of = (Unmeasured, Kith)[(n + n // 2) % 2]  # by turns, and each as often first
+            server = of()
+            got = instructions(server, *load)
+            server.end()
+            if not got:
+                print("bench: measure: this machine's processor tells no instructions (a virtual one?)", file=sys.stderr)
+                return
+            counts[of].append(got[0])
+            shares += [got[1]] if of is Kith else []
+            RUNS.append({"part": "measure", "server": of.name, "load": name, "instructions_a_message": got[0], "measuring": got[1]})
+        off, on = statistics.median(counts[Unmeasured]), statistics.median(counts[Kith])
+        row(name, f"{off:,.0f}", f"{on:,.0f}", f"{100 * (on / off - 1):+.1f} %", f"{100 * statistics.median(shares):.1f} %")
 
 
 def group():
