@@ -46,7 +46,7 @@ static bool somebody_waited(const struct delay *d, const struct delay_look *l, i
 
 static void stop_look(const struct delay *d, const struct delay_look *l, struct events *ring) {
     int64_t late = l->now_ns - l->due_ns;
-    if (late <= LATE_NS || somebody_waited(d, l, late)) return;
+    if (late <= LATE_NS || l->guessed || somebody_waited(d, l, late)) return;
     struct event e = {
         .kind = EVENT_stopped, .thread = THREAD_WATCH, .start_ns = l->due_ns, .duration_ns = late};
     event_add(ring, &e);

@@ -163,7 +163,7 @@ static clockid_t cpu_clock(int tid) { return (clockid_t)(~(unsigned)tid << 3 | 6
 
 /* Without schedstat: who has been in one turn since the last look, and used less than half of the
  * time, did not run: for want of a core, as a shard waits for little else. */
-static bool clock_look(const struct watch_thread *t, int tid, struct looked *l, int64_t span_ns) {
+static bool turn_look(const struct watch_thread *t, int tid, struct looked *l, int64_t span_ns) {
     struct timespec at;
     if (clock_gettime(cpu_clock(tid), &at)) return false;
     uint32_t turns = t->turns ? atomic_load_explicit(t->turns, memory_order_relaxed) : 0;
@@ -174,17 +174,18 @@ static bool clock_look(const struct watch_thread *t, int tid, struct looked *l, 
     return true;
 }
 
-static void thread_look(const struct watch_thread *t, struct looked *l, int64_t span_ns) {
+static void thread_look(
+    const struct watch *w, const struct watch_thread *t, struct looked *l, int64_t span_ns) {
     int tid = atomic_load_explicit(t->tid, memory_order_acquire);
     if (!tid) return;
-    if (!l->asked) {
+    if (!l->asked && !w->o.without_schedstat) {
         char path[64];
         snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", tid);
         l->fd = open(path, O_RDONLY | O_CLOEXEC);
         l->asked = true;
     }
     if (l->fd >= 0 && schedstat_read(l->fd, &l->now)) return;
-    if (l->fd < 0 && clock_look(t, tid, l, span_ns)) return;
+    if (l->fd < 0 && turn_look(t, tid, l, span_ns)) return;
     l->now.known = false; /* it has ended */
 }
 
@@ -193,10 +194,11 @@ static void threads_look(struct watch *w, int64_t due_ns, int64_t now_ns) {
     size_t n = w->o.thread_count;
     int64_t span_ns = now_ns - w->delay.last_ns;
     for (size_t i = 0; i <= n; i++) {
-        thread_look(i < n ? &w->o.threads[i] : &self, &w->threads[i], span_ns);
+        thread_look(w, i < n ? &w->o.threads[i] : &self, &w->threads[i], span_ns);
         w->samples[i] = w->threads[i].now;
     }
-    struct delay_look l = {due_ns, now_ns, clock_wall_ms(), w->samples, w->samples[n]};
+    struct delay_look l = {
+        due_ns, now_ns, clock_wall_ms(), w->samples, w->samples[n], w->threads[n].fd < 0};
     delay_take(&w->delay, &l, &w->events);
     atomic_store_explicit(&w->cpu_ns, (uint64_t)w->threads[n].now.used_ns, memory_order_relaxed);
 }

@@ -62,6 +62,7 @@ struct watch_options {
     /* fills all gauges; once a second, on the watch's thread */
     void (*look)(void *arg, uint64_t gauges[static WATCH_GAUGE_COUNT]);
     void *arg;
+    bool without_schedstat; /* as on a kernel that lacks it; for tests */
 };
 struct watch;
 struct watch *watch_create(const struct watch_options *);

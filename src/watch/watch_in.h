@@ -20,6 +20,7 @@ struct delay_look {
     int64_t wall_ms;
     const struct delay_sample *threads; /* [count] */
     struct delay_sample self;
+    bool guessed; /* waits are: whoever is late may have stood still or lacked a core, who knows */
 };
 struct delay_thread {
     struct delay_sample last;

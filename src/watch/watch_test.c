@@ -31,7 +31,7 @@ static struct story *story_begin(void) {
     s->samples[0].known = s->samples[1].known = s->self.known = true;
     s->now_ns = 1000 * MS;
     s->wall_ms = 5000000;
-    struct delay_look l = {s->now_ns, s->now_ns, s->wall_ms, s->samples, s->self};
+    struct delay_look l = {s->now_ns, s->now_ns, s->wall_ms, s->samples, s->self, false};
     delay_take(&s->delay, &l, &s->events);
     return s;
 }
@@ -42,7 +42,7 @@ static void look_at(struct story *s, int64_t waited_ms, int64_t late_ms) {
     s->now_ns = due + late_ms * MS;
     s->wall_ms += 20 + late_ms;
     s->samples[0].waited_ns += waited_ms * MS;
-    struct delay_look l = {due, s->now_ns, s->wall_ms, s->samples, s->self};
+    struct delay_look l = {due, s->now_ns, s->wall_ms, s->samples, s->self, false};
     delay_take(&s->delay, &l, &s->events);
 }
 
@@ -280,7 +280,7 @@ static void thread_makes_points_and_takes_little(void **state) {
     const struct measure *list[] = {m};
     _Atomic int tid = (int)gettid();
     struct watch_thread threads[] = {{"shard-0", 0, &tid, NULL}};
-    struct watch_options o = {list, 1, threads, 1, gauges, NULL};
+    struct watch_options o = {list, 1, threads, 1, gauges, NULL, false};
     struct watch *w = watch_create(&o);
     struct buf b = {0};
     struct watch_stage stages[TIMED_COUNT];
@@ -320,6 +320,34 @@ static void thread_makes_points_and_takes_little(void **state) {
     free(m);
 }
 
+/* A kernel without schedstat: who is in one turn for long and uses no CPU had no core. */
+static void turns_stand_in_for_schedstat(void **state) {
+    (void)state;
+    struct measure *m = calloc(1, sizeof *m);
+    const struct measure *list[] = {m};
+    _Atomic int tid = (int)gettid();
+    _Atomic uint32_t turns = 2; /* it waits for something to do */
+    struct watch_thread threads[] = {{"shard-0", 7, &tid, &turns}};
+    struct watch_options o = {list, 1, threads, 1, gauges, NULL, true};
+    struct watch *w = watch_create(&o);
+    struct event e[16];
+    assert_int_equal(watch_start(w), OK);
+    usleep(150000);
+    assert_int_equal(events_read(watch_events(w), 0, INT64_MAX, e, 16), 0);
+    turns = 3;
+    usleep(200000);
+    turns = 4;
+    usleep(100000);
+    size_t n = events_read(watch_events(w), 0, INT64_MAX, e, 16);
+    int64_t waited = 0;
+    for (size_t i = 0; i < n; i++)
+        if (e[i].kind == EVENT_run_delay && e[i].thread == 7) waited += e[i].a;
+    assert_in_range(waited, 120 * MS, 400 * MS);
+    assert_true(watch_cpu_ns(w) > 0);
+    watch_free(&w);
+    free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(delays_are_told_as_one),
         cmocka_unit_test(long_delay_comes_in_pieces), cmocka_unit_test(long_wait_began_before),
@@ -328,6 +356,7 @@ int main(void) {
         cmocka_unit_test(thread_that_ends_or_begins_waits_for_nothing),
         cmocka_unit_test(hour_comes_back_whole), cmocka_unit_test(since_gives_what_is_newer),
         cmocka_unit_test(hour_weighs_below_a_megabyte),
-        cmocka_unit_test(thread_makes_points_and_takes_little)};
+        cmocka_unit_test(thread_makes_points_and_takes_little),
+        cmocka_unit_test(turns_stand_in_for_schedstat)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
