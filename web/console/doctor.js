@@ -39,7 +39,7 @@ function reader(path, every, take, fail) {
   };
 }
 
-const words = (name) => name.replaceAll('_', ' ');
+const words = (name) => name.replaceAll(/[_-]/g, ' ');
 
 function value(v) {
   if (v === null || v === undefined) return '–';

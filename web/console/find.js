@@ -14,8 +14,8 @@ const badge = (state, words) => h('span', { class: `badge ${state}` }, words ?? 
 /* ---- an item's journey ---- */
 // What a segment that ends with the stage was spent on.
 const SPENT = {
-  appended: ['s1', 'came in, waited for its turn'], relayed: ['s5', 'until its relay was made'], durable: ['s2', 'log: written and synced'],
-  applied: ['s3', 'applied'], written: ['s4', 'written to devices'],
+  appended: ['s1', 'came in, waited for its turn'], relay: ['s5', 'relay: to the member’s partition'], durable: ['s2', 'log: written and synced'],
+  applied: ['s3', 'applied'], written: ['s4', 'answered, or written to devices'],
 };
 const STATES = {
   read: 'read', acknowledged: 'acknowledged', sent: 'sent, not acknowledged', waiting: 'waiting', offline: 'offline: waits in the mailbox', held: 'held',
@@ -50,9 +50,10 @@ function place(node, from, to, most) {
 /** Segments between stages that follow each other. `began`: when the first is counted from. */
 function segments(stages, most, began = 0) {
   const out = [];
+  const relayed = stages[0]?.stage === 'relayed';
   let from = began;
   for (const { stage, after_ms } of stages) {
-    const [colour, words] = SPENT[stage] ?? ['s1', stage];
+    const [colour, words] = SPENT[relayed && stage === 'appended' ? 'relay' : stage] ?? ['s1', stage];
     if (stage !== 'came' && after_ms > from) out.push(place(h('i', { class: `seg ${colour}`, title: `${words}: ${millis(after_ms - from)}` }), from, after_ms, most));
     from = Math.max(from, after_ms);
   }
@@ -60,7 +61,7 @@ function segments(stages, most, began = 0) {
 }
 
 /** Its ends said in words too, for who does not see the line. */
-const told = (stages) => stages.filter((x) => x.stage !== 'came').map((x) => h('span', {}, `${x.stage} `, h('b', {}, millis(x.after_ms))));
+const told = (stages, named = {}) => stages.filter((x) => x.stage !== 'came').map((x) => h('span', {}, `${named[x.stage] ?? x.stage} `, h('b', {}, millis(x.after_ms))));
 
 function line(label, track, words, kind = '') {
   return h('li', { class: `line ${kind}` }, h('div', { class: 'who' }, label), h('div', { class: 'track' }, track), h('div', { class: 'told' }, words));
@@ -92,8 +93,10 @@ function device(d, most) {
 
 function recipient(r, most) {
   const began = r.stages.length ? r.stages[0].after_ms : 0;
-  const head = line([link('user', r.user), ' ', badge(r.state)], segments(r.stages, most, began),
-    r.stages.length ? told(r.stages) : h('span', { class: 'muted' }, r.held ?? STATES[r.state] ?? r.state));
+  // nobody was there to write it to: then that turn's end says nothing
+  const stages = r.devices.some((d) => d.written_after_ms !== undefined) ? r.stages : r.stages.filter((x) => x.stage !== 'written');
+  const head = line([link('user', r.user), ' ', badge(r.state)], segments(stages, most, began),
+    stages.length ? told(stages) : h('span', { class: 'muted' }, r.held ?? STATES[r.state] ?? r.state));
   const held = r.held && h('li', { class: 'line held' }, h('div', {}), h('p', { class: 'why' }, 'Held: ', r.held));
   return [head, held, r.devices.map((d) => device(d, most))];
 }
@@ -126,16 +129,16 @@ function summary(j) {
 
 function journey(j) {
   const most = axisOf(j);
-  const legend = ['appended', 'durable', 'applied', 'written', 'relayed'].map((k) => h('span', { class: 'key' }, h('i', { class: `swatch ${SPENT[k][0]}` }), SPENT[k][1]));
+  const legend = ['appended', 'durable', 'applied', 'written', 'relay'].map((k) => h('span', { class: 'key' }, h('i', { class: `swatch ${SPENT[k][0]}` }), SPENT[k][1]));
   return [
     h('p', { class: 'lead' }, summary(j)),
     facts([['Message', j.id], ['Conversation', link('conversation', j.conversation)], ['Number', count(j.seq)], ['From', j.from ? link('user', j.from) : '–'],
       ['Came', date(j.created_at)], ['Members', count(j.members)], j.gone && ['State', 'deleted or expired'], ['Slow', j.slow ? 'yes' : 'no']]),
     h('section', { class: 'panel pad' }, h('h3', {}, 'Its journey'),
       h('ol', { class: 'journey' }, axis(most),
-        line(h('b', {}, 'accepted'), segments(j.stages, most), j.stages.length ? told(j.stages) : h('span', { class: 'muted' }, 'times are not kept any more')),
+        line(h('b', {}, 'accepted'), segments(j.stages, most), j.stages.length ? told(j.stages, { written: 'answered' }) : h('span', { class: 'muted' }, 'times are not kept any more')),
         j.recipients.map((r) => recipient(r, most))),
-      h('p', { class: 'legend muted' }, legend, h('span', { class: 'key' }, h('i', { class: 'mark sent' }), 'written'), h('span', { class: 'key' }, h('i', { class: 'mark acked' }), 'acknowledged'))),
+      h('p', { class: 'legend muted' }, legend, h('span', { class: 'key' }, h('i', { class: 'mark sent' }), 'a device was written to'), h('span', { class: 'key' }, h('i', { class: 'mark acked' }), 'it acknowledged'))),
   ];
 }
 
