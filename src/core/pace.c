@@ -72,7 +72,8 @@ void pace_waited(struct shard *s, int wait_ms) {
     int64_t now = clock_mono_ns(), waited = now - p->end_ns;
     s->came_ns = waited < AWAKE_NS ? p->look_ns : now;
     if (waited >= LOOK_NS) s->came_ns = now - lost_in_wait(s, waited, wait_ms, now);
-    if (p->held_since_ns && s->came_ns > p->held_since_ns) s->came_ns = p->held_since_ns;
+    if (p->held_from_ns && s->came_ns > p->held_from_ns) s->came_ns = p->held_from_ns;
+    if (!p->held_since_ns) p->held_from_ns = 0; /* this look is the first after it */
     p->look_ns = p->at_ns = now;
     p->handshakes_ns = 0;
     p->handshakes = 0;
@@ -127,6 +128,7 @@ static void slice(struct shard *s, int64_t *since, bool on, enum event_kind kind
 }
 
 void pace_held(struct shard *s, bool held) {
+    if (held && !s->pace.held_from_ns) s->pace.held_from_ns = s->pace.look_ns;
     slice(s, &s->pace.held_since_ns, held, EVENT_held_back);
 }
 void pace_crowded(struct shard *s, bool crowded) {

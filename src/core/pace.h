@@ -21,7 +21,8 @@ struct pace {
     int64_t phases[PHASE_COUNT];
     int64_t handshakes_ns; /* of this turn */
     unsigned handshakes;
-    int64_t held_since_ns, crowded_since_ns; /* 0: not now */
+    int64_t held_since_ns, crowded_since_ns; /* 0: not now; of the part that is not told yet */
+    int64_t held_from_ns; /* when it began; until what waited meanwhile has been looked at. 0: no */
 };
 
 struct shard;

@@ -14,6 +14,7 @@
 #define BULK_PER_S (64 << 20)
 #define HANDSHAKES_SHARE 30 /* percent of a turn */
 #define FAN_OUT_WIDE 1000   /* devices */
+#define QUEUE_LONG 256      /* records of one conversation, near a turn that does not say so */
 
 const char *cause_name(enum cause c) {
     static const char *const NAMES[] = {
@@ -164,33 +165,50 @@ static enum cause most_of(const int64_t ns[static CAUSE_COUNT]) {
 }
 
 /* What a turn did that nothing within it explains by its own time: much for one conversation, what
- * a large fan-out leaves behind it, what one client sends again and again. */
+ * a large fan-out leaves behind it, what one client sends again and again. Each is told by the turn
+ * that applied it; the turns that read it before, and took its acknowledgements after, belong to it.
+ */
 struct work {
     const struct history *h;
     const struct event *turn;
+    struct window near;
     size_t queue, fanout, retries; /* index + 1 */
+    int64_t queued;                /* records of the same conversation or partition as `queue` */
 };
+static bool same_queue(const struct event *a, const struct event *b) {
+    if (a->names[1][0] || b->names[1][0])
+        return strcmp(a->names[0], b->names[0]) == 0 && strcmp(a->names[1], b->names[1]) == 0;
+    return a->b == b->b;
+}
 static void work_see(void *arg, size_t i) {
     struct work *w = arg;
     const struct event *e = &w->h->events[i];
     if (e->kind == EVENT_retries) w->retries = i + 1;
     if (e->thread != w->turn->thread) return;
-    if (e->kind == EVENT_fanout && (!w->fanout || e->a > w->h->events[w->fanout - 1].a))
+    if (e->kind == EVENT_fanout && overlap(e, w->near) &&
+        (!w->fanout || e->a > w->h->events[w->fanout - 1].a))
         w->fanout = i + 1;
-    if (e->kind == EVENT_queue && overlap(e, window_of(w->turn)) &&
-        (!w->queue || e->a > w->h->events[w->queue - 1].a))
+    if (e->kind == EVENT_queue && (!w->queue || e->a > w->h->events[w->queue - 1].a))
         w->queue = i + 1;
 }
+static void queue_sum(void *arg, size_t i) {
+    struct work *w = arg;
+    const struct event *e = &w->h->events[i];
+    if (e->kind == EVENT_queue && e->thread == w->turn->thread &&
+        same_queue(e, &w->h->events[w->queue - 1]))
+        w->queued += overlap(e, window_of(w->turn)) ? QUEUE_LONG : e->a;
+}
 static enum cause work_cause(const struct history *h, size_t of, uint32_t *why) {
-    struct work w = {.h = h, .turn = &h->events[of]};
-    struct window wide = window_of(w.turn);
-    wide.from -= AFTERMATH_NS;
+    struct work w = {.h = h, .turn = &h->events[of], .near = window_of(&h->events[of])};
+    struct window wide = {w.near.from - AFTERMATH_NS, w.near.to + AFTERMATH_NS};
+    w.near.from -= AFTERMATH_NS;
     touching(h, wide, work_see, &w);
-    *why = (uint32_t)of;
+    if (w.queue) touching(h, wide, queue_sum, &w);
+    if (w.queued < QUEUE_LONG) w.queue = 0;
     /* a queue of messages to a group is both: the message that goes to very many is dearer */
     bool reaches_many = w.fanout && (!w.queue || h->events[w.fanout - 1].a >= FAN_OUT_WIDE);
     size_t found = w.retries ? w.retries : reaches_many ? w.fanout : w.queue;
-    if (found) *why = (uint32_t)(found - 1);
+    *why = (uint32_t)(found ? found - 1 : of);
     if (w.retries) return CAUSE_client_retries;
     if (reaches_many) return CAUSE_fan_out;
     return w.queue ? CAUSE_hot_conversation : CAUSE_load;

@@ -49,7 +49,7 @@ struct kept_ring {
     uint32_t mask;
     struct kept_slot *slots;
 };
-struct bucket { /* of tokens: how many may be kept */
+struct bucket {                    /* of tokens: how many may be kept */
     int64_t tokens, most, each_ns; /* each: until the next token */
     int64_t at_ns;
 };
@@ -403,6 +403,39 @@ static void fanout_note(struct journeys *j, const struct under_way *u) {
     f->devices += u->devices;
 }
 
+/* Of the turn's records that have a name, most of one conversation? Its messages and their relays,
+ * which are of many partitions. Likewise. */
+static const struct names *conversation_of_most(const struct journeys *j, uint32_t *out_count) {
+    const struct names *most = NULL;
+    uint32_t votes = 0, count = 0;
+    for (uint16_t i = 0; i < j->named_count; i++) {
+        const struct names *n = &j->named[i];
+        if (!votes) most = n;
+        bool same = strcmp(n->conversation, most->conversation) == 0 && n->conversation[0] &&
+                    strcmp(n->app, most->app) == 0;
+        votes += same ? 1u : votes ? -1u : 0;
+    }
+    for (uint16_t i = 0; most && i < j->named_count; i++)
+        count += strcmp(j->named[i].conversation, most->conversation) == 0 &&
+                 strcmp(j->named[i].app, most->app) == 0;
+    *out_count = count;
+    return most && most->conversation[0] && count > j->named_count / 2u ? most : NULL;
+}
+
+static void queue_tell(
+    struct journeys *j, uint32_t count, const struct under_way *of, const struct names *names) {
+    const struct under_way *first = &j->queue[j->head & queue_mask(j)];
+    struct event e = {.kind = EVENT_queue,
+        .thread = j->shard,
+        .start_ns = first->durable_ns,
+        .duration_ns = j->now_ns - first->durable_ns,
+        .a = count,
+        .b = of->partition};
+    if (names) event_name_set(&e, 0, bytes_str(names->app));
+    if (names) event_name_set(&e, 1, bytes_str(names->conversation));
+    event_add(&j->measure->events, &e);
+}
+
 /* Most of a turn's records of one partition: a vote finds which it could be, a count whether it is. */
 static void queue_look(struct journeys *j) {
     uint32_t n = j->applied - j->head, votes = 0, count = 0, mask = queue_mask(j);
@@ -419,17 +452,10 @@ static void queue_look(struct journeys *j) {
         count++;
         if (u->name) last = u;
     }
-    if (count < QUEUE_MIN || count <= n / 2) return;
-    const struct under_way *first = &j->queue[j->head & mask];
-    struct event e = {.kind = EVENT_queue,
-        .thread = j->shard,
-        .start_ns = first->durable_ns,
-        .duration_ns = j->now_ns - first->durable_ns,
-        .a = count,
-        .b = most->partition};
-    if (last) event_name_set(&e, 0, bytes_str(j->named[last->name - 1].app));
-    if (last) event_name_set(&e, 1, bytes_str(j->named[last->name - 1].conversation));
-    event_add(&j->measure->events, &e);
+    if (count >= QUEUE_MIN && count > n / 2)
+        return queue_tell(j, count, most, last ? &j->named[last->name - 1] : NULL);
+    const struct names *hot = conversation_of_most(j, &count);
+    if (hot && count >= QUEUE_MIN) queue_tell(j, count, most, hot);
 }
 
 static void one_end(struct journeys *j, const struct under_way *u) {
