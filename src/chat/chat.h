@@ -58,6 +58,10 @@ enum { TRAIL_MEMBERS = 200 };
 /* In the conversation's partition. */
 void chat_trail(struct cells *c, struct bytes app, struct bytes conversation, struct bytes item,
     int64_t now_ms, struct arena *arena, struct trail *out);
+/* In which of the partition's conversations is an item of this id? Looks at *most of them at most, and
+ * takes from it how many it has looked at; a slow question. Empty: in none; else in the arena. */
+struct bytes chat_find_item(
+    struct cells *c, struct bytes app, struct bytes item, struct arena *arena, size_t *most);
 /* In the member's partition: why the message of this sender does not reach them; NULL: it does. */
 const char *chat_held(struct cells *c, struct bytes app, struct bytes user,
     struct bytes conversation, struct bytes from, uint64_t seq);

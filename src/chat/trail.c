@@ -45,6 +45,40 @@ void chat_trail(struct cells *c, struct bytes app, struct bytes conversation, st
     members_each(c, app, conversation, member_take, &w);
 }
 
+/* ---- by the item's id alone ---- */
+struct heads {
+    struct buf names; /* packed */
+    size_t left;
+};
+
+/* 'A' app conversation: see key2. */
+static bool head_take(void *arg, struct bytes key, struct bytes value) {
+    struct heads *h = arg;
+    struct bytes app, conversation;
+    if (!value.n || !key2_read(key, &app, &conversation)) return true;
+    pack_bytes(&h->names, conversation);
+    return --h->left > 0;
+}
+
+struct bytes chat_find_item(
+    struct cells *c, struct bytes app, struct bytes item, struct arena *arena, size_t *most) {
+    uint8_t room[300];
+    struct heads h = {.left = *most};
+    struct bytes found = {0};
+    struct bytes prefix = key2(room, 'A', app, (struct bytes){0});
+    prefix.n--; /* the end of an empty second part */
+    if (*most) cells_scan(c, prefix, head_take, &h);
+    for (struct unpack u = unpack_of(buf_view(&h.names)); unpack_more(&u) && !found.n;) {
+        struct bytes conversation = unpack_bytes(&u);
+        struct conv v;
+        if (conv_get(c, app, conversation, &v) && message_seq_of(c, app, conversation, &v, item))
+            found = arena_copy(arena, conversation);
+    }
+    *most = h.left;
+    buf_done(&h.names);
+    return found;
+}
+
 const char *chat_held(struct cells *c, struct bytes app, struct bytes user,
     struct bytes conversation, struct bytes from, uint64_t seq) {
     struct place p;

@@ -11,7 +11,10 @@
 #include "chat/chat.h"
 #include "operate/operate.h"
 
-enum { HOPS = 128 };
+enum {
+    HOPS = 128,
+    SEARCH_MOST = 4096 /* conversations: some 10 ms of the shards in all */
+};
 struct looked { /* of a member */
     const char *state, *held;
     bool has_hop;
@@ -25,6 +28,8 @@ struct journey_args {
     struct trail trail;
     struct looked *looked; /* [trail.member_count] */
     bool trailed;
+    bool searching;     /* the conversation is not known: partition by partition */
+    size_t search_most; /* conversations that may still be looked at */
 };
 
 /* ---- at the origin: what is kept, and which conversation it is in ---- */
@@ -45,10 +50,9 @@ static bool conversation_take(struct shard *s, struct job *j, struct journey_arg
             journeys_place(v->shard[i].journeys, j->request.who.app, j->request.params[0], name))
             a->conversation = arena_copy(&j->arena, bytes_str(name));
     if (!a->conversation.n) {
-        answer_problem(&j->answer, PROBLEM_NOT_FOUND, "conversation",
-            "no item '%.*s' came lately; of an older one name the conversation: ?conversation=ID",
-            (int)j->request.params[0].n, (const char *)j->request.params[0].p);
-        return false;
+        a->searching = true;
+        a->search_most = SEARCH_MOST;
+        return true;
     }
     if (id_valid(a->conversation)) return true;
     answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "conversation",
@@ -62,9 +66,25 @@ bool journey_plan(struct shard *s, struct job *j) {
     j->request.args = a;
     if (!conversation_take(s, j, a)) return false;
     hops_take(s, j, a);
-    j->plan.partition =
-        partition_of_conversation(j->request.who.app, a->conversation, s->server->partitions);
+    j->plan.partition = a->searching ? 0
+                                     : partition_of_conversation(j->request.who.app,
+                                           a->conversation, s->server->partitions);
     return true;
+}
+
+/* One partition's conversations; false: it is in none of all, or too many would have to be asked. */
+static bool search(struct shard *s, struct job *j, struct journey_args *a) {
+    a->conversation = chat_find_item(engine_cells(s->engine, j->plan.partition), j->request.who.app,
+        j->request.params[0], &j->arena, &a->search_most);
+    a->searching = !a->conversation.n;
+    if (!a->searching) return true;
+    if (++j->plan.partition < s->server->partitions && a->search_most) return true;
+    answer_problem(&j->answer, PROBLEM_NOT_FOUND, "conversation",
+        a->search_most ? "there is no item '%.*s'"
+                       : "no item '%.*s' came lately, and there are too many conversations to look "
+                         "through: name it, ?conversation=ID",
+        (int)j->request.params[0].n, (const char *)j->request.params[0].p);
+    return false;
 }
 
 /* The record of the sender has no source; a member's partition has a relay of it. */
@@ -263,6 +283,13 @@ static void answer_make(struct shard *s, struct job *j, struct journey_args *a) 
 /* true: passed on to another shard. */
 bool journey_look(struct shard *s, struct job *j) {
     struct journey_args *a = j->request.args;
+    while (a->searching) {
+        if (!search(s, j, a)) return false;
+        unsigned to = j->plan.partition % s->server->shards;
+        if (!a->searching || to == s->index) continue;
+        job_send(s, to, j);
+        return true;
+    }
     if (!a->trailed) {
         a->trailed = true;
         chat_trail(engine_cells(s->engine, j->plan.partition), j->request.who.app, a->conversation,

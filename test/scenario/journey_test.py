@@ -67,8 +67,9 @@ def story(s):
     # older than what is kept: who has it is known still, when it is not
     s.stop()
     s.start()
-    status, problem = journey(s, "m1")
+    status, problem = journey(s, "nothing")
     expect((status, problem["field"]), (404, "conversation"))
+    expect(journey(s, "g1")[1]["conversation"], "g", "found by its id alone")
     status, j = journey(s, "m1", conversation="ab")
     expect((status, j["stages"], j["recipients"][0]["stages"], j["recipients"][0]["state"]), (200, [], [], "read"))
     expect({d["device"]: d["state"] for d in j["recipients"][0]["devices"]}, {"phone": "acknowledged", "tab": "acknowledged"})
