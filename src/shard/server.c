@@ -262,6 +262,8 @@ static enum err export_open(struct server *v, struct buf *why) {
     const struct journeys *journeys[SHARDS_MOST];
     const struct events *rings[RINGS_MOST];
     char host[100] = "", instance[120];
+    if (v->o.otlp && v->o.journeys_off)
+        trace(TRACE_WARNING, "--otlp sends nothing, as --journeys is off");
     if (!v->o.otlp || v->o.journeys_off) return OK;
     for (unsigned i = 0; i < v->shards; i++) journeys[i] = v->shard[i].journeys;
     (void)gethostname(host, sizeof host - 1);
