@@ -1,9 +1,10 @@
 // One conversation on a phone: its messages, what one may do with each, and the place to write. SPDX-License-Identifier: Apache-2.0
-import { calm, clock, h, icon, keyed, roving, say } from '/demo/dom.js';
+import { calm, clock, day, dayOf, h, icon, keyed, roving, say } from '/demo/dom.js';
 import { face, nameOf, titleOf } from '/demo/pane.js';
 
 const EMOJI = ['👍', '❤️', '😂', '😮', '🎉', '🙏'];
 const TOGETHER_MS = 5 * 60_000; // messages of one sender within it stand close together
+const NAMED = 4;                // so many are named, more are counted
 const NEAR = 80;                // pixels from the end within which the newest stays in view
 const TICKS = { queued: ['clock', 'Waits for the connection'], refused: ['fail', 'Refused'], stored: ['one', 'Sent'], delivered: ['two', 'Delivered'], read: ['two', 'Read'] };
 
@@ -73,9 +74,14 @@ export class Chat {
 
   #messages(c) {
     const items = [];
-    let before, away = c.away === null;
+    let before, date, away = c.away === null;
     for (const m of this.#person.messages(c)) {
-      const own = m.from === this.#person.id;
+      const own = m.from === this.#person.id, its = m.created_at && dayOf(m.created_at);
+      if (its && its !== date && (date || its !== dayOf(Date.now()))) {
+        items.push({ key: `day-${its}`, line: day(m.created_at), day: true });
+        before = undefined;
+      }
+      date = its ?? date;
       if (!away && !own && m.seq > c.away && !this.#person.cut) {
         away = true;
         items.push({ key: `away-${c.away}`, line: 'While you were away' });
@@ -86,7 +92,7 @@ export class Chat {
       before = m;
     }
     const stick = this.#stick, top = this.log.firstElementChild, topAt = top?.offsetTop;
-    keyed(this.log, items, (i) => i.key, (i) => (i.line ? h('p', { class: 'mark-line', role: 'separator' }, h('span', {}, i.line)) : this.#bubble(i)), (e, i) => { if (i.m) this.#fill(e, i, c); });
+    keyed(this.log, items, (i) => i.key, (i) => (i.line ? h('p', { class: `mark-line ${i.day ? 'day' : ''}`, role: 'separator' }, h('span', {}, i.line)) : this.#bubble(i)), (e, i) => { if (i.m) this.#fill(e, i, c); });
     this.#rows();
     if (stick) this.#toEnd(false);
     else if (top?.isConnected && top.offsetTop !== topAt) this.scroll.scrollTop += top.offsetTop - topAt;
@@ -138,8 +144,9 @@ export class Chat {
   #tick(e, { is, readers = [], holders = [], of = 0 }, m) {
     const [name, words] = TICKS[is];
     let what = is === 'refused' ? m.problem?.detail || words : words;
-    if (is === 'stored' && of > 1 && holders.length) what = `Sent; delivered to ${holders.length} of ${of}`;
-    if (is === 'delivered' && of > 1 && readers.length) what = `Delivered; read by ${readers.length} of ${of}`;
+    const who = (users) => (users.length > NAMED ? `${users.length} of ${of}` : users.map((u) => nameOf(this.#people, u)).join(', '));
+    if (is === 'stored' && of > 1 && holders.length) what = `Sent; delivered to ${who(holders)}`;
+    if (is === 'delivered' && of > 1 && readers.length) what = `Delivered; read by ${who(readers)}`;
     e.hidden = false;
     if (e.dataset.is !== is) {
       e.dataset.is = is;

@@ -84,4 +84,10 @@ export function roving(list, selector, { across = false, last = false } = {}) {
 }
 
 export const clock = (iso) => !iso ? '' : new Date(iso).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+const DAY_MS = 86_400_000;
+export const dayOf = (iso) => new Date(iso).toDateString();
+/** Of a day: `Today`, `Yesterday`, or its date. */
+export const day = (iso) => ({ [dayOf(Date.now())]: 'Today', [dayOf(Date.now() - DAY_MS)]: 'Yesterday' })[dayOf(iso)] ?? new Date(iso).toLocaleDateString(undefined, { weekday: 'short', day: 'numeric', month: 'short' });
+/** The time of today, the day of before. */
+export const when = (iso) => (!iso ? '' : dayOf(iso) === dayOf(Date.now()) ? clock(iso) : day(iso));
 export const calm = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -75,7 +75,8 @@ export class Journey {
     } catch { /* the server is away: what is shown stays */ }
     if (asked !== this.#asked || m !== this.#m) return;
     if (journey) this.#show(m, journey);
-    if (!journey || journey.recipients.some((r) => r.state !== 'read')) this.#next();
+    const ended = (r) => r.state === 'read' && r.devices.some((d) => d.acked_after_ms !== undefined); // it may have been read before it was acknowledged
+    if (!journey || !journey.recipients.every(ended)) this.#next();
   }
 
   /** [{whose, pieces: [{stage, from, to}], wait: ms or null, end, state}], the sender's first. */

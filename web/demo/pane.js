@@ -1,5 +1,5 @@
 // One person's phone: their name and the switch of their connection above; below, the list of conversations or one of them. SPDX-License-Identifier: Apache-2.0
-import { clock, h, icon, keyed, roving, say } from '/demo/dom.js';
+import { h, icon, keyed, roving, say, when } from '/demo/dom.js';
 import { Chat } from '/demo/chat.js';
 
 /** The round sign of a person, or of a group. */
@@ -113,7 +113,7 @@ export class Pane {
     const p = this.#person, last = p.lastOf(c), [row] = e.children;
     const typing = [...c.typing.keys()];
     say(row.querySelector('.title'), titleOf(this.#people, c, p.id));
-    say(row.querySelector('time'), clock(last?.created_at ?? last?.deleted_at));
+    say(row.querySelector('time'), when(last?.created_at ?? last?.deleted_at));
     say(row.querySelector('.line'), typing.length ? `${nameOf(this.#people, typing[0])} is typing…` : lineOf(this.#people, last, p.id, c));
     row.querySelector('.line').classList.toggle('typing', typing.length > 0);
     const badge = row.querySelector('.badge');
