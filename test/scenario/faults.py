@@ -62,13 +62,21 @@ class FaultyServer(Server):
         prefer(self)
 
 
+alone = True
+
+
 def prefer(s):
     """Before all other programs of this machine, if we may: what they do is not what a test injects."""
+    global alone
     for thread in os.listdir(f"/proc/{s.process.pid}/task"):
         try:
             os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(1))
-        except (PermissionError, ProcessLookupError):
+        except ProcessLookupError:
             pass
+        except PermissionError:
+            if alone:
+                print("not root: other programs may take the core, and are named then")
+            alone = False
     return s
 
 
@@ -97,7 +105,7 @@ def overlap_ms(item, faults):
 
 def judge(what, items, faults, causes, least=3, share=0.95):
     """Of the slow ones that a fault alone made slow, so many must have one of the causes. Prints the count."""
-    causes = {causes} if isinstance(causes, str) else causes
+    causes = {causes} if alone else {causes, "cpu_taken"}
     hit = [i for i in items if overlap_ms(i, faults) >= SLOW_MS]
     wrong = [i for i in hit if i["cause"]["code"] not in causes]
     others = len(items) - len(hit)
