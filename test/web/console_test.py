@@ -197,11 +197,15 @@ def pictures(b, dev, key, load):
             page.goto(f"{dev.url}/console#{view}")
             page.wait_for_timeout(500)
             readable(page, f"{look} {view}")
+            if look == "light":
+                browser.audit(page, f"the console's {view}")
             browser.shot(page, f"console-{look}-{view}")
         for kind, of in (("item", f"load-{load.count - 5}"), ("user", "bob"), ("conversation", "friends")):
             page.goto(f"{dev.url}/console#find/{kind}/{of}")
             page.wait_for_selector(".found .lead")
             readable(page, f"{look} {kind}")
+            if look == "light":
+                browser.audit(page, f"the console's look at a {kind}")
             browser.shot(page, f"console-{look}-{kind}")
         assert browser.shifts(page) < 0.05, f"{look}: things jump: {browser.shifts(page)}"
         page.close()

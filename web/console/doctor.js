@@ -109,14 +109,14 @@ export function slow() {
       return node;
     }));
   }, (e) => say(lead, `The list could not be read: ${e.message}`));
-  return { element: h('div', {}, h('h2', { class: 'sr' }, 'Slow requests'), lead, causes, list), close };
+  return { element: h('div', {}, h('h1', { class: 'sr' }, 'Slow requests'), lead, causes, list), close };
 }
 
 const MARKS = { ok: '✓', warning: '!', critical: '✕' };
 
 function checkOne(c) {
   return h('li', { class: `check ${c.status}` }, h('span', { class: 'sign', 'aria-hidden': 'true' }, MARKS[c.status] ?? '·'),
-    h('div', {}, h('h3', {}, words(c.check), h('span', { class: 'sr' }, `: ${c.status}`)), h('p', {}, c.words), c.do && h('p', { class: 'do' }, c.do),
+    h('div', {}, h('h2', {}, words(c.check), h('span', { class: 'sr' }, `: ${c.status}`)), h('p', {}, c.words), c.do && h('p', { class: 'do' }, c.do),
       c.evidence && Object.keys(c.evidence).length ? h('details', {}, h('summary', {}, 'Evidence'), evidence(c.evidence)) : null));
 }
 
@@ -124,7 +124,7 @@ export function doctor() {
   const banner = h('div', { class: 'banner panel', role: 'status' }, h('span', { class: 'sign', 'aria-hidden': 'true' }, '…'), h('p', {}, 'Asking…'));
   const causes = h('ul', { class: 'causes' });
   const checks = h('ul', { class: 'checks' });
-  const section = h('section', { class: 'panel pad', hidden: true }, h('h3', {}, 'Why requests were slow in the last ten minutes'), causes);
+  const section = h('section', { class: 'panel pad', hidden: true }, h('h2', {}, 'Why requests were slow in the last ten minutes'), causes);
   const order = { critical: 0, warning: 1, ok: 2 };
   let had = '';
   const close = reader('/v1/doctor', DOCTOR_MS, (answer) => {
@@ -141,5 +141,5 @@ export function doctor() {
     had = '';
     banner.replaceChildren(h('span', { class: 'sign', 'aria-hidden': 'true' }, '!'), h('p', {}, `The doctor did not answer: ${e.message}`));
   });
-  return { element: h('div', {}, h('h2', { class: 'sr' }, 'Doctor'), banner, section, h('section', { class: 'panel pad' }, checks)), close };
+  return { element: h('div', {}, h('h1', { class: 'sr' }, 'Doctor'), banner, section, h('section', { class: 'panel pad' }, checks)), close };
 }

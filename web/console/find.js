@@ -134,7 +134,7 @@ function journey(j) {
     h('p', { class: 'lead' }, summary(j)),
     facts([['Message', j.id], ['Conversation', link('conversation', j.conversation)], ['Number', count(j.seq)], ['From', j.from ? link('user', j.from) : '–'],
       ['Came', date(j.created_at)], ['Members', count(j.members)], j.gone && ['State', 'deleted or expired'], ['Slow', j.slow ? 'yes' : 'no']]),
-    h('section', { class: 'panel pad' }, h('h3', {}, 'Its journey'),
+    h('section', { class: 'panel pad' }, h('h2', {}, 'Its journey'),
       h('ol', { class: 'journey' }, axis(most),
         line(h('b', {}, 'accepted'), segments(j.stages, most), j.stages.length ? told(j.stages, { written: 'answered' }) : h('span', { class: 'muted' }, 'times are not kept any more')),
         j.recipients.map((r) => recipient(r, most))),
@@ -184,7 +184,7 @@ async function user(id) {
       state.items.some((d) => d.waiting) ? ' Something waits for at least one device.' : state.items.length ? ' Every device has all there is.' : ''),
     facts([['User', id], ['Partition', count(state.mailbox.partition)], ['Mailbox from', count(state.mailbox.first_kept)], ['to', count(state.mailbox.last)], ['Sessions', count(state.items.length)]]),
     h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Devices' }, h('table', {}, h('caption', {}, 'Devices and their cursors into the mailbox'),
-      h('thead', {}, h('tr', {}, ['Device', 'State', 'Speaks'].map((x) => h('th', { scope: 'col' }, x)), h('th', { scope: 'col', class: 'n' }, 'Acknowledged'), h('th', { class: 'bar' }),
+      h('thead', {}, h('tr', {}, ['Device', 'State', 'Speaks'].map((x) => h('th', { scope: 'col' }, x)), h('th', { scope: 'col', class: 'n' }, 'Acknowledged'), h('th', { class: 'bar', scope: 'col' }, h('span', { class: 'sr' }, 'drawn')),
         ['Waiting', 'Unacknowledged', 'Subscriptions'].map((x) => h('th', { scope: 'col', class: 'n' }, x)), h('th', { scope: 'col' }, 'Push'))),
       h('tbody', {}, state.items.map((d) => sessionRow(d, state.mailbox, push.get(d.device))),
         without.map((d) => h('tr', {}, h('th', { scope: 'row' }, d.id), h('td', {}, badge('offline', 'no session')), h('td', { colspan: '6', class: 'muted' }, 'known, and nothing waits for it in particular'), h('td', {}, d.push ? 'yes' : 'no'))),
@@ -204,7 +204,7 @@ async function conversation(id) {
   return [
     h('p', { class: 'lead' }, `${count(marks.length)}${marks.length >= 1000 ? ' and more' : ''} members; read up to number ${count(Math.max(0, ...marks.map((m) => m.read)))}, delivered up to ${count(Math.max(0, ...marks.map((m) => m.delivered)))}.`),
     h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Receipts' }, h('table', {}, h('caption', {}, 'How far each member is'),
-      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'User'), h('th', { scope: 'col', class: 'n' }, 'Delivered'), h('th', { class: 'bar' }), h('th', { scope: 'col', class: 'n' }, 'Read'), h('th', { class: 'bar' }))),
+      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'User'), h('th', { scope: 'col', class: 'n' }, 'Delivered'), h('th', { class: 'bar', scope: 'col' }, h('span', { class: 'sr' }, 'drawn')), h('th', { scope: 'col', class: 'n' }, 'Read'), h('th', { class: 'bar', scope: 'col' }, h('span', { class: 'sr' }, 'drawn')))),
       h('tbody', {}, marks.map((m) => h('tr', {}, h('th', { scope: 'row' }, link('user', m.user)), h('td', { class: 'n' }, count(m.delivered)), gauge(m.delivered), h('td', { class: 'n' }, count(m.read)), gauge(m.read)))))),
   ];
 }
@@ -271,7 +271,7 @@ export function find({ go }, [kind = 'item', id = '', of = '']) {
   if (!id) out.append(h('p', { class: 'muted hint' }, 'Where is my message: its way through the stages, and who has it. A user: each device, connected or away, and what waits for it. A conversation: who has received and read how far. Of the app of your key; contents are not shown.'));
   show();
   return {
-    element: h('div', {}, h('h2', { class: 'sr' }, 'Look up'), form, out),
+    element: h('div', {}, h('h1', { class: 'sr' }, 'Look up'), form, out),
     focus: id ? null : input,
     close() {
       closed = true;

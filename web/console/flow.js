@@ -30,7 +30,7 @@ function card(board, [stage, title, words], tag, withQueue) {
   const { cells, list } = figures(withQueue);
   const spark = new Spark(board, { title, series: [{ name: title, column: `${stage}_per_s`, colour: 'c1', fill: true }], span: 120000, height: 30 });
   const node = h(tag, { class: 'stage panel', 'data-stage': stage },
-    h('h3', {}, title), h('p', { class: 'muted words' }, words), h('p', { class: 'big' }, rate, h('span', { class: 'muted' }, ' /s')), list, spark.element);
+    h('h2', {}, title), h('p', { class: 'muted words' }, words), h('p', { class: 'big' }, rate, h('span', { class: 'muted' }, ' /s')), list, spark.element);
   return { stage, node, rate, cells, spark };
 }
 
@@ -66,7 +66,7 @@ export function flow({ board }) {
       { name: 'bytes', column: 'dirty_kib', colour: 'c3', fill: true }] }),
   ];
   const element = h('div', {},
-    h('h2', { class: 'sr' }, 'Flow'),
+    h('h1', { class: 'sr' }, 'Flow'),
     h('ol', { class: 'road', 'aria-label': 'The road of a message' }, road.map((c) => c.node)),
     h('div', { class: 'totals' }, totals.map((c) => c.node)),
     h('div', { class: 'charts' }, charts.map((c) => c.element)));

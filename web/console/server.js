@@ -72,7 +72,7 @@ export function connections({ board, past, go }) {
   }
   page(true);
   return {
-    element: h('div', {}, h('h2', { class: 'sr' }, 'Connections'), h('div', { class: 'tiles' }, Object.values(tiles).map((t) => t.node)),
+    element: h('div', {}, h('h1', { class: 'sr' }, 'Connections'), h('div', { class: 'tiles' }, Object.values(tiles).map((t) => t.node)),
       h('div', { class: 'charts' }, charts.map((c) => c.element)),
       h('div', { class: 'two' }, shards.node, doors.node), list.node,
       h('p', { class: 'under' }, more, h('button', { type: 'button', onclick: () => page(true) }, 'Read again'), said)),
@@ -102,7 +102,7 @@ export function partitions({ board }) {
   ];
   const map = h('ol', { class: 'heat', 'aria-label': 'Partitions by lag' });
   const list = table('Partitions', [['Partition'], ['Shard', 'n'], ['First kept', 'n'], ['Last', 'n'], ['Applied', 'n'], ['Log lag', 'n'], ['Apply lag', 'n']]);
-  const threads = table('Threads, of a core', [['Thread'], ['Used', 'n'], ['', 'bar'], ['Waited for a core', 'n']]);
+  const threads = table('Threads, of a core', [['Thread'], ['Used', 'n'], ['Share', 'bar'], ['Waited for a core', 'n']]);
   const order = h('select', { 'aria-label': 'Order of partitions' }, h('option', { value: 'last' }, 'most records first'), h('option', { value: 'lag' }, 'most lag first'), h('option', { value: 'number' }, 'by number'));
   const makeThread = (t) => {
     const [used, waited] = cellsOf(2);
@@ -113,8 +113,8 @@ export function partitions({ board }) {
     return tr;
   };
   return {
-    element: h('div', {}, h('h2', { class: 'sr' }, 'Partitions'), h('div', { class: 'charts' }, charts.map((c) => c.element)),
-      h('section', { class: 'panel pad' }, h('h3', {}, 'Where records wait'), map,
+    element: h('div', {}, h('h1', { class: 'sr' }, 'Partitions'), h('div', { class: 'charts' }, charts.map((c) => c.element)),
+      h('section', { class: 'panel pad' }, h('h2', {}, 'Where records wait'), map,
         h('p', { class: 'muted scale' }, 'log lag + apply lag: ', ['none', '1–9', '10–99', '100–999', '1,000 and more'].map((w, i) => h('span', { class: 'step' }, h('i', { class: `cell h${i}` }), w)))),
       threads.node, h('p', { class: 'under' }, h('label', {}, 'Order ', order)), list.node),
     spans: true,
@@ -177,8 +177,8 @@ export function memory({ board }) {
     new Chart(board, { title: 'State that the tables do not hold yet', format: kib, binary: true, least: 1024, series: [{ name: 'bytes', column: 'dirty_kib', colour: 'c3', fill: true }] }),
   ];
   return {
-    element: h('div', {}, h('h2', { class: 'sr' }, 'Disk and memory'),
-      h('div', { class: 'two even' }, h('section', { class: 'panel pad' }, h('h3', {}, 'Memory by owner ', resident), mem.node), h('section', { class: 'panel pad' }, h('h3', {}, 'Disk'), disk.node)),
+    element: h('div', {}, h('h1', { class: 'sr' }, 'Disk and memory'),
+      h('div', { class: 'two even' }, h('section', { class: 'panel pad' }, h('h2', {}, 'Memory by owner ', resident), mem.node), h('section', { class: 'panel pad' }, h('h2', {}, 'Disk'), disk.node)),
       h('div', { class: 'charts' }, charts.map((c) => c.element))),
     spans: true,
     update(now) {
@@ -206,7 +206,7 @@ export function limits({ board, past }) {
     return tr;
   };
   return {
-    element: h('div', {}, h('h2', { class: 'sr' }, 'Limits'), said, list.node),
+    element: h('div', {}, h('h1', { class: 'sr' }, 'Limits'), said, list.node),
     update(now) {
       const hour = (l) => past.sum(`${l.limit}_per_s`);
       const recent = (l) => (past.column(`${l.limit}_per_s`)?.slice(-60) ?? []).reduce((a, b) => a + b, 0);
