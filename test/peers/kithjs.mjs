@@ -29,7 +29,7 @@ const acts = {
   connect: async () => { await kith.connect(); return { present: states.at(-1).resumed }; },
   subscribe: () => [1], // it has
   send: async (_qos, topic, ...payload) => { await kith.stored(kith.send(topic.split('/')[1], JSON.parse(payload.join(' ')))); return 'sent'; },
-  queue: (conversation, from, to) => { for (let i = Number(from); i < Number(to); i++) kith.send(conversation, { id: `q${i}`, body: String(i) }); return kith.outbox().length; },
+  queue: (conversation, from, to, by = '') => { for (let i = Number(from); i < Number(to); i++) kith.send(conversation, { id: `${by}q${i}`, body: String(i) }); return kith.outbox().length; },
   received: () => received,
   told: () => told,
   states: () => states,

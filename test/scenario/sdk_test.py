@@ -1,6 +1,6 @@
 """sdk/js, the JavaScript client, against a server: the stories that every client tells, in Node and in Chromium, over MQTT and SSE; what it keeps while it is offline, over reloads and kills; tokens
 that expire; networks that let no WebSocket through; and the examples of its README, run as they stand."""
-import http.server, json, os, re, shutil, socket, subprocess, sys, tempfile, threading, time, traceback, urllib.parse
+import http.server, json, os, random, re, shutil, socket, subprocess, sys, tempfile, threading, time, traceback, urllib.parse
 
 import peers
 from harness import Server, eventually, expect
@@ -207,6 +207,42 @@ def thousand(s, folder):
     eventually(lambda: expect(away.ids(), want, "in order, none twice"), 20)
     away.close()
     network.close()
+
+
+def storm(s, seconds=5):
+    """Three who write to each other while their networks are cut, refuse WebSockets and let them through again, and the server is killed: each has everything once, in the one order."""
+    who = ("xan", "yve", "zoe")
+    s.call("PUT", "/v1/conversations/storm", {"type": "group", "members": list(who)})
+    networks = {u: Network(s.http) for u in who}
+    devices = {u: NodeDevice(networks[u].port, u, f"{u}-1", s.key, ttl="4s") for u in who}
+    chance = random.Random(int(os.environ.get("SDK_SEED", "1")))
+    for d in devices.values():
+        d.do("connect")
+    count, until, killed = 0, time.time() + seconds, 0
+    while time.time() < until:
+        for u, d in devices.items():
+            d.do("queue", "storm", str(count), str(count + 5), u)
+        count += 5
+        u = chance.choice(who)
+        networks[u].blocked = chance.random() < 0.3
+        networks[u].cut()
+        if killed < 2 and time.time() > until - seconds * (2 - killed) / 3:
+            killed += 1
+            restart(s, *networks.values())
+        time.sleep(chance.random() * 0.3)
+    for n in networks.values():
+        n.blocked = False
+    for u, d in devices.items():
+        eventually(lambda: expect(d.do("outbox"), [], u), 30)
+    stored = [m["id"] for m in history(s, "storm")]
+    expect(sorted(stored), sorted(f"{u}q{i}" for u in who for i in range(count)), "each once")
+    for u, d in devices.items():
+        expect([i for i in stored if i.startswith(u)], [f"{u}q{i}" for i in range(count)], "in the order of their writing")
+        eventually(lambda: expect(d.ids(), stored, u), 30)
+        expect([t for t in d.do("told") if t[0] in ("gap", "error")], [], u)
+        d.close()
+    for n in networks.values():
+        n.close()
 
 
 def tokens(s):
@@ -463,7 +499,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="kith-sdk-")
     killed, s = Server("--shards", "2"), Server("--shards", "2")
     try:
-        together([(parts,), (packed,), (types,)], [(stories, killed, folder), (thousand, killed, folder)],
+        together([(parts,), (packed,), (types,)], [(stories, killed, folder), (thousand, killed, folder), (storm, killed)],
                  [(act, s) for act in (tokens, taken_over, blocked, forgotten, refused)] + [(bot, s, folder)], [(pages,)])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
