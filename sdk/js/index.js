@@ -259,13 +259,13 @@ export class Kith extends Calls {
     let over;
     const ended = new Promise((done) => { over = done; });
     const end = (problem, reference) => over(Object.assign(problem, { reference }));
-    const { link, present } = await this.#open(token, end);
+    const { link, present, from } = await this.#open(token, end);
     if (!this.#want) { link.close(); return null; }
     let renewed = false;
     const anew = () => { renewed = true; link.close(); };
     const timers = [setTimeout(() => this.#tokenNow().then(anew, () => {}), Math.min(TIMER_MAX, this.#token ? Math.max(0, this.#token.until - Date.now()) : TIMER_MAX))];
     try {
-      await Promise.race([this.#begin(link, present), ended]);
+      await Promise.race([this.#begin(link, present, from), ended]);
       if (link.kind === 'sse' && this.#o.transport === 'auto') this.#probeMqtt(anew);
       const problem = await ended;
       return renewed ? null : problem;
@@ -313,10 +313,10 @@ export class Kith extends Calls {
       { publish: (p) => this.#published(link, p), end });
     this.#attempt = link;
     try {
-      const { present } = await link.open();
+      const { present, properties } = await link.open();
       this.#mqttWorked = true;
       this.#mqttFailures = this.#probes = 0;
-      return { link, present };
+      return { link, present, from: properties.userProperties?.find(([name]) => name === 'kith-cursor')?.[1] };
     } catch (e) {
       if (this.#mqttWorked && e.status === 0) this.#mqttFailures++;
       throw e;
@@ -334,12 +334,13 @@ export class Kith extends Calls {
   }
 
   /** The link is open: hear what comes, close what is missing, and be online. */
-  async #begin(link, present) {
+  async #begin(link, present, from) {
     this.#link = link;
     if (link.kind === 'mqtt') {
       if (!present && this.#cursor) this.#hole = true;
       if (!present && !this.#cursor && this.#met) this.#events.emit('gap', {});
       if (this.#hole) this.#inbox.unshift({ link, fill: true });
+      if (!this.#cursor && from) this.#reached(from); // where a stream would go on
       if (!present || !this.#subscribed) {
         const [own] = await link.subscribe([[`users/${this.user}/#`, 1], ['conversations/+/typing', 0], ['users/+/presence', 0]]);
         if (own >= 0x80) throw KithError.reason(own, 'the server did not take the subscription to what reaches this user');

@@ -33,6 +33,17 @@ static uint16_t keep_alive_of(const struct shard *s, const struct conn *c) {
     return most && (!wish || wish > most) ? most : wish;
 }
 
+/* Where the session goes on, for a client that may come back another way: by a stream, or when the
+ * session has expired. */
+static void cursor_told(struct shard *s, const struct conn *c, struct buf *out) {
+    const struct connect_wish *w = c->wish;
+    if (!c->who.user.n || !w->expiry_s || (w->packet_max && w->packet_max < WORDS_PACKET)) return;
+    struct buf cursor = {0};
+    cursor_format(&cursor, s->server->epoch, deliver_position(c->session));
+    mqtt_user_property(out, "kith-cursor", buf_view(&cursor));
+    buf_done(&cursor);
+}
+
 static void connect_accept(struct shard *s, struct conn *c, bool present) {
     const struct connect_wish *w = c->wish;
     struct mqtt_properties p = {.has_receive_maximum = true,
@@ -50,7 +61,11 @@ static void connect_accept(struct shard *s, struct conn *c, bool present) {
     }
     c->connected = c->fresh = true;
     atomic_fetch_add(&s->gauges.fresh, 1);
+    struct buf more = {0};
+    if (c->version == 5) cursor_told(s, c, &more);
+    p.forward = buf_view(&more);
     mqtt_encode_connack(&c->out, c->version, present, R_OK, &p);
+    buf_done(&more);
     conn_touch(s, c);
     if (c->in.n) conn_read_again(s, c); /* what came behind the CONNECT */
     c->expiry_s = w->expiry_s;

@@ -290,6 +290,8 @@ static void open_record(struct deliver *d, struct session *s, uint8_t kind, bool
     if (e != OK) d->o.opened(d->o.arg, s->conn, false, e);
 }
 
+uint64_t deliver_position(const struct session *s) { return s->acked; }
+
 size_t deliver_connected(
     const struct deliver *d, struct bytes app, struct bytes user, struct bytes but) {
     size_t n = 0;

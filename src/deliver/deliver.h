@@ -192,6 +192,8 @@ struct session_view {
 void deliver_list(const struct deliver *d, uint32_t from,
     bool (*fn)(void *arg, uint32_t slot, const struct session_view *v), void *arg);
 
+/* The position in the mailbox behind which an open session goes on. */
+uint64_t deliver_position(const struct session *s);
 /* How far each of a user's sessions is, those connected first; their partition is of this shard.
  * fn false stops, and must not edit. */
 struct session_state {

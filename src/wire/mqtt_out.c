@@ -32,6 +32,11 @@ static void prop_string(struct buf *b, uint8_t id, struct bytes v) {
     string(b, v);
 }
 
+void mqtt_user_property(struct buf *out, const char *name, struct bytes value) {
+    prop_string(out, 0x26, bytes_str(name));
+    string(out, value);
+}
+
 static void props_collect(struct buf *b, const struct mqtt_properties *p) {
     if (!p) return;
     if (p->has_message_expiry) {

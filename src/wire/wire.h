@@ -133,6 +133,8 @@ struct mqtt_properties {
     bool no_retain, no_shared, has_maximum_qos;
     uint8_t maximum_qos;
 };
+/* Adds a user property (5.0, 2.2.2.2), for `forward`. */
+void mqtt_user_property(struct buf *out, const char *name, struct bytes value);
 void mqtt_properties_add_subscription_id(struct mqtt_properties *p, uint32_t id);
 /* Adds, of well-formed properties, those that a receiver of the message gets as they are: payload
  * format, content type, response topic, correlation data, user properties in their order (5.0,

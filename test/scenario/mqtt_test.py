@@ -313,6 +313,7 @@ def kept(t):
     resent = again.messages(2, ack=False)
     expect([(p.json()["id"], p.dup) for p in resent], [("k2", True), ("k3", True)], "not acknowledged: sent again with DUP")
     expect([p.packet for p in resent], [p.packet for p in first[1:]], "under the same packet id")
+    expect(again.connack.properties["user"], ("kith-cursor", first[0].json()["cursor"]), "behind which it goes on")
     again.ack(resent[1])
     again.drop()
     again = t.connect("bob", "kept")
