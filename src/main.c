@@ -217,7 +217,7 @@ static bool number_of(
 /* ---- --dev: an application's key, some people, and what to try ---- */
 struct dev {
     struct server *server;
-    char http[160], mqtt[160]; /* ADDR:PORT */
+    char http[160], mqtt[160], console[160]; /* ADDR:PORT */
 };
 
 static void dev_hints(const struct dev *d, const char *key, const char *token) {
@@ -227,8 +227,9 @@ static void dev_hints(const struct dev *d, const char *key, const char *token) {
         bold ? "\033[1m" : "", d->http, bold ? "\033[0m" : "");
     printf(
         "kith " VERSION
-        " serves: HTTP http://%s  MQTT %s\n\n  key (app demo): %s\n\nTry, in another terminal:\n\n",
-        d->http, d->mqtt, key);
+        " serves: HTTP http://%s  MQTT %s\n\n  key (app demo): %s\n  the operators' console, with "
+        "this key: http://%s/console\n\nTry, in another terminal:\n\n",
+        d->http, d->mqtt, key, d->console);
     printf("1. Bob's phone listens:\n   mosquitto_sub -h %.*s -p %s -q 1 -c -i bobs-phone -u bob "
            "-P %s -t 'users/bob/#'\n\n",
         (int)(mqtt_port - d->mqtt), d->mqtt, mqtt_port + 1, token);
@@ -518,6 +519,8 @@ static int cmd_serve(int argc, char **argv) {
     people.server = v;
     address_of(o.http, server_port(v, DOOR_HTTP), people.http, sizeof people.http);
     address_of(o.mqtt, server_port(v, DOOR_MQTT), people.mqtt, sizeof people.mqtt);
+    address_of(o.console ? o.console : o.http, server_port(v, o.console ? DOOR_CONSOLE : DOOR_HTTP),
+        people.console, sizeof people.console);
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
     notify_say(manager, "READY=1"); /* who connects now waits until all is read */
     int status = server_run(v);
