@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "operate/operate.h"
@@ -19,6 +20,9 @@ struct flow {
     uint64_t *first, *appended, *durable, *applied;
     _Atomic uint64_t *shown_first, *shown_appended, *shown_durable, *shown_applied;
     _Atomic uint64_t gauges[WATCH_GAUGE_COUNT];
+    struct {
+        _Atomic uint64_t free, size;
+    } disks[DISKS];
 };
 
 /* jemalloc's, where it is linked. */
@@ -76,12 +80,25 @@ static void shards_look(const struct server *v, uint64_t *g) {
     }
 }
 
+static void disks_look(struct server *v) {
+    char log[600];
+    snprintf(log, sizeof log, "%s/log", v->dir);
+    const char *const PATHS[DISKS] = {v->dir, log};
+    for (int i = 0; i < DISKS; i++) {
+        struct statvfs of;
+        if (statvfs(PATHS[i], &of) != 0) continue;
+        v->flow->disks[i].free = of.f_bavail * of.f_frsize;
+        v->flow->disks[i].size = of.f_blocks * of.f_frsize;
+    }
+}
+
 static void look(void *arg, uint64_t g[static WATCH_GAUGE_COUNT]) {
     struct server *v = arg;
     struct log_look log;
     uint64_t size;
     partitions_look(v, g, &log);
     shards_look(v, g);
+    disks_look(v);
     v->flow->log_tid = log.tid;
     g[GAUGE_log_queue_kib] = log.queued_bytes;
     g[GAUGE_log_kib] = log.disk_bytes;
@@ -159,6 +176,9 @@ struct watch *flow_watch(struct server *v) {
     return v->flow->watch;
 }
 
+struct flow_disk flow_disk(const struct server *v, int i) {
+    return (struct flow_disk){v->flow->disks[i].free, v->flow->disks[i].size};
+}
 uint64_t flow_gauge(const struct server *v, unsigned gauge) { return v->flow->gauges[gauge]; }
 
 /* ---- the answer ---- */

@@ -1,6 +1,7 @@
 /* operate: /metrics: what the whole server is and holds now, and what each shard has counted.
  * Keeps: no label says who anybody is, and there are no more series than shards and stages ask for.
- * Here too: the gauges that cost a look at each connection, which each shard takes now and then.
+ * What a disk or RocksDB has to be asked for is what the watch's thread found (flow.c): a shard asks
+ * neither. Here too: the gauges that cost a look at each connection, which each shard takes now and then.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
 #include <stdio.h>
@@ -9,7 +10,6 @@
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -169,26 +169,22 @@ static void connections_text(const struct server *v, struct metrics *t, const st
 }
 
 static void disks_text(struct server *v, struct metrics *t) {
-    struct statvfs disk[2];
-    char log[600];
-    snprintf(log, sizeof log, "%s/log", v->dir);
-    bool ok[2] = {statvfs(v->dir, &disk[0]) == 0, statvfs(log, &disk[1]) == 0};
-    static const char *const OF[2] = {"of=\"data\"", "of=\"log\""};
+    static const char *const OF[DISKS] = {"of=\"data\"", "of=\"log\""};
     metrics_family(
         t, METRIC_GAUGE, "kith_disk_free_bytes", "Free space where the tables lie, and the log");
-    for (int i = 0; i < 2; i++)
-        if (ok[i]) metrics_value(t, OF[i], disk[i].f_bavail * disk[i].f_frsize);
+    for (int i = 0; i < DISKS; i++)
+        if (flow_disk(v, i).size) metrics_value(t, OF[i], flow_disk(v, i).free);
     metrics_family(
         t, METRIC_GAUGE, "kith_disk_size_bytes", "Size of the file system where they lie");
-    for (int i = 0; i < 2; i++)
-        if (ok[i]) metrics_value(t, OF[i], disk[i].f_blocks * disk[i].f_frsize);
+    for (int i = 0; i < DISKS; i++)
+        if (flow_disk(v, i).size) metrics_value(t, OF[i], flow_disk(v, i).size);
     metrics_gauge(t, "kith_disk_full", "Whether writes are refused because the disk is full",
         disk_is_full(v));
     metrics_gauge(
         t, "kith_log_room_bytes", "Bytes that the log can still take", v->log->calls->room(v->log));
     metrics_gauge(t, "kith_log_bytes", "Bytes of the log on disk", flow_gauge(v, GAUGE_log_kib));
-    metrics_gauge(t, "kith_tables_bytes", "Bytes of the tables on disk",
-        v->store->calls->bytes_used(v->store));
+    metrics_gauge(
+        t, "kith_tables_bytes", "Bytes of the tables on disk", flow_gauge(v, GAUGE_tables_kib));
 }
 
 static void state_text(const struct server *v, struct metrics *t, const struct sums *m) {
@@ -201,7 +197,7 @@ static void state_text(const struct server *v, struct metrics *t, const struct s
     metrics_family(t, METRIC_GAUGE, "kith_memory_bytes",
         "Memory by owner, half a second old; others are small");
     metrics_value(t, "owner=\"state\"", m->cells);
-    metrics_value(t, "owner=\"tables\"", v->store->calls->bytes_held(v->store));
+    metrics_value(t, "owner=\"tables\"", flow_gauge(v, GAUGE_store_kib));
     metrics_value(t, "owner=\"connections\"", m->connection_bytes);
     metrics_value(t, "owner=\"log_queue\"", flow_gauge(v, GAUGE_log_queue_kib));
     metrics_gauge(t, "kith_allocated_bytes",

@@ -27,7 +27,12 @@ void flow_start(struct server *v);  /* once all descriptors and privileges are a
 void flow_free(struct server *v);   /* and ends it */
 void flow_json(struct shard *s, struct job *j);
 struct watch *flow_watch(struct server *v);
-uint64_t flow_gauge(const struct server *v, unsigned gauge); /* enum watch_gauge; a second old */
+enum { DISK_DATA, DISK_LOG, DISKS };
+struct flow_disk {
+    uint64_t free, size;
+};
+struct flow_disk flow_disk(const struct server *v, int which); /* a second old; size 0: not known */
+uint64_t flow_gauge(const struct server *v, unsigned gauge);   /* enum watch_gauge; a second old */
 /* sessions.c */
 bool sessions_plan(struct shard *s, struct job *j); /* false: the answer has the problem */
 bool sessions_list(struct shard *s, struct job *j);

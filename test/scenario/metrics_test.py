@@ -40,7 +40,7 @@ for accept, want in ((None, PLAIN), ("*/*", PLAIN), ("text/plain", PLAIN), ("app
                      ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPEN)):
     expect(scrape(s, accept)[0], want, f"Accept: {accept}")
 
-time.sleep(0.7)  # gauges of connections are half a second old
+time.sleep(1.6)  # gauges are up to a second old
 plain, text = scrape(s)[1], scrape(s, "application/openmetrics-text")[1]
 print("Both end where they end, and name the same samples")
 for t in (plain, text):
