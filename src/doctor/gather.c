@@ -488,7 +488,7 @@ static void check_events(const struct gathered *g, struct checks *c) {
         uint32_t warn_count;
         enum cause cause;
         const char *words;
-    } ASKED[] = {{"log-disk", EVENT_commit, 20 * MS, 2 * SECOND, 5, CAUSE_disk_sync,
+    } ASKED[] = {{"log-disk", EVENT_commit, 20 * MS, 1 * SECOND, 3, CAUSE_disk_sync,
                      "commits of the log of 20 ms and more"},
         {"core-waits", EVENT_run_delay, 5 * MS, 10 * SECOND, 50, CAUSE_cpu_taken,
             "times that a thread waited for a core for 5 ms and more"},
