@@ -57,7 +57,7 @@ export interface KithOptions {
   fetch?: typeof fetch;
 }
 
-/** Keeps small JSON values by key, so that they survive a reload. Calls are made one after the other. */
+/** Keeps small JSON values by key, so that they survive a reload. Calls do not wait for each other: those of one key take effect in their order. */
 export interface Store {
   /** All entries whose key begins with the prefix. */
   list(prefix: string): Promise<Array<[key: string, value: unknown]>>;

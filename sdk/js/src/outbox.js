@@ -173,6 +173,7 @@ export class Outbox {
 
   #write(act) {
     if (!this.#store) return; // load() does it
-    this.#writes = this.#writes.then(() => act(this.#store)).catch((e) => this.#o.failed(asKithError(e)));
+    const write = act(this.#store).catch((e) => this.#o.failed(asKithError(e))); // at once: the page may be gone in a moment
+    this.#writes = Promise.all([this.#writes, write]).then(() => {});
   }
 }

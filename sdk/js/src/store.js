@@ -14,7 +14,7 @@ const settled = (request) => new Promise((done, fail) => {
   request.onerror = () => fail(request.error);
 });
 
-/** Several tabs may use one at the same time: each key is written on its own. */
+/** Several tabs may use one at the same time: each key is written on its own. What was begun is committed at once, also if the page goes. */
 export function indexedDBStore(name) {
   let opened;
   async function open() {
@@ -26,10 +26,11 @@ export function indexedDBStore(name) {
   }
   async function keeping(mode, act) {
     const db = await (opened ??= open().catch((e) => { opened = undefined; throw e; }));
-    const work = db.transaction('kept', mode);
-    const result = await act(work.objectStore('kept'));
-    if (mode === 'readwrite') await new Promise((done, fail) => { work.oncomplete = done; work.onabort = work.onerror = () => fail(work.error); });
-    return result;
+    const work = db.transaction('kept', mode, { durability: 'relaxed' });
+    if (mode === 'readonly') return act(work.objectStore('kept'));
+    act(work.objectStore('kept'));
+    work.commit?.();
+    return new Promise((done, fail) => { work.oncomplete = () => done(); work.onabort = work.onerror = () => fail(work.error); });
   }
   const range = (prefix) => IDBKeyRange.bound(prefix, prefix + '\uffff');
   return {
