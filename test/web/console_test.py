@@ -158,6 +158,31 @@ def message_is_found(page, dev):
     expect(page.url.endswith("#find/item/where-is-it"), True, page.url)
 
 
+def every_state_is_drawn(page, dev):
+    """Of a message that is read, held, late and away: made up here, as each takes a setting of its own."""
+    stages = [{"stage": "relayed", "after_ms": 1.2}, {"stage": "appended", "after_ms": 1.3}, {"stage": "durable", "after_ms": 2.4}, {"stage": "applied", "after_ms": 2.5}, {"stage": "written", "after_ms": 2.6}]
+    at = "2026-01-02T03:04:05.678Z"
+    told = {"id": "made-up", "type": "message", "conversation": "team", "conversation_type": "group", "seq": 12, "from": "ann", "created_at": at, "gone": False, "slow": False, "members": 900,
+            "stages": [{"stage": "came", "at": at, "after_ms": 0}, {"stage": "appended", "at": at, "after_ms": 0.1}, {"stage": "durable", "at": at, "after_ms": 1.1},
+                       {"stage": "applied", "at": at, "after_ms": 1.2}, {"stage": "written", "at": at, "after_ms": 1.4}],
+            "recipients": [
+                {"user": "bob", "state": "read", "held": None, "stages": stages, "devices": [{"device": "phone", "state": "acknowledged", "connected": True, "written_after_ms": 2.5, "acked_after_ms": 3.1}]},
+                {"user": "cid", "state": "sent", "held": None, "stages": stages, "devices": [
+                    {"device": "laptop", "state": "acknowledged", "connected": True, "written_after_ms": 2.5, "acked_after_ms": 12345.6}, {"device": "tablet", "state": "sent", "connected": True, "written_after_ms": 2.6}]},
+                {"user": "dee", "state": "waiting", "held": None, "stages": stages, "devices": [{"device": "phone", "state": "waiting", "connected": True}]},
+                {"user": "eve", "state": "held", "held": "she blocks the sender", "stages": [], "devices": []},
+                {"user": "fay", "state": "offline", "held": None, "stages": [], "devices": []}]}
+    page.route("**/v1/items/made-up/journey", lambda route: route.fulfill(json=told))
+    page.goto(dev.url + "/console#find/item/made-up")
+    page.wait_for_selector(".line.held:has-text('she blocks the sender')")
+    text = page.inner_text(".found")
+    for words in ("read by 1", "sent to 1", "waiting for 1", "kept for 1 who is offline", "held back from 1", "of 899", "acknowledged 12.3 s"):
+        assert words in text, (words, text)
+    expect(page.locator(".mark.late").count(), 1, "what came much later stands at the end")
+    readable(page, "every state")
+    browser.shot(page, "console-journey")
+
+
 def user_and_conversation(page, dev, load):
     page.click(".journey a:has-text('bob')")
     page.wait_for_selector("tr:has-text('bobs-phone') .badge.connected")
@@ -333,6 +358,7 @@ def main():
             key_stays_here(page, key)
             message_is_found(page, dev)
             user_and_conversation(page, dev, load)
+            every_state_is_drawn(page, dev)
             views_by_keyboard(page, dev)
             colours_switch(page, dev)
             pictures(b, dev, key, load)
