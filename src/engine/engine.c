@@ -32,8 +32,9 @@ struct partition {
     struct cells *cells;
     uint64_t applied, frozen, written;
     struct outbox *boxes; /* [partitions] by destination */
-    uint64_t *ack_due;    /* [partitions] by source: counter to acknowledge, 0 none */
-    bool *knocked;        /* [partitions] by source: waits for the end of our replay */
+    /* [partitions] by source: counter to acknowledge, 0 none; whose is not 0 stands in e->acks */
+    uint64_t *ack_due;
+    bool *knocked; /* [partitions] by source: waits for the end of our replay */
     /* [partitions] by source: the counter asked for last, so that one gap asks once */
     uint64_t *asked;
 };
@@ -47,6 +48,10 @@ struct engine {
     uint64_t generation;
     bool batch_out;
     uint64_t outbox_count;
+    struct ack_pair {
+        uint16_t to, source;
+    } * acks; /* to be sent: few of the many pairs that there are */
+    size_t ack_count, ack_cap;
     struct parcel **held; /* relays for us that the log could not take yet */
     size_t held_count, held_cap;
     struct engine_counts counts;
@@ -136,6 +141,7 @@ void engine_free(struct engine **pe) {
     }
     for (size_t i = 0; i < e->held_count; i++) free(e->held[i]);
     free(e->held);
+    free(e->acks);
     free(e->parts);
     arena_done(&e->turn);
     buf_done(&e->scratch);
@@ -379,6 +385,18 @@ void engine_receive(struct engine *e, struct parcel *p) {
 }
 
 /* ---- applying ---- */
+static void ack_note(struct engine *e, uint16_t to, uint16_t source, uint64_t counter) {
+    uint64_t *due = &e->parts[to].ack_due[source];
+    if (!*due) {
+        if (e->ack_count == e->ack_cap) {
+            e->ack_cap = e->ack_cap ? 2 * e->ack_cap : 64;
+            e->acks = must_realloc(e->acks, e->ack_cap * sizeof *e->acks);
+        }
+        e->acks[e->ack_count++] = (struct ack_pair){to, source};
+    }
+    *due = counter;
+}
+
 /* Decides a relay's fate by its pair's counter: true when it is the next one. */
 static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r) {
     struct partition *part = &e->parts[to];
@@ -386,7 +404,7 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
     struct cell *in = counters_cell(part->cells, KEY_IN, e->o.partitions);
     uint64_t seen = counter_get(in, r->source);
     if (r->counter <= seen && e->o.planted != BUG_RELAY_TWICE) {
-        part->ack_due[r->source] = seen; /* the sender may have missed it */
+        if (seen) ack_note(e, to, r->source, seen); /* the sender may have missed it */
         e->counts.relays_duplicate++;
         return false;
     }
@@ -406,7 +424,7 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
     }
     if (r->counter == seen + 1) {
         counter_set(part->cells, in, r->source, r->counter);
-        part->ack_due[r->source] = r->counter;
+        ack_note(e, to, r->source, r->counter);
         e->counts.relays_received++;
     }
     return true;
@@ -457,19 +475,22 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
     __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);
 }
 
+/* Those that a full ring did not take stay. */
 static void acks_send(struct engine *e) {
-    for (uint16_t p = 0; p < e->o.partitions; p++) {
-        struct partition *part = &e->parts[p];
-        if (!part->cells) continue;
-        for (uint16_t src = 0; src < e->o.partitions; src++) {
-            if (!part->ack_due[src]) continue;
-            struct parcel *ack = must_alloc(sizeof *ack);
-            *ack = (struct parcel){
-                .kind = PARCEL_ACK, .from = src, .to = p, .counter = part->ack_due[src]};
-            if (parcel_send(e, src, ack)) part->ack_due[src] = 0;
-            else free(ack);
+    size_t left = 0;
+    for (size_t i = 0; i < e->ack_count; i++) {
+        struct ack_pair a = e->acks[i];
+        uint64_t *due = &e->parts[a.to].ack_due[a.source];
+        struct parcel *ack = must_alloc(sizeof *ack);
+        *ack = (struct parcel){.kind = PARCEL_ACK, .from = a.source, .to = a.to, .counter = *due};
+        if (parcel_send(e, a.source, ack)) {
+            *due = 0;
+        } else {
+            free(ack);
+            e->acks[left++] = a;
         }
     }
+    e->ack_count = left;
 }
 
 /* What could not be sent, and what was sent long ago without an acknowledgement (a lost parcel). */
