@@ -33,7 +33,7 @@ struct trace_field {
     struct bytes text;
     int64_t number;
 };
-/* Fields without a name are left out. What is not UTF-8 is escaped. */
+/* Fields without a name are left out. What is not UTF-8 is made so (jo_str_any). */
 void trace_write(
     enum trace_level level, const char *message, const struct trace_field *fields, size_t n);
 #define TRACE_TEXT(key, value) ((struct trace_field){.name = (key), .text = (value)})

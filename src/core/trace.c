@@ -19,12 +19,12 @@ void trace_write(
     jo_key(&o, "level");
     jo_str(&o, bytes_str(LEVELS[level]));
     jo_key(&o, "message");
-    jo_str(&o, bytes_str(message));
+    jo_str_any(&o, bytes_str(message));
     for (size_t i = 0; i < n; i++) {
         if (!fields[i].name) continue;
         jo_key(&o, fields[i].name);
         if (fields[i].is_number) jo_i64(&o, fields[i].number);
-        else jo_str(&o, fields[i].text);
+        else jo_str_any(&o, fields[i].text);
     }
     jo_close_obj(&o);
     buf_char(&line, '\n');

@@ -1,6 +1,5 @@
 /* export: the thread: each second it reads what the shards have kept since, makes batches of it, and
  * sends them; what cannot be sent waits, longer each time, and gives way when there is too much.
- * Keeps: at most BATCHES_MOST batches in memory, of some BATCH_BYTES each.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "export/export.h"
 
@@ -19,8 +18,6 @@ enum {
     SETTLE_MS = 2000, /* after its end, so that devices have acknowledged */
     READ_MOST = 1024, /* journeys of one ring at once */
     EVENTS_READ = 256,
-    BATCH_BYTES = 256 << 10,
-    BATCHES_MOST = 32,
     TIMEOUT_MS = 5000,
     LAST_MS = 1000, /* at the end */
     RETRY_FIRST_MS = 1000,
@@ -39,8 +36,7 @@ struct export {
     pthread_cond_t wake;
     bool stop;        /* atomic */
     int64_t taken_ns; /* journeys that ended before it are in batches, or dropped */
-    struct spans batches[BATCHES_MOST]; /* ring; the oldest at `head` */
-    size_t head, count;
+    struct batches batches;
     int64_t retry_at_ms, retry_ms;
     struct rng rng;
     struct json_reader *json;
@@ -58,26 +54,6 @@ bool export_url_valid(const char *url, struct buf *why) {
 static void bump(uint64_t *cell, uint64_t by) { __atomic_fetch_add(cell, by, __ATOMIC_RELAXED); }
 
 /* ---- from rings to batches ---- */
-static struct spans *batch_at(struct export *x, size_t i) {
-    return &x->batches[(x->head + i) % BATCHES_MOST];
-}
-
-static void oldest_free(struct export *x) {
-    buf_done(&batch_at(x, 0)->body);
-    x->head = (x->head + 1) % BATCHES_MOST;
-    x->count--;
-}
-
-static struct spans *batch_open(struct export *x) {
-    if (x->count == BATCHES_MOST) {
-        bump(&x->dropped, batch_at(x, 0)->count);
-        oldest_free(x);
-    }
-    struct spans *s = batch_at(x, x->count++);
-    spans_begin(s, &x->about);
-    return s;
-}
-
 /* Those of all threads that touch the time; a slow journey's only: of others they explain nothing. */
 static size_t events_of(struct export *x, int64_t from_ns, int64_t to_ns, struct event *out) {
     size_t n = 0;
@@ -95,26 +71,22 @@ static void events_gather(struct export *x, int64_t from_ns, int64_t to_ns) {
             events_read(x->event_rings[i], from_ns, to_ns, x->events + x->event_count, EVENTS_READ);
 }
 
-static void journey_add(
-    struct export *x, struct spans **batch, size_t shard, const struct journey *j) {
+static void journey_add(struct export *x, size_t shard, const struct journey *j) {
     struct journey_device devices[JOURNEY_DEVICES];
     struct event events[EVENTS_READ];
     size_t device_count = 0, event_count = 0;
-    if (*batch && (*batch)->body.n > BATCH_BYTES) {
-        spans_end(*batch);
-        *batch = NULL;
-    }
-    if (!*batch) *batch = batch_open(x);
+    uint64_t dropped;
+    struct spans *batch = batches_open(&x->batches, &x->about, &dropped);
+    bump(&x->dropped, dropped);
     if (j->what == JOURNEY_RECORD)
         device_count =
             journeys_devices(x->rings[shard], j->partition, j->position, devices, JOURNEY_DEVICES);
     if (j->slow) event_count = events_of(x, j->came_ns, j->written_ns, events);
-    spans_add(*batch, &x->about, j, devices, device_count, events, event_count);
+    spans_add(batch, &x->about, j, devices, device_count, events, event_count);
 }
 
 /* What ended between the last look and `until`. A slow record of an item is among the sampled too. */
 static void gather(struct export *x, int64_t until_ns) {
-    struct spans *batch = NULL;
     x->about.wall_less_mono_ns = clock_wall_ms() * 1000000 - clock_mono_ns();
     events_gather(x, x->taken_ns - (int64_t)RETRY_MOST_MS * 1000000, until_ns);
     for (size_t i = 0; i < x->ring_count; i++)
@@ -124,10 +96,9 @@ static void gather(struct export *x, int64_t until_ns) {
                 const struct journey *j = &x->journeys[k];
                 bool twice = slow && j->what == JOURNEY_RECORD && j->item[0];
                 if (j->written_ns >= x->taken_ns && j->written_ns < until_ns && !twice)
-                    journey_add(x, &batch, i, j);
+                    journey_add(x, i, j);
             }
         }
-    if (batch) spans_end(batch);
     x->taken_ns = until_ns;
 }
 
@@ -157,8 +128,8 @@ static void later(struct export *x, int64_t now_ms, int asked_s) {
 
 static void send_all(struct export *x, int timeout_ms, const bool *stop) {
     struct post_answer a = {0};
-    while (x->count && clock_mono_ns() / 1000000 >= x->retry_at_ms) {
-        const struct spans *s = batch_at(x, 0);
+    while (x->batches.count && clock_mono_ns() / 1000000 >= x->retry_at_ms) {
+        const struct spans *s = batches_first(&x->batches);
         enum err e =
             post(&x->collector, x->about.version, buf_view(&s->body), timeout_ms, stop, &a);
         if (e != OK) bump(&x->failures, 1);
@@ -171,7 +142,7 @@ static void send_all(struct export *x, int timeout_ms, const bool *stop) {
         bump(&x->dropped, lost);
         bump(&x->sent, s->count - lost);
         x->retry_ms = 0;
-        oldest_free(x);
+        batches_drop(&x->batches);
     }
     buf_done(&a.body);
 }
@@ -196,7 +167,7 @@ static void *export_main(void *arg) {
     }
     gather(x, clock_mono_ns());
     if (!x->retry_ms) send_all(x, LAST_MS, &NEVER);
-    for (size_t i = 0; i < x->count; i++) bump(&x->dropped, batch_at(x, i)->count);
+    bump(&x->dropped, batches_spans(&x->batches));
     return NULL;
 }
 
@@ -233,7 +204,7 @@ void export_stop(struct export **px) {
     pthread_cond_broadcast(&x->wake);
     pthread_mutex_unlock(&x->lock);
     pthread_join(x->thread, NULL);
-    while (x->count) oldest_free(x);
+    while (x->batches.count) batches_drop(&x->batches);
     json_reader_free(&x->json);
     free(x->journeys);
     free(x->events);

@@ -12,6 +12,7 @@
 struct spans {
     struct buf body;
     unsigned count;
+    bool ended; /* nothing more is added */
 };
 struct spans_about {
     const char *version, *instance;
@@ -22,7 +23,20 @@ void spans_begin(struct spans *s, const struct spans_about *about);
 void spans_add(struct spans *s, const struct spans_about *about, const struct journey *j,
     const struct journey_device *devices, size_t device_count, const struct event *events,
     size_t event_count);
-void spans_end(struct spans *s);
+void spans_end(struct spans *s); /* again: nothing */
+
+/* ---- batches.c ---- */
+enum { BATCHES_MOST = 32, BATCH_BYTES = 256 << 10 };
+struct batches {
+    struct spans ring[BATCHES_MOST];
+    size_t head, count;
+};
+/* The one to add to; *out_dropped: spans that gave way for it. */
+struct spans *batches_open(
+    struct batches *b, const struct spans_about *about, uint64_t *out_dropped);
+struct spans *batches_first(struct batches *b); /* the oldest, whole; NULL: none */
+void batches_drop(struct batches *b);           /* the oldest */
+uint64_t batches_spans(struct batches *b);
 
 /* ---- post.c ---- */
 enum { HOST_MAX = 200, WAY_MAX = 200 };

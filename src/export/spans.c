@@ -20,7 +20,7 @@ static void text_attribute(struct json_out *o, const char *key, struct bytes val
     jo_key(o, "value");
     jo_open_obj(o);
     jo_key(o, "stringValue");
-    jo_str(o, value);
+    jo_str_any(o, value);
     jo_close_obj(o);
     jo_close_obj(o);
 }
@@ -187,6 +187,7 @@ void spans_begin(struct spans *s, const struct spans_about *about) {
     struct json_out o = {&s->body, false};
     buf_reset(&s->body);
     s->count = 0;
+    s->ended = false;
     buf_str(&s->body, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[");
     text_attribute(&o, "service.name", BYTES("kith"));
     text_attribute(&o, "service.version", bytes_str(about->version));
@@ -222,4 +223,7 @@ void spans_add(struct spans *s, const struct spans_about *about, const struct jo
     stage(s, &o, about, j, 4, "write", j->applied_ns, j->written_ns);
 }
 
-void spans_end(struct spans *s) { buf_str(&s->body, "]}]}]}"); }
+void spans_end(struct spans *s) {
+    if (!s->ended) buf_str(&s->body, "]}]}]}");
+    s->ended = true;
+}

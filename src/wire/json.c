@@ -70,6 +70,13 @@ void jo_str(struct json_out *o, struct bytes v) {
     comma(o);
     json_str(o->b, v);
 }
+void jo_str_any(struct json_out *o, struct bytes v) {
+    if (utf8_valid(v)) return jo_str(o, v);
+    struct buf ascii = {0};
+    for (size_t i = 0; i < v.n; i++) buf_char(&ascii, v.p[i] < 0x80 ? (char)v.p[i] : '?');
+    jo_str(o, buf_view(&ascii));
+    buf_done(&ascii);
+}
 void jo_i64(struct json_out *o, int64_t v) {
     comma(o);
     if (v < 0) buf_char(o->b, '-');

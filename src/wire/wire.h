@@ -86,6 +86,8 @@ void jo_open_arr(struct json_out *o);
 void jo_close_arr(struct json_out *o);
 void jo_key(struct json_out *o, const char *key);
 void jo_str(struct json_out *o, struct bytes v);
+/* Of any origin: where it is not UTF-8, each byte beyond ASCII becomes '?'. */
+void jo_str_any(struct json_out *o, struct bytes v);
 void jo_i64(struct json_out *o, int64_t v);
 void jo_u64(struct json_out *o, uint64_t v);
 void jo_bool(struct json_out *o, bool v);

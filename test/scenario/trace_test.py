@@ -83,6 +83,14 @@ for options, words in ((("--http", f"127.0.0.1:{taken.getsockname()[1]}", "--dat
     said = [json.loads(line) for line in done.stderr.splitlines()]
     expect((done.returncode, said[-1]["level"], words in said[-1]["message"]), (1, "fatal", True), said)
 
+print("A folder whose name is no UTF-8 does not make a line that is no JSON")
+odd = os.path.join(os.fsencode(s.dir), b"\xff\xfe folder")
+done = subprocess.Popen([harness.KITH, "serve", "--data", odd, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"], stderr=subprocess.PIPE)
+said = [json.loads(done.stderr.readline().decode()) for _ in range(4)]
+expect([line["data"].endswith("?? folder") for line in said if line["message"] == "serving"], [True])
+done.terminate()
+done.communicate(timeout=20)
+
 print("Out of descriptors: said, and not for each who knocks")
 s.stop()
 s.start()
