@@ -771,6 +771,8 @@ static int cmd_doctor(int argc, char **argv) {
     static struct buf why, server, out;
     char words[600];
     enum check_status worst = CHECK_OK;
+    enum err asked;
+    long pid = 0;
     struct doctor_visit v = {.machine_is_here = true, .server_words = words};
     if (!args_read(&a) || a.word_count) return EXIT_USAGE;
     if (a.values[option_find(&a, "help")]) return help_print("doctor [options]", DOCTOR), EXIT_DONE;
@@ -783,8 +785,13 @@ static int cmd_doctor(int argc, char **argv) {
         v.machine_is_here = false;
         if (!doctor_ask(http, value_of(&a, "key"), &server, &why)) return fail(&why);
         snprintf(words, sizeof words, "asked the server at %s", http);
-    } else if (control_ask(v.data, "doctor", &server) == OK) {
+    } else if ((asked = control_ask_soon(v.data, "doctor", &server, &pid)) == OK) {
         snprintf(words, sizeof words, "asked the server of %s", v.data);
+    } else if (asked != MISSING) {
+        buf_reset(&server);
+        v.silent_pid = pid;
+        snprintf(
+            words, sizeof words, "asked the server of %s, in vain; looked at this machine", v.data);
     } else {
         buf_reset(&server);
         snprintf(words, sizeof words, "no server runs on %s; looked at this machine", v.data);

@@ -85,6 +85,35 @@ static const char *ms_text(char room[static 24], int64_t ns) {
     return room;
 }
 
+void machine_unknown(struct machine *m) {
+    *m = (struct machine){.cores = -1,
+        .quota_cores = -1,
+        .steal_percent = -1,
+        .throttled = -1,
+        .periods = -1,
+        .cpu_pressure = -1,
+        .io_pressure = -1,
+        .memory_pressure = -1,
+        .memory_bytes = -1,
+        .available_bytes = -1,
+        .swap_bytes = -1,
+        .swap_used_bytes = -1,
+        .descriptors = -1,
+        .disk_bytes = -1,
+        .disk_free_bytes = -1,
+        .log_bytes = -1,
+        .log_age_s = -1,
+        .sync_count = -1,
+        .clock_error_us = -1,
+        .clock_synchronised = -1,
+        .landlock = -1,
+        .somaxconn = -1,
+        .syn_backlog = -1,
+        .overcommit = -1,
+        .thp_always = -1,
+        .swappiness = -1};
+}
+
 /* ---- the disk ---- */
 static void check_disk_speed(const struct machine *m, struct checks *c) {
     enum { SLOW_MS = 10, VERY_SLOW_MS = 50, WORST_MS = 100 };
@@ -234,6 +263,7 @@ static void check_kernel(const struct machine *m, struct checks *c) {
             BAD[i].words);
         return;
     }
+    if (!m->kernel[0]) return;
     bool held = m->landlock >= 2;
     check_say(c, "kernel", held ? CHECK_OK : CHECK_WARNING,
         "Linux 5.19 and newer with Landlock: without it the server is held to its folders by "

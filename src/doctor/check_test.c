@@ -82,29 +82,8 @@ static void a_good_machine_is_well(void **state) {
 /* What cannot be read is no fault. */
 static void an_unknown_machine_is_no_fault(void **state) {
     (void)state;
-    struct machine m = {.cores = -1,
-        .quota_cores = -1,
-        .throttled = -1,
-        .periods = -1,
-        .steal_percent = -1,
-        .cpu_pressure = -1,
-        .io_pressure = -1,
-        .memory_pressure = -1,
-        .memory_bytes = -1,
-        .swap_bytes = -1,
-        .swap_used_bytes = -1,
-        .descriptors = -1,
-        .disk_bytes = -1,
-        .disk_free_bytes = -1,
-        .log_bytes = -1,
-        .log_age_s = -1,
-        .sync_count = -1,
-        .clock_synchronised = -1,
-        .landlock = 4,
-        .somaxconn = -1,
-        .syn_backlog = -1,
-        .overcommit = -1,
-        .thp_always = -1};
+    struct machine m;
+    machine_unknown(&m);
     struct settings s = {0};
     status_of(&m, &s, "settings");
     assert_int_equal(checks_worst(&C), CHECK_OK);

@@ -183,6 +183,7 @@ struct settings {
     double rate, rate_burst;
     bool proxy_protocol, open_plain, dev; /* open_plain: plain listeners beyond loopback */
 };
+void machine_unknown(struct machine *m);
 /* Reads /proc and /sys; of the process (0: this one) and of the file system of the folder, or its
  * nearest parent that is there. */
 void machine_look(const char *data_dir, long pid, struct machine *m);
@@ -238,6 +239,7 @@ struct doctor_visit {
     struct bytes
         server; /* {"pid","settings","doctor","slow"}, of a server that was asked; or empty */
     const char *server_words; /* who was asked, or why none was */
+    long silent_pid;          /* of a server that is there and does not answer; 0: none */
     bool machine_is_here;     /* look at this machine, too */
     struct settings settings; /* known: they go before the server's */
     bool json;

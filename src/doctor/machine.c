@@ -269,23 +269,7 @@ static void look_descriptors(long pid, struct machine *m) {
 }
 
 void machine_look(const char *data_dir, long pid, struct machine *m) {
-    *m = (struct machine){.cores = -1,
-        .quota_cores = -1,
-        .throttled = -1,
-        .periods = -1,
-        .memory_bytes = -1,
-        .available_bytes = -1,
-        .swap_bytes = -1,
-        .swap_used_bytes = -1,
-        .descriptors = -1,
-        .disk_bytes = -1,
-        .disk_free_bytes = -1,
-        .log_bytes = -1,
-        .log_age_s = -1,
-        .sync_count = -1,
-        .clock_error_us = -1,
-        .clock_synchronised = -1,
-        .thp_always = -1};
+    machine_unknown(m);
     if (!pid) pid = getpid();
     look_cores(pid, m);
     m->cpu_pressure = pressure("cpu", "some");

@@ -4,6 +4,7 @@
  * start.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,6 +268,23 @@ static void json_say(struct page *p, const struct doctor_visit *v, struct buf *o
     buf_char(out, '\n');
 }
 
+/* The server's folder is held, and nobody answers there. */
+static void check_silent(long pid, struct checks *c) {
+    char path[64], line[512] = "", state = '?';
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *f = fopen(path, "re");
+    const char *after = f && fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL;
+    if (f) fclose(f);
+    if (after && after[1] == ' ') state = after[2];
+    bool stopped = state == 'T' || state == 't';
+    check_say(c, "server", CHECK_CRITICAL,
+        stopped
+            ? "Let it go on: kill -CONT with its number; and find who stopped it."
+            : "Look at its log and at what it waits for (top -H -p, /proc/PID/stack); a restart "
+              "loses nothing that was acknowledged.",
+        "the server, process %ld, does not answer%s", pid, stopped ? ": it is stopped" : "");
+}
+
 enum err doctor_visit(const struct doctor_visit *v, struct buf *out, enum check_status *out_worst) {
     struct page *p = must_alloc(sizeof *p);
     struct checks *c = must_alloc(sizeof *c);
@@ -284,13 +302,14 @@ enum err doctor_visit(const struct doctor_visit *v, struct buf *out, enum check_
         settings_take(p->server, &settings);
         pid = (long)number_of(p->server, "pid");
     }
+    if (v->silent_pid) check_silent(v->silent_pid, c);
     if (e == OK && v->machine_is_here) {
         machine_look(v->data, pid, &m);
         machine_try_disk(v->data, &m);
         machine_check(&m, &settings, c);
         settings_check(&m, &settings, c);
-        here_lines(p, c);
     }
+    if (e == OK) here_lines(p, c);
     if (e == OK) {
         server_lines(p);
         *out_worst = worst_of(p);

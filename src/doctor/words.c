@@ -10,10 +10,13 @@
 void words_ms(struct buf *b, int64_t ns) {
     double ms = (double)ns / 1e6;
     if (ms >= 10000) buf_fmt(b, "%.1f s", ms / 1000);
-    else buf_fmt(b, ms >= 100    ? "%.0f ms"
-                   : ms >= 1    ? "%.1f ms"
-                   : ms >= 0.01 ? "%.2f ms"
-                                : "%.3f ms", ms);
+    else
+        buf_fmt(b,
+            ms >= 100    ? "%.0f ms"
+            : ms >= 1    ? "%.1f ms"
+            : ms >= 0.01 ? "%.2f ms"
+                         : "%.3f ms",
+            ms);
 }
 
 void words_bytes(struct buf *b, int64_t n) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -93,7 +94,7 @@ enum err control_listen(struct server *v, struct buf *why) {
     return sock_listen_unix(path, &v->control.fd, why);
 }
 
-enum err control_ask(const char *dir, const char *line, struct buf *out) {
+static enum err control_call(const char *dir, int *out_fd) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (snprintf(a.sun_path, sizeof a.sun_path, "%s/control", dir) >= (int)sizeof a.sun_path)
         return MISSING;
@@ -102,10 +103,34 @@ enum err control_ask(const char *dir, const char *line, struct buf *out) {
         if (fd >= 0) close(fd);
         return MISSING;
     }
-    char buffer[1024];
-    ssize_t n;
+    *out_fd = fd;
+    return OK;
+}
+
+static enum err control_talk(int fd, const char *line, struct buf *out) {
+    char buffer[4096];
+    ssize_t n = 0;
     bool sent = dprintf(fd, "%s\n", line) > 0;
     while (sent && (n = read(fd, buffer, sizeof buffer)) > 0) buf_add(out, buffer, (size_t)n);
+    bool late = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     close(fd);
-    return out->n ? OK : IO;
+    return late ? AGAIN : out->n ? OK : IO;
+}
+
+enum err control_ask(const char *dir, const char *line, struct buf *out) {
+    int fd;
+    enum err e = control_call(dir, &fd);
+    return e == OK ? control_talk(fd, line, out) : e;
+}
+
+enum err control_ask_soon(const char *dir, const char *line, struct buf *out, long *out_pid) {
+    struct timeval most = {.tv_sec = 3};
+    struct ucred who;
+    socklen_t n = sizeof who;
+    int fd;
+    enum err e = control_call(dir, &fd);
+    if (e != OK) return e;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0) *out_pid = who.pid;
+    return control_talk(fd, line, out);
 }

@@ -43,5 +43,8 @@ enum err data_folder(const char *dir, bool *out_new, struct buf *said, struct bu
 /* A line to a running server through DIR/control: "reload", "backup", "proof", "doctor". MISSING: none runs. Its
  * answer in *out. */
 enum err control_ask(const char *dir, const char *line, struct buf *out) must_use;
+/* The same, for at most some seconds: AGAIN, when it does not answer. *out_pid: who should. */
+enum err control_ask_soon(
+    const char *dir, const char *line, struct buf *out, long *out_pid) must_use;
 
 #endif

@@ -46,10 +46,10 @@ def cpu_taken():
     s.close()
 
 
-# ---- a message to 3,000 connected devices, while others write to each other
+# ---- a message to 10,000 members, of whom 3,000 devices are connected, while others write to each other
 def fan_out():
     s, began = prefer(Server("--shards", "1")), time.monotonic()   # no message is sent before the wide ones
-    wide = subprocess.Popen([harness.KITH, "bench", "channel", "--http", f"127.0.0.1:{s.http}", "--mqtt", f"127.0.0.1:{s.mqtt}", "--key", s.key, "--members", "3000",
+    wide = subprocess.Popen([harness.KITH, "bench", "channel", "--http", f"127.0.0.1:{s.http}", "--mqtt", f"127.0.0.1:{s.mqtt}", "--key", s.key, "--members", "10000",
                              "--connected", "3000", "--messages", "16", "--warmup", "0", "--rate", "8"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     connected = lambda: next(float(l.split()[-1]) for l in s.call("GET", "/metrics")[1].decode().splitlines() if l.startswith("kith_sessions "))
     harness.eventually(lambda: expect(connected() >= 3000, True), 60)

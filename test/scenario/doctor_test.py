@@ -106,6 +106,10 @@ def stopped():
         time.sleep(0.3)
     load.wait(30)
     time.sleep(0.2)
+    s.process.send_signal(signal.SIGSTOP)
+    status, text = s.tool("doctor", "--data", s.data)   # it says so, and does not wait for ever
+    s.process.send_signal(signal.SIGCONT)
+    assert status == 1 and f"process {s.process.pid}, does not answer: it is stopped" in text, text
     judge("stopped", slow(s)["items"], stops, "stopped", least=10)
     check = check_of(s, "stops")
     assert check["evidence"]["events"] >= 3, check
