@@ -25,6 +25,7 @@ const STEADY = 10_000;        // ms online after which the next failure is a fir
 const REFUSALS_MAX = 3;       // of new tokens, one after the other
 const PROBES = [2_000, 10_000, 60_000, 300_000]; // when, on SSE, MQTT is tried again
 const TYPING_EVERY = 3_000;
+const UNKNOWN = 300_000;      // for which a token is thought to hold, where nothing that can be believed says it
 const TIMER_MAX = 2 ** 31 - 1;
 const decoder = new TextDecoder();
 
@@ -227,8 +228,10 @@ export class Kith extends Calls {
     if (!text) throw new KithError({ type: '/problems/token', title: 'No token could be had', detail: 'the function that gives tokens gave none' });
     const claims = claimsOf(text), now = Date.now();
     const ends = said?.expires_at ? Date.parse(said.expires_at) : claims.exp ? claims.exp * 1000 : Infinity;
+    // new and past already: this clock is wrong, and says nothing of the end; how long it holds, the token says
+    const left = ends > now ? ends - now : (claims.exp - claims.iat) * 1000 || UNKNOWN;
     // a new one is asked for a minute before, or when a fifth is left
-    this.#token = { text, until: ends - Math.min(60_000, Math.max(0, ends - now) / 5) };
+    this.#token = { text, until: now + left - Math.min(60_000, left / 5) };
     if (claims.dev && this.#madeUp) this.device = claims.dev;
     if (!this.user && claims.sub) this.user = claims.sub;
     return text;
@@ -581,14 +584,14 @@ export class Kith extends Calls {
 
   typing(conversation) {
     const now = Date.now();
-    if (this.state !== 'online' || now - (this.#typed.get(conversation) ?? 0) < TYPING_EVERY) return;
+    if (this.state !== 'online' || !this.#link || now - (this.#typed.get(conversation) ?? 0) < TYPING_EVERY) return;
     this.#typed.set(conversation, now);
     if (this.#link.kind === 'mqtt') this.#link.say(`conversations/${conversation}/typing`, '{}');
     else this.call('POST /v1/conversations/{id}/typing', { path: { id: conversation } }).catch(() => {});
   }
 
   presence(online) {
-    if (this.state !== 'online') return;
+    if (this.state !== 'online' || !this.#link) return; // none: it is online, and about to have another
     if (this.#link.kind === 'mqtt') this.#link.say(`users/${this.user}/presence`, JSON.stringify({ online }));
     else this.call('PUT /v1/users/{id}/presence', { path: { id: this.user }, body: { online } }).catch(() => {});
   }

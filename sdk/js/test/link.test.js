@@ -159,3 +159,26 @@ test('who is online is said again and again, answered, and missed when silent', 
   await kith.close();
   assert.match(Buffer.from(s.of(3).at(-1)).toString(), /users\/ann\/presence.*"online":false/);
 });
+
+test('a clock that is a day ahead does not ask for token after token; while a link is renewed nothing of it is used', async () => {
+  const claims = (o) => `e30.${Buffer.from(JSON.stringify(o)).toString('base64url')}.x`, day = 86_400, now = Math.floor(Date.now() / 1000);
+  let asked = 0;
+  const server = played((s, type, bytes) => {
+    if (type === 1 && !s.mute) s.tell(connack());
+    if (type === 8) s.tell(suback(bytes));
+  });
+  const kith = make(server, { token: () => { asked++; return claims({ sub: 'ann', iat: now - day, exp: now - day + 3600 }); } });
+  await kith.connect();
+  await turn(100);
+  assert.deepEqual([asked, server.sockets.length], [1, 1]);
+  await kith.close();
+
+  const soon = make(server, { token: () => ({ token: 'x', expires_at: new Date(Date.now() + 100).toISOString() }) });
+  await soon.connect();
+  for (const end = Date.now() + 300; Date.now() < end; await turn(1)) {
+    soon.presence(true);
+    soon.typing('c');
+  }
+  assert.ok(server.sockets.length > 3, 'the link was renewed');
+  await soon.close();
+});
