@@ -115,7 +115,14 @@ struct bytes unpack_bytes(struct unpack *u); /* a view into the input */
 static inline bool unpack_more(const struct unpack *u) { return !u->bad && u->p < u->end; }
 
 /* ---- hashes ---- */
-uint64_t hash64(struct bytes v);                /* XXH3; stored values may depend on it */
+uint64_t hash64(struct bytes v); /* XXH3; stored values may depend on it */
+/* For tables in memory whose keys strangers choose: who does not know the secret, which is random for
+ * each run, cannot make keys that meet. A third of hash64's instructions for keys of some 30 bytes.
+ * Never stored. (Multiply and fold, after Fischer, Knuth and Wang's wyhash.) */
+struct hash_secret {
+    uint64_t word[3];
+};
+uint64_t hash_keyed(struct bytes v, const struct hash_secret *k);
 uint32_t crc32c(uint32_t seed, struct bytes v); /* Castagnoli; RFC 3720 B.4; seed 0 to begin */
 
 /* FIPS 180-4; only for protocols that ask for it: it keeps nothing safe. */

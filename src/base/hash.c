@@ -10,6 +10,44 @@
 
 uint64_t hash64(struct bytes v) { return XXH3_64bits(v.p ? v.p : (const uint8_t *)"", v.n); }
 
+/* ---- keyed ---- */
+static inline uint64_t fold(uint64_t a, uint64_t b) {
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline uint64_t load4(const uint8_t *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The last 16 bytes at once, those of before in whole steps: what overlaps is taken twice. */
+uint64_t hash_keyed(struct bytes v, const struct hash_secret *k) {
+    const uint8_t *p = v.p;
+    uint64_t seen = k->word[0] ^ v.n, a = 0, b = 0;
+    if (v.n > 16) {
+        const uint8_t *last = p + v.n - 16;
+        for (; p < last; p += 16) seen = fold(load8(p) ^ k->word[1], load8(p + 8) ^ seen);
+        a = load8(last);
+        b = load8(last + 8);
+    } else if (v.n >= 8) {
+        a = load8(p);
+        b = load8(p + v.n - 8);
+    } else if (v.n >= 4) {
+        a = load4(p);
+        b = load4(p + v.n - 4);
+    } else if (v.n) {
+        a = (uint64_t)p[0] << 16 | (uint64_t)p[v.n / 2] << 8 | p[v.n - 1];
+    }
+    seen = fold(a ^ k->word[1], b ^ seen);
+    return fold(seen ^ k->word[2], v.n ^ k->word[1]);
+}
+
 /* What each byte does to the register: the reflected Castagnoli polynomial 0x82f63b78, one entry a
  * byte (RFC 3720 B.4). */
 static const uint32_t TABLE[256] = {

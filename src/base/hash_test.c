@@ -11,6 +11,7 @@
 
 #define crc32c crc32c_under_test
 #define hash64 hash64_under_test
+#define hash_keyed hash_keyed_under_test
 #define sha1 sha1_under_test
 #include "base/hash.c"
 
@@ -112,6 +113,49 @@ static void hash_never_changes(void **state) {
     assert_true(hash64((struct bytes){0}) == 0x2d06800538d394c2u);
 }
 
+static const struct hash_secret KNOWN_SECRET = {{0x243f6a8885a308d3u, 0x13198a2e03707344u,
+                                    0xa4093822299f31d0u}},
+                                OTHER_SECRET = {{0x243f6a8885a308d3u, 0x13198a2e03707344u,
+                                    0xa4093822299f31d1u}};
+
+/* Every length, and each byte of it, counts; the secret too. Exactly one byte more is another. */
+static void keyed_hash_sees_every_byte(void **state) {
+    (void)state;
+    uint8_t data[200];
+    struct rng r = {9};
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)rng_next(&r);
+    for (size_t n = 0; n < sizeof data; n++) {
+        uint64_t whole = hash_keyed(bytes_of(data, n), &KNOWN_SECRET);
+        assert_true(whole == hash_keyed(bytes_of(data, n), &KNOWN_SECRET));
+        assert_true(whole != hash_keyed(bytes_of(data, n), &OTHER_SECRET));
+        assert_true(whole != hash_keyed(bytes_of(data, n + 1), &KNOWN_SECRET));
+        for (size_t i = 0; i < n; i++) {
+            data[i] ^= 1;
+            assert_true(whole != hash_keyed(bytes_of(data, n), &KNOWN_SECRET));
+            data[i] ^= 1;
+        }
+    }
+}
+
+/* Keys that differ little, as names with numbers do, spread over the low bits, which tables use. */
+static void keyed_hash_spreads(void **state) {
+    (void)state;
+    enum { KEYS = 1 << 16, PLACES = 1 << 10 };
+    static unsigned count[PLACES];
+    for (int form = 0; form < 3; form++) {
+        static const char *const FORMS[] = {
+            "k%d", "Kdemo.conversation-%d", "%d.a key that is longer than two steps"};
+        memset(count, 0, sizeof count);
+        for (int i = 0; i < KEYS; i++) {
+            char key[64];
+            int n = snprintf(key, sizeof key, FORMS[form], i);
+            count[hash_keyed(bytes_of(key, (size_t)n), &KNOWN_SECRET) & (PLACES - 1)]++;
+        }
+        /* 64 each; eight standard deviations of a fair throw are 64 */
+        for (int i = 0; i < PLACES; i++) assert_true(count[i] > 0 && count[i] < 128);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc_has_the_published_values),
@@ -120,6 +164,8 @@ int main(void) {
         cmocka_unit_test(crc_goes_on_in_pieces),
         cmocka_unit_test(one_bit_changes_the_crc),
         cmocka_unit_test(hash_never_changes),
+        cmocka_unit_test(keyed_hash_sees_every_byte),
+        cmocka_unit_test(keyed_hash_spreads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

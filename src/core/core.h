@@ -264,7 +264,8 @@ struct server {
     _Atomic uint64_t *written;   /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;
-    uint64_t boot; /* tickets of another run never match */
+    struct hash_secret secret; /* of this run */
+    uint64_t boot;             /* tickets of another run never match */
     int64_t started_ms, opened_mono_ms;
     struct { /* shard 0's, for tell.c */
         bool disk_full;

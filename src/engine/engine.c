@@ -101,6 +101,7 @@ enum err engine_create(const struct engine_options *o, struct engine **out, stru
         part->applied = part->frozen = part->written = from[p] - 1;
         if (!owns(e, p)) continue;
         part->cells = cells_create(o->store, p, o->memory_bytes / own);
+        if (o->secret) cells_key(part->cells, o->secret);
         part->boxes = must_alloc(sizeof *part->boxes * o->partitions);
         part->ack_due = must_alloc(sizeof *part->ack_due * o->partitions);
         part->asked = must_alloc(sizeof *part->asked * o->partitions);

@@ -46,7 +46,8 @@ struct engine_options {
     uint16_t partitions; /* partition p belongs to lane p % lanes */
     const struct surface *const *surfaces;
     size_t surface_count;
-    uint64_t memory_bytes; /* cells' budget for the whole engine */
+    uint64_t memory_bytes;            /* cells' budget for the whole engine */
+    const struct hash_secret *secret; /* of the cells' tables; NULL: one that all know */
     void *arg;
     /* a->body may be taken (zero it) */
     void (*answered)(void *arg, uint64_t ticket, struct answer *a);
@@ -82,7 +83,7 @@ void engine_receive(struct engine *, struct parcel *p); /* takes p */
 bool engine_turn(struct engine *, size_t max, int64_t mono_ms);
 struct cells *engine_cells(struct engine *, uint16_t partition);
 uint64_t engine_applied(const struct engine *, uint16_t partition); /* any thread */
-bool engine_caught_up(const struct engine *); /* recovery is over */
+bool engine_caught_up(const struct engine *);                       /* recovery is over */
 uint64_t engine_outbox_count(const struct engine *);
 uint64_t engine_dirty_bytes(const struct engine *); /* what a freeze would hand over */
 uint64_t engine_held_bytes(const struct engine *);  /* all cells in memory */

@@ -169,6 +169,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .surfaces = v->surface_list,
         .surface_count = v->surface_count,
         .memory_bytes = server_memory(v) / v->shards,
+        .secret = &v->secret,
         .arg = s,
         .answered = engine_answered,
         .delivered = engine_delivered,
@@ -287,6 +288,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     v->control.protocol = PROTO_CONTROL;
     defaults(v);
     random_secret(&v->boot, sizeof v->boot);
+    random_secret(&v->secret, sizeof v->secret);
     v->boot &= 0x7fff;
     v->surface_count = surfaces_fill(v->surfaces);
     for (size_t i = 0; i < v->surface_count; i++) v->surface_list[i] = &v->surfaces[i];

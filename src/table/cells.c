@@ -34,6 +34,7 @@ struct cells {
     size_t slots, count, hand;
     struct full_cell **table;
     struct full_cell *dirty;
+    struct hash_secret secret;
     struct buf loading;
 };
 
@@ -42,7 +43,14 @@ struct cells *cells_create(struct store *store, uint16_t partition, uint64_t bud
     s->store = store;
     s->partition = partition;
     s->budget = budget_bytes;
+    s->secret =
+        (struct hash_secret){{0x8f14e45fceea167au, 0x5a105e8b9d40e132u, 0x1c9d6a2f0be31f77u}};
     return s;
+}
+
+void cells_key(struct cells *s, const struct hash_secret *secret) {
+    check(!s->count);
+    s->secret = *secret;
 }
 
 void cells_free(struct cells **ps) {
@@ -131,7 +139,7 @@ static void load(struct cells *s, struct full_cell *f) {
 
 static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
     if (s->count * 4 >= s->slots * 3) grow(s);
-    uint64_t hash = hash64(key);
+    uint64_t hash = hash_keyed(key, &s->secret);
     size_t i = slot_find(s, hash, key);
     struct full_cell *f = s->table[i];
     if (!f) {
@@ -145,7 +153,7 @@ static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
 
 const struct cell *cells_find(struct cells *s, struct bytes key) {
     if (s->count * 4 >= s->slots * 3) grow(s);
-    uint64_t hash = hash64(key);
+    uint64_t hash = hash_keyed(key, &s->secret);
     size_t i = slot_find(s, hash, key);
     struct full_cell *f = s->table[i];
     if (!f) {
@@ -159,7 +167,8 @@ const struct cell *cells_find(struct cells *s, struct bytes key) {
 }
 
 bool cells_peek(struct cells *s, struct bytes key, struct buf *out) {
-    const struct full_cell *f = s->slots ? s->table[slot_find(s, hash64(key), key)] : NULL;
+    const struct full_cell *f =
+        s->slots ? s->table[slot_find(s, hash_keyed(key, &s->secret), key)] : NULL;
     if (f) {
         buf_add(out, f->c.data, f->c.size);
         return f->c.size != 0;

@@ -90,6 +90,9 @@ struct cell {
     uint32_t size, capacity;
 };
 struct cells *cells_create(struct store *, uint16_t partition, uint64_t budget_bytes);
+/* Before anything is asked of it: keys are found by this secret, so that nobody can choose keys that
+ * meet. Without it all is found too, by one that everybody knows. */
+void cells_key(struct cells *, const struct hash_secret *);
 void cells_free(struct cells **);
 /* Never NULL; size 0 when absent. A store error or corruption ends the process (state cannot be
  * guessed). */
