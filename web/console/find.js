@@ -119,7 +119,7 @@ function summary(j) {
   const parts = [];
   if (n.read) parts.push(`read by ${n.read}`);
   if (n.acknowledged) parts.push(`on a device of ${n.acknowledged}`);
-  if (n.sent) parts.push(`sent to ${n.sent}, who have not said that they have it`);
+  if (n.sent) parts.push(`sent to ${n.sent} who ${n.sent === 1 ? 'has' : 'have'} not acknowledged it`);
   if (n.waiting) parts.push(`waiting for ${n.waiting}`);
   if (n.offline) parts.push(`kept for ${n.offline} who ${n.offline === 1 ? 'is' : 'are'} offline`);
   if (n.held) parts.push(`held back from ${n.held}`);

@@ -106,8 +106,7 @@ function ask(why) {
   view?.close();
   view = null;
   clearTimeout(timer);
-  nav.hidden = true;
-  by('leave').hidden = true;
+  document.body.classList.add('out'); // what is for later has its place already
   live('off', 'not connected');
   say(by('server'), '');
   document.title = 'kith console';
@@ -182,8 +181,7 @@ async function turn() {
 }
 
 function begin() {
-  nav.hidden = false;
-  by('leave').hidden = false;
+  document.body.classList.remove('out');
   show();
   turn();
 }
