@@ -24,6 +24,8 @@ const UNTRIED = 8_000;         // ms for a first CONNACK: there are proxies that
 const STEADY = 10_000;        // ms online after which the next failure is a first one
 const REFUSALS_MAX = 3;       // of new tokens, one after the other
 const PROBES = [2_000, 10_000, 60_000, 300_000]; // when, on SSE, MQTT is tried again
+const PAYLOAD_MAX = 64_000;   // characters; a PUBLISH beyond 256 KiB would end the connection: HTTP says no to the message alone
+const REQUEST_MAX = 300_000;  // and a request beyond 1 MiB
 const TYPING_EVERY = 3_000;
 const UNKNOWN = 300_000;      // for which a token is thought to hold, where nothing that can be believed says it
 const TIMER_MAX = 2 ** 31 - 1;
@@ -50,13 +52,14 @@ function deviceOfTab(anew) {
   }
 }
 
+const OWN = new Set(['state', 'entry', 'outbox', 'typing', 'presence', 'gap', 'error']); // events that no type of an entry becomes
 const singular = { stories: 'story' };
 
 export class Kith extends Calls {
   user; device; state = 'closed'; transport = null;
   #o; #url; #events = new Events(); #outbox; #store; #ask;
   #token; #refused = 0; #renewal;             // {text, until}; refusals one after the other
-  #running; #want = false; #opened; #attempt; #link; #wake = () => {}; #failures = 0; #onlineSince = 0; #elsewhere; #madeUp;
+  #running; #want = false; #opened; #attempt; #sentOn = 0; #link; #wake = () => {}; #failures = 0; #onlineSince = 0; #elsewhere; #madeUp;
   #mqttWorked = false; #mqttFailures = 0; #probes = 0; #probe; #subscribed = false;
   #inbox = []; #draining = false; #seen = new Set(); #cursor; #hole = false; #saving; #met = false;
   #reads = new Map(); #reading = false; #delivered = new Map(); #deliveredBusy = new Set(); #typed = new Map(); #others = new Map(); #beat;
@@ -65,7 +68,7 @@ export class Kith extends Calls {
   constructor(options) {
     super();
     this.#o = {
-      transport: 'auto', sessionExpiry: 30 * 86_400, keepAlive: 60, receiveMaximum: 128, timeout: 20_000, ...options,
+      transport: 'auto', sessionExpiry: 30 * 86_400, keepAlive: 60, receiveMaximum: 128, timeout: 20_000, ...Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined)),
       reconnect: { base: 500, max: 30_000, ...options.reconnect },
       WebSocket: options.WebSocket ?? platform.WebSocket, fetch: options.fetch ?? ((...a) => globalThis.fetch(...a)),
     };
@@ -110,6 +113,8 @@ export class Kith extends Calls {
       this.#wake();
     }
     await this.#running;
+    for (const timer of this.#others.values()) clearTimeout(timer);
+    this.#others.clear();
     await this.#outbox.written();
     await this.#save();
   }
@@ -184,7 +189,7 @@ export class Kith extends Calls {
     }
     if (problem.code === 'moved' && problem.reference) {
       this.#elsewhere = problem.reference;
-      return 'now';
+      return this.#sentOn++ ? 'later' : 'now'; // two servers may send it to and fro
     }
     return problem.temporary || problem.code === 'ended' || problem.code === 'token' ? 'later' : 'end';
   }
@@ -232,7 +237,10 @@ export class Kith extends Calls {
     const left = ends > now ? ends - now : (claims.exp - claims.iat) * 1000 || UNKNOWN;
     // a new one is asked for a minute before, or when a fifth is left
     this.#token = { text, until: now + left - Math.min(60_000, left / 5) };
-    if (claims.dev && this.#madeUp) this.device = claims.dev;
+    if (claims.dev && claims.dev !== this.device && this.#madeUp) { // they know better, and it is the same when they are asked again
+      this.device = claims.dev;
+      this.#madeUp = false;
+    }
     if (!this.user && claims.sub) this.user = claims.sub;
     return text;
   }
@@ -243,7 +251,12 @@ export class Kith extends Calls {
       if (!this.user) await this.#tokenNow();
       const name = `kith:${this.#url}:${this.user}`;
       this.#store = this.#o.store ?? (globalThis.indexedDB ? indexedDBStore(name) : memoryStore());
-      const kept = Object.fromEntries(await this.#store.list('at:'));
+      const kept = Object.fromEntries(await this.#store.list('at:').catch((e) => {
+        if (this.#o.store) throw e;
+        this.#store = memoryStore(); // a browser that keeps nothing: a private window, a disk that is full
+        this.#events.emit('error', asKithError(e));
+        return [];
+      }));
       this.#cursor ??= kept[`at:${this.device}`]?.cursor;
       this.#hole ||= kept[`at:${this.device}`]?.hole ?? false;
       for (const [key, seq] of await this.#store.list('read:')) this.#mark(key.slice(5), seq);
@@ -351,7 +364,7 @@ export class Kith extends Calls {
       this.#subscribed = true;
     }
     this.#drain();
-    this.#refused = 0;
+    this.#refused = this.#sentOn = 0;
     this.#onlineSince = Date.now();
     const quiet = this.state === 'online' && this.transport === link.kind;
     this.transport = link.kind;
@@ -436,7 +449,7 @@ export class Kith extends Calls {
     if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.values().next().value);
     const m = entry.message;
     if (m && entry.event === 'created' && m.from === this.user) this.#outbox.seen(m.id, m.seq);
-    const waits = [this.#events.emit('entry', entry), this.#events.emit(entry.type, entry)].filter(Boolean);
+    const waits = [this.#events.emit('entry', entry), OWN.has(entry.type) ? undefined : this.#events.emit(entry.type, entry)].filter(Boolean);
     if (!waits.length) return this.#reached(entry.cursor);
     return Promise.all(waits).then(() => this.#reached(entry.cursor));
   }
@@ -456,8 +469,9 @@ export class Kith extends Calls {
         this.#hole = false;
         return void this.#reached(this.#cursor);
       } catch (e) {
-        if (e.code === 'gone') {
+        if (!e.temporary && e.code !== 'unauthorized') { // past retention, most likely
           this.#hole = false;
+          this.#cursor = undefined;
           this.#events.emit('gap', { problem: e });
           return;
         }
@@ -504,10 +518,11 @@ export class Kith extends Calls {
 
   /** By MQTT where there is one; what that refuses, HTTP says why, in full. */
   async #transmit(message) {
-    const content = contentOf(message), link = this.#link;
-    if (link?.kind === 'mqtt') {
+    const content = contentOf(message), link = this.#link, payload = JSON.stringify(content);
+    if (payload.length > REQUEST_MAX) throw new KithError({ type: '/problems/too-large', title: 'Too large', status: 413, detail: 'a message has at most 64 KiB' });
+    if (link?.kind === 'mqtt' && payload.length < PAYLOAD_MAX) {
       try {
-        return await link.publish(`conversations/${message.conversation}/messages`, JSON.stringify(content));
+        return await link.publish(`conversations/${message.conversation}/messages`, payload);
       } catch (e) {
         if (e.reason === undefined || this.#link !== link) throw KithError.network(e.message, e);
         const full = await this.#post(message, content).catch((why) => why);

@@ -49,7 +49,7 @@ export class Outbox {
   add(conversation, from, content) {
     const id = content.id ?? newId();
     if (!this.#all.has(id)) {
-      const message = { ...content, id, conversation, from, created_at: new Date().toISOString(), state: 'queued' };
+      const message = { ...JSON.parse(JSON.stringify(content)), id, conversation, from, created_at: new Date().toISOString(), state: 'queued' };
       this.#all.set(id, message);
       this.#keys.set(id, KEY + newId());
       this.#keep(message);

@@ -4,6 +4,8 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { Kith, memoryStore } from '../node.js';
 
+const jwt = (claims) => `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
+
 const turn = (ms = 0) => new Promise((done) => setTimeout(done, ms));
 async function until(what, ms = 3000) {
   for (const end = Date.now() + ms; ; await turn(5)) {
@@ -181,4 +183,66 @@ test('a clock that is a day ahead does not ask for token after token; while a li
   }
   assert.ok(server.sockets.length > 3, 'the link was renewed');
   await soon.close();
+});
+
+test('two servers that send it to and fro are not asked without end', async () => {
+  const server = played((s, type) => { if (type === 1) s.tell(connack({ reason: 0x9c, properties: [0x1c, ...text('other.example')] })); });
+  const kith = make(server, { reconnect: { base: 10_000, max: 10_000 } });
+  kith.connect().catch(() => {});
+  await turn(100);
+  assert.ok(server.sockets.length <= 3, `${server.sockets.length} connections`);
+  await kith.close();
+});
+
+test('a message that no MQTT packet takes goes by HTTP, which refuses it alone; one that no JSON says fails at once', async () => {
+  const server = listening(), asked = [];
+  const fetch = async (url, o) => { asked.push([url, o.body.length > 100_000]); return new Response('{"type":"/problems/too-large","title":"Too large"}', { status: 413 }); };
+  const kith = make(server, { fetch });
+  await kith.connect();
+  await assert.rejects(kith.stored(kith.send('c', 'x'.repeat(120_000))), { code: 'too-large', status: 413 });
+  await assert.rejects(kith.stored(kith.send('c', 'x'.repeat(1_200_000))), { code: 'too-large' });
+  assert.deepEqual(asked, [['http://k.example/v1/conversations/c/messages', true]]);
+  assert.throws(() => kith.send('c', { data: 1n }), TypeError);
+  assert.equal(kith.state, 'online');
+  await kith.close();
+});
+
+test('a tab that was duplicated becomes a device of its own; where the tokens say which it is, it yields', async () => {
+  for (const fixed of [false, true]) {
+    const server = played((s, type, bytes) => {
+      if (type === 1) s.tell(connack());
+      if (type === 8) { s.tell(suback(bytes)); if (server.sockets.length < 3) setTimeout(() => s.tell(packet(0xe0, 0x8e, 0)), 5); }
+    });
+    const asked = [];
+    const kith = make(server, { device: undefined, user: undefined, token: ({ device }) => { asked.push(device); return jwt({ sub: 'ann', dev: fixed ? 'tv' : device }); } });
+    await kith.connect();
+    if (fixed) {
+      await until(() => assert.equal(kith.state, 'closed'));
+      assert.deepEqual([server.sockets.length, kith.device], [1, 'tv']);
+    } else {
+      await until(() => assert.equal(server.sockets.length === 3 && kith.state, 'online'));
+      assert.equal(new Set(asked).size, 3);
+      assert.equal(kith.user, 'ann');
+    }
+    await kith.close();
+  }
+});
+
+test('a browser that keeps nothing sends all the same', async () => {
+  const server = played((s, type, bytes) => {
+    if (type === 1) s.tell(connack());
+    if (type === 8) s.tell(suback(bytes));
+    if (type === 3) s.tell(packet(0x40, packetOf([...bytes])));
+  }), errors = [];
+  globalThis.indexedDB = { open() { const r = {}; queueMicrotask(() => { r.error = new Error('not here'); r.onerror(); }); return r; } };
+  try {
+    const kith = make(server, { store: undefined });
+    kith.on('error', (e) => errors.push(e.detail));
+    await kith.connect();
+    assert.equal((await kith.stored(kith.send('c', 'x'))).state, 'stored');
+    assert.deepEqual(errors, ['not here']);
+    await kith.close();
+  } finally {
+    delete globalThis.indexedDB;
+  }
 });
