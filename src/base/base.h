@@ -110,7 +110,11 @@ uint8_t unpack_u8(struct unpack *u);
 uint16_t unpack_u16(struct unpack *u);
 uint32_t unpack_u32(struct unpack *u);
 uint64_t unpack_u64(struct unpack *u);
-uint64_t unpack_var(struct unpack *u);
+uint64_t unpack_var_long(struct unpack *u);
+static inline uint64_t unpack_var(struct unpack *u) { /* nearly always one byte */
+    if (__builtin_expect(!u->bad && u->p < u->end && *u->p < 0x80, 1)) return *u->p++;
+    return unpack_var_long(u);
+}
 struct bytes unpack_bytes(struct unpack *u); /* a view into the input */
 static inline bool unpack_more(const struct unpack *u) { return !u->bad && u->p < u->end; }
 

@@ -76,8 +76,7 @@ uint64_t unpack_u64(struct unpack *u) {
     return v;
 }
 
-uint64_t unpack_var(struct unpack *u) {
-    if (__builtin_expect(!u->bad && u->p < u->end && *u->p < 0x80, 1)) return *u->p++;
+uint64_t unpack_var_long(struct unpack *u) {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64 && !u->bad && u->p < u->end; shift += 7) {
         uint8_t c = *u->p++;

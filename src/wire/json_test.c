@@ -398,8 +398,46 @@ static void comments_stay_comments(void **state) {
     buf_done(&b);
 }
 
+/* Byte by byte, as RFC 8259 says it. */
+static void str_plainly(struct buf *b, struct bytes v) {
+    buf_char(b, '"');
+    for (size_t i = 0; i < v.n; i++) {
+        uint8_t c = v.p[i];
+        if (c == '"' || c == '\\') buf_fmt(b, "\\%c", c);
+        else if (c == '\n') buf_str(b, "\\n");
+        else if (c == '\r') buf_str(b, "\\r");
+        else if (c == '\t') buf_str(b, "\\t");
+        else if (c == '\b') buf_str(b, "\\b");
+        else if (c == '\f') buf_str(b, "\\f");
+        else if (c < 0x20) buf_fmt(b, "\\u%04x", c);
+        else buf_char(b, (char)c);
+    }
+    buf_char(b, '"');
+}
+
+/* Every byte at every place of texts that are longer than the steps in which they are looked at. */
+static void strings_are_escaped_everywhere(void **state) {
+    (void)state;
+    struct buf got = {0}, want = {0};
+    uint8_t text[27];
+    for (int c = 0; c < 256; c++)
+        for (size_t at = 0; at < sizeof text; at++)
+            for (size_t n = at + 1; n <= sizeof text; n += 5) {
+                memset(text, at % 2 ? 'x' : 0xe9, sizeof text);
+                text[at] = (uint8_t)c;
+                buf_reset(&got);
+                buf_reset(&want);
+                json_str(&got, bytes_of(text, n));
+                str_plainly(&want, bytes_of(text, n));
+                assert_true(bytes_eq(buf_view(&got), buf_view(&want)));
+            }
+    buf_done(&got);
+    buf_done(&want);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strings_are_escaped_everywhere),
         cmocka_unit_test(takes_what_the_grammar_allows),
         cmocka_unit_test(refuses_what_it_does_not),
         cmocka_unit_test(refuses_what_is_not_utf8),
