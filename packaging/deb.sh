@@ -28,7 +28,7 @@ cp packaging/copyright "$doc/copyright"
     printf 'kith (%s) unstable; urgency=medium\n\n  * What is new stands in CHANGELOG.md.\n\n' "$version"
     printf ' -- %s  %s\n' "$maintainer" "$(date -Ru -d "@$SOURCE_DATE_EPOCH")"
 } | gzip -9n >"$doc/changelog.gz"
-cp -r CHANGELOG.md docs/operate docs/format docs/openapi.json "$doc/"
+cp -r CHANGELOG.md docs/operate docs/guide docs/format docs/benchmarks.md docs/openapi.json "$doc/"
 
 # Which packages its libraries come from.
 mkdir -p "$tree/debian"

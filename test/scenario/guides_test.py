@@ -255,9 +255,17 @@ def documents():
     return ["README.md", *sorted(os.path.relpath(p, ROOT) for folder in ("guide", "operate") for p in glob.glob(os.path.join(ROOT, "docs", folder, "*.md")))]
 
 
+def broken(document, text):
+    """The links to files of the project that lead nowhere."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```", "", text)
+    links = re.findall(r"\]\(([^)\s]+)\)", prose) + re.findall(r'(?:src|srcset)="([^"]+)"', prose)
+    return [l for l in links if "://" not in l and l[0] != "#" and not os.path.exists(os.path.join(ROOT, os.path.dirname(document), l.split("#")[0]))]
+
+
 def follow(document):
     """How many blocks of it were run."""
     lines, blocks, faults = read(document)
+    faults += [f"{document}: {link} is not there" for link in broken(document, "\n".join(lines))]
     assert not faults, "\n".join(faults)
     own = re.search(r"The commands here are run by `(test/scenario/\w+_test\.py)`", "\n".join(lines).replace("\n", " "))
     if own:
