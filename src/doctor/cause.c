@@ -336,6 +336,7 @@ struct weighing {
     struct judging all;     /* over all stages; h and why of `events` */
     int64_t covered, loose; /* of this stage: by turns and commits; by what is beside them */
     bool others;            /* the second look: at the other shards */
+    int64_t jumped_ns;      /* by the wall clock, at most, in all that time */
     uint32_t touched[CAUSE_COUNT];
 };
 
@@ -509,18 +510,24 @@ static enum cause load_or_busy(struct weighing *w, const struct stage *stages) {
 
 static void jump_see(void *arg, size_t i) {
     struct weighing *w = arg;
-    if (w->h->events[i].kind == EVENT_clock) w->all.why[CAUSE_clock_jump] = (uint32_t)i + 1;
+    const struct event *e = &w->h->events[i];
+    if (e->kind != EVENT_clock) return;
+    if (!w->touched[CAUSE_clock_jump]++ || e->a * MS > w->jumped_ns) {
+        w->jumped_ns = e->a * MS;
+        w->all.why[CAUSE_clock_jump] = (uint32_t)i;
+    }
 }
 
 /* Nothing covers it: a device that did not take it, a jump of the clock in that time, or unknown. */
-static enum cause last_resort(struct weighing *w, const struct diagnosis *d) {
-    struct window whole = {d->began_ns, d->began_ns + d->took_ns};
+static enum cause last_resort(const struct weighing *w) {
     if (w->journey->what == JOURNEY_DEVICE) return CAUSE_slow_reader;
-    touching(w->h, whole, jump_see, w);
-    if (!w->all.why[CAUSE_clock_jump]) return CAUSE_unknown;
-    w->all.why[CAUSE_clock_jump]--;
-    w->touched[CAUSE_clock_jump]++;
-    return CAUSE_clock_jump;
+    return w->touched[CAUSE_clock_jump] ? CAUSE_clock_jump : CAUSE_unknown;
+}
+
+/* What a device got late is known by the wall clock: most of the time may be the clock's jump. */
+static bool clock_did_it(struct weighing *w, const struct diagnosis *d) {
+    touching(w->h, (struct window){d->began_ns, d->began_ns + d->took_ns}, jump_see, w);
+    return w->journey->what == JOURNEY_DEVICE && w->jumped_ns * 2 >= d->took_ns && w->jumped_ns > 0;
 }
 
 void diagnose(const struct history *h, const struct journey *j, const struct journey *source,
@@ -540,11 +547,16 @@ void diagnose(const struct history *h, const struct journey *j, const struct jou
         if (ns > 0) stage_weigh(&w, &stages[s], s == SPENT_write || j->what == JOURNEY_DEVICE);
     }
     out->took_ns = end - out->began_ns;
+    bool jumped = clock_did_it(&w, out);
     out->cause = most_of(w.all.ns);
     out->explained_ns = w.all.ns[out->cause];
     if (out->explained_ns * 100 < out->took_ns * EXPLAINS_PERCENT || out->cause == CAUSE_unknown) {
-        out->cause = last_resort(&w, out);
+        out->cause = last_resort(&w);
         out->explained_ns = out->cause == CAUSE_slow_reader ? out->took_ns : 0;
+    }
+    if (jumped) {
+        out->cause = CAUSE_clock_jump;
+        out->explained_ns = INT64_MAX; /* whatever else there was, is not that long */
     }
     if (out->cause == CAUSE_load) out->cause = load_or_busy(&w, stages);
     out->events = w.touched[out->cause];

@@ -429,6 +429,23 @@ static void a_clock_that_jumped(void **state) {
     expect_cause(&j, CAUSE_disk_sync);
 }
 
+/* The device read slowly, for a second; the clock went ahead by an hour. */
+static void a_device_that_is_late_by_the_clock(void **state) {
+    (void)state;
+    begin();
+    named(add_ab(EVENT_reader, 1, 3599000, 1000, 300000, 0), "demo", "bob", "phone");
+    add_ab(EVENT_clock, THREAD_WATCH, 3599500, 20, 3600000, 0);
+    struct journey j = other(JOURNEY_DEVICE, 1, 0, 3600000, 3600000);
+    strcpy(j.app, "demo");
+    strcpy(j.conversation, "bob");
+    strcpy(j.item, "phone");
+    expect_cause(&j, CAUSE_clock_jump);
+    begin(); /* and back, within the same look of the watch */
+    add_ab(EVENT_clock, THREAD_WATCH, 3599500, 20, 3600000, 0);
+    add_ab(EVENT_clock, THREAD_WATCH, 3599990, 20, -3600000, 0);
+    expect_cause(&j, CAUSE_clock_jump);
+}
+
 /* ---- devices ---- */
 static void a_device_that_does_not_read(void **state) {
     (void)state;
@@ -657,6 +674,7 @@ int main(void) {
         cmocka_unit_test(a_lock_waited_for), cmocka_unit_test(a_lock_held_by_the_disk),
         cmocka_unit_test(a_lock_held_by_a_third), cmocka_unit_test(a_lock_held_without_a_core),
         cmocka_unit_test(a_clock_that_jumped), cmocka_unit_test(a_device_that_does_not_read),
+        cmocka_unit_test(a_device_that_is_late_by_the_clock),
         cmocka_unit_test(another_shard_did_not_keep_up),
         cmocka_unit_test(the_larger_of_two_is_named), cmocka_unit_test(nothing_recorded_is_unknown),
         cmocka_unit_test(half_a_journey), cmocka_unit_test(words_say_what_was),
