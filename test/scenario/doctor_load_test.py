@@ -57,7 +57,7 @@ def fan_out():
     wide.wait(60)
     ended = time.monotonic()
     load.wait(30)
-    items = [i for i in slow(s)["items"] if i["what"] == "message"]
+    items = [i for i in slow(s)["items"] if "id" in i]   # to make ten thousand people members is slow by itself
     hit = judge("fan-out", items, [(began, ended)], "fan_out", least=10)
     assert any(i["cause"]["evidence"].get("devices", 0) >= 1000 for i in hit), hit[0]
     s.close()
