@@ -82,4 +82,14 @@ enum template_escape { TEMPLATE_PLAIN, TEMPLATE_HTML };
 enum err template_render(struct template_program *p, const struct template_arg *args, size_t n,
     enum template_escape escape, struct buf *out, struct template_fault *fault) must_use;
 
+/* ---- programs kept by their text, for one thread ---- */
+struct template_cache;
+/* At most about so many programs, of some 2 KB each. To be freed before its kit. */
+struct template_cache *template_cache_create(struct template_kit *kit, size_t programs);
+void template_cache_free(struct template_cache **);
+/* As template_compile, if it is not kept from before. *out is the cache's, until the next call. */
+enum err template_cache_get(struct template_cache *c, struct bytes locale, struct bytes text,
+    struct template_program **out, struct template_fault *fault) must_use;
+uint64_t template_cache_compiled(const struct template_cache *c); /* how often it was not kept */
+
 #endif
