@@ -114,7 +114,7 @@ export interface KithEvents {
   outbox: Outgoing;
   /** Somebody writes just now. Live only. */
   typing: { conversation: string; from: string };
-  /** Somebody came or went, by what their devices say. Live only; silence of two and a half heartbeats counts as going. */
+  /** Somebody came or went, by what their devices say. Live only. With the option `presence`, silence of two and a half heartbeats counts as going. */
   presence: { user: string; online: boolean };
   /** Something is missing before the next entry (retention, or a restored backup): read again what is shown. */
   gap: { problem?: KithError };

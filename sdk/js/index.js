@@ -39,6 +39,8 @@ function claimsOf(token) {
   }
 }
 
+const unfit = (detail) => new KithError({ type: '/problems/unfit-token', title: 'This token is of no use here', status: 400, detail });
+
 /** A tab's own device, so that a reload finds its session. */
 function deviceOfTab(anew) {
   try {
@@ -271,7 +273,9 @@ export class Kith extends Calls {
   async #session() {
     this.#link = null;
     const token = await this.#tokenNow();
+    if (token.startsWith('kith_')) throw unfit('this is a server key; it belongs to backends, which get a device token for this client with it');
     await this.#load();
+    if (!this.user) throw unfit('this token names no user: give the option `user`');
     let over;
     const ended = new Promise((done) => { over = done; });
     const end = (problem, reference) => over(Object.assign(problem, { reference }));

@@ -246,3 +246,13 @@ test('a browser that keeps nothing sends all the same', async () => {
     delete globalThis.indexedDB;
   }
 });
+
+test('a token that cannot be a device\'s is told so, at once', async () => {
+  const server = listening();
+  for (const [token, words] of [['kith_0123456789ab_secret', /server key/], [jwt({}), /names no user/]]) {
+    const kith = make(server, { token, user: undefined });
+    await assert.rejects(kith.connect(), { code: 'unfit-token', message: words });
+    assert.equal(kith.state, 'closed');
+  }
+  assert.equal(server.sockets.length, 0);
+});
