@@ -592,8 +592,10 @@ static void every_event_has_words(void **state) {
             struct diagnosis d = {.has_evidence = true, .took_ns = 30 * MS};
             struct buf b = {0};
             begin();
-            d.evidence =
-                (struct event){.kind = (uint32_t)kind, .a = a, .b = a * 7, .duration_ns = 5 * MS};
+            d.evidence = (struct event){.kind = (uint32_t)kind,
+                .a = a,
+                .b = kind == EVENT_fanout ? a % 2 : a * 7,
+                .duration_ns = 5 * MS};
             diagnosis_words(&S.h, &d, NULL, &b);
             assert_true(b.n > 20 && b.p[0] >= '0' && b.p[0] <= 'Z');
             buf_reset(&b);

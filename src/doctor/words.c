@@ -75,6 +75,17 @@ static void cpu_words(struct buf *b, const struct history *h, const struct event
 
 static void fanout_words(
     struct buf *b, const struct history *h, const struct event *e, const char *app) {
+    if (e->b) {
+        buf_fmt(b,
+            "A change that concerns very many (members added, say) made %" PRId64
+            " records in one turn at ",
+            e->a);
+        at(b, h, e->start_ns);
+        buf_str(b, ", which took ");
+        words_ms(b, e->duration_ns);
+        buf_char(b, '.');
+        return;
+    }
     buf_str(b, "A message");
     if (may_name(e, app) && e->names[1][0]) buf_fmt(b, " in the conversation %s", e->names[1]);
     buf_fmt(b, " went to %" PRId64 " devices at ", e->a);
@@ -239,7 +250,7 @@ static void evidence_numbers(struct json_out *o, const struct event *e) {
     switch (e->kind) {
     case EVENT_commit: number(o, "bytes", e->a), json_ms(o, "sync_ms", e->b); break;
     case EVENT_run_delay: json_ms(o, "delayed_ms", e->a); break;
-    case EVENT_fanout: number(o, "devices", e->a); break;
+    case EVENT_fanout: number(o, e->b ? "records" : "devices", e->a); break;
     case EVENT_queue: number(o, "records", e->a), number(o, "partition", e->b); break;
     case EVENT_table_write:
     case EVENT_reader: number(o, "bytes", e->a); break;

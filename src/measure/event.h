@@ -18,7 +18,8 @@
 /* name; what it is, from when on it is written, and what a, b and the names mean */
 #define EVENT_KINDS(X)                                                                             \
     X(turn, "a shard's turn of 1 ms and more; a: phase that took most, b: ns of that phase")       \
-    X(fanout, "a record for 256 devices and more; a: devices; names: app, conversation")           \
+    X(fanout, "a record for 256 devices and more; a: devices; names: app, conversation; or, b is " \
+              "1, records with 64 relays and more each; a: relays")                                \
     X(commit, "the log wrote and synced a batch in 2 ms and more; a: bytes, b: ns of the sync")    \
     X(table_write, "RocksDB took a batch in 5 ms and more; a: bytes")                              \
     X(table_sync, "RocksDB flushed in 100 ms and more")                                            \

@@ -436,6 +436,35 @@ static void queue_tell(
     event_add(&j->measure->events, &e);
 }
 
+/* Most of a turn's records relays of few others, of one partition: members that were added, say. */
+static void relays_look(struct journeys *j) {
+    enum { EACH = 64 }; /* relays of one record */
+    uint32_t n = j->applied - j->head, votes = 0, count = 0, records = 0, mask = queue_mask(j);
+    const struct under_way *most = NULL, *last = NULL;
+    if (n < FANOUT_MIN || j->now_ns - j->queue[j->head & mask].durable_ns < QUEUE_NS) return;
+    for (uint32_t i = j->head; i != j->applied; i++) {
+        const struct under_way *u = &j->queue[i & mask];
+        if (!votes) most = u;
+        votes += u->source == most->source ? 1u : -1u;
+    }
+    for (uint32_t i = j->head; i != j->applied; i++) {
+        const struct under_way *u = &j->queue[i & mask];
+        if (u->source != most->source) continue;
+        records += !last || last->source_position != u->source_position;
+        count++;
+        last = u;
+    }
+    if (most->source == UINT16_MAX || count <= n / 2 || count < records * EACH) return;
+    const struct under_way *first = &j->queue[j->head & mask];
+    struct event e = {.kind = EVENT_fanout,
+        .thread = j->shard,
+        .start_ns = first->durable_ns,
+        .duration_ns = j->now_ns - first->durable_ns,
+        .a = count,
+        .b = 1};
+    event_add(&j->measure->events, &e);
+}
+
 /* Most of a turn's records of one partition: a vote finds which it could be, a count whether it is. */
 static void queue_look(struct journeys *j) {
     uint32_t n = j->applied - j->head, votes = 0, count = 0, mask = queue_mask(j);
@@ -455,6 +484,7 @@ static void queue_look(struct journeys *j) {
     if (count >= QUEUE_MIN && count > n / 2)
         return queue_tell(j, count, most, last ? &j->named[last->name - 1] : NULL);
     const struct names *hot = conversation_of_most(j, &count);
+    if (hot) count = (uint32_t)((uint64_t)n * count / j->named_count); /* not all have names */
     if (hot && count >= QUEUE_MIN) queue_tell(j, count, most, hot);
 }
 
@@ -489,6 +519,7 @@ void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!j) return;
     j->now_ns = now_ns;
     queue_look(j);
+    relays_look(j);
     for (; j->head != j->applied; j->head++) one_end(j, &j->queue[j->head & queue_mask(j)]);
     fanout_tell(j);
     j->named_count = 0;

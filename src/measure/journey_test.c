@@ -236,6 +236,23 @@ static void a_fan_out_is_an_event(void **state) {
     assert_string_equal(e[0].names[1], "ann-bob");
 }
 
+/* Members are added: a record for each, of one. */
+static void relays_of_one_record_are_an_event(void **state) {
+    (void)state;
+    struct event e[64];
+    append();
+    struct journey_origin origin = apply(1, &HELLO), next;
+    for (uint16_t i = 0; i < 300; i++) {
+        journey_appended(f.j, i % 64, 20 + i, 0, 3, &origin);
+        journey_begin(f.j, i % 64, 20 + i, clock_ns);
+        journey_applied(f.j, 73, 17, &(struct journey_about){0}, &next);
+    }
+    tick(12 * MS);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(events_of(EVENT_fanout, e), 1);
+    assert_true(e[0].a == 300 && e[0].b == 1 && e[0].duration_ns == 12 * MS);
+}
+
 static void a_hot_partition_is_an_event(void **state) {
     (void)state;
     struct event e[64];
@@ -246,16 +263,25 @@ static void a_hot_partition_is_an_event(void **state) {
     assert_int_equal(events_of(EVENT_queue, e), 1);
     assert_true(e[0].a == 200 && e[0].b == 3);
     assert_string_equal(e[0].names[1], "ann-bob");
-    /* evenly spread: none */
-    for (uint16_t p = 0; p < 200; p++) journey_appended(f.j, p, 1000, clock_ns, UINT16_MAX, NULL);
-    struct journey_origin origin;
-    for (uint16_t p = 0; p < 200; p++) {
-        journey_begin(f.j, p, 1000, clock_ns);
-        journey_applied(f.j, 43, 17, &HELLO, &origin);
+    /* evenly spread, over as many conversations: none; of one conversation: it is hot */
+    for (int round = 0; round < 2; round++) {
+        for (uint16_t p = 0; p < 200; p++)
+            journey_appended(f.j, p, 1000 + (uint64_t)round, clock_ns, UINT16_MAX, NULL);
+        struct journey_origin origin;
+        for (uint16_t p = 0; p < 200; p++) {
+            char name[8];
+            struct journey_about about = HELLO;
+            snprintf(name, sizeof name, "c%u", p);
+            if (!round) about.conversation = bytes_str(name);
+            journey_begin(f.j, p, 1000 + (uint64_t)round, clock_ns);
+            journey_applied(f.j, 43, 17, &about, &origin);
+        }
+        tick(6 * MS);
+        journeys_turn_end(f.j, clock_ns);
+        assert_int_equal(events_of(EVENT_queue, e), 1 + round);
     }
-    tick(6 * MS);
-    journeys_turn_end(f.j, clock_ns);
-    assert_int_equal(events_of(EVENT_queue, e), 1);
+    assert_string_equal(e[1].names[1], "ann-bob");
+    assert_int_equal(e[1].a, 200);
 }
 
 static void who_sends_again_and_again_is_an_event(void **state) {
@@ -279,7 +305,7 @@ int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, begin, end)
     const struct CMUnitTest tests[] = {T(stages_add_up), T(relays_go_on), T(devices_are_kept),
         T(quiet_ones_are_never_slow), T(replayed_records_have_none), T(queue_grows),
-        T(slow_ones_are_bounded), T(a_fan_out_is_an_event), T(a_hot_partition_is_an_event),
-        T(who_sends_again_and_again_is_an_event)};
+        T(slow_ones_are_bounded), T(a_fan_out_is_an_event), T(relays_of_one_record_are_an_event),
+        T(a_hot_partition_is_an_event), T(who_sends_again_and_again_is_an_event)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
