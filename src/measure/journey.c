@@ -450,7 +450,7 @@ static void relays_look(struct journeys *j) {
     for (uint32_t i = j->head; i != j->applied; i++) {
         const struct under_way *u = &j->queue[i & mask];
         if (u->source != most->source) continue;
-        records += !last || last->source_position != u->source_position;
+        records += !last || !u->source_position || last->source_position != u->source_position;
         count++;
         last = u;
     }

@@ -109,6 +109,8 @@ def judge(what, items, faults, causes, least=3, share=0.95):
     hit = [i for i in items if overlap_ms(i, faults) >= SLOW_MS]
     wrong = [i for i in hit if i["cause"]["code"] not in causes]
     others = len(items) - len(hit)
+    for i in wrong[:5]:
+        print(f"  {what}: {i['cause']['code']}: {i['took_ms']} ms, {[(t['stage'], t['ms']) for t in i['stages']]}, {i['cause']['words']}")
     print(f"{what}: {len(faults)} faults, {len(hit)} slow ones in them, {len(hit) - len(wrong)} named {'/'.join(sorted(causes))}; {others} slow ones beside them")
     assert len(hit) >= least, f"{what}: only {len(hit)} slow ones of {len(items)} fell into {len(faults)} faults"
     assert len(wrong) <= (1 - share) * len(hit), f"{what}: {len(wrong)} of {len(hit)} have another cause: " + "\n".join(
