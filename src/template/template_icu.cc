@@ -247,8 +247,13 @@ extern "C" bool icu_locale_parent(const struct icu_parents *p, char name[TEMPLAT
         return true;
     }
     char *last = std::strrchr(name, '_');
-    if (last) *last = 0;
-    return last != nullptr;
+    if (!last) return false;
+    const std::string gone = last + 1;
+    char usual[ULOC_SCRIPT_CAPACITY];
+    *last = 0;
+    /* CLDR's nonlikelyScript: who asks for another script than the usual does not read that one */
+    bool script = gone.size() == 4 && gone[0] >= 'A';
+    return !script || (script_of(name, usual) && gone == usual);
 }
 
 /* ---- zones ---- */

@@ -316,15 +316,15 @@ static void limits_hold(void **state) {
 
 static void locales_fall_back_as_cldr_says(void **state) {
     struct made *m = *state;
-    static const char *const HAVE[] = {
-        "en", "en-001", "pt", "pt-PT", "es", "es-419", "zh", "zh-Hant", "sr", "sr-Latn", "nb"};
+    static const char *const HAVE[] = {"en", "en-001", "pt", "pt-PT", "es", "es-419", "zh",
+        "zh-Hant", "sr", "sr-Latn", "nb", "zh-Hant-HK"};
     enum { N = sizeof HAVE / sizeof *HAVE };
     static const char *const FACTS[][2] = {{"en", "en"}, {"en-US", "en"}, {"en-GB", "en-001"},
         {"EN_au", "en-001"}, {"pt-BR", "pt"}, {"pt-AO", "pt-PT"}, {"es-MX", "es-419"},
-        {"es-ES", "es"}, {"zh-Hant-TW", "zh-Hant"}, {"zh-TW", "zh-Hant"}, {"zh-HK", "zh-Hant"},
-        {"zh-CN", "zh"}, {"zh-Hans-CN", "zh"}, {"sr-ME", "sr-Latn"}, {"sr-RS", "sr"},
-        {"nb-NO", "nb"}, {"de-AT", ""}, {"uz-Arab", ""}, {"", ""}, {"not a tag", ""},
-        {"pt-BR-u-nu-latn", "pt"}};
+        {"es-ES", "es"}, {"zh-Hant-TW", "zh-Hant"}, {"zh-TW", "zh-Hant"}, {"zh-HK", "zh-Hant-HK"},
+        {"zh-MO", "zh-Hant-HK"}, {"uz-Cyrl", ""}, {"hi-Latn", "en-001"}, {"zh-CN", "zh"},
+        {"zh-Hans-CN", "zh"}, {"sr-ME", "sr-Latn"}, {"sr-RS", "sr"}, {"nb-NO", "nb"}, {"de-AT", ""},
+        {"uz-Arab", ""}, {"", ""}, {"not a tag", ""}, {"pt-BR-u-nu-latn", "pt"}};
     struct bytes have[N];
     for (size_t i = 0; i < N; i++) have[i] = bytes_str(HAVE[i]);
     for (size_t i = 0; i < sizeof FACTS / sizeof *FACTS; i++) {
