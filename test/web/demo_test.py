@@ -88,7 +88,7 @@ def light_and_soon_there(b, dev):
     assert total < WEIGHT, f"{total} bytes: {sizes}"
     assert any("/sdk/" in u for u in sizes) and any("/demo/app.js" in u for u in sizes), sizes
     readies = []
-    for _ in range(3):  # the first one on a busy machine is not the page's
+    for _ in range(6):  # a slow one on a busy machine is not the page's
         page = b.page(dev.url + "/")
         page.locator("html[data-ready]").wait_for(state="attached")
         readies.append(int(page.evaluate("document.documentElement.dataset.ready")))
@@ -135,8 +135,7 @@ def one_goes_offline(page, ann, bob):
     eventually(lambda: same(bob.at(".strip").inner_text(), "2 of yours wait here · 3 wait at the server"), "what the strip says")
     eventually(lambda: same(page.locator(".road .lane .wait").count(), 1), "the journey waits for his phone")
     shot(page, "demo-offline")
-    page.wait_for_timeout(400)
-    same(ann.at(".sub").inner_text(), "not online")
+    ann.has(".sub", "not online")
     same(bob.bodies()[-2:], ["A", "B"])
     bob.cut(False)
     eventually(lambda: same(sorted(bob.bodies()[-5:]), ["A", "B", "One", "Three", "Two"]), "all is there")

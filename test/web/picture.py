@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: python3 test/web/picture.py, after make build. Of the demo itself, in a moment that shows much of it; the same in light and dark.
+"""Takes the pictures of the README: python3 test/web/picture.py, after make build, on a machine that does nothing else. Of the demo itself, in a moment that shows much of it; the same in light and dark.
 Letters and emoji are the machine's: Debian's fonts-inter and fonts-noto-color-emoji make them those of the pictures in the tree."""
 import os
 
