@@ -1,0 +1,170 @@
+/* doctor: of a running server: rings are written as shards and the log's thread write them, and the
+ * answers are read. SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "doctor/doctor.h"
+#include "io/io.h"
+
+#define MS 1000000ll
+
+/* ---- a server of one shard, without the server ---- */
+static struct buf answer;
+static struct {
+    struct measure *shard, *log;
+    struct journeys *journeys;
+    const struct journeys *journey_list[1];
+    const struct events *rings[2];
+    struct doctor *doctor;
+    struct machine machine;
+    struct settings settings;
+    struct doctor_facts facts;
+    int64_t now;
+} F;
+
+/* The shard's clock, as the story goes. */
+static int64_t shard_ns;
+static int64_t shard_clock(void) { return shard_ns; }
+
+static int begin(void **state) {
+    (void)state;
+    memset(&F, 0, sizeof F);
+    F.now = shard_ns = clock_mono_ns();
+    F.shard = must_alloc(sizeof *F.shard);
+    F.log = must_alloc(sizeof *F.log);
+    F.journeys = journeys_create(0, F.shard, shard_clock);
+    F.journey_list[0] = F.journeys;
+    F.rings[0] = &F.shard->events;
+    F.rings[1] = &F.log->events;
+    F.doctor = doctor_create(&(struct doctor_sources){F.journey_list, F.rings, 1, 2});
+    machine_unknown(&F.machine);
+    F.machine.disk_bytes = 2ll << 40;
+    F.facts = (struct doctor_facts){.settings = &F.settings,
+        .machine = &F.machine,
+        .disk_free_bytes = 1ll << 40,
+        .connections_max = 1000};
+    return 0;
+}
+static int end(void **state) {
+    (void)state;
+    doctor_free(&F.doctor);
+    journeys_free(&F.journeys);
+    free(F.shard);
+    free(F.log);
+    buf_done(&answer);
+    return 0;
+}
+
+/* A commit and what waited for it, so many ms ago. */
+static void slow_commit(int64_t ago_ms, int64_t took_ms, const char *app) {
+    int64_t at = F.now - ago_ms * MS;
+    event_add(&F.log->events, &(struct event){.kind = EVENT_commit,
+                                  .thread = THREAD_LOG,
+                                  .start_ns = at,
+                                  .duration_ns = took_ms * MS,
+                                  .a = 4096,
+                                  .b = (took_ms - 1) * MS});
+    struct journey_origin origin;
+    struct journey_about about = {
+        .app = bytes_str(app), .conversation = BYTES("ab"), .item = BYTES("m1")};
+    static uint64_t position;
+    journeys_clock(F.journeys, at + MS);
+    journey_appended(F.journeys, 7, ++position, at + MS, UINT16_MAX, NULL);
+    shard_ns = at + (took_ms + 1) * MS;
+    journeys_clock(F.journeys, shard_ns);
+    journey_begin(F.journeys, 7, position, at + took_ms * MS);
+    journey_applied(F.journeys, 43, 17, &about, &origin);
+    journeys_turn_end(F.journeys, at + (took_ms + 1) * MS);
+}
+
+/* limit 0: what /v1/doctor says. Until the next one. */
+static const char *slow(const char *app, size_t limit) {
+    struct buf *b = &answer;
+    buf_done(b);
+    if (limit) doctor_slow_json(F.doctor, &F.facts, app, limit, b);
+    else doctor_json(F.doctor, &F.facts, app, b);
+    buf_char(b, 0);
+    return (const char *)b->p;
+}
+static bool says(const char *text, const char *part) { return strstr(text, part) != NULL; }
+
+static void nothing_slow_is_well(void **state) {
+    (void)state;
+    doctor_tick(F.doctor, 1000, 10, 0);
+    doctor_tick(F.doctor, 20000, 5000, 0);
+    const char *text = slow("demo", 0);
+    assert_true(says(text, "{\"status\":\"ok\",\"words\":\"All is well.\""));
+    assert_true(says(text, "0 of 4990 records"));
+    text = slow("demo", 50);
+    assert_true(says(text, "\"items\":[]") && says(text, "\"causes\":[]"));
+}
+
+static void a_slow_commit_is_found(void **state) {
+    (void)state;
+    slow_commit(5000, 203, "demo");
+    const char *text = slow("demo", 50);
+    assert_true(says(text, "\"code\":\"disk_sync\"") && says(text, "\"id\":\"m1\""));
+    assert_true(says(text, "\"path\":\"stored\"") && says(text, "\"sync_ms\":202.000"));
+    text = slow("other", 50);
+    assert_true(says(text, "\"code\":\"disk_sync\"") && says(text, "\"app\":null"));
+    assert_false(says(text, "m1") || says(text, "\"ab\"") || says(text, "demo"));
+    text = slow(NULL, 50); /* who owns the data folder */
+    assert_true(says(text, "\"app\":\"demo\""));
+    text = slow("demo", 0); /* once is no illness */
+    assert_true(says(text, "\"status\":\"ok\""));
+}
+
+/* Under load the ring is written over in seconds; what was judged before stays. */
+static void a_verdict_outlives_its_event(void **state) {
+    (void)state;
+    slow_commit(5000, 203, "demo");
+    struct doctor_told told;
+    (void)doctor_look(F.doctor, &told);
+    for (unsigned i = 0; i <= EVENTS_KEPT; i++)
+        event_add(&F.log->events, &(struct event){.kind = EVENT_commit,
+                                      .thread = THREAD_LOG,
+                                      .start_ns = F.now - 1000 * MS,
+                                      .duration_ns = 2 * MS});
+    const char *text = slow("demo", 50);
+    assert_true(says(text, "\"code\":\"disk_sync\"") && says(text, "\"sync_ms\":202.000"));
+    assert_false(says(text, "unknown"));
+}
+
+/* And without anybody who looked in time it is not known any more. */
+static void an_event_that_is_gone_explains_nothing(void **state) {
+    (void)state;
+    slow_commit(5000, 203, "demo");
+    for (unsigned i = 0; i <= EVENTS_KEPT; i++)
+        event_add(&F.log->events, &(struct event){.kind = EVENT_commit,
+                                      .thread = THREAD_LOG,
+                                      .start_ns = F.now - 1000 * MS,
+                                      .duration_ns = 2 * MS});
+    assert_true(says(slow("demo", 50), "\"code\":\"unknown\""));
+}
+
+/* Often, over many seconds: that is worth a warning, and by far too often, an alarm. */
+static void often_is_an_illness(void **state) {
+    (void)state;
+    doctor_tick(F.doctor, 1000, 0, 0);
+    for (int i = 0; i < 30; i++) slow_commit(60000 - i * 1500, 203, "demo");
+    doctor_tick(F.doctor, 20000, 2000, 30);
+    const char *text = slow("demo", 0);
+    assert_true(says(text, "{\"status\":\"warning\""));
+    assert_true(says(text, "30 of 2000 records") && says(text, "the disk took long"));
+    assert_true(says(text, "\"code\":\"disk_sync\",\"count\":30"));
+    doctor_tick(F.doctor, 40000, 3000, 900);
+    assert_true(says(slow("demo", 0), "{\"status\":\"critical\""));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+int main(void) {
+    const struct CMUnitTest tests[] = {T(nothing_slow_is_well), T(a_slow_commit_is_found),
+        T(a_verdict_outlives_its_event), T(an_event_that_is_gone_explains_nothing),
+        T(often_is_an_illness)};
+    return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
+}
