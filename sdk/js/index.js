@@ -11,6 +11,9 @@ import { Outbox, contentOf } from './src/outbox.js';
 import { indexedDBStore, memoryStore } from './src/store.js';
 import { asKithError, KithError } from './src/problem.js';
 import { newId } from './src/id.js';
+import { claimsOf, Tokens } from './src/tokens.js';
+import { Marks } from './src/marks.js';
+import { Presence } from './src/presence.js';
 import { Calls } from './src/calls.js';
 
 export { KithError, indexedDBStore, memoryStore, newId };
@@ -22,22 +25,13 @@ export const platform = { WebSocket: globalThis.WebSocket };
 const SEEN_MAX = 16_384;      // cursors by which an entry that comes again is known
 const UNTRIED = 8_000;         // ms for a first CONNACK: there are proxies that swallow WebSockets
 const STEADY = 10_000;        // ms online after which the next failure is a first one
-const REFUSALS_MAX = 3;       // of new tokens, one after the other
 const PROBES = [2_000, 10_000, 60_000, 300_000]; // when, on SSE, MQTT is tried again
 const PAYLOAD_MAX = 64_000;   // characters; a PUBLISH beyond 256 KiB would end the connection: HTTP says no to the message alone
 const REQUEST_MAX = 300_000;  // and a request beyond 1 MiB
+const HEARTBEAT = 25_000;
 const TYPING_EVERY = 3_000;
-const UNKNOWN = 300_000;      // for which a token is thought to hold, where nothing that can be believed says it
 const TIMER_MAX = 2 ** 31 - 1;
 const decoder = new TextDecoder();
-
-function claimsOf(token) {
-  try {
-    return JSON.parse(decoder.decode(Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0))));
-  } catch {
-    return {}; // another's token: the server knows
-  }
-}
 
 const unfit = (detail) => new KithError({ type: '/problems/unfit-token', title: 'This token is of no use here', status: 400, detail });
 
@@ -59,13 +53,11 @@ const singular = { stories: 'story' };
 
 export class Kith extends Calls {
   user; device; state = 'closed'; transport = null;
-  #o; #url; #events = new Events(); #outbox; #store; #ask;
-  #token; #refused = 0; #renewal;             // {text, until}; refusals one after the other
+  #o; #url; #events = new Events(); #outbox; #store; #ask; #tokens; #marks; #presence;
   #running; #want = false; #opened; #attempt; #sentOn = 0; #link; #wake = () => {}; #failures = 0; #onlineSince = 0; #elsewhere; #madeUp;
   #mqttWorked = false; #mqttFailures = 0; #probes = 0; #probe; #subscribed = false;
   #inbox = []; #draining = false; #seen = new Set(); #cursor; #hole = false; #saving; #met = false;
-  #reads = new Map(); #reading = false; #delivered = new Map(); #deliveredBusy = new Set(); #typed = new Map(); #others = new Map(); #beat;
-  #loading;
+  #typed = new Map(); #loading;
 
   constructor(options) {
     super();
@@ -80,7 +72,11 @@ export class Kith extends Calls {
     this.device = options.device ?? claims.dev ?? '';
     this.#madeUp = !this.device;
     if (this.#madeUp) this.device = deviceOfTab();
-    this.#ask = { url: this.#url, fetch: this.#o.fetch, timeout: this.#o.timeout, token: (refused) => this.#tokenNow(refused) };
+    this.#ask = { url: this.#url, fetch: this.#o.fetch, timeout: this.#o.timeout, token: (refused) => this.#tokens.now(refused) };
+    this.#tokens = new Tokens(this.#o.token, () => ({ device: this.device }), (claims) => this.#learned(claims));
+    this.#marks = new Marks({ tell: (c, marks) => this.#receipt(c, marks), online: () => this.state === 'online', failed: (e) => this.#events.emit('error', e) });
+    const { presence } = this.#o, told = (p) => this.#events.emit('presence', p);
+    this.#presence = presence ? new Presence(presence.every ?? HEARTBEAT, { say: (online) => this.presence(online), changed: told, me: () => this.user }) : undefined;
     this.#outbox = new Outbox({
       transmit: (m) => this.#transmit(m), changed: (m) => this.#events.emit('outbox', m), failed: (e) => this.#events.emit('error', e), backoff: (n) => this.#backoff(n),
     });
@@ -99,7 +95,8 @@ export class Kith extends Calls {
     this.#opened = {};
     this.#opened.promise = new Promise((resolve, reject) => Object.assign(this.#opened, { resolve, reject }));
     this.#opened.promise.catch(() => {}); // who does not wait hears `state`
-    this.#failures = this.#refused = 0;
+    this.#failures = 0;
+    this.#tokens.taken();
     this.#watchNetwork(true);
     const before = this.#running;
     this.#running = (async () => { await before; await this.#run(); })();
@@ -108,15 +105,14 @@ export class Kith extends Calls {
 
   async close() {
     if (this.#want) {
-      if (this.#link && this.#o.presence) this.presence(false);
+      if (this.#presence) this.presence(false);
       this.#want = false;
       this.#opened.reject(KithError.network('closed'));
       this.#attempt?.close();
       this.#wake();
     }
     await this.#running;
-    for (const timer of this.#others.values()) clearTimeout(timer);
-    this.#others.clear();
+    this.#presence?.end();
     await this.#outbox.written();
     await this.#save();
   }
@@ -172,18 +168,13 @@ export class Kith extends Calls {
     if (problem === null) return 'now'; // ended by ourselves, to begin anew
     if (this.#onlineSince && Date.now() - this.#onlineSince > STEADY) this.#failures = 0;
     this.#onlineSince = 0;
-    const given = typeof this.#o.token === 'string';
     if (problem.code === 'taken-over') {
-      if (!this.#madeUp || given) return 'end'; // another one is this device now: to fight over it helps nobody
+      if (!this.#madeUp || this.#tokens.given) return 'end'; // another one is this device now: to fight over it helps nobody
       this.device = deviceOfTab(true);          // a tab that was duplicated
-      this.#token = undefined;
+      this.#tokens.forget();
       return 'now';
     }
-    if (problem.code === 'unauthorized' || problem.reason === 0x87) {
-      if (this.#token) this.#token.until = 0;
-      if (given || ++this.#refused > REFUSALS_MAX) return 'end';
-      return this.#refused === 1 ? 'now' : 'later';
-    }
+    if (problem.code === 'unauthorized' || problem.reason === 0x87) return this.#tokens.refused();
     if (problem.code === 'gone') { // the cursor is of before what is kept
       this.#cursor = undefined;
       this.#events.emit('gap', { problem });
@@ -215,42 +206,19 @@ export class Kith extends Calls {
 
   // ---- who it is ----
 
-  /** A token that is good, a newer one than the one refused. */
-  async #tokenNow(refused) {
-    const { token } = this.#o;
-    if (typeof token === 'string') return token;
-    if (this.#token && this.#token.text !== refused && Date.now() < this.#token.until) return this.#token.text;
-    this.#renewal ??= this.#fresh().finally(() => { this.#renewal = undefined; });
-    return this.#renewal;
-  }
-
-  async #fresh() {
-    let said;
-    try {
-      said = await this.#o.token({ device: this.device });
-    } catch (e) {
-      throw e instanceof KithError ? e : new KithError({ type: '/problems/token', title: 'No token could be had', detail: String(e?.message ?? e) }, e);
-    }
-    const text = typeof said === 'string' ? said : said?.token;
-    if (!text) throw new KithError({ type: '/problems/token', title: 'No token could be had', detail: 'the function that gives tokens gave none' });
-    const claims = claimsOf(text), now = Date.now();
-    const ends = said?.expires_at ? Date.parse(said.expires_at) : claims.exp ? claims.exp * 1000 : Infinity;
-    // new and past already: this clock is wrong, and says nothing of the end; how long it holds, the token says
-    const left = ends > now ? ends - now : (claims.exp - claims.iat) * 1000 || UNKNOWN;
-    // a new one is asked for a minute before, or when a fifth is left
-    this.#token = { text, until: now + left - Math.min(60_000, left / 5) };
+  /** What a new token says of whose it is. */
+  #learned(claims) {
     if (claims.dev && claims.dev !== this.device && this.#madeUp) { // they know better, and it is the same when they are asked again
       this.device = claims.dev;
       this.#madeUp = false;
     }
     if (!this.user && claims.sub) this.user = claims.sub;
-    return text;
   }
 
   /** The store is the user's: it is read when it is known who that is. */
   #load() {
     return this.#loading ??= (async () => {
-      if (!this.user) await this.#tokenNow();
+      if (!this.user) await this.#tokens.now();
       const name = `kith:${this.#url}:${this.user}`;
       this.#store = this.#o.store ?? (globalThis.indexedDB ? indexedDBStore(name) : memoryStore());
       const kept = Object.fromEntries(await this.#store.list('at:').catch((e) => {
@@ -261,7 +229,7 @@ export class Kith extends Calls {
       }));
       this.#cursor ??= kept[`at:${this.device}`]?.cursor;
       this.#hole ||= kept[`at:${this.device}`]?.hole ?? false;
-      for (const [key, seq] of await this.#store.list('read:')) this.#mark(key.slice(5), seq);
+      await this.#marks.load(this.#store);
       this.#outbox.from(this.user);
       await this.#outbox.load(this.#store);
     })().catch((e) => { this.#loading = undefined; throw e; });
@@ -272,7 +240,7 @@ export class Kith extends Calls {
   /** Online, then the problem that ended it; null where it was ended to begin anew. */
   async #session() {
     this.#link = null;
-    const token = await this.#tokenNow();
+    const token = await this.#tokens.now();
     if (token.startsWith('kith_')) throw unfit('this is a server key; it belongs to backends, which get a device token for this client with it');
     await this.#load();
     if (!this.user) throw unfit('this token names no user: give the option `user`');
@@ -283,7 +251,7 @@ export class Kith extends Calls {
     if (!this.#want) { link.close(); return null; }
     let renewed = false;
     const anew = () => { renewed = true; link.close(); };
-    const timers = [setTimeout(() => this.#tokenNow().then(anew, () => {}), Math.min(TIMER_MAX, this.#token ? Math.max(0, this.#token.until - Date.now()) : TIMER_MAX))];
+    const renewal = setTimeout(() => this.#tokens.now().then(anew, () => {}), Math.min(TIMER_MAX, this.#tokens.left));
     try {
       await Promise.race([this.#begin(link, present, from), ended]);
       if (link.kind === 'sse' && this.#o.transport === 'auto') this.#probeMqtt(anew);
@@ -293,9 +261,9 @@ export class Kith extends Calls {
       link.close();
       throw e;
     } finally {
-      timers.forEach(clearTimeout);
+      clearTimeout(renewal);
       clearTimeout(this.#probe);
-      clearInterval(this.#beat);
+      this.#presence?.pause();
       this.#inbox = this.#inbox.filter((job) => job.link !== link); // it comes again
       if (!renewed) this.#met = true;
     }
@@ -368,16 +336,16 @@ export class Kith extends Calls {
       this.#subscribed = true;
     }
     this.#drain();
-    this.#refused = this.#sentOn = 0;
+    this.#tokens.taken();
+    this.#sentOn = 0;
     this.#onlineSince = Date.now();
     const quiet = this.state === 'online' && this.transport === link.kind;
     this.transport = link.kind;
     if (!quiet) this.#is('online', { resumed: present });
     this.#opened.resolve();
     this.#outbox.run(true);
-    this.#tellReads();
-    this.#tellDelivered();
-    this.#beginPresence();
+    this.#marks.tell();
+    this.#presence?.begin();
   }
 
   /** On SSE, MQTT is tried again now and then: by a WebSocket alone, so that the stream goes on meanwhile. */
@@ -404,7 +372,7 @@ export class Kith extends Calls {
     try { item = JSON.parse(decoder.decode(payload)); } catch { return done(); }
     const [space, owner, kind] = topic.split('/');
     if (space === 'conversations' && kind === 'typing') return this.#events.emit('typing', { conversation: owner, from: item.from });
-    if (kind === 'presence') return this.#present(owner, item.online);
+    if (kind === 'presence') return this.#heard(owner, item.online);
     if (kind === 'errors') return this.#errorTold(item, done);
     const { cursor, event, ...rest } = item;
     if (!cursor) return done();
@@ -422,7 +390,7 @@ export class Kith extends Calls {
     let item;
     try { item = JSON.parse(data); } catch { return; }
     if (event === 'typing') this.#events.emit('typing', item);
-    else if (event === 'presence') this.#present(item.user, item.online);
+    else if (event === 'presence') this.#heard(item.user, item.online);
     else if (item.cursor) this.#take({ link, entry: item, done: () => this.#deliveredBy(item) });
   }
 
@@ -539,66 +507,15 @@ export class Kith extends Calls {
 
   #post(message, content) { return this.call('POST /v1/conversations/{id}/messages', { path: { id: message.conversation }, body: content }); }
 
-  read(conversation, seq) {
-    if (this.#mark(conversation, seq)) {
-      this.#store?.set(`read:${conversation}`, seq).catch(() => {});
-      this.#tellReads();
-    }
-  }
-
-  #mark(conversation, seq) {
-    if (!(seq > (this.#reads.get(conversation) ?? 0))) return false;
-    this.#reads.set(conversation, seq);
-    return true;
-  }
-
-  async #tellReads() {
-    if (this.state !== 'online' || this.#reading) return;
-    this.#reading = true;
-    let wait = 0;
-    for (const [conversation, seq] of [...this.#reads]) {
-      try {
-        await this.#receipt(conversation, { read: seq });
-      } catch (e) {
-        if (asKithError(e).temporary) { wait = e.retryAfter ?? 2000; break; }
-        this.#events.emit('error', e);
-      }
-      if (this.#reads.get(conversation) !== seq) { wait ||= 1; continue; } // it moved on meanwhile
-      this.#reads.delete(conversation);
-      this.#store?.delete(`read:${conversation}`).catch(() => {});
-    }
-    this.#reading = false;
-    if (wait) setTimeout(() => this.#tellReads(), wait);
-  }
+  read(conversation, seq) { this.#marks.read(conversation, seq); }
 
   #receipt(conversation, marks) {
     if (this.#link?.kind === 'mqtt') return this.#link.publish(`conversations/${conversation}/receipts`, JSON.stringify(marks));
     return this.call('POST /v1/conversations/{id}/receipts', { path: { id: conversation }, body: marks });
   }
 
-  /** What a PUBACK does for MQTT, a stream's client does itself. */
   #deliveredBy({ type, event, message }) {
-    if (type !== 'message' || event !== 'created' || !message?.seq || message.from === this.user) return;
-    if (message.seq > (this.#delivered.get(message.conversation) ?? 0)) this.#delivered.set(message.conversation, message.seq);
-    this.#tellDelivered();
-  }
-
-  #tellDelivered() {
-    for (const conversation of this.#delivered.keys()) {
-      if (this.#deliveredBusy.has(conversation)) continue;
-      this.#deliveredBusy.add(conversation);
-      setTimeout(async () => {
-        const seq = this.#delivered.get(conversation);
-        try {
-          await this.#receipt(conversation, { delivered: seq });
-        } catch (e) {
-          if (asKithError(e).temporary) return void this.#deliveredBusy.delete(conversation); // with the next one, or the next connection
-        }
-        this.#deliveredBusy.delete(conversation);
-        if (this.#delivered.get(conversation) === seq) this.#delivered.delete(conversation);
-        else this.#tellDelivered();
-      }, 50);
-    }
+    if (type === 'message' && event === 'created' && message?.seq && message.from !== this.user) this.#marks.delivered(message.conversation, message.seq);
   }
 
   typing(conversation) {
@@ -615,25 +532,9 @@ export class Kith extends Calls {
     else this.call('PUT /v1/users/{id}/presence', { path: { id: this.user }, body: { online } }).catch(() => {});
   }
 
-  get #beatEvery() { return this.#o.presence?.every ?? 25_000; }
-
-  #beginPresence() {
-    if (!this.#o.presence) return;
-    clearInterval(this.#beat);
-    this.presence(true);
-    this.#beat = setInterval(() => this.presence(true), this.#beatEvery);
-  }
-
-  /** Heartbeats of others become two events: who comes, and who goes or falls silent. Who comes is answered, so that they know. */
-  #present(user, online) {
-    if (!this.#o.presence) return void this.#events.emit('presence', { user, online });
-    const known = this.#others.has(user);
-    clearTimeout(this.#others.get(user));
-    if (online) this.#others.set(user, setTimeout(() => this.#present(user, false), this.#beatEvery * 2.5));
-    else this.#others.delete(user);
-    if (online === known) return;
-    this.#events.emit('presence', { user, online });
-    if (online && user !== this.user) setTimeout(() => this.presence(true), Math.random() * 1000);
+  #heard(user, online) {
+    if (this.#presence) this.#presence.heard(user, online);
+    else this.#events.emit('presence', { user, online });
   }
 
   // ---- calls ----
