@@ -46,6 +46,17 @@ bool outward_url(struct bytes url, struct bytes *origin) {
     return true;
 }
 
+struct bytes outward_cut(struct bytes text, size_t over, struct buf *room) {
+    static const char ELLIPSIS[] = "\u2026";
+    size_t cut = over + sizeof ELLIPSIS - 1, n = text.n > cut ? text.n - cut : 0;
+    while (n && (text.p[n] & 0xc0) == 0x80) n--;
+    buf_reset(room);
+    if (!n) return (struct bytes){0};
+    buf_add(room, text.p, n);
+    buf_str(room, ELLIPSIS);
+    return buf_view(room);
+}
+
 /* ---- answers ---- */
 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 static bool http_date(struct bytes v, int64_t *out_ms) {

@@ -137,6 +137,22 @@ static void payload_put(struct buf *b, const struct push_message *m) {
     jo_close_obj(&o);
 }
 
+/* A body that is too long for a phone's screen is cut until all fits, or it is gone. */
+static void payload_fit(struct buf *b, const struct push_message *m) {
+    struct push_message shorter = *m;
+    struct buf room = {0};
+    payload_put(b, m);
+    while (b->n > APNS_PAYLOAD_MAX && shorter.body.n && !m->silent) {
+        struct buf next = {0};
+        shorter.body = outward_cut(shorter.body, b->n - APNS_PAYLOAD_MAX, &next);
+        buf_done(&room);
+        room = next;
+        buf_reset(b);
+        payload_put(b, &shorter);
+    }
+    buf_done(&room);
+}
+
 static void collapse_put(struct buf *head, struct bytes key) {
     uint8_t sum[SHA256_BYTES];
     if (key.n <= APNS_COLLAPSE_MAX && outward_graphic(key)) {
@@ -167,7 +183,7 @@ enum err apns_request(
         !utf8_valid(m->title) || !utf8_valid(m->body) || !utf8_valid(m->sound) ||
         !utf8_valid(m->thread) || !utf8_valid(m->category) || !utf8_valid(m->image))
         return MALFORMED;
-    payload_put(&body, m);
+    payload_fit(&body, m);
     enum err e = body.n > APNS_PAYLOAD_MAX ? LIMIT : OK;
     if (e == OK) {
         token_keep(s, now_ms);

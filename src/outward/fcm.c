@@ -211,14 +211,20 @@ enum err fcm_request(
         !utf8_valid(m->category) || !utf8_valid(m->sound) || !utf8_valid(m->collapse_key) ||
         (m->data.n && (json_parse(f->reader, m->data, &v) != OK || json_kind_of(v) != JSON_OBJECT)))
         return MALFORMED;
-    if (m->title.n + m->body.n + m->data.n + m->image.n + m->thread.n > FCM_PAYLOAD_MAX)
-        return LIMIT;
+    struct buf room = {0};
+    struct push_message fits = *m;
+    size_t n = m->title.n + m->body.n + m->data.n + m->image.n + m->thread.n;
+    if (n > FCM_PAYLOAD_MAX) {
+        fits.body = outward_cut(m->body, n - FCM_PAYLOAD_MAX, &room);
+        if (!fits.body.n) return LIMIT;
+    }
     buf_fmt(&out->url, "https://fcm.googleapis.com/v1/projects/%.*s/messages:send",
         (int)f->project.n, (const char *)f->project.p);
     buf_str(&out->head, "Authorization: Bearer ");
     buf_bytes(&out->head, buf_view(&f->token));
     buf_str(&out->head, "\r\nContent-Type: application/json\r\n");
-    message_put(&out->body, m, now_ms);
+    message_put(&out->body, &fits, now_ms);
+    buf_done(&room);
     return OK;
 }
 

@@ -117,6 +117,7 @@ struct push_message { /* of APNs and FCM */
     int64_t expires_ms;        /* 0: only now */
     bool high, silent;         /* silent: no alert, the app is woken (content-available) */
 };
+/* A body too long is cut, at a character. LIMIT: without it all is still too long. */
 enum err apns_request(struct apns *a, const struct push_message *m, int64_t now_ms,
     struct outward_request *out) must_use;
 /* Decides, and on RENEW forgets the token, unless it is less than 20 minutes old. */
@@ -135,7 +136,7 @@ void fcm_token_request(const struct fcm *f, int64_t now_ms, struct outward_reque
 /* DELIVERED: it is kept. */
 void fcm_token_answer(
     struct fcm *f, const struct outward_answer *a, int64_t now_ms, struct outward_decision *out);
-/* AGAIN: there is no token. */
+/* AGAIN: there is no token. A body too long is cut, as for APNs. */
 enum err fcm_request(struct fcm *f, const struct push_message *m, int64_t now_ms,
     struct outward_request *out) must_use;
 void fcm_answer(

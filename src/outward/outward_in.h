@@ -67,4 +67,8 @@ bool outward_graphic(struct bytes v);
 /* https, a host, printable; *origin: scheme, host and port */
 bool outward_url(struct bytes url, struct bytes *origin);
 
+/* A push's body text cut so that what had `over` bytes too many fits: at a character, with an
+ * ellipsis. *room is the copy's. Empty: nothing would be left. */
+struct bytes outward_cut(struct bytes text, size_t over, struct buf *room);
+
 #endif

@@ -312,11 +312,17 @@ static void apns_requests(void **state) {
     bad[3].title = BYTES("\xff");
     bad[4].data = BYTES("[1]");
     for (size_t i = 0; i < 5; i++) assert_int_equal(apns_request(a, &bad[i], NOW, &q), MALFORMED);
-    uint8_t big[APNS_PAYLOAD_MAX];
-    memset(big, 'x', sizeof big);
+    struct buf big = {0};
     m.silent = false;
-    m.body = bytes_of(big, sizeof big);
+    for (int i = 0; i < 3000; i++) buf_str(&big, "\u00e9\"");
+    m.body = buf_view(&big); /* is cut: at a character, with all the rest in place */
+    assert_int_equal(apns_request(a, &m, NOW, &q), OK);
+    assert_true(q.body.n <= APNS_PAYLOAD_MAX && q.body.n > APNS_PAYLOAD_MAX - 3000);
+    assert_true(utf8_valid(buf_view(&q.body)) && holds(&q.body, "\u2026\"},\"sound\""));
+    outward_request_reset(&q);
+    m.title = m.body;
     assert_int_equal(apns_request(a, &m, NOW, &q), LIMIT);
+    buf_done(&big);
     assert_int_equal(q.head.n + q.body.n + q.url.n, 0);
     outward_request_done(&q);
     outward_request_done(&later);
@@ -425,6 +431,16 @@ static void fcm_buys_a_token_and_sends(void **state) {
         "\"thread\":\"likes\"},\"android\":{\"priority\":\"HIGH\",\"ttl\":\"60s\",\"collapse_key\":"
         "\"likes-42\",\"notification\":{\"tag\":\"likes-42\",\"sound\":\"default\","
         "\"notification_count\":3}}}}");
+    uint8_t big[FCM_PAYLOAD_MAX + 1];
+    memset(big, 'x', sizeof big);
+    outward_request_reset(&q);
+    m.body = bytes_of(big, sizeof big);
+    assert_int_equal(fcm_request(f, &m, NOW, &q), OK);
+    assert_true(holds(&q.body, "xxx\u2026\"}"));
+    outward_request_reset(&q);
+    m.title = m.body;
+    assert_int_equal(fcm_request(f, &m, NOW, &q), LIMIT);
+    assert_int_equal(q.head.n + q.body.n + q.url.n, 0);
     static const char *const BAD[] = {"{\"access_token\":\"a\\r\\nb\",\"expires_in\":1}",
         "{\"access_token\":\"a\",\"expires_in\":-1}", "{}", "", "[]"};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
