@@ -33,8 +33,9 @@
     X(retries,                                                                                     \
         "a sender sent again what was stored, 20 times a second; a: times; names: app, user")      \
     X(crowded, "a shard did not take what was sent to it; a: jobs that waited, b: that shard")     \
-    X(queue, "64 records of a turn and more were most of them of one partition, or conversation; " \
-             "a: records, b: a partition; names: app, conversation of the last")
+    X(queue,                                                                                       \
+        "64 records of a turn and more, most of them, were of one partition, or relays of its "    \
+        "records; a: records, b: partition; names: app, conversation of the last")
 enum event_kind {
 #define X(name, help) EVENT_##name,
     EVENT_KINDS(X)

@@ -403,45 +403,17 @@ static void fanout_note(struct journeys *j, const struct under_way *u) {
     f->devices += u->devices;
 }
 
-/* Of the turn's records that have a name, most of one conversation? Its messages and their relays,
- * which are of many partitions. Likewise. */
-static const struct names *conversation_of_most(const struct journeys *j, uint32_t *out_count) {
-    const struct names *most = NULL;
-    uint32_t votes = 0, count = 0;
-    for (uint16_t i = 0; i < j->named_count; i++) {
-        const struct names *n = &j->named[i];
-        if (!votes) most = n;
-        bool same = strcmp(n->conversation, most->conversation) == 0 && n->conversation[0] &&
-                    strcmp(n->app, most->app) == 0;
-        votes += same ? 1u : votes ? -1u : 0;
-    }
-    for (uint16_t i = 0; most && i < j->named_count; i++)
-        count += strcmp(j->named[i].conversation, most->conversation) == 0 &&
-                 strcmp(j->named[i].app, most->app) == 0;
-    *out_count = count;
-    return most && most->conversation[0] && count > j->named_count / 2u ? most : NULL;
-}
-
-static void queue_tell(
-    struct journeys *j, uint32_t count, const struct under_way *of, const struct names *names) {
-    const struct under_way *first = &j->queue[j->head & queue_mask(j)];
-    struct event e = {.kind = EVENT_queue,
-        .thread = j->shard,
-        .start_ns = first->durable_ns,
-        .duration_ns = j->now_ns - first->durable_ns,
-        .a = count,
-        .b = of->partition};
-    if (names) event_name_set(&e, 0, bytes_str(names->app));
-    if (names) event_name_set(&e, 1, bytes_str(names->conversation));
-    event_add(&j->measure->events, &e);
+/* Whose work it is: a conversation's messages are of its partition, their relays of many others. */
+static uint16_t work_of(const struct under_way *u) {
+    return u->source == UINT16_MAX ? u->partition : u->source;
 }
 
 /* Most of a turn's records relays of few others, of one partition: members that were added, say. */
-static void relays_look(struct journeys *j) {
+static bool relays_look(struct journeys *j) {
     enum { EACH = 64 }; /* relays of one record */
     uint32_t n = j->applied - j->head, votes = 0, count = 0, records = 0, mask = queue_mask(j);
     const struct under_way *most = NULL, *last = NULL;
-    if (n < FANOUT_MIN || j->now_ns - j->queue[j->head & mask].durable_ns < QUEUE_NS) return;
+    if (n < FANOUT_MIN || j->now_ns - j->queue[j->head & mask].durable_ns < QUEUE_NS) return false;
     for (uint32_t i = j->head; i != j->applied; i++) {
         const struct under_way *u = &j->queue[i & mask];
         if (!votes) most = u;
@@ -454,7 +426,7 @@ static void relays_look(struct journeys *j) {
         count++;
         last = u;
     }
-    if (most->source == UINT16_MAX || count <= n / 2 || count < records * EACH) return;
+    if (most->source == UINT16_MAX || count <= n / 2 || count < records * EACH) return false;
     const struct under_way *first = &j->queue[j->head & mask];
     struct event e = {.kind = EVENT_fanout,
         .thread = j->shard,
@@ -463,29 +435,37 @@ static void relays_look(struct journeys *j) {
         .a = count,
         .b = 1};
     event_add(&j->measure->events, &e);
+    return true;
 }
 
-/* Most of a turn's records of one partition: a vote finds which it could be, a count whether it is. */
+/* Most of a turn's records for one partition: a vote finds which it could be, a count whether it
+ * is. */
 static void queue_look(struct journeys *j) {
     uint32_t n = j->applied - j->head, votes = 0, count = 0, mask = queue_mask(j);
-    const struct under_way *most = NULL, *last = NULL;
-    if (n < QUEUE_MIN || j->now_ns - j->queue[j->head & mask].durable_ns < QUEUE_NS) return;
+    uint16_t most = 0;
+    const struct under_way *last = NULL, *first = &j->queue[j->head & mask];
+    if (n < QUEUE_MIN || j->now_ns - first->durable_ns < QUEUE_NS) return;
     for (uint32_t i = j->head; i != j->applied; i++) {
-        const struct under_way *u = &j->queue[i & mask];
-        if (!votes) most = u;
-        votes += u->partition == most->partition ? 1u : -1u;
+        uint16_t of = work_of(&j->queue[i & mask]);
+        if (!votes) most = of;
+        votes += of == most ? 1u : -1u;
     }
     for (uint32_t i = j->head; i != j->applied; i++) {
         const struct under_way *u = &j->queue[i & mask];
-        if (u->partition != most->partition) continue;
+        if (work_of(u) != most) continue;
         count++;
         if (u->name) last = u;
     }
-    if (count >= QUEUE_MIN && count > n / 2)
-        return queue_tell(j, count, most, last ? &j->named[last->name - 1] : NULL);
-    const struct names *hot = conversation_of_most(j, &count);
-    if (hot) count = (uint32_t)((uint64_t)n * count / j->named_count); /* not all have names */
-    if (hot && count >= QUEUE_MIN) queue_tell(j, count, most, hot);
+    if (count < QUEUE_MIN || count <= n / 2) return;
+    struct event e = {.kind = EVENT_queue,
+        .thread = j->shard,
+        .start_ns = first->durable_ns,
+        .duration_ns = j->now_ns - first->durable_ns,
+        .a = count,
+        .b = most};
+    if (last) event_name_set(&e, 0, bytes_str(j->named[last->name - 1].app));
+    if (last) event_name_set(&e, 1, bytes_str(j->named[last->name - 1].conversation));
+    event_add(&j->measure->events, &e);
 }
 
 static void one_end(struct journeys *j, const struct under_way *u) {
@@ -518,8 +498,7 @@ void journeys_clock(struct journeys *j, int64_t now_ns) {
 void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!j) return;
     j->now_ns = now_ns;
-    queue_look(j);
-    relays_look(j);
+    if (!relays_look(j)) queue_look(j);
     for (; j->head != j->applied; j->head++) one_end(j, &j->queue[j->head & queue_mask(j)]);
     fanout_tell(j);
     j->named_count = 0;
