@@ -3,7 +3,7 @@ import { h, icon, keyed, say } from '/demo/dom.js';
 import { nameOf } from '/demo/pane.js';
 
 const LOOKS = [30, 120, 350, 900, 2000, 4000]; // ms after which it is read again, since something of it changed
-const LATE = 60;                               // ms beyond the server's own way after which a wait is shown, not drawn to scale
+const LATE = 60;                               // ms beyond the server's own way after which a write was one to a phone that had been away: its wait is shown, not drawn to scale
 const SLOWER = 3;                              // times the server's own way after which what the phones take has a scale of its own,
 const SERVER = 0.66;                           // behind so much of the width
 // What each piece of time went into, by the stage that ends it: its colour, its name, what it means.
@@ -107,7 +107,7 @@ export class Journey {
     const own = Math.max(...lanes.flatMap((l) => l.pieces.filter((p) => p.stage !== 'written' && p.stage !== 'acked').map((p) => p.to)), lanes[0].pieces.at(-1)?.to ?? 0, 0.05);
     const late = own + LATE;
     for (const l of lanes) {
-      const split = l.pieces.findIndex((p) => p.to > late);
+      const split = l.pieces.findIndex((p) => p.stage === 'written' && p.to > late);
       l.waited = split < 0 ? null : l.pieces[split].to;
       l.drawn = split < 0 ? l.pieces : l.pieces.slice(0, split);
       l.end = l.pieces.at(-1)?.to;
