@@ -174,6 +174,8 @@ struct work {
     struct window near;
     size_t queue, fanout, retries; /* index + 1 */
     int64_t queued;                /* records of the same conversation or partition as `queue` */
+    int64_t queued_all;            /* and of all such */
+    bool queued_here;              /* in the turn itself */
 };
 static bool same_queue(const struct event *a, const struct event *b) {
     if (a->names[1][0] || b->names[1][0])
@@ -194,9 +196,11 @@ static void work_see(void *arg, size_t i) {
 static void queue_sum(void *arg, size_t i) {
     struct work *w = arg;
     const struct event *e = &w->h->events[i];
-    if (e->kind == EVENT_queue && e->thread == w->turn->thread &&
-        same_queue(e, &w->h->events[w->queue - 1]))
-        w->queued += overlap(e, window_of(w->turn)) ? QUEUE_LONG : e->a;
+    if (e->kind != EVENT_queue || e->thread != w->turn->thread) return;
+    w->queued_all += e->a;
+    if (!same_queue(e, &w->h->events[w->queue - 1])) return;
+    w->queued += e->a;
+    w->queued_here |= overlap(e, window_of(w->turn)) > 0;
 }
 static enum cause work_cause(const struct history *h, size_t of, uint32_t *why) {
     struct work w = {.h = h, .turn = &h->events[of], .near = window_of(&h->events[of])};
@@ -204,7 +208,8 @@ static enum cause work_cause(const struct history *h, size_t of, uint32_t *why) 
     w.near.from -= AFTERMATH_NS;
     touching(h, wide, work_see, &w);
     if (w.queue) touching(h, wide, queue_sum, &w);
-    if (w.queued < QUEUE_LONG) w.queue = 0;
+    /* one after the other hot is a machine that is full */
+    if ((w.queued < QUEUE_LONG && !w.queued_here) || w.queued * 2 <= w.queued_all) w.queue = 0;
     /* a queue of messages to a group is both: the message that goes to very many is dearer */
     bool reaches_many = w.fanout && (!w.queue || h->events[w.fanout - 1].a >= FAN_OUT_WIDE);
     size_t found = w.retries ? w.retries : reaches_many ? w.fanout : w.queue;

@@ -309,6 +309,20 @@ static void one_hot_conversation(void **state) {
     assert_string_equal(d.evidence.names[1], "hot");
 }
 
+/* Bursts of many senders, one after the other: no conversation is to blame. */
+static void many_conversations_are_load(void **state) {
+    (void)state;
+    begin();
+    for (int i = 0; i < 8; i++) {
+        char name[16] = "c0";
+        name[1] = (char)('0' + i);
+        turn(0, 10 + i * 11, 10.8, PHASE_apply);
+        named(add_ab(EVENT_queue, 0, 11 + i * 11, 9, 200 + i, i), "demo", name, "");
+    }
+    struct journey j = record(0, 12, 12.2, 13, 96, 96.5);
+    expect_cause(&j, CAUSE_load);
+}
+
 static void a_client_that_retries(void **state) {
     (void)state;
     begin();
@@ -669,8 +683,8 @@ int main(void) {
         cmocka_unit_test(a_stop_without_a_turn), cmocka_unit_test(senders_held_back),
         cmocka_unit_test(a_flush_that_nobody_waits_for), cmocka_unit_test(a_large_fan_out),
         cmocka_unit_test(what_a_fan_out_leaves_behind), cmocka_unit_test(a_fan_out_without_a_core),
-        cmocka_unit_test(one_hot_conversation), cmocka_unit_test(a_client_that_retries),
-        cmocka_unit_test(retries_because_of_the_disk),
+        cmocka_unit_test(one_hot_conversation), cmocka_unit_test(many_conversations_are_load),
+        cmocka_unit_test(a_client_that_retries), cmocka_unit_test(retries_because_of_the_disk),
         cmocka_unit_test(a_long_turn_without_a_culprit_is_load),
         cmocka_unit_test(a_handshake_storm), cmocka_unit_test(two_handshakes_are_no_storm),
         cmocka_unit_test(a_lock_waited_for), cmocka_unit_test(a_lock_held_by_the_disk),
