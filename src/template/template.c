@@ -7,6 +7,7 @@
 
 #include "template/template_in.h"
 
+#define DAY_MS (24 * 3600 * 1000ll)
 enum { LOCALES_MAX = 256 /* of a kit; each costs some 40 KB */ };
 
 /* ---- kits ---- */
@@ -70,6 +71,30 @@ size_t template_locale_pick(
             if (icu_locale_canonical(available[i], other) && !strcmp(name, other)) return i;
     } while (icu_locale_parent(k->parents, name));
     return n;
+}
+
+/* ---- zones ---- */
+bool template_zone_offset(struct template_kit *k, struct bytes zone, int64_t ms, int64_t *out_ms) {
+    return zone.n && zone.n < TEMPLATE_LOCALE_MAX && icu_zone_offset(k->zones, zone, ms, out_ms);
+}
+
+bool template_zone_valid(struct template_kit *k, struct bytes zone) {
+    int64_t offset;
+    return template_zone_offset(k, zone, 0, &offset);
+}
+
+bool template_zone_moment(
+    struct template_kit *k, struct bytes zone, int64_t local_ms, int64_t *out_ms) {
+    int64_t before, after, then;
+    if (!template_zone_offset(k, zone, local_ms - DAY_MS, &before) ||
+        !template_zone_offset(k, zone, local_ms + DAY_MS, &after) ||
+        !template_zone_offset(k, zone, local_ms - before, &then))
+        return false;
+    *out_ms = local_ms - before;
+    if (then == before) return true; /* of two moments this is the first */
+    if (!template_zone_offset(k, zone, local_ms - after, &then)) return false;
+    if (then == after) *out_ms = local_ms - after;
+    return true; /* else it is skipped: the old offset leads beyond the gap by as much */
 }
 
 /* ---- compiling ---- */

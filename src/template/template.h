@@ -41,6 +41,18 @@ size_t template_locale_pick(
     struct template_kit *k, struct bytes wanted, const struct bytes *available, size_t n);
 bool template_locale_valid(struct template_kit *k, struct bytes tag);
 
+/* ---- time zones, by ICU's data: quiet hours and calendar days are reckoned with them ---- */
+/* Names of the tz database ("Europe/Paris"). Their rules change with releases of ICU, so what apply
+ * needs of them travels in the record. */
+bool template_zone_valid(struct template_kit *k, struct bytes zone);
+/* How far clocks there are ahead of UTC at that moment. false: no such zone. */
+bool template_zone_offset(
+    struct template_kit *k, struct bytes zone, int64_t ms, int64_t *out_ms) must_use;
+/* The moment at which clocks there show `local_ms`, a date and time written as if it were UTC. What
+ * is shown twice in autumn: the first time; what is skipped in spring: as much later as is skipped. */
+bool template_zone_moment(
+    struct template_kit *k, struct bytes zone, int64_t local_ms, int64_t *out_ms) must_use;
+
 /* ---- programs ---- */
 struct template_program;
 /* MALFORMED: not a template, or not a language tag; LIMIT: too long, too deep, too many variables.

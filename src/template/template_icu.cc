@@ -31,7 +31,11 @@ using icu::UnicodeString;
 using icu::number::FormattedNumber;
 using icu::number::LocalizedNumberFormatter;
 
-enum { ZONES_MAX = 64, SMALL = 1000 /* no language groups digits below it */, KNOWN = 1024 };
+enum {
+    ZONES_MAX = 640 /* all that there are */,
+    SMALL = 1000 /* no language groups digits below it */,
+    KNOWN = 1024
+};
 
 static icu::StringPiece piece(struct bytes v) {
     return icu::StringPiece(v.n ? reinterpret_cast<const char *>(v.p) : "", (int32_t)v.n);
@@ -279,6 +283,17 @@ static const icu::TimeZone *zone_of(struct icu_zones *z, const std::string &name
     if (*made == icu::TimeZone::getUnknown()) return nullptr;
     if (z->known.size() >= ZONES_MAX) z->known.clear();
     return (z->known[name] = std::move(made)).get();
+}
+
+extern "C" bool icu_zone_offset(
+    struct icu_zones *z, struct bytes name, int64_t ms, int64_t *out_ms) {
+    UErrorCode st = U_ZERO_ERROR;
+    int32_t raw = 0, summer = 0;
+    const icu::TimeZone *t = zone_of(z, std::string((const char *)name.p, name.n));
+    if (!t) return false;
+    t->getOffset((UDate)ms, false, raw, summer, st);
+    *out_ms = (int64_t)raw + summer;
+    return U_SUCCESS(st);
 }
 
 /* A date format and the zone that it was last given. */

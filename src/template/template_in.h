@@ -48,6 +48,7 @@ bool icu_locale_parent(const struct icu_parents *p, char name[TEMPLATE_LOCALE_MA
 struct icu_zones; /* time zones that were asked for */
 struct icu_zones *icu_zones_create(void);
 void icu_zones_free(struct icu_zones **);
+bool icu_zone_offset(struct icu_zones *z, struct bytes name, int64_t ms, int64_t *out_ms);
 
 struct icu_locale; /* rules and usual formats of one locale */
 struct icu_locale *icu_locale_open(const char *canonical);

@@ -432,6 +432,46 @@ static void small_integers_are_as_icus(void **state) {
     buf_done(&want);
 }
 
+static void zones_know_when_clocks_change(void **state) {
+    struct made *m = *state;
+    static const struct {
+        const char *zone, *local, *moment;
+    } FACTS[] = {{"Europe/Paris", "2026-01-15T22:00:00Z", "2026-01-15T21:00:00Z"},
+        {"Europe/Paris", "2026-07-15T22:00:00Z", "2026-07-15T20:00:00Z"},
+        {"Europe/Paris", "2026-03-29T01:59:59Z", "2026-03-29T00:59:59Z"},
+        {"Europe/Paris", "2026-03-29T02:30:00Z", "2026-03-29T01:30:00Z"}, /* skipped: is 03:30 */
+        {"Europe/Paris", "2026-03-29T03:00:00Z", "2026-03-29T01:00:00Z"},
+        {"Europe/Paris", "2026-10-25T02:30:00Z", "2026-10-25T00:30:00Z"}, /* twice: the first */
+        {"Europe/Paris", "2026-10-25T03:00:00Z", "2026-10-25T02:00:00Z"},
+        {"America/New_York", "2026-11-01T01:30:00Z", "2026-11-01T05:30:00Z"},
+        {"America/New_York", "2026-03-08T02:00:00Z", "2026-03-08T07:00:00Z"},
+        {"Asia/Kolkata", "2026-03-08T02:00:00Z", "2026-03-07T20:30:00Z"},
+        {"Australia/Lord_Howe", "2026-04-05T01:45:00Z", "2026-04-04T14:45:00Z"},
+        {"Etc/UTC", "2026-03-08T02:00:00Z", "2026-03-08T02:00:00Z"}};
+    for (size_t i = 0; i < sizeof FACTS / sizeof *FACTS; i++) {
+        int64_t local, want, got = 0;
+        check(time_parse(bytes_str(FACTS[i].local), &local) == OK);
+        check(time_parse(bytes_str(FACTS[i].moment), &want) == OK);
+        assert_true(template_zone_moment(m->k, bytes_str(FACTS[i].zone), local, &got));
+        if (got != want) print_error("%s %s\n", FACTS[i].zone, FACTS[i].local);
+        assert_int_equal(got, want);
+    }
+    /* every hour of three years comes back from where it was shown, but in the hours shown twice */
+    struct bytes zone = BYTES("Europe/Berlin");
+    int twice = 0;
+    for (int64_t ms = MORNING; ms < MORNING + 3 * 365 * 86400000ll; ms += 3600000) {
+        int64_t offset, back;
+        assert_true(template_zone_offset(m->k, zone, ms, &offset));
+        assert_true(template_zone_moment(m->k, zone, ms + offset, &back));
+        twice += back != ms;
+        assert_true(back == ms || back == ms - 3600000);
+    }
+    assert_int_equal(twice, 3);
+    assert_true(template_zone_valid(m->k, BYTES("Europe/Kyiv")));
+    assert_false(template_zone_valid(m->k, BYTES("Mars/Olympus")));
+    assert_false(template_zone_valid(m->k, BYTES("")));
+}
+
 static void programs_are_kept_by_their_text(void **state) {
     struct made *m = *state;
     struct template_cache *c = template_cache_create(m->k, 64);
@@ -473,6 +513,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(locales_fall_back_as_cldr_says, setup, teardown),
         cmocka_unit_test_setup_teardown(random_templates_are_as_icus, setup, teardown),
         cmocka_unit_test_setup_teardown(small_integers_are_as_icus, setup, teardown),
+        cmocka_unit_test_setup_teardown(zones_know_when_clocks_change, setup, teardown),
         cmocka_unit_test_setup_teardown(programs_are_kept_by_their_text, setup, teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
