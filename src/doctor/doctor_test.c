@@ -617,7 +617,7 @@ static void every_event_has_words(void **state) {
             assert_true(b.n > 20 && b.p[b.n - 1] == '}');
             buf_done(&b);
         }
-    for (int c = 0; c < CAUSE_COUNT; c++)
+    for (enum cause c = 0; c < CAUSE_COUNT; c++)
         assert_true(cause_name(c) && strlen(cause_words(c)) > 10 && strlen(cause_help(c)) > 20);
 }
 
