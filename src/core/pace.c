@@ -69,7 +69,7 @@ static int64_t lost_in_wait(struct shard *s, int64_t waited, int wait_ms, int64_
 
 void pace_waited(struct shard *s, int wait_ms) {
     struct pace *p = &s->pace;
-    int64_t now = clock_mono_ns(), waited = now - p->end_ns;
+    int64_t now = ticker_set(&p->clock), waited = now - p->end_ns;
     s->came_ns = waited < AWAKE_NS ? p->look_ns : now;
     if (waited >= LOOK_NS) s->came_ns = now - lost_in_wait(s, waited, wait_ms, now);
     if (p->held_from_ns && s->came_ns > p->held_from_ns) s->came_ns = p->held_from_ns;
@@ -84,7 +84,7 @@ void pace_waited(struct shard *s, int wait_ms) {
 
 void pace_phase(struct shard *s, enum turn_phase ended) {
     struct pace *p = &s->pace;
-    int64_t now = clock_mono_ns();
+    int64_t now = ticker_now(&p->clock);
     p->phases[ended] = now - p->at_ns;
     p->at_ns = now;
     journeys_clock(s->journeys, now);
@@ -101,7 +101,7 @@ void pace_end(struct shard *s) {
     struct pace *p = &s->pace;
     journeys_turn_end(s->journeys, p->at_ns);
     /* what comes after the writing is of the turn too: waking the log may wait for its lock */
-    p->end_ns = clock_mono_ns();
+    p->end_ns = ticker_now(&p->clock);
     p->phases[PHASE_write] += p->end_ns - p->at_ns;
     int64_t took = p->end_ns - p->look_ns;
     measure_time(&s->measure, TIMED_turn, (uint64_t)took);

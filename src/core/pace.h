@@ -9,9 +9,11 @@
 #ifndef KITH_PACE_H
 #define KITH_PACE_H
 
+#include "io/io.h"
 #include "measure/measure.h"
 
 struct pace {
+    struct ticker clock;
     int schedstat;      /* this thread's, kept open; -1: this kernel has none */
     int64_t delayed_ns; /* by it: ready to run, without a core, ever */
     int64_t asked_ns;   /* when it was asked */

@@ -228,8 +228,28 @@ static void an_interrupted_wait_has_what_came(void **state) {
     loop_free(&l);
 }
 
+/* Never far from the real clock, and never back by more than a look sets it right. */
+static void ticker_keeps_time(void **state) {
+    (void)state;
+    struct ticker t = {0};
+    for (int turn = 0; turn < 60; turn++) {
+        int64_t set = ticker_set(&t), before = set;
+        for (int i = 0; i < 50; i++) {
+            int64_t low = clock_mono_ns(), now = ticker_now(&t), high = clock_mono_ns();
+            assert_true(now >= before);
+            assert_true(now > low - 50000 && now < high + 50000);
+            before = now;
+        }
+        usleep(2000);
+    }
+#if defined(__x86_64__)
+    assert_true(t.scale != 0);
+#endif
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ticker_keeps_time),
         cmocka_unit_test(ring_is_bounded_and_ordered),
         cmocka_unit_test(ring_and_wake_lose_nothing_between_threads),
         cmocka_unit_test(sockets_talk_and_end),

@@ -17,7 +17,7 @@
 enum {
     UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
     NAMED_MAX = 256,         /* of a turn */
-    NAMED_FIRST = 16,        /* of them without being kept: more are slow for one reason */
+    NAMED_FIRST = 4,         /* of them neither kept nor slow: more become so for one reason */
     FILTER = 1024,           /* kept positions that devices may still get */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
     FANOUT_MIN = 256,        /* devices of one record that are an event */
@@ -199,7 +199,8 @@ static void name_set(char *to, struct bytes from) {
 }
 
 static void name_take(struct journeys *j, struct under_way *u, const struct journey_about *about) {
-    if (j->named_count >= (u->kept ? NAMED_MAX : NAMED_FIRST)) return;
+    bool known = u->kept || u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
+    if (j->named_count >= (known ? NAMED_MAX : NAMED_FIRST)) return;
     struct names *n = &j->named[j->named_count++];
     u->name = j->named_count;
     name_set(n->app, about->app);
