@@ -9,12 +9,13 @@
 #include "core/core.h"
 
 enum {
-    TURN_LONG_NS = 1000000, /* that is an event */
-    LOOK_NS = 5000000,      /* a wait or a turn that is looked into: what is shorter is not slow */
-    DELAY_MIN_NS = 1000000, /* of a core, that is an event */
-    AWAKE_NS = 20000,       /* who waited less did not sleep */
-    LATE_NS = 20000000,     /* a timer's own lateness */
-    SLICE_NS = 200000000    /* what goes on is told so often */
+    TURN_LONG_NS = 1000000,  /* that is an event */
+    LOOK_NS = 5000000,       /* a wait or a turn that is looked into: what is shorter is not slow */
+    DELAY_MIN_NS = 1000000,  /* of a core, that is an event */
+    AWAKE_NS = 20000,        /* who waited less did not sleep */
+    LATE_NS = 20000000,      /* a timer's own lateness */
+    SLEPT_MIN_NS = 10000000, /* run times are exact to a tick of 4 ms */
+    SLICE_NS = 200000000     /* what goes on is told so often */
 };
 
 /* "run_ns delay_ns slices"; see sched-stats in the kernel's documentation. */
@@ -25,7 +26,9 @@ static int64_t delay_take(struct pace *p, int64_t now_ns) {
     if (n <= 0) return 0;
     text[n] = 0;
     char *second;
-    (void)strtoull(text, &second, 10);
+    int64_t ran = (int64_t)strtoull(text, &second, 10);
+    p->ran_lately_ns = ran - p->ran_ns;
+    p->ran_ns = ran;
     int64_t now = (int64_t)strtoull(second, NULL, 10), more = now - p->delayed_ns;
     p->delayed_ns = now;
     return more;
@@ -97,6 +100,15 @@ static enum turn_phase longest(const struct pace *p) {
     return most;
 }
 
+/* A turn that neither ran nor could: it slept, for a lock that is none of ours, memory or a disk. */
+static void slept_look(struct shard *s, int64_t took, int64_t awake_ns) {
+    struct pace *p = &s->pace;
+    int64_t locked = locked_ns() - p->locked_ns, slept = awake_ns - p->ran_lately_ns - locked;
+    p->locked_ns += locked;
+    if (!p->ran_ns || slept < SLEPT_MIN_NS || slept * 2 < took) return;
+    tell(s, EVENT_lock, p->look_ns + took - slept, slept, LOCK_ELSEWHERE, 0);
+}
+
 void pace_end(struct shard *s) {
     struct pace *p = &s->pace;
     journeys_turn_end(s->journeys, p->at_ns);
@@ -115,6 +127,7 @@ void pace_end(struct shard *s) {
     int64_t delay = took >= LOOK_NS ? delay_take(p, p->end_ns) : 0;
     if (delay > took) delay = took; /* the rest was in short waits before */
     if (delay >= DELAY_MIN_NS) tell(s, EVENT_run_delay, p->look_ns, took, delay, 0);
+    if (took >= LOOK_NS) slept_look(s, took, took - delay);
 }
 
 static void slice(struct shard *s, int64_t *since, bool on, enum event_kind kind) {

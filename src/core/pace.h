@@ -17,9 +17,12 @@ struct pace {
     int schedstat;      /* this thread's, kept open; -1: this kernel has none */
     int64_t delayed_ns; /* by it: ready to run, without a core, ever */
     int64_t asked_ns;   /* when it was asked */
-    int64_t look_ns;    /* the last look at the sockets */
-    int64_t end_ns;     /* of the last turn */
-    int64_t at_ns;      /* of the last border between phases */
+    int64_t ran_ns;     /* by it: with a core, ever; 0: not known */
+    int64_t ran_lately_ns,
+        locked_ns;   /* between the last two times it was asked; locked_ns() then */
+    int64_t look_ns; /* the last look at the sockets */
+    int64_t end_ns;  /* of the last turn */
+    int64_t at_ns;   /* of the last border between phases */
     int64_t phases[PHASE_COUNT];
     int64_t handshakes_ns; /* of this turn */
     unsigned handshakes;

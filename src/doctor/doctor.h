@@ -48,8 +48,9 @@
     X(handshake_storm, "very many TLS handshakes came at once",                                    \
         "Clients should reconnect with a random delay; lower --tls-handshakes-max and set "        \
         "--connect-rate-per-address; an ECDSA certificate costs a tenth of an RSA one.")           \
-    X(lock, "a thread waited for a lock",                                                          \
-        "This is kith's own: please report it with the output of kith doctor --json.")             \
+    X(lock, "a thread waited for a lock, or slept for something else",                             \
+        "A lock that is named is kith's own: please report it with the output of kith doctor "     \
+        "--json. Where none is, look at swap (vmstat 1) and at the tables' disk (iostat -x 1).")   \
     X(clock_jump, "the wall clock jumped",                                                         \
         "Let chrony or systemd-timesyncd slew the clock instead of stepping it, and run only "     \
         "one of them.")                                                                            \

@@ -388,6 +388,21 @@ static void a_lock_waited_for(void **state) {
     assert_int_equal(d.evidence.a, LOCK_ADMIT);
 }
 
+/* It slept for no lock of ours, and stood still with all others: that was the stop. */
+static void a_sleep_for_something_else(void **state) {
+    (void)state;
+    begin();
+    turn(0, 10, 195, PHASE_apply);
+    add_ab(EVENT_lock, 0, 10.5, 194, LOCK_ELSEWHERE, 0);
+    struct journey j = record(0, 12, 205.1, 206, 206.1, 206.2);
+    expect_cause(&j, CAUSE_lock);
+    begin();
+    turn(0, 10, 195, PHASE_apply);
+    add_ab(EVENT_lock, 0, 10.5, 194, LOCK_ELSEWHERE, 0);
+    add(EVENT_stopped, THREAD_WATCH, 12, 190);
+    expect_cause(&j, CAUSE_stopped);
+}
+
 /* The log's lock was held while a segment was synced: that is the disk. */
 static void a_lock_held_by_the_disk(void **state) {
     (void)state;
@@ -602,7 +617,7 @@ static void names_stay_with_their_app(void **state) {
 static void every_event_has_words(void **state) {
     (void)state;
     for (int kind = 0; kind < EVENT_KIND_COUNT; kind++)
-        for (int64_t a = 0; a <= LOCK_TLS; a++) {
+        for (int64_t a = 0; a <= LOCK_ELSEWHERE; a++) {
             struct diagnosis d = {.has_evidence = true, .took_ns = 30 * MS};
             struct buf b = {0};
             begin();
@@ -687,9 +702,10 @@ int main(void) {
         cmocka_unit_test(a_client_that_retries), cmocka_unit_test(retries_because_of_the_disk),
         cmocka_unit_test(a_long_turn_without_a_culprit_is_load),
         cmocka_unit_test(a_handshake_storm), cmocka_unit_test(two_handshakes_are_no_storm),
-        cmocka_unit_test(a_lock_waited_for), cmocka_unit_test(a_lock_held_by_the_disk),
-        cmocka_unit_test(a_lock_held_by_a_third), cmocka_unit_test(a_lock_held_without_a_core),
-        cmocka_unit_test(a_clock_that_jumped), cmocka_unit_test(a_device_that_does_not_read),
+        cmocka_unit_test(a_lock_waited_for), cmocka_unit_test(a_sleep_for_something_else),
+        cmocka_unit_test(a_lock_held_by_the_disk), cmocka_unit_test(a_lock_held_by_a_third),
+        cmocka_unit_test(a_lock_held_without_a_core), cmocka_unit_test(a_clock_that_jumped),
+        cmocka_unit_test(a_device_that_does_not_read),
         cmocka_unit_test(a_device_that_is_late_by_the_clock),
         cmocka_unit_test(another_shard_did_not_keep_up),
         cmocka_unit_test(the_larger_of_two_is_named), cmocka_unit_test(nothing_recorded_is_unknown),

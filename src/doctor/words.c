@@ -130,6 +130,15 @@ static void retry_words(
 static void lock_words(struct buf *b, const struct history *h, const struct event *e) {
     char thread[32];
     event_thread(e, thread);
+    if (e->a == LOCK_ELSEWHERE) {
+        buf_fmt(b, "Shard %u slept for ", e->thread);
+        words_ms(b, e->duration_ns);
+        buf_str(b, " in a turn, from ");
+        at(b, h, e->start_ns);
+        buf_str(b, ", for no lock that is kith's own: memory (swap?), a read of the tables' disk, "
+                   "or the allocator.");
+        return;
+    }
     buf_fmt(b, "The lock '%s' was waited for ", lock_name((enum event_lock)e->a));
     words_ms(b, e->duration_ns);
     buf_fmt(b, " by %s at ", thread);

@@ -23,7 +23,8 @@ static const struct {
       TURN_PHASES(X)
 #undef X
 };
-static const char *const LOCKS[] = {"admit", "limits", "log", "channels", "tables", "tls"};
+static const char *const LOCKS[] = {
+    "admit", "limits", "log", "channels", "tables", "tls", "elsewhere"};
 
 const char *event_name(enum event_kind k) { return KINDS[k].name; }
 const char *event_help(enum event_kind k) { return KINDS[k].help; }
@@ -72,6 +73,7 @@ size_t events_read(
 static _Thread_local struct {
     struct events *ring;
     uint32_t thread;
+    int64_t waited_ns;
 } here;
 
 void events_here(struct events *ring, uint32_t thread) {
@@ -91,6 +93,7 @@ void locked(pthread_mutex_t *m, enum event_lock which) {
     int64_t began = mono_ns();
     pthread_mutex_lock(m);
     int64_t took = mono_ns() - began;
+    here.waited_ns += took;
     if (took < LONG_NS || !here.ring) return;
     struct event e = {.kind = EVENT_lock,
         .thread = here.thread,
@@ -99,3 +102,5 @@ void locked(pthread_mutex_t *m, enum event_lock which) {
         .a = which};
     event_add(here.ring, &e);
 }
+
+int64_t locked_ns(void) { return here.waited_ns; }

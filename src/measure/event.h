@@ -61,7 +61,15 @@ enum turn_phase {
 const char *phase_name(enum turn_phase p);
 const char *phase_help(enum turn_phase p);
 
-enum event_lock { LOCK_ADMIT, LOCK_LIMITS, LOCK_LOG, LOCK_CHANNELS, LOCK_TABLES, LOCK_TLS };
+enum event_lock {
+    LOCK_ADMIT,
+    LOCK_LIMITS,
+    LOCK_LOG,
+    LOCK_CHANNELS,
+    LOCK_TABLES,
+    LOCK_TLS,
+    LOCK_ELSEWHERE /* no lock of ours: it slept, and nothing says for what */
+};
 const char *lock_name(enum event_lock l);
 
 /* Whose ring it is. Shards have their own number. */
@@ -92,6 +100,7 @@ void event_add(struct events *ring, const struct event *e);
 void events_here(struct events *ring, uint32_t thread);
 /* pthread_mutex_lock, with an event when it had to wait long. */
 void locked(pthread_mutex_t *m, enum event_lock which);
+int64_t locked_ns(void); /* that this thread has waited for such, ever */
 /* For names: cut to EVENT_NAME_MAX. */
 void event_name_set(struct event *e, unsigned which, struct bytes name);
 uint64_t events_of_kind(const struct events *ring, enum event_kind k); /* ever; any thread */
