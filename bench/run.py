@@ -332,7 +332,7 @@ class Unmeasured(Kith):
     name, options = "kith, --journeys off", ["--journeys", "off"]
 
 
-MEASURING = ("/src/measure/", "/src/shard/pace.c", "/src/watch/")
+MEASURING = ("/src/measure/", "/src/core/pace.c", "/src/watch/")
 
 
 def functions():

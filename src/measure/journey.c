@@ -338,16 +338,18 @@ static void keep(struct kept_ring *r, const struct journey *one) {
     __atomic_store_n(&r->count, n + 1, __ATOMIC_RELEASE);
 }
 
-static void slow_keep(struct journeys *j, const struct journey *one, int64_t took) {
+/* Counts a slow one; is it to be kept? */
+static bool slow_wanted(struct journeys *j, int64_t took) {
     measure_add(j->measure, COUNTER_slow, 1);
     if (j->now_ns - j->slowest_since_ns > 1000000000) {
         j->slowest_since_ns = j->now_ns;
         j->slowest_ns = 0;
     }
     /* by a quarter: in a queue that grows each is a little slower than the one before */
-    if (!bucket_take(&j->slow, j->now_ns) && took <= j->slowest_ns + j->slowest_ns / 4) return;
+    if (!bucket_take(&j->slow, j->now_ns) && took <= j->slowest_ns + j->slowest_ns / 4)
+        return false;
     if (took > j->slowest_ns) j->slowest_ns = took;
-    keep(&j->slows, one);
+    return true;
 }
 
 static void journey_fill(const struct journeys *j, const struct under_way *u, struct journey *out) {
@@ -451,6 +453,8 @@ static void queue_look(struct journeys *j) {
         if (!votes) most = of;
         votes += of == most ? 1u : -1u;
     }
+    /* three fifths leave a fifth of the votes */
+    if (votes < n / 5) return;
     for (uint32_t i = j->head; i != j->applied; i++) {
         const struct under_way *u = &j->queue[i & mask];
         if (work_of(u) != most) continue;
@@ -483,12 +487,12 @@ static void one_end(struct journeys *j, const struct under_way *u) {
         measure_time(m, TIMED_delivered, (uint64_t)(j->now_ns - u->began_ns));
         took = j->now_ns - u->began_ns;
     }
-    bool slow = !u->quiet && took >= JOURNEY_SLOW_NS;
-    if (!u->kept && !slow) return;
+    bool slow = !u->quiet && took >= JOURNEY_SLOW_NS, wanted = slow && slow_wanted(j, took);
+    if (!u->kept && !wanted) return;
     struct journey one;
     journey_fill(j, u, &one);
     one.slow = slow;
-    if (slow) slow_keep(j, &one, took);
+    if (wanted) keep(&j->slows, &one);
     if (one.item[0]) keep(&j->sampled, &one);
 }
 
@@ -520,7 +524,7 @@ void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, 
     name_set(one.app, about->app);
     name_set(one.conversation, about->conversation);
     name_set(one.item, about->item);
-    slow_keep(j, &one, done_ns - came_ns);
+    if (slow_wanted(j, done_ns - came_ns)) keep(&j->slows, &one);
 }
 
 /* ---- readers ---- */
