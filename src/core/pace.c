@@ -40,7 +40,7 @@ void pace_begin(struct shard *s) {
     snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)gettid());
     p->schedstat = open(path, O_RDONLY | O_CLOEXEC);
     (void)delay_take(p, clock_mono_ns());
-    p->look_ns = p->end_ns = p->at_ns = s->came_ns = clock_mono_ns();
+    p->look_ns = p->end_ns = s->came_ns = clock_mono_ns();
     events_here(&s->measure.events, s->index);
 }
 
@@ -77,7 +77,7 @@ void pace_waited(struct shard *s, int wait_ms) {
     if (waited >= LOOK_NS) s->came_ns = now - lost_in_wait(s, waited, wait_ms, now);
     if (p->held_from_ns && s->came_ns > p->held_from_ns) s->came_ns = p->held_from_ns;
     if (!p->held_since_ns) p->held_from_ns = 0; /* this look is the first after it */
-    p->look_ns = p->at_ns = now;
+    p->look_ns = now;
     p->handshakes_ns = 0;
     p->handshakes = 0;
     s->now_ms = clock_wall_ms();
@@ -85,18 +85,18 @@ void pace_waited(struct shard *s, int wait_ms) {
     journeys_clock(s->journeys, now);
 }
 
-void pace_phase(struct shard *s, enum turn_phase ended) {
-    struct pace *p = &s->pace;
-    int64_t now = ticker_now(&p->clock);
-    p->phases[ended] = now - p->at_ns;
-    p->at_ns = now;
-    journeys_clock(s->journeys, now);
-}
-
-static enum turn_phase longest(const struct pace *p) {
+/* Of the turn's time, as the counter parted it. */
+static enum turn_phase longest(const struct pace *p, int64_t took, int64_t *out_ns) {
     enum turn_phase most = 0;
-    for (int i = 1; i < PHASE_COUNT; i++)
-        if (p->phases[i] > p->phases[most]) most = (enum turn_phase)i;
+    uint64_t before = p->clock.ticks, all = p->borders[PHASE_COUNT - 1] - before, best = 0;
+    for (int i = 0; i < PHASE_COUNT; i++) {
+        uint64_t ticks = p->borders[i] - before;
+        before = p->borders[i];
+        if (ticks <= best) continue;
+        best = ticks;
+        most = (enum turn_phase)i;
+    }
+    *out_ns = all ? (int64_t)((double)took * (double)best / (double)all) : took;
     return most;
 }
 
@@ -111,17 +111,18 @@ static void slept_look(struct shard *s, int64_t took, int64_t awake_ns) {
 
 void pace_end(struct shard *s) {
     struct pace *p = &s->pace;
-    journeys_turn_end(s->journeys, p->at_ns);
+    journeys_turn_end(s->journeys, ticker_now(&p->clock));
     /* what comes after the writing is of the turn too: waking the log may wait for its lock */
+    pace_phase(p, PHASE_write);
     p->end_ns = ticker_now(&p->clock);
-    p->phases[PHASE_write] += p->end_ns - p->at_ns;
     int64_t took = p->end_ns - p->look_ns;
     measure_time(&s->measure, TIMED_turn, (uint64_t)took);
     /* asked now and then, so that what short turns and waits were held up is not told of a long one */
     if (took < LOOK_NS && p->end_ns - p->asked_ns >= LOOK_NS) (void)delay_take(p, p->end_ns);
     if (took < TURN_LONG_NS) return;
-    enum turn_phase most = longest(p);
-    tell(s, EVENT_turn, p->look_ns, took, most, p->phases[most]);
+    int64_t most_ns;
+    enum turn_phase most = longest(p, took, &most_ns);
+    tell(s, EVENT_turn, p->look_ns, took, most, most_ns);
     if (p->handshakes_ns >= TURN_LONG_NS)
         tell(s, EVENT_handshakes, p->look_ns, took, p->handshakes, p->handshakes_ns);
     int64_t delay = took >= LOOK_NS ? delay_take(p, p->end_ns) : 0;

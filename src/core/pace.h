@@ -19,12 +19,11 @@ struct pace {
     int64_t asked_ns;   /* when it was asked */
     int64_t ran_ns;     /* by it: with a core, ever; 0: not known */
     int64_t ran_lately_ns,
-        locked_ns;   /* between the last two times it was asked; locked_ns() then */
-    int64_t look_ns; /* the last look at the sockets */
-    int64_t end_ns;  /* of the last turn */
-    int64_t at_ns;   /* of the last border between phases */
-    int64_t phases[PHASE_COUNT];
-    int64_t handshakes_ns; /* of this turn */
+        locked_ns;                 /* between the last two times it was asked; locked_ns() then */
+    int64_t look_ns;               /* the last look at the sockets */
+    int64_t end_ns;                /* of the last turn */
+    uint64_t borders[PHASE_COUNT]; /* where each phase ended, in ticks */
+    int64_t handshakes_ns;         /* of this turn */
     unsigned handshakes;
     int64_t held_since_ns, crowded_since_ns; /* 0: not now; of the part that is not told yet */
     int64_t held_from_ns; /* when it began; until what waited meanwhile has been looked at. 0: no */
@@ -35,7 +34,10 @@ void pace_begin(struct shard *s); /* on the shard's own thread */
 void pace_done(struct shard *s);
 /* After the wait for events, of at most wait_ms: sets s->came_ns, now_ns of journeys, and clocks. */
 void pace_waited(struct shard *s, int wait_ms);
-void pace_phase(struct shard *s, enum turn_phase ended);
+/* The last is ended by pace_end. */
+static inline void pace_phase(struct pace *p, enum turn_phase ended) {
+    p->borders[ended] = ticker_ticks();
+}
 void pace_end(struct shard *s); /* of the turn */
 /* Senders are held back, or another shard takes nothing, from now on or no longer. */
 void pace_held(struct shard *s, bool held);

@@ -28,30 +28,19 @@ void random_secret(void *p, size_t n) {
 }
 
 /* ---- ticker ---- */
-#if defined(__x86_64__)
-static uint64_t ticks_now(void) { return __builtin_ia32_rdtsc(); }
-#else
-static uint64_t ticks_now(void) { return 0; } /* so that the scale is never known */
-#endif
-
 int64_t ticker_set(struct ticker *t) {
     enum { SURE_NS = 10000000, ANEW_NS = 1000000000 };
     int64_t now = clock_mono_ns(), since = now - t->from_ns;
-    uint64_t ticks = ticks_now(), passed = ticks - t->from_ticks;
-    if (t->from_ns && since >= SURE_NS && passed && passed >> 40 == 0)
+    uint64_t ticks = ticker_ticks(), passed = ticks - t->from_ticks;
+    if (t->from_ns && now - t->scaled_ns >= SURE_NS && passed && passed >> 40 == 0) {
         t->scale = (uint64_t)(((unsigned __int128)(uint64_t)since << 32) / passed);
+        t->scaled_ns = now;
+    }
     if (!t->from_ns || since >= ANEW_NS) {
-        t->from_ns = now;
+        t->from_ns = t->scaled_ns = now;
         t->from_ticks = ticks;
     }
     t->ns = now;
     t->ticks = ticks;
     return now;
-}
-
-/* A counter that jumped, or a turn of more than a second, is no matter for it. */
-int64_t ticker_now(const struct ticker *t) {
-    uint64_t passed = ticks_now() - t->ticks;
-    if (!t->scale || passed >> 31) return clock_mono_ns();
-    return t->ns + (int64_t)(passed * t->scale >> 32);
 }

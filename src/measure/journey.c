@@ -79,8 +79,8 @@ struct journeys {
     struct under_way *queue; /* ring */
     uint32_t cap, head, applied, tail;
     struct under_way *current;
-    unsigned since_clock;
-    struct names *named; /* [NAMED_MAX] of this turn */
+    unsigned since_clock[2]; /* of this turn: records appended, applied */
+    struct names *named;     /* [NAMED_MAX] of this turn */
     uint16_t named_count;
     uint16_t shard;
     struct bucket sample, slow;
@@ -163,6 +163,7 @@ static bool queue_grow(struct journeys *j) {
 void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
     uint16_t source, const struct journey_origin *origin) {
     if (!j || (j->tail - j->head == j->cap && !queue_grow(j))) return;
+    if (j->since_clock[0]++ % CLOCK_EVERY == 0) j->now_ns = j->mono_ns();
     struct under_way *u = &j->queue[j->tail++ & queue_mask(j)];
     *u = (struct under_way){.position = position,
         .partition = partition,
@@ -253,7 +254,7 @@ void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
     const struct journey_about *about, struct journey_origin *out) {
     struct under_way *u = j ? j->current : NULL;
     if (!u) return;
-    if (j->since_clock++ % CLOCK_EVERY == 0) j->now_ns = j->mono_ns();
+    if (j->since_clock[1]++ % CLOCK_EVERY == 0) j->now_ns = j->mono_ns();
     u->kind = kind;
     u->wall_ms = wall_ms;
     u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
@@ -506,6 +507,7 @@ void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!relays_look(j)) queue_look(j);
     for (; j->head != j->applied; j->head++) one_end(j, &j->queue[j->head & queue_mask(j)]);
     fanout_tell(j);
+    j->since_clock[0] = j->since_clock[1] = 0;
     j->named_count = 0;
     j->current = NULL;
 }
