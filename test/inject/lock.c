@@ -5,24 +5,39 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <sys/auxv.h>
 
 #include "inject.h"
 
-enum { KNOWN = 64 };
+enum { KNOWN = 4096 }; /* a power of two; the allocator's are many */
 static struct {
     _Atomic(pthread_mutex_t *) mutex;
-    _Atomic int64_t times;
+    _Atomic int64_t times; /* tried by the program itself; a library's own: none */
 } known[KNOWN];
 static int (*real_trylock)(pthread_mutex_t *);
+
+/* The program's own locks are meant, not its libraries'. */
+static bool of_program(const void *caller) {
+    static _Atomic(void *) program;
+    Dl_info of;
+    if (!program && dladdr((void *)getauxval(AT_ENTRY), &of)) program = of.dli_fbase;
+    return dladdr(caller, &of) && of.dli_fbase == program;
+}
 
 int pthread_mutex_trylock(pthread_mutex_t *m) {
     if (!real_trylock)
         real_trylock = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_trylock");
-    for (int i = 0; i < KNOWN; i++) {
-        pthread_mutex_t *at = atomic_load(&known[i].mutex), *none = NULL;
-        if (!at && atomic_compare_exchange_strong(&known[i].mutex, &none, m)) at = m;
+    size_t place = (uintptr_t)m / 64;
+    for (int i = 0; i < 64; i++) {
+        size_t k = (place + (size_t)i) % KNOWN;
+        pthread_mutex_t *at = atomic_load(&known[k].mutex), *none = NULL;
+        if (!at && atomic_compare_exchange_strong(&known[k].mutex, &none, m)) {
+            at = m;
+            if (!of_program(__builtin_return_address(0))) atomic_store(&known[k].times, INT64_MIN);
+        }
         if (at != m) continue;
-        atomic_fetch_add(&known[i].times, 1);
+        atomic_fetch_add(&known[k].times, 1);
         break;
     }
     return real_trylock(m);
