@@ -73,7 +73,7 @@ static void slow_commit(int64_t ago_ms, int64_t took_ms, const char *app) {
     struct journey_about about = {
         .app = bytes_str(app), .conversation = BYTES("ab"), .item = BYTES("m1")};
     static uint64_t position;
-    journeys_clock(F.journeys, at + MS);
+    shard_ns = at + MS;
     journey_appended(F.journeys, 7, ++position, at + MS, UINT16_MAX, NULL);
     shard_ns = at + (took_ms + 1) * MS;
     journeys_clock(F.journeys, shard_ns);

@@ -169,8 +169,10 @@ def networks():
     for address in ("2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:2:ffff::3", "2001:db8:1:2::4", "2001:db8:1:3::1", "192.0.2.1", "192.0.2.2"):
         opened[address] = socket.create_connection(("127.0.0.1", s.mqtt), timeout=5)
         opened[address].sendall(header(address))
-    expect([a for a, c in opened.items() if not alive(c)], ["2001:db8:1:2::4"], "the fourth of one /64")
-    opened["2001:db8:1:2::1"].close()
+    # one of its four, whichever the shards came to last
+    refused = [a for a, c in opened.items() if not alive(c)]
+    expect([a[:13] for a in refused], ["2001:db8:1:2:"], "three of one /64")
+    next(c for a, c in opened.items() if a not in refused).close()
 
     def room():
         c = socket.create_connection(("127.0.0.1", s.mqtt), timeout=5)
