@@ -579,7 +579,8 @@ static void words_say_what_was(void **state) {
     diagnosis_words(&S.h, &d, NULL, &b);
     buf_char(&b, 0);
     assert_string_equal((char *)b.p,
-        "The disk took 203 ms to sync 12 KiB of the log at 14:03:22.114; usual is 0.40 ms. 31 slow "
+        "The disk took 203 ms to sync 12 KiB of the log at 14:03:22.114 UTC; usual is 0.40 ms. 31 "
+        "slow "
         "ones waited for it. Of 202 ms, 202 ms went by until the log had it on disk.");
     buf_reset(&b);
     diagnosis_evidence(&S.h, &d, NULL, &b);

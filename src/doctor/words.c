@@ -31,11 +31,12 @@ static int64_t wall_of(const struct history *h, int64_t ns) {
     return ns / 1000000 + h->wall_minus_mono_ms;
 }
 
-/* "14:03:22.114", UTC */
+/* "14:03:22.114 UTC": pages show local times beside it */
 static void at(struct buf *b, const struct history *h, int64_t ns) {
     char text[24];
     time_format(wall_of(h, ns), text);
     buf_add(b, text + 11, 12);
+    buf_str(b, " UTC");
 }
 
 void event_thread(const struct event *e, char out[static 32]) {
