@@ -775,8 +775,8 @@ export type Slow = {
   user?: string;
   device?: string;
   took_ms: number;
-  /** stored: until its sender was told; delivered: until it was written to devices; answered: a request, a connect. */
-  path: "stored" | "delivered" | "answered";
+  /** stored: until its sender was told; delivered: until it was written to devices; mailbox: until it waited for devices that were away; answered: a request, a connect. */
+  path: "stored" | "delivered" | "mailbox" | "answered";
   stages: Array<{
     stage: "wait" | "durable" | "apply" | "before" | "hop" | "hop_durable" | "hop_apply" | "write";
     ms: number;

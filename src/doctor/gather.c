@@ -278,7 +278,8 @@ static void jo_word(struct json_out *o, const char *key, const char *v) {
 static const char *path_of(const struct journey *j) {
     if (j->what == JOURNEY_DEVICE) return "delivered";
     if (j->what != JOURNEY_RECORD) return "answered";
-    return j->source == UINT16_MAX ? "stored" : "delivered";
+    if (j->source == UINT16_MAX) return "stored";
+    return j->devices ? "delivered" : "mailbox"; /* nobody was there to have it */
 }
 
 static void slow_names(struct json_out *o, const struct journey *j, const char *app) {

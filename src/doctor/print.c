@@ -150,7 +150,8 @@ static void item_say(struct telling *t, struct json item, struct json cause) {
     if (conversation.n)
         buf_fmt(&line, " in %.*s", (int)conversation.n, (const char *)conversation.p);
     if (app.n) buf_fmt(&line, ", app %.*s", (int)app.n, (const char *)app.p);
-    buf_fmt(&line, ", until it was %.*s", (int)path.n, (const char *)path.p);
+    buf_fmt(&line, ", until it was %s%.*s", bytes_is(path, "mailbox") ? "in the " : "", (int)path.n,
+        (const char *)path.p);
     buf_fmt(t->out, "%*s", INDENT, "");
     wrapped(t->out, INDENT, buf_view(&line));
     stages_say(t->out, item);

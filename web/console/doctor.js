@@ -8,7 +8,7 @@ const SLOW_MS = 5000;
 const DOCTOR_MS = 10000;
 const SHOWN = 50;
 const WHAT = { message: 'message', request: 'request over HTTP', connect: 'device connecting', device: 'device that reads slowly' };
-const PATH = { stored: 'until its sender knew that it was safe', delivered: 'until devices had it', answered: 'until it was answered' };
+const PATH = { stored: 'until its sender knew that it was safe', delivered: 'until devices had it', mailbox: 'until it waited in the mailbox', answered: 'until it was answered' };
 // What a part of the time was spent on, and its colour: those of a journey.
 const SPENT = {
   wait: ['s1', 'waited for its shard'], durable: ['s2', 'log'], apply: ['s3', 'apply'], before: ['s1', 'until it was on its way'], hop: ['s5', 'relay'],
