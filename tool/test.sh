@@ -37,7 +37,7 @@ for f in $(sh tool/sources fuzzers); do
     count "fuzz_$name" $status
 done
 # The simulator: seeds and planted bugs (test/sim/main.c).
-$san/sim --seeds "${SIM_SEEDS:-500}" --jobs "$(nproc)" >$san/sim.out 2>&1
+$san/sim --seeds "${SIM_SEEDS:-300}" --jobs "$(nproc)" >$san/sim.out 2>&1
 status=$?
 tail -1 $san/sim.out
 [ $status = 0 ] || tail -60 $san/sim.out
