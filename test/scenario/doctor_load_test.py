@@ -58,7 +58,7 @@ def fan_out():
     ended = time.monotonic()
     load.wait(30)
     items = [i for i in slow(s)["items"] if i["what"] == "message"]   # to make ten thousand people members is wide, too
-    hit = judge("fan-out", items, [(began, ended)], "fan_out", least=5, load=True)
+    hit = judge("fan-out", items, [(began, ended)], "fan_out", least=5)
     assert any(i["cause"]["evidence"].get("devices", 0) >= 500 for i in hit), hit[0]
     s.close()
 
@@ -99,7 +99,7 @@ def handshake_storm():
         time.sleep(0.3)
     load.wait(30)
     time.sleep(0.2)
-    judge("handshakes", [i for i in slow(s)["items"] if i["what"] == "message"], storms, "handshake_storm", least=10, load=True)
+    judge("handshakes", [i for i in slow(s)["items"] if i["what"] == "message"], storms, "handshake_storm", least=10)
     s.close()
 
 
@@ -116,7 +116,7 @@ def tables_stall():
     ended = time.monotonic() + 0.2
     load.wait(60)
     time.sleep(0.2)
-    judge("tables", [i for i in slow(s)["items"] if i["what"] == "message"], [(began, ended)], "tables_stall", least=10, load=True)
+    judge("tables", [i for i in slow(s)["items"] if i["what"] == "message"], [(began, ended)], "tables_stall", least=10)
     s.close()
 
 
@@ -138,7 +138,7 @@ def hot_conversation():
     ended = time.monotonic()
     load.wait(30)
     time.sleep(0.2)
-    hit = judge("hot", slow(s)["items"], [(began, ended)], "hot_conversation", least=10, load=True)
+    hit = judge("hot", slow(s)["items"], [(began, ended)], "hot_conversation", least=10)
     assert any(i["cause"]["evidence"].get("conversation") == "hot" for i in hit), hit[0]
     s.close()
 

@@ -103,9 +103,8 @@ def overlap_ms(item, faults):
     return 1000 * sum(max(0, min(b, to) - max(a, start)) for start, to in faults)
 
 
-def judge(what, items, faults, causes, least=3, share=0.95, load=False):
-    """Of the slow ones that a fault alone made slow, so many must have one of the causes. Prints the count. load: the fault is a load, which a fast machine
-    may bear without being slow."""
+def judge(what, items, faults, causes, least=3, share=0.95):
+    """Of the slow ones that a fault alone made slow, so many must have one of the causes. Prints the count."""
     causes = {causes} if alone else {causes, "cpu_taken"}
     hit = [i for i in items if overlap_ms(i, faults) >= SLOW_MS]
     wrong = [i for i in hit if i["cause"]["code"] not in causes]
@@ -113,10 +112,7 @@ def judge(what, items, faults, causes, least=3, share=0.95, load=False):
     for i in wrong[:5]:
         print(f"  {what}: {i['cause']['code']}: {i['took_ms']} ms, {[(t['stage'], t['ms']) for t in i['stages']]}, {i['cause']['words']}")
     print(f"{what}: {len(faults)} faults, {len(hit)} slow ones in them, {len(hit) - len(wrong)} named {'/'.join(sorted(causes))}; {others} slow ones beside them")
-    if load and len(hit) < least:
-        print(f"{what}: this machine bears the load: {len(hit)} were slow, too few to judge by their number")
-    else:
-        assert len(hit) >= least, f"{what}: only {len(hit)} slow ones of {len(items)} fell into {len(faults)} faults"
+    assert len(hit) >= least, f"{what}: only {len(hit)} slow ones of {len(items)} fell into {len(faults)} faults"
     assert len(wrong) <= (1 - share) * len(hit), f"{what}: {len(wrong)} of {len(hit)} have another cause: " + "\n".join(
         f"{i['cause']['code']}: {i['took_ms']} ms, {i['stages']}, {i['cause']['words']}" for i in wrong[:5])
     for i in hit:
