@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building (and with --test testing, with --bench measuring) kith needs and lacks, with apt. Does nothing when all is there.
 set -eu
-packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libwslay-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libicu-dev libcmocka-dev"
+packages="gcc g++ pkg-config meson ninja-build librocksdb-dev libssl-dev libhttp-parser-dev libwslay-dev libsimdjson-dev libjemalloc-dev libxxhash-dev libcyaml-dev libicu-dev libcurl4-openssl-dev libcmocka-dev"
 testing="mosquitto-clients libpaho-mqtt-dev python3 python3-jsonschema curl openssl"
 # Its tests are skipped where it cannot be had.
 wished=""
