@@ -102,7 +102,8 @@ static bool render_entry(void *arg, const struct entry *e) {
     buf_add(w->b, at, sizeof at);
     buf_fmt(w->b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", type, entry_event_name(e->event),
         type);
-    bool theirs = chat_entry_json(w->q->cells, r->who.app, &v, e, w->b, &shared);
+    struct tools *t = w->q->tools;
+    bool theirs = t->entry_json(t, w->q->cells, r->who.app, &v, e, w->b, &shared);
     /* one past the page: only that it is there is told */
     w->more = theirs && w->shown == ((const struct mailbox_page *)r->args)->limit;
     if (!theirs || w->more) {

@@ -207,12 +207,17 @@ static struct request ask(
         r.query_values[r.query_count++] = str(cursor);
     return r;
 }
+static bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared) {
+    return chat_entry_json(c, app, v, e, out, shared);
+}
+static struct tools tools = {.entry_json = entry_json};
 static int get(struct world *w, const char *path, struct request *r) {
     struct plan p = {0};
     buf_reset(&w->answer.body);
     w->answer.status = 0;
     if (route("GET", path)->plan(r, &p, &w->answer) == OK) {
-        struct query q = {w->cells, 0, r, &w->answer};
+        struct query q = {w->cells, 0, r, &w->answer, &tools, 0};
         p.query(&q);
     }
     buf_char(&w->answer.body, 0);

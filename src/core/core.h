@@ -102,7 +102,7 @@ enum { DRAIN_RETRY_S = 2 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 
 struct conn; /* conn/conn.h */
-enum job_from { JOB_HTTP = 1, JOB_MQTT, JOB_SESSION, JOB_LIVE, JOB_MOVE };
+enum job_from { JOB_HTTP = 1, JOB_MQTT, JOB_SESSION, JOB_LIVE, JOB_MOVE, JOB_PART };
 enum job_stage { STAGE_VIEWER = 1, STAGE_RUN, STAGE_ANSWER };
 struct job {
     struct job *next;
@@ -118,6 +118,13 @@ struct job {
     struct plan plan;
     struct answer answer;
     struct arena arena;
+    /* Of a plan in parts: this job's answers so far; it waits on the shard that sent the parts. A part
+     * has its parent, whose request it reads and nobody changes meanwhile. */
+    struct answer *answers;
+    size_t waits_for;
+    struct job *parent;
+    size_t part;
+    int64_t again_ms;        /* parked until then */
     const struct page *page; /* of the program itself, in place of a JSON answer */
     int64_t came_ns;         /* when its bytes could be read */
     /* JOB_SESSION */
@@ -142,6 +149,7 @@ struct shard {
     struct loop *loop;
     struct engine *engine;
     struct deliver *deliver;
+    struct tools tools;
     struct json_reader *json;
     struct measure measure;
     struct journeys *journeys; /* NULL: --journeys off */
@@ -166,6 +174,7 @@ struct shard {
     uint32_t ticket_count, ticket_free; /* free list head + 1; 0: none */
     struct job *job_pool;
     size_t job_pool_count;
+    struct job *parked; /* plans in parts whose next round waits a little */
     struct conn **conns;
     uint32_t conn_count, conn_cap, conn_open;
     struct conn **shaking; /* TLS handshakes under way: tls_handshakes_max at most */
@@ -289,6 +298,7 @@ void job_take(struct shard *s, struct job *j);        /* arrives from another sh
 void jobs_from_rings(struct shard *s);
 void jobs_drop(struct shard *s); /* at the end: notes that nobody takes any more */
 bool job_flush_overflow(struct shard *s);
+void jobs_parked(struct shard *s);          /* goes on with those whose time has come */
 size_t jobs_waiting(const struct shard *s); /* for the shard that has most to take */
 void shards_wake(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);
@@ -308,6 +318,9 @@ const struct route *route_match(
 /* The methods that the request's path takes, as in Allow; "" when there is no such path. */
 void route_methods(const struct server *v, const struct http_request *q, char *out, size_t size);
 const struct route *route_find(const struct server *v, const char *method, const char *path);
+/* What any mailbox entry shows: struct tools' entry_json. */
+bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared);
 /* tell.c */
 void tell_serving(const struct server *v);
 void tell_recovered(const struct server *v);

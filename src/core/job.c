@@ -29,13 +29,14 @@ struct job *job_make(struct shard *s, uint8_t from) {
     j->came_ns = s->came_ns;
     j->origin = s->index;
     j->request.arena = &j->arena;
+    j->request.tools = &s->tools;
     s->jobs_out++;
     return j;
 }
 
 void job_free(struct shard *s, struct job *j) {
     buf_done(&j->answer.body);
-    buf_done(&j->plan.body);
+    plan_done(&j->plan);
     arena_reset(&j->arena);
     s->jobs_out--;
     if (s->job_pool_count < POOL_MAX) {
@@ -220,25 +221,98 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
     return e;
 }
 
+/* ---- plans in parts ---- */
+static void parts_send(struct shard *s, struct job *j) {
+    struct plan *p = &j->plan;
+    j->answers = must_alloc(p->part_count * sizeof *j->answers);
+    j->waits_for = p->part_count;
+    for (size_t i = 0; i < p->part_count; i++) {
+        struct job *k = job_make(s, JOB_PART);
+        k->parent = j;
+        k->part = i;
+        k->stage = STAGE_RUN;
+        k->came_ns = j->came_ns;
+        unsigned to = shard_of(s, p->parts[i].partition);
+        if (to != s->index) job_send(s, to, k);
+        else job_take(s, k);
+    }
+}
+
+static void parts_begin(struct shard *s, struct job *j) {
+    if (!j->plan.again_ms) {
+        parts_send(s, j);
+        return;
+    }
+    j->again_ms = s->mono_ms + j->plan.again_ms;
+    j->plan.again_ms = 0;
+    j->next = s->parked;
+    s->parked = j;
+}
+
+void jobs_parked(struct shard *s) {
+    struct job *due = NULL, **at = &s->parked;
+    while (*at) {
+        struct job *j = *at;
+        if (j->again_ms > s->mono_ms) {
+            at = &j->next;
+            continue;
+        }
+        *at = j->next;
+        j->next = due;
+        due = j;
+    }
+    while (due) {
+        struct job *j = due;
+        due = j->next;
+        parts_send(s, j);
+    }
+}
+
+/* A part is back at the shard that sent it. */
+static void part_answered(struct shard *s, struct job *k) {
+    struct job *j = k->parent;
+    j->answers[k->part] = k->answer;
+    k->answer.body = (struct buf){0};
+    job_free(s, k);
+    if (--j->waits_for) return;
+    size_t n = j->plan.part_count;
+    struct answer *answers = j->answers;
+    j->answers = NULL;
+    j->request.tools = &s->tools;
+    bool again = j->plan.gather(&j->request, &j->plan, answers, &j->answer);
+    for (size_t i = 0; i < n; i++) buf_done(&answers[i].body);
+    free(answers);
+    if (again && j->plan.part_count) parts_begin(s, j);
+    else job_answer(s, j);
+}
+
 /* ---- stages ---- */
 static void run(struct shard *s, struct job *j) {
+    struct job *whole = j->parent ? j->parent : j;
+    const struct request *r = &whole->request;
     struct plan *p = &j->plan;
     if (j->route && j->route->special) {
         if (!s->server->above.special(s, j)) job_answer(s, j);
         return;
     }
-    if (!p->kind) {
-        struct query q = {
-            engine_cells(s->engine, p->partition), p->partition, &j->request, &j->answer};
-        p->query(&q);
+    if (p->part_count) {
+        parts_begin(s, j);
+        return;
+    }
+    const struct plan_part own = {p->partition, p->kind, p->body, p->query};
+    const struct plan_part *part = j->parent ? &whole->plan.parts[j->part] : &own;
+    if (!part->kind) {
+        struct query q = {engine_cells(s->engine, part->partition), part->partition, r, &j->answer,
+            &s->tools, j->part};
+        part->query(&q);
         job_answer(s, j);
         return;
     }
-    struct outside record = {.partition = p->partition,
-        .kind = p->kind,
-        .app = j->request.who.app,
-        .body = buf_view(&p->body),
-        .time_ms = j->request.now_ms,
+    struct outside record = {.partition = part->partition,
+        .kind = part->kind,
+        .app = r->who.app,
+        .body = buf_view(&part->body),
+        .time_ms = r->now_ms,
         .came_ns = j->came_ns,
         .ticket = ticket_make(s, j)};
     enum err e = engine_append(s->engine, &record);
@@ -281,6 +355,7 @@ static void live_local(struct shard *s, struct job *j);
 
 void job_start(struct shard *s, struct job *j) {
     struct request *r = &j->request;
+    if (j->plan.part_count) j->plan.partition = j->plan.parts[0].partition;
     uint16_t at = j->plan.partition;
     j->stage = STAGE_RUN;
     if (r->who.user.n && j->from == JOB_HTTP) {
@@ -301,6 +376,10 @@ void job_count(struct shard *s, const struct job *j) {
 }
 
 static void answered_at_origin(struct shard *s, struct job *j) {
+    if (j->from == JOB_PART) {
+        part_answered(s, j);
+        return;
+    }
     job_count(s, j);
     if (j->from == JOB_SESSION) {
         deliver_answered(s->deliver, j->session, j->purpose, j->cookie, &j->answer);

@@ -35,6 +35,12 @@ size_t surfaces_fill(struct surface out[static SURFACES_MAX]) {
     return 6;
 }
 
+bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared) {
+    (void)t;
+    return chat_entry_json(c, app, v, e, out, shared);
+}
+
 /* One segment of a template: {name} takes anything. */
 static bool path_matches(
     const char *path, const struct http_request *q, struct bytes *params, const char **names) {

@@ -44,8 +44,6 @@ enum deliver_purpose {
     PURPOSE_END,
     PURPOSE_RELEASED
 };
-typedef bool deliver_render(struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, struct buf *out, bool *shared);
 
 struct group_change {
     int32_t clean, online; /* members connected at the shard: of them those that are not kept */
@@ -59,7 +57,7 @@ struct deliver_options {
     struct engine *engine;
     uint16_t partitions;
     uint64_t epoch;
-    deliver_render *render;
+    struct tools *tools; /* its entry_json renders */
     void *arg;
     /* Appends a record for a session; its answer comes back through deliver_answered. purpose 0: no
      * answer is awaited. AGAIN/LIMIT: refused. */

@@ -69,11 +69,13 @@ static void subscribed(void *arg, void *conn, uint32_t cookie, enum err err) {
     assert_int_equal(err, OK);
 }
 static int64_t now_ms(void *arg) { return w.time_ms; }
-static bool render(struct cells *c, struct bytes app, const struct view *v, const struct entry *e,
-    struct buf *out, bool *shared) {
+static bool render(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared) {
     buf_fmt(out, "\"n\":%llu", (unsigned long long)e->seq);
     return true;
 }
+
+static struct tools tools = {.entry_json = render};
 
 static void world_open(void) {
     memset(&w, 0, sizeof w);
@@ -82,7 +84,7 @@ static void world_open(void) {
     w.time_ms = 1700000000000;
     struct deliver_options o = {.partitions = 1,
         .epoch = 5,
-        .render = render,
+        .tools = &tools,
         .append = append,
         .output = output,
         .end = end,

@@ -35,7 +35,8 @@ static bool payload_make(struct deliver *d, struct session *s, const struct entr
     buf_reset(b);
     buf_char(b, '{');
     d->cached_position = 0;
-    if (!d->o.render(engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared))
+    if (!d->o.tools->entry_json(
+            d->o.tools, engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared))
         return false;
     buf_str(b, ",\"cursor\":\"");
     cursor_format(b, d->o.epoch, e->position);
@@ -74,7 +75,9 @@ static void stream_write(struct deliver *d, struct session *s, const struct entr
     buf_add(b, at, sizeof at);
     buf_fmt(b, "\",\"type\":\"%s\",\"event\":\"%s\",\"%s\":{", entry_type_name(e->type),
         entry_event_name(e->event), entry_type_name(e->type));
-    if (!d->o.render(engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared)) return;
+    if (!d->o.tools->entry_json(
+            d->o.tools, engine_cells(d->o.engine, s->partition), s->app, &v, e, b, &shared))
+        return;
     buf_str(b, "}}");
     buf_reset(&d->topic);
     cursor_format(&d->topic, d->o.epoch, e->position);

@@ -36,8 +36,8 @@ static void stream_check(struct shard *s, struct job *j) {
 
 /* All that is held of a user, as each room tells it. */
 static void export(struct shard *s, struct job *j) {
-    struct query q = {
-        engine_cells(s->engine, j->plan.partition), j->plan.partition, &j->request, &j->answer};
+    struct query q = {engine_cells(s->engine, j->plan.partition), j->plan.partition, &j->request,
+        &j->answer, &s->tools, 0};
     struct json_out o = {&j->answer.body, false};
     answer_ok(&j->answer, 200);
     jo_open_obj(&o);

@@ -13,6 +13,7 @@
 #include "chat/chat.h"
 #include "shard/data.h"
 #include "shard/shard_in.h"
+#include "template/template.h"
 
 #define PARTITIONS_DEFAULT 64
 #define RING_SLOTS 4096
@@ -20,6 +21,7 @@
 #define DESCRIPTORS_KEPT 600          /* for tables, log and control */
 #define READ_BUFFER (64u << 10)
 #define HANDSHAKES_DEFAULT 256 /* some 50 KiB each */
+#define PROGRAMS_KEPT 1024     /* templates, some 2 KiB each */
 
 static void log_wake(void *arg, unsigned lane) {
     struct server *v = arg;
@@ -156,6 +158,9 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->server = v;
     s->index = i;
     s->json = json_reader_create();
+    s->tools.kit = template_kit_create();
+    s->tools.programs = template_cache_create(s->tools.kit, PROGRAMS_KEPT);
+    s->tools.entry_json = entry_json;
     s->read_buffer = must_alloc(READ_BUFFER);
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
@@ -180,7 +185,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     struct deliver_options d = {.engine = s->engine,
         .partitions = v->partitions,
         .epoch = v->epoch,
-        .render = chat_entry_json,
+        .tools = &s->tools,
         .arg = s,
         .append = job_append_session,
         .output = conn_output,
@@ -339,6 +344,8 @@ static void shard_close(struct server *v, struct shard *s) {
     engine_free(&s->engine);
     journeys_free(&s->journeys);
     json_reader_free(&s->json);
+    template_cache_free(&s->tools.programs);
+    template_kit_free(&s->tools.kit);
     for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);
     while (s->job_pool) {
         struct job *j = s->job_pool;

@@ -103,6 +103,7 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     events_take(s, wait_ms);
     conn_leftovers(s);
     jobs_from_rings(s);
+    jobs_parked(s);
     pace_phase(&s->pace, PHASE_read);
     bool more = engine_turn(s->engine, APPLY_MAX, s->mono_ms);
     pace_phase(&s->pace, PHASE_apply);
@@ -171,9 +172,9 @@ void *shard_main(void *arg) {
     pace_waited(s, 0);
     s->last_freeze_ms = s->mono_ms;
     while (!atomic_load(&s->server->stop)) {
-        more = shard_turn(s, more        ? 0
-                             : s->behind ? 1 /* memory is given back in turns */
-                                         : limits_wait_ms(s, IDLE_WAIT_MS));
+        more = shard_turn(s, more                     ? 0
+                             : s->behind || s->parked ? 1 /* memory is given back in turns */
+                                                      : limits_wait_ms(s, IDLE_WAIT_MS));
         if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
     }
     if (s->recovered) drain(s);

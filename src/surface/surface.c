@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -186,4 +187,26 @@ bool request_part(struct json object, const struct json_field *fields, size_t n,
                                                                           : PROBLEM_INVALID_VALUE;
     answer_problem(a, p, f.field, "%s", f.words);
     return false;
+}
+
+struct plan_part *plan_part(struct plan *p, uint16_t partition) {
+    if (p->part_count == p->part_cap) {
+        p->part_cap = p->part_cap ? p->part_cap * 2 : 8;
+        p->parts = must_realloc(p->parts, p->part_cap * sizeof *p->parts);
+    }
+    struct plan_part *part = &p->parts[p->part_count++];
+    *part = (struct plan_part){.partition = partition};
+    return part;
+}
+
+void plan_parts_reset(struct plan *p) {
+    for (size_t i = 0; i < p->part_count; i++) buf_done(&p->parts[i].body);
+    p->part_count = 0;
+}
+
+void plan_done(struct plan *p) {
+    plan_parts_reset(p);
+    free(p->parts);
+    buf_done(&p->body);
+    *p = (struct plan){0};
 }

@@ -66,6 +66,30 @@ enum record_kind {
     KIND_CHANNEL_RETAIN /* relay to the topic's partition */,
     KIND_CHANNEL_RULE_PUT,
     KIND_CHANNEL_RULE_DELETE,
+    /* notify */
+    KIND_WORKFLOW_PUT = 140 /* in the workflow's partition: it says the order */,
+    KIND_WORKFLOW_COPY /* relay to every partition */,
+    KIND_WEBHOOK_PUT,
+    KIND_WEBHOOK_COPY,
+    KIND_PREFERENCES_PUT /* user's partition */,
+    KIND_NOTIFY /* triggers whose ids were given, or that are for many: their own partition */,
+    KIND_NOTIFY_SEND_AT /* due: one of them is to go out now */,
+    KIND_NOTIFY_COPY /* relay, or at once: contents and their recipients in this partition */,
+    KIND_NOTIFY_LATER /* due: what KIND_NOTIFY_COPY held until send_at */,
+    KIND_NOTIFY_CANCEL,
+    KIND_NOTIFY_CANCELLED /* relay */,
+    KIND_NOTIFY_MARKS /* seen, read, archived, clicked */,
+    KIND_NOTIFY_DUE /* due: a digest, a held send, an escalation of one person */,
+    KIND_NOTIFY_SWEEP /* due: some more of an audience */,
+    KIND_NOTIFY_SENT /* what became of a send */,
+    KIND_NOTIFY_SEND_DUE /* due: a send is to be tried (again) */,
+    KIND_NOTIFY_RETRY /* a dead letter is to be sent again */,
+    KIND_NOTIFY_AWAY /* a message reached someone with no device connected (chat) */,
+    KIND_NOTIFY_MESSAGE /* relay from chat: tell them by the workflow `message` */,
+    KIND_NOTIFY_MESSAGE_READ /* relay from chat: withdraw it */,
+    KIND_TOPIC_USERS /* users join and leave topics, in their partition */,
+    KIND_USER_GONE /* relay to every partition: an erased user's name goes */,
+    KIND_PUSH_GONE /* relay to users: a device's push address is no more */,
 };
 
 /* ---- problems (RFC 9457) and answers ---- */
@@ -200,6 +224,20 @@ struct viewer {
 };
 bool viewer_blocks(const struct viewer *v, struct bytes user);
 
+/* What one thread keeps for those who plan, answer and render; nothing of it is state. */
+struct template_kit;   /* template/template.h */
+struct template_cache; /* likewise */
+struct inbox_memo;     /* notify/notify.h */
+struct tools {
+    struct template_kit *kit;
+    struct template_cache *programs;
+    struct inbox_memo *inboxes;
+    /* Members of the JSON object that a mailbox entry shows to the viewer now, whatever its type;
+     * false: it must not be delivered. `shared`: the same for all who share the entry. */
+    bool (*entry_json)(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+        const struct entry *e, struct buf *out, bool *shared);
+};
+
 struct request {
     struct bytes method;    /* "GET" */
     struct bytes params[4]; /* the {...} parts of the path, validated as ids except {emoji} */
@@ -216,6 +254,7 @@ struct request {
     uint16_t partitions;
     struct arena *arena; /* lives until the answer is written */
     void *args;          /* plan's, for query and finish; in the arena */
+    struct tools *tools; /* of the thread that plans or gathers */
 };
 struct bytes request_query(const struct request *r, const char *name); /* empty when absent */
 /* ?limit= 1..200 default 50. false: answer has the problem. */
@@ -242,13 +281,35 @@ struct query {
     uint16_t partition;
     const struct request *request;
     struct answer *answer;
+    struct tools *tools;
+    size_t part; /* of a plan in parts: which */
+};
+/* One of several records and queries that a request needs, in as many partitions. A query of a part
+ * must leave the request's arena alone: parts run at the same time. */
+struct plan_part {
+    uint16_t partition;
+    uint8_t kind;
+    struct buf body; /* owned by the plan */
+    void (*query)(struct query *q);
 };
 struct plan {
     uint16_t partition; /* where it runs */
     uint8_t kind;       /* a record: 0 for a query */
     struct buf body;    /* the record's; owned by the plan */
     void (*query)(struct query *q);
+    /* ---- or in parts (plan_part), all at once ---- */
+    struct plan_part *parts;
+    size_t part_count, part_cap;
+    /* All parts are answered (part_count answers: views, and a part that was refused has its
+     * problem): fills the answer; or true: the plan has another round of parts, which waits again_ms.
+     * Runs on one shard's thread: the request is all its own. */
+    bool (*gather)(struct request *r, struct plan *p, const struct answer *parts, struct answer *a);
+    int again_ms;
 };
+/* A further part; the others may move. */
+struct plan_part *plan_part(struct plan *p, uint16_t partition);
+void plan_parts_reset(struct plan *p); /* none: before another round */
+void plan_done(struct plan *p);
 struct admit; /* admit/admit.h */
 /* Routes that the shard itself answers carry `special`; all others a plan. */
 enum special {

@@ -43,7 +43,7 @@ static char *ask(struct sim *s, unsigned app, const struct surface *v, const cha
             node_cells(s, partition_of_user(r.who.app, r.who.user, PARTITIONS)), &r.who, &r.viewer);
     }
     if (route->plan(&r, &p, &a) != OK) violated(s, "GET %s is refused: %s", path, a.detail);
-    struct query q = {node_cells(s, p.partition), p.partition, &r, &a};
+    struct query q = {node_cells(s, p.partition), p.partition, &r, &a, &s->tools, 0};
     p.query(&q);
     if (a.problem)
         violated(s, "GET %s of %.*s: %s", path, (int)param.n, (const char *)param.p, a.detail);
@@ -147,7 +147,7 @@ static bool entry_check(void *arg, const struct entry *e) {
             (from >= 0 && s->ever_blocked[w->app][w->user][from]))
             continue;
         buf_reset(&b);
-        if (chat_entry_json(w->cells, app_name(w->app), &v, e, &b, &shared))
+        if (entry_json(&s->tools, w->cells, app_name(w->app), &v, e, &b, &shared))
             violated(s,
                 "%s u%u device %u never got position %llu (%s of %.*s): it must have all after "
                 "%llu",

@@ -83,6 +83,7 @@ static void seed_run(
     s->rng.s = seed * 0x9e3779b97f4a7c15u + 1;
     s->disk_rng.s = seed + 77;
     s->now_ms = 1700000000000;
+    s->tools.entry_json = entry_json;
     s->keep_all = chance(s, 40);
     node_make(s, 1 + (unsigned)below(s, 3));
     node_start(s);

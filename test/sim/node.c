@@ -187,7 +187,7 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
         struct deliver_options o = {.engine = s->engine[i],
             .partitions = PARTITIONS,
             .epoch = EPOCH,
-            .render = chat_entry_json,
+            .tools = &s->tools,
             .arg = &s->lane_arg[i],
             .append = session_append,
             .output = output,

@@ -163,6 +163,7 @@ struct sim {
     unsigned lanes;
     struct engine *engine[LANES_MAX];
     struct deliver *deliver[LANES_MAX];
+    struct tools tools;
     struct interest *interest;
     struct retained *retained[LANES_MAX];
     struct lane_arg lane_arg[LANES_MAX];
@@ -204,6 +205,9 @@ void node_fault(struct sim *s);
 uint64_t node_hash(struct sim *s);
 struct cells *node_cells(struct sim *s, uint16_t partition);
 void node_forget_tables(struct sim *s); /* empty tables: all is built again from the log */
+/* core/core.h's, whose names meet those of this room */
+bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared);
 enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned app,
     struct bytes body, const struct ticket *t);
 
