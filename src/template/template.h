@@ -53,6 +53,12 @@ bool template_zone_offset(
 bool template_zone_moment(
     struct template_kit *k, struct bytes zone, int64_t local_ms, int64_t *out_ms) must_use;
 
+/* Its offsets from UTC as a table that needs no ICU to be read (zone/zone.h): right from the beginning
+ * of the year before from_ms on, for `years` years, at most ZONE_YEARS_MAX. The same bytes for every
+ * moment of a year: kept, so that only the first one costs. Adds to *out. false: no such zone. */
+bool template_zone_table(struct template_kit *k, struct bytes zone, int64_t from_ms, unsigned years,
+    struct buf *out) must_use;
+
 /* ---- programs ---- */
 struct template_program;
 /* MALFORMED: not a template, or not a language tag; LIMIT: too long, too deep, too many variables.
