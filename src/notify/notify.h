@@ -1,0 +1,36 @@
+/* notify: notifications: workflows, triggers, each person's inbox, preferences, what is sent outside.
+ *
+ *   trigger ─▶ its partition (id known? whom for?) ─▶ each recipient's partition ─▶ decide ─▶ inbox row, mailbox entry
+ *           └─ one recipient, id made here: at once ─────────▶                        ├─▶ held, digest (due)
+ *                                                                                      └─▶ send: push, mail, webhook
+ *
+ * Invariants: one writer a person: all that is decided about someone is decided in apply, in their
+ * partition, in the order of its log. What is for an audience (a topic, followers, everyone) and only
+ * in-app is stored once a partition, and merged into an inbox when it is read, or when something else
+ * happens to that inbox. Records, relays and cells: notify_in.h.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_NOTIFY_H
+#define KITH_NOTIFY_H
+
+#include "mailbox/mailbox.h"
+
+extern const struct surface notify_surface;
+
+/* What a mailbox entry of type NOTIFICATION shows to this user now: members of the JSON object without
+ * braces, `counts` among them. false: it must not be delivered (superseded, expired, cancelled,
+ * forbidden meanwhile). */
+bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared);
+/* One thread's memory of inboxes that it has merged: a cache and no state. */
+struct inbox_memo *inbox_memo_create(void);
+void inbox_memo_free(struct inbox_memo **);
+
+/* Does the app have a workflow `message`? So that chat tells of messages to those who are away. */
+bool notify_wants_messages(struct cells *c, struct bytes app);
+/* Members of the object that GET /v1/users/{id}/export answers. */
+bool notify_export(struct query *q, struct json_out *o);
+/* Looks at every inbox of a partition: false, and a line in *why for each thing that must hold and does
+ * not. */
+bool notify_check(struct cells *c, struct buf *why);
+
+#endif

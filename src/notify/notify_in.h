@@ -1,0 +1,223 @@
+/* notify, inside: what its files give each other, its cells and its records.
+ *
+ * Records (pack_* calls in the order written; stored, never changed):
+ *   WORKFLOW_PUT   varbytes id, varbytes definition (workflow.c)       in the workflow's partition
+ *   WORKFLOW_COPY  varbytes id, u64 version, varbytes definition (empty: deleted)   relay, to all
+ *   WEBHOOK_PUT, WEBHOOK_COPY   likewise (webhooks.c)
+ *   PREFERENCES_PUT varbytes user, ... (preferences.c)
+ *   NOTIFY         repeated varbytes { content, targets }: triggers, in the partition of their id
+ *   NOTIFY_COPY    repeated varbytes { content, varbytes users (packed ids; none: its audience) }
+ *   NOTIFY_CANCEL  varbytes trigger;  NOTIFY_CANCELLED  varbytes trigger          relay
+ *   NOTIFY_MARKS   varbytes user, u8 mark, varbytes ids (packed), varbytes upto
+ *   TOPIC_USERS    varbytes topic, varbytes add (packed ids), varbytes remove
+ *
+ * Cells, all with the app first:
+ *   '#' workflow     its definition, in every partition        '$'             webhooks, likewise
+ *   '%' user         preferences                               '&' trigger     content and totals (content.c)
+ *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
+ *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
+ *   '+' user n       actors of a grouped row beyond those in it (group.c)
+ *   ',' user n       why: decisions, packed                                  (why.c)
+ *   '-' user         digests that are open, and what is held (later.c)
+ *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
+ *   '>' user         what was learned of them                                 (relevance.c)
+ *   '?'              position of the newest entry for an audience             (fold.c)
+ *   '@' user         erased: their name is told no more
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_NOTIFY_IN_H
+#define KITH_NOTIFY_IN_H
+
+#include "notify/notify.h"
+#include "template/template.h"
+
+/* ---- routes and rules of each file; notify.c joins them ---- */
+struct notify_part {
+    const struct record_rule *rules;
+    size_t rule_count;
+    const struct route *routes;
+    size_t route_count;
+};
+extern const struct notify_part notify_workflows, notify_preferences, notify_webhooks,
+    notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends;
+
+/* ---- workflow.c ---- */
+enum {
+    CHANNEL_INAPP = 1,
+    CHANNEL_PUSH = 2,
+    CHANNEL_EMAIL = 4,
+    CHANNEL_WEBHOOK = 8,
+    CHANNELS_ALL = 15
+};
+enum priority { PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_LOW };
+enum cap_per { CAP_NONE, CAP_HOUR, CAP_DAY, CAP_WEEK }; /* of the person's own calendar */
+enum group_part { GROUP_ACTOR = 1, GROUP_OBJECT, GROUP_DATA /* a key of data */ };
+enum { ESCALATE_UNLESS_SEEN = 1, ESCALATE_UNLESS_READ };
+struct workflow { /* views of its cell, until the next edit */
+    uint64_t version;
+    uint8_t channels; /* all that it may use, those of escalate too */
+    uint8_t at_once;  /* those that do not wait for an escalation */
+    uint8_t priority, cap_per;
+    uint32_t cap_count;
+    bool learned; /* relevance */
+    bool first_at_once;
+    int64_t digest_ms;      /* window; 0: none */
+    int64_t expires_ms;     /* after the trigger; 0: never */
+    struct bytes group_by;  /* repeated { u8 group_part, varbytes data key }; empty: not grouped */
+    struct bytes escalate;  /* repeated { var after_ms, u8 channels, u8 unless } in order of time */
+    struct bytes templates; /* workflow.c's */
+    uint64_t words;         /* hash of the templates: what was rendered by them stays good */
+};
+bool workflow_find(struct cells *c, struct bytes app, struct bytes id, struct workflow *out);
+/* The parts of a template: "title", "body", and of mail "subject", "text", "html"; "" when it has
+ * none. Written to *out in the best of its languages for `locale`. false: words in *fault. A variable
+ * that is not there is empty. */
+bool workflow_words(struct tools *t, const struct workflow *w, struct bytes locale,
+    const char *part, const struct template_arg *args, size_t n, struct buf *out,
+    struct template_fault *fault);
+
+/* ---- preferences.c ---- */
+/* Channels of the workflow that the user opted out of (bits). */
+uint8_t preferences_off(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes workflow);
+/* When push and mail may leave again: the end of quiet hours or of a pause that holds at `now_ms`,
+ * whichever is later (both over); 0: now. In the user's zone (person_zone). */
+int64_t preferences_quiet_until(
+    struct cells *c, struct bytes app, struct bytes user, int64_t now_ms);
+/* Do they have any at all? Else all of the above is: nothing. One look. */
+bool preferences_any(struct cells *c, struct bytes app, struct bytes user);
+void preferences_erase(struct step *s, struct bytes user);
+
+/* ---- content.c: what a trigger says, kept once a partition ---- */
+struct content {
+    struct bytes id, workflow, actor, actor_name, object;
+    struct bytes data; /* raw JSON object or empty */
+    struct bytes
+        args; /* of data, for templates: packed { varbytes name, u8 template_kind, value } */
+    struct bytes collapse_key;
+    struct bytes audience; /* "#topic", "@user" (their followers), "*" (everyone); empty: users */
+    int64_t created_ms, send_at_ms, expires_ms; /* 0: none */
+};
+void content_encode(struct buf *b, const struct content *c);
+enum err content_decode(struct unpack *u, struct content *out) must_use;
+/* Totals of a trigger in one partition; all rise only, but `held`. */
+enum total {
+    TOTAL_RECIPIENTS,
+    TOTAL_DELIVERED,
+    TOTAL_SEEN,
+    TOTAL_READ,
+    TOTAL_CLICKED,
+    TOTAL_ARCHIVED,
+    TOTAL_PUSHED,
+    TOTAL_MAILED,
+    TOTAL_HOOKED,
+    TOTAL_FAILED,
+    TOTAL_HELD,
+    TOTAL_BLOCKED,
+    TOTAL_MUTED,
+    TOTAL_OPTED_OUT,
+    TOTAL_CAPPED,
+    TOTAL_EXPIRED,
+    TOTAL_CANCELLED,
+    TOTAL_COLLAPSED,
+    TOTAL_GROUPED,
+    TOTAL_DIGESTED,
+    TOTAL_UNLIKELY,
+    TOTAL_COUNT
+};
+bool content_keep(struct step *s, const struct content *c); /* false: it is there already */
+/* Views until the next edit. */
+bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
+void content_count(struct step *s, struct bytes id, enum total t, int64_t by);
+bool content_cancelled(struct cells *c, struct bytes app, struct bytes id);
+
+/* ---- why.c: every decision about a person, bounded ---- */
+enum why {
+    WHY_DELIVERED = 1 /* in the inbox */,
+    WHY_GROUPED,
+    WHY_COLLAPSED,
+    WHY_REPLACED,
+    WHY_BLOCKED,
+    WHY_MUTED,
+    WHY_OPTED_OUT,
+    WHY_CAPPED,
+    WHY_EXPIRED,
+    WHY_CANCELLED,
+    WHY_HELD_QUIET,
+    WHY_HELD_PAUSED,
+    WHY_DIGEST_OPENED,
+    WHY_DIGEST_JOINED,
+    WHY_DIGEST_SENT,
+    WHY_SCHEDULED,
+    WHY_ESCALATED,
+    WHY_NOT_ESCALATED,
+    WHY_SENDING,
+    WHY_SENT,
+    WHY_SEND_RETRY,
+    WHY_SEND_FAILED,
+    WHY_NO_ADDRESS,
+    WHY_UNLIKELY,
+    WHY_EXPLORED,
+    WHY_LIKELY,
+    WHY_SEEN,
+    WHY_READ,
+    WHY_CLICKED,
+    WHY_ARCHIVED,
+    WHY_WITHDRAWN
+};
+/* detail: by code: another trigger's id, a provider's words, packed terms. until_ms: of those that
+ * hold; else 0. channels: which it is about; 0: all. */
+void why_add(struct step *s, struct bytes user, struct bytes trigger, enum why code,
+    uint8_t channels, int64_t until_ms, struct bytes detail);
+
+/* ---- inbox.c ---- */
+enum { ROW_NEWEST_MAX = 5 };
+enum {
+    ROW_MOVED = 1 /* its place only: a newer row has it */,
+    ROW_HIDDEN = 2 /* collapsed, cancelled, withdrawn */
+};
+struct row {
+    uint64_t n;        /* its place in the inbox, from 0 */
+    uint64_t position; /* of the mailbox entry that told of it last */
+    uint8_t flags;
+    struct bytes id;      /* the notification's: that of the trigger that began it */
+    struct bytes trigger; /* the newest: its content is what is shown */
+    struct bytes workflow;
+    int64_t created_ms, at_ms;                                     /* at: of the newest trigger */
+    int64_t seen_ms, read_ms, archived_ms, clicked_ms, expires_ms; /* 0: not */
+    uint64_t group, collapse;                                      /* hashes; 0: none */
+    uint32_t actors;                                               /* distinct; 0: it has none */
+    struct bytes
+        newest; /* packed { varbytes id, varbytes name }, newest first, at most ROW_NEWEST_MAX */
+};
+/* The row with this notification id, as it is now. */
+bool inbox_find(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes id, struct row *out);
+/* ---- view.c: words of a notification ---- */
+enum { ARGS_MAX = 80 };
+/* Arguments of its templates: actor, count, others, object, keys of data. Views into row, content,
+ * and `arena`. */
+size_t notification_args(struct cells *c, struct bytes app, const struct row *r,
+    const struct content *k, struct arena *arena, struct template_arg out[static ARGS_MAX]);
+/* Members of the API's notification object, without braces. */
+void notification_json(struct tools *t, struct cells *c, struct bytes app, struct bytes user,
+    const struct row *r, const struct content *k, struct buf *out);
+
+/* ---- sends.c: what leaves the server, until it is delivered or given up ---- */
+struct outgoing {
+    struct bytes user, notification /* row id */, trigger;
+    uint8_t channel; /* one of CHANNEL_PUSH, EMAIL, WEBHOOK */
+};
+/* Each address of the user for this channel becomes a send of its own; none: why_add says so. Asks
+ * nobody's wishes: who calls has. */
+void sends_add(struct step *s, const struct outgoing *o);
+/* The app's webhooks that want this event ("notification.read"). Cheap when there are none. */
+void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
+/* Those not yet sent are given up: read elsewhere, cancelled. */
+void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
+
+/* ---- fold.c: what an audience got, merged into one inbox ---- */
+/* Before anything else happens to a user's inbox or wishes: entries for audiences they were in become
+ * rows, by what holds until now. */
+void fold(struct step *s, struct bytes user);
+
+#endif
