@@ -97,7 +97,7 @@ enum {
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 /* What a connection is used for, for people: over TLS or not. */
 enum spoken { SPOKEN_HTTP, SPOKEN_STREAM, SPOKEN_MQTT, SPOKEN_WEBSOCKET, SPOKEN_COUNT };
-enum { SURFACES_MAX = 8, SHARDS_MOST = 64, RINGS_MOST = SHARDS_MOST + 3 };
+enum { SURFACES_MAX = 24, SHARDS_MOST = 64, RINGS_MOST = SHARDS_MOST + 3 };
 enum { DRAIN_RETRY_S = 2 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 

@@ -14,7 +14,9 @@
 
 #include "mailbox/mailbox.h"
 
-extern const struct surface notify_surface;
+/* Its parts, as the shard's table takes them; returns how many. */
+enum { NOTIFY_SURFACES_MAX = 12 };
+size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
 
 /* What a mailbox entry of type NOTIFICATION shows to this user now: members of the JSON object without
  * braces, `counts` among them. false: it must not be delivered (superseded, expired, cancelled,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "log/log.h"
+#include "notify/notify.h"
 #include "sim.h"
 
 enum { SEGMENT_BYTES = 128 * 1024, QUEUE_BYTES = 32 * 1024, RESERVE_BYTES = 32 * 1024, EPOCH = 7 };
@@ -211,13 +212,17 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
 
 void node_start(struct sim *s) {
     static struct chat_halves halves;
-    static const struct surface *surfaces[5];
+    enum { OWN = 5 };
+    static struct surface notify[NOTIFY_SURFACES_MAX];
+    static const struct surface *surfaces[OWN + NOTIFY_SURFACES_MAX];
     halves = chat_halves();
     surfaces[0] = &users_surface;
     surfaces[1] = &halves.conversation;
     surfaces[2] = &halves.member;
     surfaces[3] = &deliver_surface;
     surfaces[4] = &channel_surface;
+    size_t notify_count = notify_surfaces(notify);
+    for (size_t i = 0; i < notify_count; i++) surfaces[OWN + i] = &notify[i];
     uint64_t from[PARTITIONS];
     struct buf why = {0};
     if (engine_start_positions(s->store, PARTITIONS, from) != OK)
@@ -246,7 +251,7 @@ void node_start(struct sim *s) {
         s->log = NULL;
         return;
     }
-    lanes_open(s, surfaces, 5);
+    lanes_open(s, surfaces, OWN + notify_count);
     s->up = true;
 }
 

@@ -1,0 +1,23 @@
+/* notify: its parts as the shard's table takes them: a line for each file with records or routes.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "notify/notify.h"
+
+#include "notify/notify_in.h"
+
+static const struct {
+    const char *name;
+    const struct notify_part *part;
+} PARTS[] = {
+    {"notify, workflows", &notify_workflows},
+};
+
+size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {
+    enum { COUNT = sizeof PARTS / sizeof *PARTS };
+    _Static_assert((int)COUNT <= (int)NOTIFY_SURFACES_MAX, "each part needs its place");
+    for (size_t i = 0; i < COUNT; i++) {
+        const struct notify_part *p = PARTS[i].part;
+        out[i] =
+            (struct surface){PARTS[i].name, p->rules, p->rule_count, p->routes, p->route_count};
+    }
+    return COUNT;
+}
