@@ -8,49 +8,15 @@
 #define TTL_DEFAULT_MS (24ll * 3600 * 1000)
 #define TTL_MAX_MS (365ll * 24 * 3600 * 1000)
 
-struct device {
-    int64_t revoked_ms; /* tokens issued until then are refused */
-    struct bytes push;
-    bool there;
-};
-
+static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
 static struct cell *device_cell(
     struct cells *c, char tag, struct bytes app, struct bytes user, struct bytes device) {
     uint8_t room[300];
     return cells_get(c, key3(room, tag, app, user, device));
 }
-static struct cell *list_cell(struct cells *c, struct bytes app, struct bytes user) {
-    uint8_t room[300];
-    return cells_get(c, key2(room, 'w', app, user));
-}
-static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
-struct bytes device_list(struct cells *c, struct bytes app, struct bytes user) {
-    return view_of(list_cell(c, app, user));
-}
-
-static void device_get(
-    struct cells *c, struct bytes app, struct bytes user, struct bytes device, struct device *d) {
-    struct cell *cell = device_cell(c, 'v', app, user, device);
-    *d = (struct device){0};
-    if (!cell->size) return;
-    struct unpack u = unpack_of(view_of(cell));
-    d->revoked_ms = (int64_t)unpack_u64(&u);
-    d->push = unpack_bytes(&u);
-    d->there = unpack_u8(&u) != 0;
-}
-
-static void device_set(
-    struct step *s, struct bytes user, struct bytes device, const struct device *d) {
-    struct buf b = {0};
-    pack_u64(&b, (uint64_t)d->revoked_ms);
-    pack_bytes(&b, d->push);
-    pack_u8(&b, d->there);
-    cells_put(s->cells, device_cell(s->cells, 'v', s->app, user, device), buf_view(&b));
-    buf_done(&b);
-}
 
 static size_t device_count(struct cells *c, struct bytes app, struct bytes user) {
-    struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    struct unpack u = unpack_of(view_of(person_devices(c, app, user)));
     size_t n = 0;
     while (unpack_more(&u)) {
         unpack_bytes(&u);
@@ -60,8 +26,8 @@ static size_t device_count(struct cells *c, struct bytes app, struct bytes user)
 }
 
 bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
-    struct device d;
-    device_get(s->cells, s->app, user, device, &d);
+    struct person_device d;
+    person_device_get(s->cells, s->app, user, device, &d);
     if (d.there) return true;
     if (device_count(s->cells, s->app, user) >= DEVICES_MAX) {
         answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "device",
@@ -70,10 +36,10 @@ bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
     }
     d.there = true;
     d.push = arena_copy(s->arena, d.push);
-    device_set(s, user, device, &d);
+    person_device_set(s, user, device, &d);
     struct buf b = {0};
     pack_bytes(&b, device);
-    cells_append(s->cells, list_cell(s->cells, s->app, user), buf_view(&b));
+    cells_append(s->cells, person_devices(s->cells, s->app, user), buf_view(&b));
     buf_done(&b);
     return true;
 }
@@ -87,10 +53,10 @@ bool device_ensure(struct step *s, struct bytes user, struct bytes device) {
 
 /* What ended the tokens of before, in this millisecond too, does not end one issued then. */
 static int64_t issue_time(struct step *s, struct bytes user, struct bytes name) {
-    struct profile p;
-    struct device d;
-    int64_t ended_ms = profile_get(s->cells, s->app, user, &p) ? p.erased_ms : 0;
-    device_get(s->cells, s->app, user, name, &d);
+    struct person_profile p;
+    struct person_device d;
+    int64_t ended_ms = person_profile_get(s->cells, s->app, user, &p) ? p.erased_ms : 0;
+    person_device_get(s->cells, s->app, user, name, &d);
     if (d.revoked_ms > ended_ms) ended_ms = d.revoked_ms;
     return ended_ms < s->time_ms ? s->time_ms : ended_ms + 1;
 }
@@ -171,14 +137,14 @@ void apply_device_put(struct step *s) {
     struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
     uint8_t set = unpack_u8(&u);
     struct bytes push = unpack_bytes(&u);
-    struct device d;
-    device_get(s->cells, s->app, user, device, &d);
+    struct person_device d;
+    person_device_get(s->cells, s->app, user, device, &d);
     bool was = d.there;
     mailbox_ensure(s, user);
     if (!device_ensure(s, user, device)) return;
-    device_get(s->cells, s->app, user, device, &d);
+    person_device_get(s->cells, s->app, user, device, &d);
     d.push = set ? push : arena_copy(s->arena, d.push);
-    device_set(s, user, device, &d);
+    person_device_set(s, user, device, &d);
     answer_ok(s->answer, was ? 200 : 201);
     if (s->wanted)
         buf_fmt(&s->answer->body, "{\"id\":\"%.*s\",\"push\":%s}", (int)device.n,
@@ -186,8 +152,8 @@ void apply_device_put(struct step *s) {
 }
 
 static void device_forget(struct step *s, struct bytes user, struct bytes device) {
-    struct device gone = {.revoked_ms = s->time_ms};
-    device_set(s, user, device, &gone);
+    struct person_device gone = {.revoked_ms = s->time_ms};
+    person_device_set(s, user, device, &gone);
     cells_put(s->cells, device_cell(s->cells, 'k', s->app, user, device), (struct bytes){0});
     /* the kept session (deliver) */
     cells_put(s->cells, device_cell(s->cells, 'D', s->app, user, device), (struct bytes){0});
@@ -198,7 +164,7 @@ static void device_forget(struct step *s, struct bytes user, struct bytes device
 void apply_device_delete(struct step *s) {
     struct unpack body = unpack_of(s->body);
     struct bytes user = unpack_bytes(&body), device = unpack_bytes(&body);
-    struct cell *list = list_cell(s->cells, s->app, user);
+    struct cell *list = person_devices(s->cells, s->app, user);
     struct unpack u = unpack_of(view_of(list));
     answer_ok(s->answer, 204);
     device_forget(s, user, device);
@@ -213,7 +179,7 @@ void apply_device_delete(struct step *s) {
 
 void devices_erase(struct step *s, struct bytes user) {
     uint8_t room[300];
-    struct cell *list = list_cell(s->cells, s->app, user);
+    struct cell *list = person_devices(s->cells, s->app, user);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(list)));
     while (unpack_more(&u)) {
         struct bytes device = unpack_bytes(&u);
@@ -274,16 +240,16 @@ enum err plan_device_delete(struct request *r, struct plan *p, struct answer *a)
 /* Devices from .. from + limit - 1, oldest first; true when there are more. */
 static bool devices_json(struct cells *c, struct bytes app, struct bytes user, uint64_t from,
     uint64_t limit, struct json_out *o) {
-    struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    struct unpack u = unpack_of(view_of(person_devices(c, app, user)));
     bool more = false;
     jo_open_arr(o);
     for (uint64_t i = 0; unpack_more(&u) && !more; i++) {
-        struct device d;
+        struct person_device d;
         struct bytes id = unpack_bytes(&u);
         if (i < from) continue;
         more = i - from == limit;
         if (more) break;
-        device_get(c, app, user, id, &d);
+        person_device_get(c, app, user, id, &d);
         jo_open_obj(o);
         jo_key(o, "id");
         jo_str(o, id);
@@ -342,12 +308,12 @@ static void packed_json(struct json_out *o, const char *key, struct bytes packed
 
 static void devices_export(
     struct cells *c, struct bytes app, struct bytes user, struct json_out *o) {
-    struct unpack u = unpack_of(view_of(list_cell(c, app, user)));
+    struct unpack u = unpack_of(view_of(person_devices(c, app, user)));
     jo_open_arr(o);
     while (unpack_more(&u)) {
-        struct device d;
+        struct person_device d;
         struct bytes id = unpack_bytes(&u);
-        device_get(c, app, user, id, &d);
+        person_device_get(c, app, user, id, &d);
         jo_open_obj(o);
         jo_key(o, "id");
         jo_str(o, id);
@@ -363,13 +329,13 @@ static void devices_export(
 bool users_export(struct query *q, struct json_out *o) {
     const struct request *r = q->request;
     struct bytes app = r->who.app, user = r->params[0];
-    struct profile p;
+    struct person_profile p;
     uint8_t room[300];
     if (!user_known(q->cells, app, user)) {
         user_missing(q->answer, user);
         return false;
     }
-    profile_get(q->cells, app, user, &p);
+    person_profile_get(q->cells, app, user, &p);
     jo_key(o, "user");
     profile_json(o, user, &p, true);
     packed_json(o, "follows", view_of(cells_get(q->cells, key2(room, 'f', app, user))));

@@ -282,7 +282,8 @@ void apply_keys_claim(struct step *s) {
     jo_open_obj(&o);
     jo_key(&o, "items");
     jo_open_arr(&o);
-    all = unpack_of(arena_copy(s->arena, device_list(s->cells, s->app, user)));
+    const struct cell *list = person_devices(s->cells, s->app, user);
+    all = unpack_of(arena_copy(s->arena, bytes_of(list->data, list->size)));
     while (!named && unpack_more(&all)) bundle_claim(s, user, unpack_bytes(&all), &o);
     for (uint64_t i = 0; i < named && !u.bad; i++) bundle_claim(s, user, unpack_bytes(&u), &o);
     jo_close_arr(&o);

@@ -1,10 +1,7 @@
 /* users: profiles, relations, devices, tokens and erasing, in the user's partition.
  *
- *   'u' app user          profile: i64 created (0: only erased is known), i64 last erased (0:
- *                         never), varbytes name, avatar, locale, timezone, email, metadata
+ *   'u' 'v' 'w' 'Z'       profile, devices, zones: person/person.h
  *   'f' app user / 'F' app user    packed ids: whom they follow / who follows them, oldest first
- *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there;   'w' app user
- *                         packed device ids
  *   'k' app user device   prekeys (prekeys.c);   'Y' app user   answers kept (once.c)
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -12,7 +9,9 @@
 
 #include <string.h>
 
+#include "template/template.h"
 #include "users/users_in.h"
+#include "zone/zone.h"
 
 static struct cell *cell2(struct cells *c, char tag, struct bytes app, struct bytes id) {
     uint8_t room[300];
@@ -20,30 +19,9 @@ static struct cell *cell2(struct cells *c, char tag, struct bytes app, struct by
 }
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
 
-bool profile_get(struct cells *c, struct bytes app, struct bytes user, struct profile *out) {
-    struct cell *cell = cell2(c, 'u', app, user);
-    *out = (struct profile){0};
-    if (!cell->size) return false;
-    struct unpack u = unpack_of(view_of(cell));
-    out->created_ms = (int64_t)unpack_u64(&u);
-    out->erased_ms = (int64_t)unpack_u64(&u);
-    for (int i = 0; i < PROFILE_FIELDS; i++) out->f[i] = unpack_bytes(&u);
-    check(!u.bad);
-    return true;
-}
-
-void profile_set(struct step *s, struct bytes user, const struct profile *p) {
-    struct buf b = {0};
-    pack_u64(&b, (uint64_t)p->created_ms);
-    pack_u64(&b, (uint64_t)p->erased_ms);
-    for (int i = 0; i < PROFILE_FIELDS; i++) pack_bytes(&b, p->f[i]);
-    cells_put(s->cells, cell2(s->cells, 'u', s->app, user), buf_view(&b));
-    buf_done(&b);
-}
-
 bool user_known(struct cells *c, struct bytes app, struct bytes user) {
-    struct profile p;
-    return (profile_get(c, app, user, &p) && p.created_ms) || mailbox_known(c, app, user);
+    struct person_profile p;
+    return (person_profile_get(c, app, user, &p) && p.created_ms) || mailbox_known(c, app, user);
 }
 
 void user_missing(struct answer *a, struct bytes user) {
@@ -53,11 +31,11 @@ void user_missing(struct answer *a, struct bytes user) {
 
 /* Of the 'v' cell: tokens of the device that were issued until then are refused. */
 static bool is_revoked(struct cells *c, const struct principal *who, struct bytes device_cell) {
-    struct profile p;
-    struct unpack u = unpack_of(device_cell);
-    int64_t revoked_ms = device_cell.n ? (int64_t)unpack_u64(&u) : 0;
+    struct person_profile p;
+    int64_t revoked_ms = person_revoked_ms(device_cell);
     if (revoked_ms && revoked_ms >= who->issued_ms) return true;
-    return profile_get(c, who->app, who->user, &p) && p.erased_ms && p.erased_ms >= who->issued_ms;
+    return person_profile_get(c, who->app, who->user, &p) && p.erased_ms &&
+           p.erased_ms >= who->issued_ms;
 }
 
 bool users_revoked(struct cells *c, const struct principal *who) {
@@ -83,7 +61,8 @@ void users_viewer(struct cells *c, const struct principal *who, struct viewer *o
 static const char *const FIELD_NAMES[PROFILE_FIELDS] = {
     "name", "avatar", "locale", "timezone", "email", "metadata"};
 
-void profile_json(struct json_out *o, struct bytes user, const struct profile *p, bool whole) {
+void profile_json(
+    struct json_out *o, struct bytes user, const struct person_profile *p, bool whole) {
     jo_open_obj(o);
     jo_key(o, "id");
     jo_str(o, user);
@@ -103,34 +82,27 @@ void profile_json(struct json_out *o, struct bytes user, const struct profile *p
 static void apply_user_put(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u);
-    struct profile p;
+    struct person_profile p;
     bool known = user_known(s->cells, s->app, user);
-    bool had = profile_get(s->cells, s->app, user, &p);
+    bool had = person_profile_get(s->cells, s->app, user, &p);
     /* tokens of before stay refused */
     if (!had || !p.created_ms)
-        p = (struct profile){.created_ms = s->time_ms, .erased_ms = p.erased_ms};
+        p = (struct person_profile){.created_ms = s->time_ms, .erased_ms = p.erased_ms};
     for (int i = 0; i < PROFILE_FIELDS; i++) p.f[i] = arena_copy(s->arena, p.f[i]);
     uint8_t set = unpack_u8(&u);
     for (int i = 0; i < PROFILE_FIELDS; i++) {
         struct bytes v = unpack_bytes(&u);
         if (set >> i & 1) p.f[i] = v;
     }
+    struct bytes zone = {0}; /* none in records of before there were zones */
+    if (unpack_more(&u)) zone = unpack_bytes(&u);
     check(!u.bad);
-    profile_set(s, user, &p);
+    if (zone.n) person_zone_set(s, p.f[PROFILE_TIMEZONE], zone);
+    person_profile_set(s, user, &p);
     mailbox_ensure(s, user);
     answer_ok(s->answer, known ? 200 : 201);
     struct json_out o = {&s->answer->body, false};
     if (s->wanted) profile_json(&o, user, &p, true);
-}
-
-static bool text_is(struct bytes v, const char *extra, size_t min) {
-    for (size_t i = 0; i < v.n; i++) {
-        uint8_t c = v.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  (c && strchr(extra, c));
-        if (!ok) return false;
-    }
-    return v.n >= min;
 }
 
 static bool email_is(struct bytes v) {
@@ -139,38 +111,53 @@ static bool email_is(struct bytes v) {
            !memchr(at + 1, '@', (size_t)(v.p + v.n - at - 1));
 }
 
+/* What only ICU knows is asked here, and its answer travels in the record. */
+static bool profile_check(
+    const struct request *r, const struct json_value *f, struct buf *zone, struct answer *a) {
+    struct template_kit *kit = r->tools->kit;
+    struct bytes given[PROFILE_FIELDS] = {{0}};
+    for (int i = 0; i < PROFILE_METADATA; i++)
+        if (f[i].present && !f[i].is_null) given[i] = json_string(f[i].v);
+    bool locale = f[PROFILE_LOCALE].present && !f[PROFILE_LOCALE].is_null,
+         timezone = f[PROFILE_TIMEZONE].present && !f[PROFILE_TIMEZONE].is_null,
+         email = f[PROFILE_EMAIL].present && !f[PROFILE_EMAIL].is_null;
+    if (locale && !template_locale_valid(kit, given[PROFILE_LOCALE]))
+        answer_problem(a, PROBLEM_INVALID_VALUE, "locale",
+            "'locale' must be a BCP 47 tag such as en or pt-BR");
+    else if (timezone && !template_zone_valid(kit, given[PROFILE_TIMEZONE]))
+        answer_problem(a, PROBLEM_INVALID_VALUE, "timezone",
+            "'timezone' must be the IANA name of a time zone such as Europe/Berlin");
+    else if (email && !email_is(given[PROFILE_EMAIL]))
+        answer_problem(a, PROBLEM_INVALID_VALUE, "email",
+            "'email' must be an address such as ann@example.com");
+    return !a->problem;
+}
+
+/* USER_PUT body: varbytes user · u8 which are set · the six fields, varbytes each · varbytes table of
+ * the time zone that is set (zone/zone.h) */
 static enum err plan_user_put(struct request *r, struct plan *p, struct answer *a) {
     static const struct json_field F[] = {{"name", JSON_STRING, false, true, 256},
         {"avatar", JSON_STRING, false, true, 2048}, {"locale", JSON_STRING, false, true, 35},
         {"timezone", JSON_STRING, false, true, 64}, {"email", JSON_STRING, false, true, 254},
         {"metadata", JSON_OBJECT, false, true, 16384}};
     struct json_value f[PROFILE_FIELDS];
+    struct buf zone = {0}, raw = {0};
     if (!request_object(r, F, PROFILE_FIELDS, f, a)) return REFUSED;
-    if (f[2].present && !f[2].is_null && !text_is(json_string(f[2].v), "-", 2))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "locale",
-                   "'locale' must be a BCP 47 tag such as en or pt-BR"),
-               REFUSED;
-    if (f[3].present && !f[3].is_null && !text_is(json_string(f[3].v), "/_+-", 2))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "timezone",
-                   "'timezone' must be an IANA name such as Europe/Berlin"),
-               REFUSED;
-    if (f[4].present && !f[4].is_null && !email_is(json_string(f[4].v)))
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "email",
-                   "'email' must be an address such as ann@example.com"),
-               REFUSED;
+    bool good = profile_check(r, f, &zone, a);
     uint8_t set = 0;
     for (int i = 0; i < PROFILE_FIELDS; i++) set |= (uint8_t)(f[i].present << i);
     user_plan(r, p, KIND_USER_PUT);
     pack_u8(&p->body, set);
-    struct buf raw = {0};
     for (int i = 0; i < PROFILE_FIELDS; i++) {
         buf_reset(&raw);
         if (f[i].present && !f[i].is_null && i == PROFILE_METADATA) json_raw(f[i].v, &raw);
         else if (f[i].present && !f[i].is_null) buf_bytes(&raw, json_string(f[i].v));
         pack_bytes(&p->body, buf_view(&raw));
     }
+    pack_bytes(&p->body, buf_view(&zone));
     buf_done(&raw);
-    return OK;
+    buf_done(&zone);
+    return good ? OK : REFUSED;
 }
 
 void user_plan(struct request *r, struct plan *p, uint8_t kind) {
@@ -182,8 +169,8 @@ void user_plan(struct request *r, struct plan *p, uint8_t kind) {
 static void query_user(struct query *q) {
     const struct request *r = q->request;
     struct bytes user = r->params[0];
-    struct profile p;
-    profile_get(q->cells, r->who.app, user, &p);
+    struct person_profile p;
+    person_profile_get(q->cells, r->who.app, user, &p);
     if (!user_known(q->cells, r->who.app, user)) {
         user_missing(q->answer, user);
         return;
@@ -406,8 +393,8 @@ static void apply_user_erase(struct step *s) {
     mailbox_erase(s, user);
     for (const char *tag = "fFY"; *tag; tag++)
         cells_put(s->cells, cell2(s->cells, *tag, s->app, user), (struct bytes){0});
-    struct profile gone = {.erased_ms = s->time_ms};
-    profile_set(s, user, &gone);
+    struct person_profile gone = {.erased_ms = s->time_ms};
+    person_profile_set(s, user, &gone);
     struct delivery d = {.kind = DELIVER_REVOKE, .user = user};
     step_deliver(s, &d);
 }

@@ -1,18 +1,13 @@
-/* users, inside: the profile as stored, and what devices.c and prekeys.c give to the table in
+/* users, inside: what devices.c and prekeys.c give to the table in
  * users.c. SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_USERS_IN_H
 #define KITH_USERS_IN_H
 
+#include "person/person.h"
 #include "users/users.h"
 
-enum { PROFILE_FIELDS = 6, PROFILE_METADATA = 5 };
-struct profile {
-    int64_t created_ms, erased_ms;
-    struct bytes f[PROFILE_FIELDS];
-};
-bool profile_get(struct cells *c, struct bytes app, struct bytes user, struct profile *out);
-void profile_set(struct step *s, struct bytes user, const struct profile *p);
-void profile_json(struct json_out *o, struct bytes user, const struct profile *p, bool whole);
+void profile_json(
+    struct json_out *o, struct bytes user, const struct person_profile *p, bool whole);
 bool user_known(struct cells *c, struct bytes app, struct bytes user);
 bool packed_holds(struct bytes packed, struct bytes id); /* repeated varbytes */
 void user_missing(struct answer *a, struct bytes user);
@@ -21,8 +16,6 @@ void user_plan(struct request *r, struct plan *p, uint8_t kind); /* kind 0: a qu
 #define DEVICES_MAX 64 /* of a user */
 /* Makes the device; false: the user has too many, and the answer says so. */
 bool device_ensure(struct step *s, struct bytes user, struct bytes device);
-/* packed ids, oldest first; view until the next edit */
-struct bytes device_list(struct cells *c, struct bytes app, struct bytes user);
 void devices_erase(struct step *s, struct bytes user);
 void apply_user_ensure(struct step *s);
 void apply_device_put(struct step *s);
