@@ -193,6 +193,7 @@ struct shard {
     int64_t came_ns;
     struct pace pace;
     int64_t now_ms, mono_ms, last_sweep_ms, last_cursors_ms, last_freeze_ms, last_memory_ms;
+    int64_t last_ticks_ms, due_ms; /* due_ms: when something falls due next (engine_ticks) */
     size_t jobs_out;
     struct conn **read_again; /* had more input than one turn took */
     size_t read_again_count, read_again_cap;

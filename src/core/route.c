@@ -6,6 +6,7 @@
 #include "channel/channel.h"
 #include "chat/chat.h"
 #include "core/core.h"
+#include "due/due.h"
 #include "notify/notify.h"
 #include "users/users.h"
 
@@ -32,9 +33,10 @@ size_t surfaces_fill(struct surface out[static SURFACES_MAX]) {
     out[2] = chat.member;
     out[3] = deliver_surface;
     out[4] = channel_surface;
-    out[5] = OWN_SURFACE;
-    _Static_assert(6 + NOTIFY_SURFACES_MAX <= SURFACES_MAX, "each surface needs its place");
-    return 6 + notify_surfaces(out + 6);
+    out[5] = due_surface;
+    out[6] = OWN_SURFACE;
+    _Static_assert(7 + NOTIFY_SURFACES_MAX <= SURFACES_MAX, "each surface needs its place");
+    return 7 + notify_surfaces(out + 7);
 }
 
 bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,

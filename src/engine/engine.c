@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "due/due.h"
+
 #define POLL_MAX 512
 #define RESEND_AFTER_MS 1000
 #define KINDS 256
@@ -31,6 +33,7 @@ struct outbox {
 struct partition {
     struct cells *cells;
     uint64_t applied, frozen, written;
+    uint64_t tick;        /* position of the last one of this run */
     struct outbox *boxes; /* [partitions] by destination */
     /* [partitions] by source: counter to acknowledge, 0 none; whose is not 0 stands in e->acks */
     uint64_t *ack_due;
@@ -181,22 +184,41 @@ uint64_t engine_held_bytes(const struct engine *e) {
     return n;
 }
 
-enum err engine_append(struct engine *e, const struct outside *o) {
+static enum err append(struct engine *e, const struct outside *o, uint64_t *out_position) {
     check(owns(e, o->partition));
     struct record r = {.kind = o->kind,
         .time_ms = o->time_ms,
         .ticket = o->ticket,
         .app = o->app,
         .body = o->body};
-    uint64_t position;
     buf_reset(&e->scratch);
     record_encode(&e->scratch, &r);
     enum err err = e->o.log->calls->append(
-        e->o.log, e->o.lane, o->partition, buf_view(&e->scratch), o->must, &position);
+        e->o.log, e->o.lane, o->partition, buf_view(&e->scratch), o->must, out_position);
     if (err != OK) return err;
     e->counts.records_appended++;
-    journey_appended(e->o.journeys, o->partition, position, o->came_ns, UINT16_MAX, NULL);
+    journey_appended(e->o.journeys, o->partition, *out_position, o->came_ns, UINT16_MAX, NULL);
     return OK;
+}
+
+enum err engine_append(struct engine *e, const struct outside *o) {
+    uint64_t position;
+    return append(e, o, &position);
+}
+
+int64_t engine_ticks(struct engine *e, int64_t now_ms) {
+    enum { WAITING_MAX = 16384 }; /* relays: more are not made before these are taken */
+    int64_t next = INT64_MAX;
+    bool crowded = e->outbox_count + e->held_count >= WAITING_MAX;
+    for (uint16_t p = (uint16_t)e->o.lane; p < e->o.partitions; p = (uint16_t)(p + e->o.lanes)) {
+        struct partition *part = &e->parts[p];
+        int64_t due = part->tick > part->applied ? now_ms : due_next(part->cells);
+        if (due < next) next = due;
+        if (due > now_ms || part->tick > part->applied || crowded) continue;
+        struct outside tick = {.partition = p, .kind = KIND_TICK, .time_ms = now_ms};
+        (void)append(e, &tick, &part->tick); /* refused: the next call tries again */
+    }
+    return next;
 }
 
 /* ---- counters in cells: arrays of u64, one a partition ---- */
@@ -285,7 +307,7 @@ static void relay_post(struct engine *e, uint16_t from, const struct step *s, co
     counter_set(part->cells, out, r->to, counter);
     struct record rec = {.kind = r->kind,
         .time_ms = s->time_ms,
-        .app = s->app,
+        .app = r->app,
         .body = r->body,
         .relay = true,
         .source = from,

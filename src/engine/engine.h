@@ -78,6 +78,11 @@ struct outside {
     bool must;
 };
 enum err engine_append(struct engine *, const struct outside *record);
+/* Appends a TICK (due/due.h) to each partition where something is due by now_ms, unless one is under
+ * way there. To be called every DUE_RESOLUTION_MS / 2 or so once the replay is over: it looks at one
+ * cell a partition. When to call it at the latest: what falls due next, at most now_ms when it is to
+ * be called again in the next turn; INT64_MAX: nothing waits. */
+int64_t engine_ticks(struct engine *, int64_t now_ms);
 void engine_receive(struct engine *, struct parcel *p); /* takes p */
 /* Polls and applies up to max records; sends relays and acks. true: there is more to do at once. */
 bool engine_turn(struct engine *, size_t max, int64_t mono_ms);

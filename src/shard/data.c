@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "chat/chat.h"
+#include "due/due.h"
 #include "shard/shard_in.h"
 
 enum err data_lock(const char *dir, int *out_fd, struct buf *why) {
@@ -361,6 +362,7 @@ static enum err state_check(struct store *store, uint16_t partitions, struct buf
         sound &= chat_check(c, why);
         sound &= mailbox_check(c, why);
         sound &= channel_check(c, why);
+        sound &= due_check(c, why);
         cells_free(&c);
     }
     return sound ? OK : CORRUPT;

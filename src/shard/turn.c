@@ -11,6 +11,7 @@
 #define APPLY_MAX 4096
 #define CURSORS_MS 250
 #define IDLE_WAIT_MS 100
+#define TICKS_MS 50
 
 static const struct door *door_of(const struct server *v, const void *tag) {
     for (int i = 0; i < DOORS; i++)
@@ -46,6 +47,21 @@ static void events_take(struct shard *s, int wait_ms) {
     notes_late_take(s, late);
 }
 
+/* What falls due is looked at every so often, and each turn while something is due. */
+static void ticks_turn(struct shard *s) {
+    bool now = s->due_ms <= s->now_ms || s->mono_ms - s->last_ticks_ms >= TICKS_MS;
+    if (!now || !s->recovered || s->draining) return;
+    s->last_ticks_ms = s->mono_ms;
+    s->due_ms = engine_ticks(s->engine, s->now_ms);
+}
+
+/* A tick that is under way wakes the shard when it is durable. */
+static int rest_ms(const struct shard *s) {
+    int most = limits_wait_ms(s, IDLE_WAIT_MS);
+    int64_t left = s->due_ms - s->now_ms;
+    return left > 0 && left < most ? (int)left : most;
+}
+
 static void housekeeping(struct shard *s) {
     uint64_t secrets = admit_generation(s->server->admit);
     if (secrets != s->secrets_seen) {
@@ -69,6 +85,7 @@ static void housekeeping(struct shard *s) {
     limits_turn(s);
     tables_hand(s);
     health_turn(s);
+    ticks_turn(s);
 }
 
 static void listen_begin(struct shard *s) {
@@ -174,7 +191,7 @@ void *shard_main(void *arg) {
     while (!atomic_load(&s->server->stop)) {
         more = shard_turn(s, more                     ? 0
                              : s->behind || s->parked ? 1 /* memory is given back in turns */
-                                                      : limits_wait_ms(s, IDLE_WAIT_MS));
+                                                      : rest_ms(s));
         if (!s->recovered && engine_caught_up(s->engine)) listen_begin(s);
     }
     if (s->recovered) drain(s);

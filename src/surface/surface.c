@@ -79,7 +79,7 @@ static void *grow(struct step *s, void *list, size_t *cap, size_t size) {
 void step_relay(struct step *s, uint16_t to, uint8_t kind, struct bytes body) {
     if (s->relay_count == s->relay_cap)
         s->relays = grow(s, s->relays, &s->relay_cap, sizeof *s->relays);
-    s->relays[s->relay_count++] = (struct relay){to, kind, arena_copy(s->arena, body)};
+    s->relays[s->relay_count++] = (struct relay){to, kind, s->app, arena_copy(s->arena, body)};
 }
 
 void step_deliver(struct step *s, const struct delivery *d) {

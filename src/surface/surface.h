@@ -17,7 +17,7 @@
 
 /* ---- record kinds: stored, never renumbered ---- */
 enum record_kind {
-    KIND_TICK = 1,      /* something fell due; body: owner's */
+    KIND_TICK = 1,      /* something fell due (due/due.h); no app, no body */
     KIND_RELAY_ACK = 2, /* reserved */
     /* users, applied in the user's partition */
     KIND_USER_PUT = 16,
@@ -143,6 +143,7 @@ void answer_problem_json(const struct answer *a, struct buf *out);
 struct relay {
     uint16_t to;
     uint8_t kind;
+    struct bytes app;  /* the step's when it was made; as long as the step */
     struct bytes body; /* in the step's arena */
 };
 enum delivery_kind {
