@@ -38,7 +38,8 @@ struct notify_part {
     size_t route_count;
 };
 extern const struct notify_part notify_workflows, notify_preferences, notify_webhooks,
-    notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends;
+    notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends,
+    notify_contents, notify_later;
 
 /* ---- workflow.c ---- */
 enum {
@@ -99,10 +100,10 @@ struct content {
 };
 void content_encode(struct buf *b, const struct content *c);
 enum err content_decode(struct unpack *u, struct content *out) must_use;
-/* Totals of a trigger in one partition; all rise only, but `held`. */
+/* Totals of a trigger in one partition. */
 enum total {
     TOTAL_RECIPIENTS,
-    TOTAL_DELIVERED,
+    TOTAL_DELIVERED /* in the inbox */,
     TOTAL_SEEN,
     TOTAL_READ,
     TOTAL_CLICKED,
@@ -111,7 +112,7 @@ enum total {
     TOTAL_MAILED,
     TOTAL_HOOKED,
     TOTAL_FAILED,
-    TOTAL_HELD,
+    TOTAL_HELD /* now: quiet hours, pause, digest */,
     TOTAL_BLOCKED,
     TOTAL_MUTED,
     TOTAL_OPTED_OUT,
@@ -124,18 +125,24 @@ enum total {
     TOTAL_UNLIKELY,
     TOTAL_COUNT
 };
-bool content_keep(struct step *s, const struct content *c); /* false: it is there already */
+/* Of one recipient in this partition, of several, or of an audience whose inboxes merge it. false: it
+ * is there already. */
+enum keep { KEEP_ONE, KEEP_MANY, KEEP_SHARED };
+bool content_keep(struct step *s, const struct content *k, enum keep keep);
+bool content_is_shared(struct cells *c, struct bytes app, struct bytes id);
 /* Views until the next edit. */
 bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
+uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum total t);
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by);
 bool content_cancelled(struct cells *c, struct bytes app, struct bytes id);
+bool content_cancel(struct step *s, struct bytes id); /* false: unknown here, or done before */
 
 /* ---- why.c: every decision about a person, bounded ---- */
 enum why {
     WHY_DELIVERED = 1 /* in the inbox */,
     WHY_GROUPED,
-    WHY_COLLAPSED,
-    WHY_REPLACED,
+    WHY_COLLAPSED /* it took another's place */,
+    WHY_REPLACED /* another took its place */,
     WHY_BLOCKED,
     WHY_MUTED,
     WHY_OPTED_OUT,
@@ -143,7 +150,6 @@ enum why {
     WHY_EXPIRED,
     WHY_CANCELLED,
     WHY_HELD_QUIET,
-    WHY_HELD_PAUSED,
     WHY_DIGEST_OPENED,
     WHY_DIGEST_JOINED,
     WHY_DIGEST_SENT,
@@ -164,34 +170,165 @@ enum why {
     WHY_ARCHIVED,
     WHY_WITHDRAWN
 };
-/* detail: by code: another trigger's id, a provider's words, packed terms. until_ms: of those that
- * hold; else 0. channels: which it is about; 0: all. */
+/* detail: words: another notification's id, a provider's reason, the terms of a prediction.
+ * until_ms: of those that hold; else 0. channels: which it is about; 0: all. */
 void why_add(struct step *s, struct bytes user, struct bytes trigger, enum why code,
     uint8_t channels, int64_t until_ms, struct bytes detail);
+struct decision {
+    int64_t at_ms, until_ms;
+    enum why code;
+    uint8_t channels;
+    struct bytes detail;
+};
+/* Those about a trigger, oldest first. */
+void why_each(struct cells *c, struct bytes app, struct bytes user, struct bytes trigger,
+    void (*fn)(void *arg, const struct decision *d), void *arg);
+void why_erase(struct step *s, struct bytes user);
+const char *why_code(enum why code);
+void decision_words(const struct decision *d, struct buf *out);
+void channels_words(uint8_t channels, struct buf *out); /* "push, email" */
 
-/* ---- inbox.c ---- */
-enum { ROW_NEWEST_MAX = 5 };
+/* ---- inbox.c: a person's rows ---- */
+enum { ROW_NEWEST_MAX = 5, INBOX_BLOCK = 32, INBOX_BLOCKS = 32 /* rows kept: about 1,024 */ };
 enum {
-    ROW_MOVED = 1 /* its place only: a newer row has it */,
-    ROW_HIDDEN = 2 /* collapsed, cancelled, withdrawn */
+    ROW_MOVED = 1, /* its place only: it stands again further on */
+    ROW_HIDDEN = 2 /* replaced, cancelled, withdrawn */
 };
 struct row {
     uint64_t n;        /* its place in the inbox, from 0 */
     uint64_t position; /* of the mailbox entry that told of it last */
     uint8_t flags;
+    bool changed;         /* in memory only */
     struct bytes id;      /* the notification's: that of the trigger that began it */
     struct bytes trigger; /* the newest: its content is what is shown */
     struct bytes workflow;
     int64_t created_ms, at_ms;                                     /* at: of the newest trigger */
     int64_t seen_ms, read_ms, archived_ms, clicked_ms, expires_ms; /* 0: not */
     uint64_t group, collapse;                                      /* hashes; 0: none */
-    uint32_t actors;                                               /* distinct; 0: it has none */
-    struct bytes
-        newest; /* packed { varbytes id, varbytes name }, newest first, at most ROW_NEWEST_MAX */
+    uint32_t triggers,
+        actors; /* grouped in it; actors: distinct ones, or triggers without actors */
+    /* packed { varbytes id, varbytes name } of actors, newest first, at most ROW_NEWEST_MAX */
+    struct bytes newest;
 };
-/* The row with this notification id, as it is now. */
-bool inbox_find(
-    struct cells *c, struct bytes app, struct bytes user, struct bytes id, struct row *out);
+struct inbox_head {      /* stored as it is, before the caps */
+    uint64_t folded;     /* entries of audiences up to this position are rows */
+    uint64_t rows;       /* ever appended */
+    uint64_t first;      /* oldest kept */
+    uint64_t whys;       /* decisions ever written */
+    int64_t next_expiry; /* of those counted: the earliest; 0: none expires */
+    uint32_t unseen, unread;
+};
+/* One person's inbox in memory, while it is changed or shown. */
+struct inbox {
+    struct cells *cells;
+    struct bytes app, user;
+    struct arena *arena;
+    int64_t now_ms;
+    struct inbox_head head;
+    struct bytes caps; /* packed { u32 hash of workflow, u32 window, u32 count } */
+    uint64_t stored;   /* head.rows as stored */
+    struct row *row;   /* those in memory, by their place; without the moved */
+    size_t count, cap;
+    bool loaded; /* all stored ones are in memory */
+    /* hashes of actors that joined rows in a merge that is not stored (group.c) */
+    uint64_t *joined;
+    size_t joined_count, joined_cap;
+};
+void row_encode(struct buf *b, const struct row *r);
+void row_decode(struct bytes v, uint64_t n, struct row *r); /* views into v */
+void inbox_open(struct inbox *i, struct cells *c, struct bytes app, struct bytes user,
+    int64_t now_ms, struct arena *arena);
+void inbox_load(struct inbox *i); /* the stored rows */
+/* A copy at the end; its n is set. Pointers to rows end here. */
+struct row *inbox_append(struct inbox *i, const struct row *r);
+/* Around each change of a row: counts follow. */
+void row_begin(struct inbox *i, struct row *r);
+void row_end(struct inbox *i, struct row *r);
+struct row *inbox_bump(struct inbox *i, struct row *r); /* to the end; pointers to rows end here */
+/* Loaded rows; NULL: none. Not hidden ones. */
+struct row *inbox_by_id(struct inbox *i, struct bytes id);
+struct row *inbox_by_group(struct inbox *i, struct bytes workflow, uint64_t group);
+struct row *inbox_by_collapse(struct inbox *i, uint64_t collapse);
+bool row_counts(const struct row *r, int64_t now_ms); /* shown, not archived, not expired */
+/* All of the cap's window is used. */
+bool inbox_cap_reached(
+    struct inbox *i, const struct workflow *w, struct bytes workflow, int64_t now_ms);
+void inbox_cap_use(
+    struct inbox *i, const struct workflow *w, struct bytes workflow, int64_t now_ms);
+void inbox_save(struct step *s, struct inbox *i);
+void inbox_erase(struct step *s, struct bytes user);
+/* The stored row that stands at a place. false: trimmed, or moved. */
+bool inbox_row_at(
+    struct cells *c, struct bytes app, struct bytes user, uint64_t n, struct row *out);
+uint64_t inbox_why_next(struct step *s, struct bytes user);
+uint64_t inbox_why_count(struct cells *c, struct bytes app, struct bytes user);
+/* What can be asked of a notification by its owner: seen, read, archived, clicked. */
+enum mark { MARK_SEEN = 1, MARK_READ, MARK_ARCHIVED, MARK_CLICKED };
+/* What a mailbox entry of type NOTIFICATION says, in its `extra`; seq: place of a row + 1, or 0. */
+enum said {
+    SAID_ROW = 1 /* its seq */,
+    SAID_SHARED /* varbytes trigger, for an audience */,
+    SAID_MARKS /* u8 mark, varbytes ids (packed), varbytes upto */,
+    SAID_GONE /* varbytes notification, u8 why */
+};
+void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum why why);
+
+/* ---- group.c: who acted ---- */
+uint64_t group_of(const struct workflow *w, const struct content *k); /* 0: not grouped */
+/* k's actor is one of the row's from now on; the row's counts and names follow. step NULL: only
+ * looked at, nothing stored (fold.c, when reading). */
+void group_join(struct step *s, struct inbox *i, struct row *r, const struct content *k);
+void group_leave(struct step *s, struct inbox *i, struct row *r, const struct content *k);
+void group_forget(struct step *s, struct inbox *i, const struct row *r); /* its actors */
+void group_first(
+    struct inbox *i, struct row *r, const struct content *k); /* a row of one trigger */
+
+/* ---- receive.c: what becomes of a trigger for one person ---- */
+/* What stands against it for this person, now; 0: nothing. Asked again whenever something leaves. */
+enum why forbidden(struct cells *c, struct bytes app, struct bytes user, const struct workflow *w,
+    const struct content *k, int64_t now_ms);
+int64_t expiry_of(const struct workflow *w, const struct content *k); /* 0: never */
+/* k's texts outlive the step's edits. false: something was appended to their mailbox at this position
+ * already: another record must. */
+bool receive(struct step *s, struct bytes user, const struct content *k);
+void refused(struct step *s, struct bytes user, const struct content *k, enum why why);
+/* A row for what leaves, or the one that it joins; and what of it was replaced. step NULL: in memory
+ * only. */
+struct placing {
+    const struct workflow *w;
+    const struct content *k;
+    const struct row *digest; /* what was collected; NULL: one trigger */
+    uint64_t position;
+    int64_t at_ms;
+    bool hidden; /* not for the inbox: only what is sent outside */
+};
+struct placed {
+    struct row *row;
+    bool joined;
+    struct bytes replaced; /* the id of a notification; or empty */
+};
+struct placed place(struct step *s, struct inbox *i, const struct placing *p);
+void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
+    const struct row *digest);
+
+/* ---- later.c: digests, what is held, escalations ---- */
+/* true: it waits in the digest. */
+bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
+    bool unlikely);
+void hold(struct step *s, struct bytes user, struct bytes notification, const struct content *k,
+    uint8_t channels, int64_t until_ms);
+void escalations_begin(struct step *s, struct bytes user, struct bytes notification,
+    const struct workflow *w, const struct content *k);
+
+/* ---- fold.c: what an audience got, merged into one inbox ---- */
+/* Entries for audiences that the user was in become rows. step NULL: in memory only. true: there were
+ * any. */
+bool inbox_fold(struct inbox *i, struct step *s, uint64_t to);
+/* Before anything else happens to a user's inbox or wishes. */
+void fold(struct step *s, struct bytes user);
+/* A content for an audience is kept here, and told to those of it who are here. */
+void fold_shared(struct step *s, const struct content *k);
+
 /* ---- view.c: words of a notification ---- */
 enum { ARGS_MAX = 80 };
 /* Arguments of its templates: actor, count, others, object, keys of data. Views into row, content,
@@ -214,10 +351,5 @@ void sends_add(struct step *s, const struct outgoing *o);
 void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
 /* Those not yet sent are given up: read elsewhere, cancelled. */
 void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
-
-/* ---- fold.c: what an audience got, merged into one inbox ---- */
-/* Before anything else happens to a user's inbox or wishes: entries for audiences they were in become
- * rows, by what holds until now. */
-void fold(struct step *s, struct bytes user);
 
 #endif

@@ -89,6 +89,7 @@ enum record_kind {
     KIND_NOTIFY_MESSAGE_READ /* relay from chat: withdraw it */,
     KIND_TOPIC_USERS /* users join and leave topics, in their partition */,
     KIND_USER_GONE /* relay to every partition: an erased user's name goes */,
+    KIND_NOTIFY_FORGET /* due: contents of a day go */,
     KIND_PUSH_GONE /* relay to users: a device's push address is no more */,
 };
 
