@@ -172,7 +172,9 @@ enum apply_bug {
     BUG_PACKET_FORGOTTEN, /* of QoS 2: repetitions are stored again */
     BUG_SHARED_TWICE,
     BUG_RETAINED_OLD,  /* the first message of a topic stays */
-    BUG_LISTENER_EARLY /* by one filter given up all are told gone */
+    BUG_LISTENER_EARLY /* by one filter given up all are told gone */,
+    BUG_DUE_EARLY,
+    BUG_DUE_KEPT /* what a tick took stays, now and then */
 };
 struct step {
     struct cells *cells;

@@ -23,8 +23,8 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
     "plain publishes acknowledged", "plain publishes sent again", "plain publishes live only",
     "plain at QoS 1", "plain at QoS 2", "plain released", "plain to a group", "plain retained",
-    "plain filters given up", "hashes after a crash", "hashes rebuilt from the log",
-    "hashes with other lanes"};
+    "plain filters given up", "alarms set", "alarms rung", "hashes after a crash",
+    "hashes rebuilt from the log", "hashes with other lanes"};
 static const struct {
     const char *name;
     unsigned bug;
@@ -36,7 +36,8 @@ static const struct {
     {"fsync-error-ignored", BUG_FSYNC_ERROR_IGNORED}, {"released-early", BUG_RELEASED_EARLY},
     {"packet-forgotten", BUG_PACKET_FORGOTTEN}, {"shared-twice", BUG_SHARED_TWICE},
     {"retained-old", BUG_RETAINED_OLD}, {"listener-forgotten", BUG_LISTENER_FORGOTTEN},
-    {"listener-early", BUG_LISTENER_EARLY}};
+    {"listener-early", BUG_LISTENER_EARLY}, {"due-early", BUG_DUE_EARLY},
+    {"due-kept", BUG_DUE_KEPT}};
 enum { PLANTED_COUNT = sizeof PLANTED / sizeof *PLANTED, PLANTED_SEEDS_MAX = 120 };
 
 /* ---- one seed ---- */
@@ -90,7 +91,7 @@ static void seed_run(
     while (!s->recovered) node_step(s);
     clients_begin(s);
     node_settle(s, 3000, "setting up");
-    s->faults = true;
+    s->faults = s->ticking = true;
     unsigned fault_each = 40 + (unsigned)below(s, 400);
     unsigned until = drain ? steps - steps / 4 : steps;
     for (s->step = 0; s->step < until; s->step++) {
@@ -108,6 +109,7 @@ static void seed_run(
         counts[COUNT_STEPS]++;
     }
     faults_stop(s);
+    s->ticking = drain; /* else what waits must be there in the hashes too */
     node_settle(s, 3000, "recovering");
     check_all(s, false);
     if (drain) {
@@ -118,6 +120,7 @@ static void seed_run(
         clients_finish(s);
         check_all(s, true);
     }
+    s->ticking = false;
     hashes_check(s);
     check_all(s, false);
     clients_free(s);

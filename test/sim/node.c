@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "due/due.h"
 #include "log/log.h"
 #include "notify/notify.h"
 #include "sim.h"
@@ -212,7 +213,7 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
 
 void node_start(struct sim *s) {
     static struct chat_halves halves;
-    enum { OWN = 5 };
+    enum { OWN = 7 };
     static struct surface notify[NOTIFY_SURFACES_MAX];
     static const struct surface *surfaces[OWN + NOTIFY_SURFACES_MAX];
     halves = chat_halves();
@@ -221,6 +222,8 @@ void node_start(struct sim *s) {
     surfaces[2] = &halves.member;
     surfaces[3] = &deliver_surface;
     surfaces[4] = &channel_surface;
+    surfaces[5] = &due_surface;
+    surfaces[6] = &alarms_surface;
     size_t notify_count = notify_surfaces(notify);
     for (size_t i = 0; i < notify_count; i++) surfaces[OWN + i] = &notify[i];
     uint64_t from[PARTITIONS];
@@ -346,6 +349,7 @@ void node_step(struct sim *s) {
     mail_carry(s);
     tables_step(s, 8, 3);
     if (!s->recovered) return;
+    alarms_tick(s, 30);
     for (unsigned i = 0; i < s->lanes; i++) {
         if (chance(s, 70)) deliver_turn(s->deliver[i]);
         if (chance(s, 10)) deliver_store_cursors(s->deliver[i], false);
@@ -356,7 +360,7 @@ static bool settled(struct sim *s) {
     if (!s->up || !s->recovered || s->mail_count || s->ticket_count || s->output_seen) return false;
     for (unsigned i = 0; i < s->lanes; i++)
         if (engine_outbox_count(s->engine[i])) return false;
-    return true;
+    return !alarms_wait(s);
 }
 
 void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
@@ -386,6 +390,7 @@ void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
             busy |= engine_turn(s->engine[i], 1000, s->now_ms - 1600000000000);
         recovery_look(s);
         mail_carry(s);
+        if (s->recovered) alarms_tick(s, 100);
         for (unsigned i = 0; i < s->lanes && s->recovered; i++) {
             deliver_turn(s->deliver[i]);
             deliver_store_cursors(s->deliver[i], false);

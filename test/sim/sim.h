@@ -4,6 +4,7 @@
  *
  *   main.c    seeds, modes, planted bugs, counts          node.c    the node: start, crash, tables,
  *             parcels, faults
+ *   alarms.c  what falls due
  *   client.c  what users and devices do, and what they were told          checks.c  what must hold,
  *             asked through queries
  *
@@ -28,6 +29,7 @@ enum {
     LANES_MAX = 7,
     SENT_MAX = 4096,
     PLAIN_MAX = 2048,
+    ALARMS_MAX = 1024,
     PLAIN_FILTERS = 8,
     PUBLISHERS = 4,
     LISTENERS = USERS * DEVICES /* of an app */
@@ -70,6 +72,8 @@ enum count { /* branches that a run must have reached */
     COUNT_PLAIN_SHARED,
     COUNT_PLAIN_RETAINED,
     COUNT_PLAIN_GIVEN_UP,
+    COUNT_ALARMS,
+    COUNT_RUNG,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
     COUNT_HASH_OTHER_LANES,
@@ -82,6 +86,7 @@ enum ticket_kind {
     TICKET_BLOCK,
     TICKET_PLAIN,
     TICKET_RELEASE,
+    TICKET_ALARM,
     TICKET_OTHER
 };
 struct ticket {
@@ -107,6 +112,11 @@ struct plain {
     uint32_t group_owed;      /* generation of the group + 1, when a member must get it */
     uint8_t got[LISTENERS];   /* came at all */
     uint8_t fresh[LISTENERS]; /* came so that the device took it for new */
+};
+struct alarm { /* its number is its place */
+    uint8_t app;
+    bool acked;
+    int64_t at_ms;
 };
 struct todo { /* what a device has to answer */
     uint8_t type;
@@ -181,6 +191,9 @@ struct sim {
     uint64_t marks[APPS][CONVS][USERS][2]; /* delivered, read as last seen */
     struct plain *plain;
     uint32_t plain_count, group_generation[APPS];
+    struct alarm alarms[ALARMS_MAX];
+    uint32_t alarm_count;
+    bool ticking; /* the clock makes things fall due */
     struct device device[APPS][USERS][DEVICES];
     bool output_seen;
 };
@@ -252,6 +265,14 @@ void listener_subscribed(struct sim *s, struct device *d, uint32_t cookie, enum 
 void listener_left(struct device *d);                  /* the connection is gone */
 void listener_forget(struct sim *s, struct device *d); /* its session is */
 void check_plain(struct sim *s, bool complete);
+
+/* ---- alarms.c ---- */
+extern const struct surface alarms_surface;
+void alarm_step(struct sim *s);
+void alarm_answered(struct sim *s, const struct ticket *t);
+bool alarms_wait(struct sim *s);
+void alarms_tick(struct sim *s, unsigned percent); /* of the lanes look what is due */
+void check_alarms(struct sim *s, bool complete);
 
 /* ---- checks.c ---- */
 void check_conversation(struct sim *s, unsigned app, unsigned conv);
