@@ -15,7 +15,8 @@ static const struct {
     {"fanout", "few publishers, one topic, many subscribers; any broker", bench_topic},
     {"storm", "all devices come back at once after the server was killed", bench_storm},
     {"connect", "many devices: connects/s, memory of each", bench_connect},
-    {"fill", "stores many messages quickly", bench_fill}};
+    {"fill", "stores many messages quickly", bench_fill},
+    {"notify", "notifications to connected devices; also of the usual stack", bench_notify}};
 
 int bench_run(int argc, char **argv) {
     bool asked = argc > 1 && strcmp(argv[1], "--help") == 0;

@@ -12,5 +12,6 @@ int bench_connect(int argc, char **argv);
 int bench_topic(int argc, char **argv);
 int bench_storm(int argc, char **argv);
 int bench_fill(int argc, char **argv);
+int bench_notify(int argc, char **argv);
 
 #endif

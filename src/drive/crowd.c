@@ -95,8 +95,8 @@ bool crowd_check(struct crowd *c) {
 }
 
 /* ---- users and tokens ---- */
-static bool answer_told(const char *what, const char *name, int status, struct bytes body) {
-    if (status == 200 || status == 201) return true;
+bool answer_told(const char *what, const char *name, int status, struct bytes body) {
+    if (status >= 200 && status < 300) return true;
     fprintf(stderr, "kith: %s %s was answered %d %.*s\n", what, name, status, (int)body.n,
         body.n ? (const char *)body.p : "");
     return false;
@@ -117,7 +117,7 @@ static bool token_done(void *arg, size_t i, int status, struct bytes body) {
     return true;
 }
 
-static bool run_told(const struct requests *r) {
+bool crowd_requests(const struct requests *r) {
     struct buf why = {0};
     bool ok = requests_run(r, &why);
     if (why.n) fprintf(stderr, "kith: %.*s\n", (int)why.n, (const char *)why.p);
@@ -159,7 +159,7 @@ bool crowd_make(struct crowd *c, size_t n) {
         .arg = c,
         .make = token_make,
         .done = token_done};
-    if (c->kith && !run_told(&t)) return false;
+    if (c->kith && !crowd_requests(&t)) return false;
     for (size_t i = 0; i < n; i++) {
         struct device *d = &c->fleet.devices[i];
         d->client_id = d->username = bytes_str(c->names[i]);
@@ -171,6 +171,11 @@ bool crowd_make(struct crowd *c, size_t n) {
 void crowd_subscribe(struct crowd *c, size_t i, const char *topic) {
     if (c->kith) snprintf(c->filters[i], sizeof c->filters[i], "users/%s/#", c->names[i]);
     else snprintf(c->filters[i], sizeof c->filters[i], "bench/%s", topic);
+    c->fleet.devices[i].filter = bytes_str(c->filters[i]);
+}
+
+void crowd_subscribe_to(struct crowd *c, size_t i, const char *what) {
+    snprintf(c->filters[i], sizeof c->filters[i], "users/%s/%s", c->names[i], what);
     c->fleet.devices[i].filter = bytes_str(c->filters[i]);
 }
 
@@ -226,7 +231,7 @@ bool crowd_conversation(struct crowd *c, const char *id, const char *type, size_
         .arg = &m,
         .make = part_make,
         .done = part_done};
-    return run_told(&r);
+    return crowd_requests(&r);
 }
 
 static void direct_make(void *arg, size_t i, struct buf *line, struct buf *body) {
@@ -251,7 +256,7 @@ bool crowd_directs(
         .arg = &m,
         .make = direct_make,
         .done = direct_done};
-    return run_told(&r);
+    return crowd_requests(&r);
 }
 
 /* ---- messages ---- */

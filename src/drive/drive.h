@@ -57,8 +57,12 @@ struct fleet {
     uint8_t version, qos;
     bool clean, reconnects, websocket; /* websocket: at /mqtt of the address */
     bool withholds;                    /* acknowledges nothing that it is sent */
-    size_t handshakes_max;             /* at a time; 0: 60, which any listen backlog holds */
-    uint32_t expiry_s;                 /* of kept sessions */
+    /* speaks Socket.IO instead (socketio.c); its events come to `event`: ["name",{...}] */
+    bool socketio;
+    void (*event)(struct device *d, struct bytes args);
+    void (*other)(void *tag, uint32_t what); /* what its loop says of sockets of others (posts.c) */
+    size_t handshakes_max;                   /* at a time; 0: 60, which any listen backlog holds */
+    uint32_t expiry_s;                       /* of kept sessions */
     struct device *devices;
     size_t count;
     void (*published)(struct device *d, const struct mqtt_packet *p);
@@ -115,12 +119,24 @@ bool requests_run(const struct requests *r, struct buf *why);
 /* One GET; the body is added to *out. Its status, or 0. */
 int request_get(const char *address, const char *key, const char *path, struct buf *out);
 
+/* ---- HTTP beside devices, on the loop of an open fleet (posts.c): posts_send queues and returns;
+ * each is answered once, while the fleet turns. Status 0: its connection was lost. ---- */
+struct posts;
+typedef void posts_answered(void *arg, uint64_t tag, int status, struct bytes body);
+struct posts *posts_create(struct fleet *f, const char *address, const char *key,
+    size_t connections, posts_answered *answered, void *arg);
+void posts_send(struct posts *p, const char *method_path, struct bytes body, uint64_t tag);
+void posts_free(struct posts **p); /* before the fleet is closed */
+
 /* ---- a process's use of the machine (report.c) ---- */
 struct usage_of {
     double cpu_s;
     uint64_t rss_bytes;
 };
 struct usage_of process_usage(long pid); /* zeros when there is none such */
+/* the sum of processes, "PID,PID,..." */
+struct usage_of processes_usage(const char *pids);
+double machine_cpu_s(void); /* what all processes of the machine used since it started */
 
 /* ---- options: "--name VALUE" or a switch (report.c) ---- */
 enum option_kind { OPTION_TEXT, OPTION_COUNT, OPTION_NUMBER, OPTION_SWITCH };
@@ -209,7 +225,12 @@ bool crowd_check(struct crowd *c); /* after the options; false: said why */
 bool crowd_make(struct crowd *c, size_t n);
 /* kith: users/{me}/#; another broker: the topic. */
 void crowd_subscribe(struct crowd *c, size_t i, const char *topic);
-bool crowd_open(struct crowd *c); /* fleet_open with words when it fails */
+/* users/{me}/<what> of kith alone */
+void crowd_subscribe_to(struct crowd *c, size_t i, const char *what);
+bool crowd_open(struct crowd *c);              /* fleet_open with words when it fails */
+bool crowd_requests(const struct requests *r); /* requests_run with words when it fails */
+/* true: a 2xx; else says what was answered to it */
+bool answer_told(const char *what, const char *name, int status, struct bytes body);
 void crowd_done(struct crowd *c);
 /* A conversation with these members (indexes of names), in several requests if need be. Words on
  * failure. */

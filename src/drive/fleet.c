@@ -7,7 +7,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "drive/drive.h"
+#include "drive/drive_in.h"
 
 #define HANDSHAKES 60 /* at a time: a common listen backlog is 100 */
 #define OPEN_QUIET_NS (20 * SECOND_NS)
@@ -52,7 +52,7 @@ static void device_drop(struct device *d, bool for_good) {
     web_done(&d->web);
 }
 
-static void device_refused(struct device *d, uint8_t reason, struct bytes words) {
+void device_refused(struct device *d, uint8_t reason, struct bytes words) {
     d->fleet->refusal = reason;
     snprintf(d->fleet->refusal_words, sizeof d->fleet->refusal_words, "%.*s", (int)words.n,
         words.n ? (const char *)words.p : "");
@@ -82,7 +82,7 @@ static void device_write(struct device *d) {
     if (d->state < DEVICE_GONE) want(d, d->out_at < end);
 }
 
-static void device_dirty(struct device *d) {
+void device_dirty(struct device *d) {
     if (d->dirty) return;
     d->dirty = true;
     d->next_dirty = d->fleet->dirty;
@@ -129,13 +129,15 @@ static void device_start(struct fleet *f, struct device *d) {
     if (sock_connect(f->address, from, &d->fd) != OK ||
         loop_add(f->loop, d->fd, LOOP_READ, d) != OK)
         return device_drop(d, false);
+    if (f->socketio) socketio_ask(d);
     if (f->websocket) web_ask(&d->web, &d->out, f->address);
-    mqtt_encode_connect(&d->out, f->version, f->clean, KEEP_ALIVE_S, d->client_id, d->username,
-        d->password, f->clean ? 0 : f->expiry_s, RECEIVE_MAXIMUM);
+    if (!f->socketio)
+        mqtt_encode_connect(&d->out, f->version, f->clean, KEEP_ALIVE_S, d->client_id, d->username,
+            d->password, f->clean ? 0 : f->expiry_s, RECEIVE_MAXIMUM);
     want(d, true);
 }
 
-static void device_ready(struct device *d, bool present) {
+void device_ready(struct device *d, bool present) {
     struct fleet *f = d->fleet;
     d->state = DEVICE_READY;
     f->ready++;
@@ -190,11 +192,22 @@ static void packet_take(struct device *d, const struct mqtt_packet *p) {
     }
 }
 
-static void device_read(struct device *d) {
+static enum err packets_take(struct device *d, struct bytes in, size_t *at) {
     static struct mqtt_packet p;
-    static uint8_t chunk[64 * 1024];
-    size_t n, at = 0, used;
+    size_t used;
     uint8_t reason;
+    enum err e = OK;
+    while (d->state < DEVICE_GONE && (e = mqtt_decode(bytes_of(in.p + *at, in.n - *at),
+                                          d->fleet->version, 1 << 20, &p, &used, &reason)) == OK) {
+        *at += used;
+        packet_take(d, &p);
+    }
+    return e;
+}
+
+static void device_read(struct device *d) {
+    static uint8_t chunk[64 * 1024];
+    size_t n, at = 0;
     enum err e = sock_read(d->fd, chunk, sizeof chunk, &n);
     if (e == AGAIN) return;
     if (e != OK) return device_drop(d, false);
@@ -208,11 +221,7 @@ static void device_read(struct device *d) {
         buf_add(&d->in, chunk, n);
         in = buf_view(&d->in);
     }
-    while (d->state < DEVICE_GONE && (e = mqtt_decode(bytes_of(in.p + at, in.n - at),
-                                          d->fleet->version, 1 << 20, &p, &used, &reason)) == OK) {
-        at += used;
-        packet_take(d, &p);
-    }
+    e = d->fleet->socketio ? socketio_take(d, in, &at) : packets_take(d, in, &at);
     if (d->state >= DEVICE_GONE) return;
     if (e != AGAIN) return device_drop(d, false);
     if (d->in.n) buf_cut(&d->in, at);
@@ -242,13 +251,17 @@ static void devices_restart(struct fleet *f, int64_t now) {
 
 /* A device that only reads would be taken for dead after one and a half times its keep-alive. */
 static void devices_ping(struct fleet *f, int64_t now) {
-    if (f->ping_ns && now < f->ping_ns) return;
+    if (f->socketio || (f->ping_ns && now < f->ping_ns)) return; /* there the server asks */
     for (size_t i = 0; f->ping_ns && i < f->count; i++) {
         if (f->devices[i].state != DEVICE_READY) continue;
         mqtt_encode_simple(&f->devices[i].out, MQTT_PINGREQ);
         device_dirty(&f->devices[i]);
     }
     f->ping_ns = now + PING_NS;
+}
+
+static bool is_device(const struct fleet *f, const void *tag) {
+    return (uintptr_t)tag - (uintptr_t)f->devices < f->count * sizeof *f->devices;
 }
 
 /* The readiness of the timer ends when it is set anew, so it is never read. */
@@ -270,7 +283,11 @@ void fleet_turn(struct fleet *f, int64_t until_ns) {
     size_t n = loop_wait(f->loop, wait_ms(f, until_ns, now), events, EVENTS_MAX);
     for (size_t i = 0; i < n; i++) {
         struct device *d = events[i].tag;
-        if ((void *)d == f || d->state >= DEVICE_GONE) continue;
+        if (!is_device(f, d)) {
+            if ((void *)d != f && f->other) f->other(d, events[i].what);
+            continue;
+        }
+        if (d->state >= DEVICE_GONE) continue;
         if (events[i].what & LOOP_WRITE) device_write(d);
         if (d->state < DEVICE_GONE && (events[i].what & (LOOP_READ | LOOP_HANGUP))) device_read(d);
     }
@@ -301,7 +318,7 @@ void fleet_part(struct fleet *f, size_t from, size_t to) {
     if (f->loop) fleet_flush(f);
     for (size_t i = from; i < to; i++) {
         struct device *d = &f->devices[i];
-        if (d->state == DEVICE_READY) {
+        if (d->state == DEVICE_READY && !f->socketio) {
             mqtt_encode_disconnect(&d->out, f->version, 0, NULL, NULL);
             device_write(d);
         }

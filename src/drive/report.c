@@ -184,3 +184,28 @@ struct usage_of process_usage(long pid) {
     }
     return u;
 }
+
+struct usage_of processes_usage(const char *pids) {
+    struct usage_of sum = {0};
+    while (pids && *pids) {
+        char *end;
+        struct usage_of u = process_usage(strtol(pids, &end, 10));
+        sum.cpu_s += u.cpu_s;
+        sum.rss_bytes += u.rss_bytes;
+        if (end == pids) break;
+        pids = *end == ',' ? end + 1 : end;
+    }
+    return sum;
+}
+
+/* user nice system idle iowait irq softirq (proc(5)); what a hypervisor took is not ours to count */
+double machine_cpu_s(void) {
+    unsigned long v[7] = {0};
+    FILE *f = fopen("/proc/stat", "re");
+    if (!f) return 0;
+    int n = fscanf(
+        f, "cpu %lu %lu %lu %lu %lu %lu %lu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6]);
+    fclose(f);
+    unsigned long busy = v[0] + v[1] + v[2] + v[5] + v[6];
+    return n == 7 ? (double)busy / (double)sysconf(_SC_CLK_TCK) : 0;
+}
