@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "template/template_in.h"
+#include "zone/zone.h"
 
 #define DAY_MS (24 * 3600 * 1000ll)
 enum { LOCALES_MAX = 256 /* of a kit; each costs some 40 KB */ };
@@ -95,6 +96,25 @@ bool template_zone_moment(
     if (!template_zone_offset(k, zone, local_ms - after, &then)) return false;
     if (then == after) *out_ms = local_ms - after;
     return true; /* else it is skipped: the old offset leads beyond the gap by as much */
+}
+
+/* The beginning of the year before, UTC. */
+static int64_t year_before(int64_t ms) {
+    char text[24], start[32];
+    int64_t out = 0;
+    time_format(ms, text);
+    text[4] = 0;
+    int n = snprintf(start, sizeof start, "%04d-01-01T00:00:00Z", atoi(text) - 1);
+    return time_parse(bytes_of(start, (size_t)n), &out) == OK ? out : 0;
+}
+
+bool template_zone_table(
+    struct template_kit *k, struct bytes zone, int64_t from_ms, unsigned years, struct buf *out) {
+    const int64_t earliest = 5 * 366 * DAY_MS; /* clocks that differ by seconds are history */
+    if (!zone.n || zone.n >= TEMPLATE_LOCALE_MAX || years > ZONE_YEARS_MAX) return false;
+    if (from_ms < earliest) from_ms = earliest;
+    int64_t from = year_before(from_ms);
+    return icu_zone_table(k->zones, zone, from, from + (years + 1) * 366 * DAY_MS, out);
 }
 
 /* ---- compiling ---- */

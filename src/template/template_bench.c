@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "template/template_in.h"
+#include "zone/zone.h"
 
 enum { ROUNDS = 5 };
 #define SPAN_NS 100000000ll
@@ -92,6 +93,41 @@ static double best_ns(void (*fn)(void *, struct buf *), void *arg) {
     return best;
 }
 
+/* Tables of zones: the first one of a year, the same again, and an offset by it. */
+#define MORNING 1795200000000
+static void one_table(void *p, struct buf *out) {
+    buf_reset(out);
+    check(template_zone_table(p, BYTES("Africa/Casablanca"), MORNING, 20, out));
+}
+static void one_offset(void *p, struct buf *out) {
+    (void)out;
+    struct buf *table = p;
+    check(zone_offset(buf_view(table), MORNING + 17 * 365 * 86400000ll) >= 0);
+}
+static void zones(void) {
+    double first = 0;
+    struct buf table = {0}, names = {0};
+    struct template_kit *k = template_kit_create();
+    icu_zone_names(&names);
+    struct unpack u = unpack_of(buf_view(&names));
+    while (unpack_more(&u)) {
+        struct bytes name = unpack_bytes(&u);
+        int64_t from = now_ns();
+        buf_reset(&table);
+        check(template_zone_table(k, name, MORNING, 20, &table));
+        double took = (double)(now_ns() - from);
+        if (took > first) first = took;
+    }
+    one_table(k, &table);
+    printf(
+        "zones, ns: %.0f for the slowest table the first time, %.0f when kept, %.0f for an offset "
+        "by %zu bytes\n",
+        first, best_ns(one_table, k), best_ns(one_offset, &table), table.n);
+    buf_done(&table);
+    buf_done(&names);
+    template_kit_free(&k);
+}
+
 int main(void) {
     struct template_kit *k = template_kit_create();
     printf("%-24s %10s %12s %10s %10s %8s\n", "one core", "render ns", "a second", "ICU ns",
@@ -109,5 +145,6 @@ int main(void) {
         template_free(&p);
     }
     template_kit_free(&k);
+    zones();
     return 0;
 }

@@ -2,6 +2,7 @@
  * file that includes it; its face is C, and ICU throws nothing. The locale of the process is never
  * asked: a language that ICU does not know is the root.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <unicode/basictz.h>
 #include <unicode/datefmt.h>
 #include <unicode/decimfmt.h>
 #include <unicode/locid.h>
@@ -13,6 +14,7 @@
 #include <unicode/rbnf.h>
 #include <unicode/smpdtfmt.h>
 #include <unicode/timezone.h>
+#include <unicode/tztrans.h>
 #include <unicode/uchar.h>
 #include <unicode/ures.h>
 #include <unicode/ustring.h>
@@ -25,6 +27,9 @@
 #include <vector>
 
 #include "template/template_in.h"
+extern "C" {
+#include "zone/zone.h"
+}
 
 using icu::Locale;
 using icu::UnicodeString;
@@ -263,6 +268,7 @@ extern "C" bool icu_locale_parent(const struct icu_parents *p, char name[TEMPLAT
 /* ---- zones ---- */
 struct icu_zones {
     std::unordered_map<std::string, std::unique_ptr<icu::TimeZone>> known;
+    std::unordered_map<std::string, std::string> tables; /* by name and span */
 };
 
 /* A date format begins with the zone of the process, and ICU would read files to find it. */
@@ -294,6 +300,59 @@ extern "C" bool icu_zone_offset(
     t->getOffset((UDate)ms, false, raw, summer, st);
     *out_ms = (int64_t)raw + summer;
     return U_SUCCESS(st);
+}
+
+static bool next_of(const icu::TimeZone *t, int64_t after_ms, int64_t *out_ms) {
+    auto rules = dynamic_cast<const icu::BasicTimeZone *>(t);
+    icu::TimeZoneTransition change;
+    if (!rules || !rules->getNextTransition((UDate)after_ms, false, change)) return false;
+    *out_ms = (int64_t)change.getTime();
+    return true;
+}
+
+static bool table_make(
+    struct icu_zones *z, struct bytes name, int64_t from_ms, int64_t until_ms, std::string *out) {
+    const icu::TimeZone *t = zone_of(z, std::string((const char *)name.p, name.n));
+    std::vector<struct zone_change> changes;
+    struct zone_change c = {from_ms, 0};
+    if (!t) return false;
+    do {
+        if (!icu_zone_offset(z, name, c.at_ms, &c.offset_ms)) return false;
+        changes.push_back(c);
+    } while (next_of(t, c.at_ms, &c.at_ms) && c.at_ms < until_ms);
+    struct buf b = {};
+    zone_pack(changes.data(), changes.size(), &b);
+    out->assign((const char *)b.p, b.n);
+    buf_done(&b);
+    return out->size() <= ZONE_TABLE_MAX;
+}
+
+extern "C" bool icu_zone_table(
+    struct icu_zones *z, struct bytes name, int64_t from_ms, int64_t until_ms, struct buf *out) {
+    std::string key((const char *)name.p, name.n), made;
+    key.append((const char *)&from_ms, sizeof from_ms);
+    key.append((const char *)&until_ms, sizeof until_ms);
+    auto had = z->tables.find(key);
+    if (had == z->tables.end()) {
+        if (!table_make(z, name, from_ms, until_ms, &made)) return false;
+        if (z->tables.size() >= ZONES_MAX) z->tables.clear();
+        had = z->tables.emplace(std::move(key), std::move(made)).first;
+    }
+    buf_add(out, had->second.data(), had->second.size());
+    return true;
+}
+
+extern "C" bool icu_zone_next(
+    struct icu_zones *z, struct bytes name, int64_t after_ms, int64_t *out_ms) {
+    const icu::TimeZone *t = zone_of(z, std::string((const char *)name.p, name.n));
+    return t && next_of(t, after_ms, out_ms);
+}
+
+extern "C" void icu_zone_names(struct buf *out) {
+    std::unique_ptr<icu::StringEnumeration> all(icu::TimeZone::createEnumeration());
+    UErrorCode st = U_ZERO_ERROR;
+    int32_t n = 0;
+    while (const char *name = all->next(&n, st)) pack_bytes(out, bytes_of(name, (size_t)n));
 }
 
 /* A date format and the zone that it was last given. */

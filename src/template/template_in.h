@@ -49,6 +49,13 @@ struct icu_zones; /* time zones that were asked for */
 struct icu_zones *icu_zones_create(void);
 void icu_zones_free(struct icu_zones **);
 bool icu_zone_offset(struct icu_zones *z, struct bytes name, int64_t ms, int64_t *out_ms);
+/* A table (zone/zone.h) of its changes from `from_ms` until before `until_ms`; kept. */
+bool icu_zone_table(
+    struct icu_zones *z, struct bytes name, int64_t from_ms, int64_t until_ms, struct buf *out);
+/* The same as ICU finds them: what tests hold tables to. false: none behind `after_ms`. */
+bool icu_zone_next(struct icu_zones *z, struct bytes name, int64_t after_ms, int64_t *out_ms);
+/* Names of all zones that ICU knows, packed bytes. */
+void icu_zone_names(struct buf *out);
 
 struct icu_locale; /* rules and usual formats of one locale */
 struct icu_locale *icu_locale_open(const char *canonical);

@@ -34,7 +34,7 @@ unsigned zone_minute(struct bytes table, int64_t ms);
 unsigned zone_weekday(int64_t day); /* 0 Monday to 6 Sunday */
 
 /* ---- making one ---- */
-/* Changes in the order of their times, each at a whole minute. `n` 0: that offset always. */
+/* In the order of their times, each at a whole minute. Adds to *out. */
 struct zone_change {
     int64_t at_ms, offset_ms; /* the first one's time is not looked at: it holds from ever */
 };
