@@ -1,9 +1,12 @@
 /* notify, inside: what its files give each other, its cells and its records.
  *
  * Records (pack_* calls in the order written; stored, never changed):
- *   WORKFLOW_PUT   varbytes id, varbytes definition (workflow.c)       in the workflow's partition
+ *   WORKFLOW_PUT   varbytes id, u64 version that it follows (0: none), varbytes definition (empty: it is
+ *                  deleted, whatever its version)                       in the workflows' partition
  *   WORKFLOW_COPY  varbytes id, u64 version, varbytes definition (empty: deleted)   relay, to all
- *   WEBHOOK_PUT, WEBHOOK_COPY   likewise (webhooks.c)
+ *   WEBHOOK_PUT    varbytes id, u8 what is given, varbytes url, u32 events, varbytes new secret
+ *                  (webhooks.c)                                          in the webhooks' partition
+ *   WEBHOOK_COPY   as WORKFLOW_COPY
  *   PREFERENCES_PUT varbytes user, ... (preferences.c)
  *   NOTIFY         repeated varbytes { content, targets }: triggers, in the partition of their id
  *   NOTIFY_COPY    repeated varbytes { content, varbytes users (packed ids; none: its audience) }
@@ -12,7 +15,7 @@
  *   TOPIC_USERS    varbytes topic, varbytes add (packed ids), varbytes remove
  *
  * Cells, all with the app first:
- *   '#' workflow     its definition, in every partition        '$'             webhooks, likewise
+ *   '#' workflow     its definition, in every partition        '$' webhook     likewise (settings.c)
  *   '%' user         preferences                               '&' trigger     content and totals (content.c)
  *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
  *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
@@ -41,6 +44,36 @@ extern const struct notify_part notify_workflows, notify_preferences, notify_web
     notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends,
     notify_contents, notify_later;
 
+/* ---- settings.c: what an app sets once and every partition has: workflows, webhooks ---- */
+struct settings { /* one sort of them */
+    const char *noun, *home;
+    char tag;
+    uint8_t copy;                    /* kind of the relay */
+    unsigned most;                   /* of an app */
+    void (*changed)(struct step *s); /* in each partition, after a change; may be NULL */
+};
+uint16_t settings_home(const struct settings *k, struct bytes app, uint16_t partitions);
+/* Empty: there is none. A view. */
+struct bytes settings_find(struct cells *c, const struct settings *k, struct bytes app,
+    struct bytes id, uint64_t *out_version);
+/* In the order in which they were made; fn must not edit. */
+void settings_each(struct cells *c, const struct settings *k, struct bytes app,
+    void (*fn)(void *arg, struct bytes id, struct bytes value), void *arg);
+/* Apply, at home: sets, or with no value deletes, and tells the other partitions. The answer has its
+ * status, and if wanted a body that begins with the version: what the client is to see comes behind.
+ * false: there is no room for another one, the answer says so. */
+bool settings_set(
+    struct step *s, const struct settings *k, struct bytes id, struct bytes value) must_use;
+void settings_copied(struct step *s, const struct settings *k); /* apply of the relay */
+/* A gather: the record at home has this answer. Waits until every partition has what it stored. */
+bool settings_stored(const struct settings *k, struct request *r, struct plan *p,
+    const struct answer *part, struct answer *a);
+/* All of an app's, newest first; json writes one as an object. */
+typedef void settings_json(struct json_out *o, struct bytes id, struct bytes value, int64_t now_ms);
+enum err settings_plan_list(const struct settings *k, settings_json *json, struct request *r,
+    struct plan *p, struct answer *a);
+void answer_take(struct answer *a, const struct answer *part); /* a copy */
+
 /* ---- workflow.c ---- */
 enum {
     CHANNEL_INAPP = 1,
@@ -61,20 +94,64 @@ struct workflow { /* views of its cell, until the next edit */
     uint32_t cap_count;
     bool learned; /* relevance */
     bool first_at_once;
+    uint32_t target_milli; /* learned: of learn_target; so is: */
+    int32_t explore;
     int64_t digest_ms;      /* window; 0: none */
     int64_t expires_ms;     /* after the trigger; 0: never */
     struct bytes group_by;  /* repeated { u8 group_part, varbytes data key }; empty: not grouped */
     struct bytes escalate;  /* repeated { var after_ms, u8 channels, u8 unless } in order of time */
-    struct bytes templates; /* workflow.c's */
+    struct bytes needs;     /* keys of data that its templates use: workflow_need */
+    struct bytes templates; /* words.c's */
     uint64_t words;         /* hash of the templates: what was rendered by them stays good */
+    struct bytes source;    /* as it was given: a JSON object */
 };
 bool workflow_find(struct cells *c, struct bytes app, struct bytes id, struct workflow *out);
+
+/* ---- definition.c: what a PUT may say ---- */
+enum { DEFINITION_BYTES_MAX = 256 * 1024, WORKFLOW_TARGET_MILLI = 5000 };
+enum definition_field {
+    DEFINITION_CHANNELS,
+    DEFINITION_TEMPLATES,
+    DEFINITION_DATA,
+    DEFINITION_GROUP_BY,
+    DEFINITION_DIGEST,
+    DEFINITION_PRIORITY,
+    DEFINITION_CAP,
+    DEFINITION_ESCALATE,
+    DEFINITION_EXPIRES,
+    DEFINITION_RELEVANCE,
+    DEFINITION_FIELD_COUNT
+};
+extern const struct json_field DEFINITION_FIELDS[DEFINITION_FIELD_COUNT];
+enum { TEMPLATE_PART_COUNT = 5 };
+extern const char *const TEMPLATE_PARTS[TEMPLATE_PART_COUNT];
+/* A definition's JSON as it is stored. false: the answer names the field. Not for apply. */
+bool definition_read(struct tools *t, struct bytes source, struct buf *out, struct answer *a);
+bool definition_unpack(struct bytes v, struct workflow *out); /* but for its version; views */
+/* The JSON of a definition with some fields given anew; now: their JSON, empty where they are cleared.
+ * old may be empty. */
+void definition_merge(
+    struct bytes old, const struct bytes *now, const bool *given, struct buf *out);
+struct bytes workflow_locale(struct bytes set); /* in which a set of templates is written */
+
+/* ---- words.c ---- */
 /* The parts of a template: "title", "body", and of mail "subject", "text", "html"; "" when it has
  * none. Written to *out in the best of its languages for `locale`. false: words in *fault. A variable
  * that is not there is empty. */
 bool workflow_words(struct tools *t, const struct workflow *w, struct bytes locale,
     const char *part, const struct template_arg *args, size_t n, struct buf *out,
     struct template_fault *fault);
+/* The language that they are in. */
+struct bytes workflow_words_locale(struct tools *t, const struct workflow *w, struct bytes locale);
+/* Keys of data as its templates want them: a text becomes a time where they take no text. Pure. false:
+ * one is missing or of another kind; the answer names data's key. */
+bool workflow_args_fit(
+    const struct workflow *w, struct template_arg *args, size_t n, struct answer *a) must_use;
+/* Members of a data object that templates can show, as packed { varbytes name, u8 template_kind, value:
+ * TEXT varbytes, INTEGER u64, NUMBER u64 (its bits), TIME u64 }; true and false are texts. */
+void args_pack(struct json data, struct buf *out);
+/* Views; at most `most`, further ones are left out. */
+size_t args_unpack(struct bytes packed, struct template_arg *out, size_t most);
 
 /* ---- preferences.c ---- */
 /* Channels of the workflow that the user opted out of (bits). */

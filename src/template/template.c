@@ -14,6 +14,7 @@ enum { LOCALES_MAX = 256 /* of a kit; each costs some 40 KB */ };
 /* ---- kits ---- */
 struct template_kit *template_kit_create(void) {
     struct template_kit *k = must_alloc(sizeof *k);
+    k->picks = picks_create();
     k->parents = icu_parents_create();
     k->zones = icu_zones_create();
     return k;
@@ -23,6 +24,7 @@ void template_kit_free(struct template_kit **pk) {
     struct template_kit *k = *pk;
     if (!k) return;
     for (size_t i = 0; i < k->locale_count; i++) icu_locale_close(&k->locales[i].locale);
+    picks_free(&k->picks);
     icu_zones_free(&k->zones);
     icu_parents_free(&k->parents);
     free(k->locales);

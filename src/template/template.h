@@ -39,6 +39,8 @@ void template_kit_free(struct template_kit **);
  * n: none of them, take the default. */
 size_t template_locale_pick(
     struct template_kit *k, struct bytes wanted, const struct bytes *available, size_t n);
+/* The same of at most 64, packed as varbytes: asked again, it is remembered. SIZE_MAX: none. */
+size_t template_locale_pick_kept(struct template_kit *k, struct bytes wanted, struct bytes packed);
 bool template_locale_valid(struct template_kit *k, struct bytes tag);
 
 /* ---- time zones, by ICU's data: quiet hours and calendar days are reckoned with them ---- */

@@ -130,7 +130,11 @@ struct template_program {
     size_t variable_count;
     uint32_t from, until; /* the outermost message */
 };
+struct pick; /* pick.c: what was picked before */
+struct pick *picks_create(void);
+void picks_free(struct pick **);
 struct template_kit {
+    struct pick *picks;
     struct icu_parents *parents;
     struct icu_zones *zones;
     struct kit_locale {
