@@ -55,6 +55,7 @@ struct deliver *deliver_create(const struct deliver_options *o) {
     if (!d->o.mark_ahead) d->o.mark_ahead = MARK_AHEAD;
     d->table_size = 1024;
     d->table = must_alloc(sizeof *d->table * d->table_size);
+    d->here = must_alloc(sizeof *d->here * o->partitions);
     return d;
 }
 
@@ -83,6 +84,7 @@ void deliver_free(struct deliver **pd) {
     buf_done(&d->body);
     free(d->slots);
     free(d->table);
+    free(d->here);
     free(d);
     *pd = NULL;
 }
@@ -187,6 +189,7 @@ static void unlink_session(struct deliver *d, struct session *s) {
             break;
         }
     list_drop(d, s);
+    here_drop(d, s);
     slot_back(d, s);
     d->count--;
 }
@@ -268,6 +271,7 @@ static struct session *session_make(struct deliver *d, const struct session_open
     s->next = d->table[at];
     d->table[at] = s;
     d->count++;
+    if (s->user.n) here_add(d, s);
     return s;
 }
 
@@ -427,35 +431,7 @@ static void kept_changed(
     if (d->o.group_changed) d->o.group_changed(d->o.arg, app, filter, &c);
 }
 
-/* ---- from deliveries to sessions ---- */
-static void session_notify(struct deliver *d, struct session *s, const struct entry *e) {
-    if (!s->open) return;
-    if (s->caught_up && session_send(d, s, e)) {
-        if (s->kept) dirty_add(d, s);
-        return;
-    }
-    if (s->caught_up && s->flight_count >= s->window_max) s->late = true;
-    if (s->out->n >= DELIVER_OUTPUT_MAX) s->late = true;
-    s->caught_up = false;
-    journey_waits(d->o.journeys);
-    ready_add(d, s);
-}
-
-struct spread {
-    struct deliver *d;
-    struct bytes app;
-    const struct entry *e;
-};
-
-static bool spread_user(void *arg, struct bytes user) {
-    struct spread *w = arg;
-    for (struct session *s = session_find(w->d, w->app, user), *next; s; s = next) {
-        next = s->next;
-        if (session_is_of(s, w->app, user)) session_notify(w->d, s, w->e);
-    }
-    return true;
-}
-
+/* ---- from deliveries to sessions: spread.c, but for those that are about sessions ---- */
 static void revoke(struct deliver *d, struct bytes app, const struct delivery *v) {
     struct session *s = session_find(d, app, v->user.n ? v->user : v->device);
     while (s) {
@@ -489,9 +465,7 @@ void deliver_entry(
         revoke(d, app, v);
         return;
     }
-    struct spread w = {d, app, &v->entry};
-    if (v->user.n) spread_user(&w, v->user);
-    else mailbox_members(engine_cells(d->o.engine, partition), app, v->audience, spread_user, &w);
+    spread_entry(d, partition, app, v);
 }
 
 /* An event without an id, so that a stream that breaks goes on behind what is stored: its name is

@@ -61,6 +61,7 @@ struct retained_wish { /* asked for when the SUBSCRIBE is durable */
 struct session {
     struct session *next; /* hash chain by (app, user), or (app, device) where there is no user */
     struct session *next_ready, *next_dirty;
+    struct session *next_here, **at_here; /* of the partition's sessions with a user */
     uint64_t id;
     struct bytes app, user, device; /* one allocation, from app on, unless lent */
     uint16_t partition, alias_max;
@@ -100,12 +101,18 @@ struct hit {
     uint8_t id_count;
     uint32_t ids[MQTT_SUBSCRIPTION_IDS_MAX];
 };
+/* The sessions of a partition's users. */
+struct here {
+    struct session *first;
+    size_t count;
+};
 struct app_channels;
 struct groups;
 struct deliver {
     struct deliver_options o;
     struct session **table; /* by hash of (app, user) */
     size_t table_size, count;
+    struct here *here; /* [partitions] */
     struct session_slot *slots;
     uint32_t slot_count, free_slot; /* free list head + 1; 0: none */
     struct deliver_counts counts;
@@ -130,6 +137,12 @@ void dirty_add(struct deliver *d, struct session *s);
 void ack_store(struct deliver *d, struct session *s, uint8_t says);
 void record_begin(struct deliver *d, const struct session *s);
 void session_live(struct deliver *d, struct session *s, struct bytes topic, struct bytes payload);
+
+/* ---- from deliveries to sessions (spread.c) ---- */
+void here_add(struct deliver *d, struct session *s);
+void here_drop(struct deliver *d, struct session *s);
+void spread_entry(
+    struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
 
 /* ---- 'D' cells (records.c) ---- */
 /* false: nothing is kept, or it has expired. */

@@ -185,8 +185,76 @@ static void a_session_that_missed_nothing_is_not_told(void **state) {
     world_close();
 }
 
+/* ---- audiences: gone through by members or by sessions, whichever are fewer ---- */
+static struct session *stream_come(const char *user, struct buf *out) {
+    struct session_open o = {.app = APP,
+        .user = bytes_str(user),
+        .device = BYTES("tab"),
+        .kind = SESSION_STREAM,
+        .after = UINT64_MAX,
+        .out = out};
+    struct session *s = deliver_open(w.deliver, &o);
+    deliver_turn(w.deliver);
+    return s;
+}
+static void tell_audience(const char *audience) {
+    struct step s = step_next((struct bytes){0});
+    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_CREATED, .seq = w.position};
+    mailbox_append_shared(&s, bytes_str(audience), &e);
+    assert_int_equal(s.delivery_count, 1);
+    deliver_entry(w.deliver, 0, APP, &s.deliveries[0]);
+}
+static void join(const char *user, const char *audience) {
+    struct step s = step_next((struct bytes){0});
+    mailbox_ensure(&s, bytes_str(user));
+    if (audience) mailbox_join(&s, bytes_str(user), bytes_str(audience));
+}
+static bool heard(struct buf *out) {
+    bool any = out->n != 0;
+    buf_reset(out);
+    return any;
+}
+static void an_audience_is_those_of_it_who_are_connected(void **state) {
+    (void)state;
+    enum { CROWD = 200 };
+    struct buf ann = {0}, bob = {0}, other = {0};
+    char name[32];
+    world_open();
+    join("ann", "#large");
+    join("bob", "#small");
+    for (int i = 0; i < CROWD; i++) {
+        snprintf(name, sizeof name, "u%d", i);
+        join(name, "#large");
+    }
+    struct session *a = stream_come("ann", &ann), *b = stream_come("bob", &bob),
+                   *o = stream_come("stranger", &other); /* known to nobody */
+    tell_audience("#large");                             /* 201 members, 3 sessions */
+    assert_true(heard(&ann) && !heard(&bob) && !heard(&other));
+    tell_audience("#small"); /* 1 member */
+    assert_true(!heard(&ann) && heard(&bob) && !heard(&other));
+    tell_audience("*");
+    assert_true(heard(&ann) && heard(&bob) && !heard(&other));
+    deliver_close(w.deliver, a);
+    tell_audience("#large");
+    tell_audience("*");
+    assert_true(!heard(&ann) && heard(&bob) && !heard(&other));
+    a = stream_come("ann", &ann);
+    deliver_close(w.deliver, o);
+    deliver_close(w.deliver, b);
+    tell_audience("#large");
+    assert_true(heard(&ann));
+    deliver_close(w.deliver, a);
+    tell_audience("#large");
+    world_close();
+    buf_done(&ann);
+    buf_done(&bob);
+    buf_done(&other);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_session_is_told_what_retention_took),
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_audience_is_those_of_it_who_are_connected),
+        cmocka_unit_test(a_session_is_told_what_retention_took),
         cmocka_unit_test(a_session_that_missed_nothing_is_not_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* mailbox: what must hold of the stored lists, looked at by `kith check`: each entry can be read,
- * positions rise, and there are as many as the head says. Reads; apply never calls it.
+ * positions rise, and there are as many as the head says; who is in an audience and what the audience
+ * is for them name each other; everyone is in "*". Reads; apply never calls it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
@@ -11,13 +12,22 @@ struct looking {
     bool sound;
     char tag;
     struct bytes app, owner;
+    uint64_t users, everyone; /* of all apps: with a list of their own, and among "*" */
 };
+
+static const char *list_name(char tag) {
+    switch (tag) {
+    case 'm': return "mailbox of";
+    case 's': return "entries of conversation";
+    case 'l': return "members of";
+    default: return "memberships of";
+    }
+}
 
 static void wrong(struct looking *l, const char *what, uint64_t found, uint64_t belongs) {
     buf_fmt(l->why, "%s %.*s of app %.*s: %s: %llu is stored, %llu belongs there\n",
-        l->tag == 'm' ? "mailbox of" : "entries of conversation", (int)l->owner.n,
-        (const char *)l->owner.p, (int)l->app.n, (const char *)l->app.p, what,
-        (unsigned long long)found, (unsigned long long)belongs);
+        list_name(l->tag), (int)l->owner.n, (const char *)l->owner.p, (int)l->app.n,
+        (const char *)l->app.p, what, (unsigned long long)found, (unsigned long long)belongs);
     l->sound = false;
 }
 
@@ -52,22 +62,84 @@ static void list_look(struct looking *l) {
     else if (h.count && last != h.last) wrong(l, "the last position", last, h.last);
 }
 
+/* ---- who is in what ---- */
+struct slots {
+    struct looking *l;
+    uint32_t slot; /* the record's is the one before */
+    uint64_t count;
+};
+static bool member_look(void *arg, struct bytes user) {
+    struct slots *w = arg;
+    struct looking *l = w->l;
+    struct list_head h;
+    uint32_t member = UINT32_MAX, membership;
+    w->count++;
+    if (!bytes_eq(l->owner, EVERYONE))
+        member_slots(l->cells, l->app, user, l->owner, &member, &membership);
+    else if (list_head_find(l->cells, 'm', l->app, user, &h)) member = (uint32_t)h.slot;
+    if (member != w->slot - 1) wrong(l, "the slot of a member", member, w->slot - 1);
+    return l->sound;
+}
+static bool membership_look(void *arg, struct bytes record) {
+    struct slots *w = arg;
+    struct looking *l = w->l;
+    struct membership g = membership_read(record);
+    uint32_t member, membership = UINT32_MAX;
+    w->count++;
+    if (g.to) return true;
+    member_slots(l->cells, l->app, l->owner, g.audience, &member, &membership);
+    if (membership != w->slot - 1) wrong(l, "the slot of a membership", membership, w->slot - 1);
+    return l->sound;
+}
+static void packed_look(struct looking *l, const struct packed *k) {
+    enum { SOME = 256 };
+    struct slots w = {l, 0, 0};
+    bool members = k == &PACKED_MEMBERS;
+    while (packed_some(l->cells, k, l->app, l->owner, &w.slot, SOME,
+               members ? member_look : membership_look, &w) == SOME)
+        cells_turn_end(l->cells);
+    uint64_t count = packed_count(l->cells, k, l->app, l->owner);
+    if (l->sound && w.count != count) wrong(l, "records", count, w.count);
+    if (members && bytes_eq(l->owner, EVERYONE)) l->everyone += count;
+}
+
 static bool head_note(void *arg, struct bytes key, struct bytes value) {
     (void)value;
     pack_bytes(arg, key);
     return true;
 }
 
+static void heads_look(
+    struct looking *l, const struct packed *k, char tag, void (*look)(struct looking *)) {
+    struct buf heads = {0};
+    l->tag = tag;
+    cells_scan(l->cells, bytes_of(&tag, 1), head_note, &heads);
+    struct unpack u = unpack_of(buf_view(&heads));
+    while (unpack_more(&u)) {
+        if (!key2_read(unpack_bytes(&u), &l->app, &l->owner)) continue;
+        if (k) packed_look(l, k);
+        else look(l);
+        cells_turn_end(l->cells);
+    }
+    buf_done(&heads);
+}
+
+static void user_look(struct looking *l) {
+    l->users++;
+    list_look(l);
+}
+
 bool mailbox_check(struct cells *c, struct buf *why) {
     struct looking l = {.cells = c, .why = why, .sound = true};
-    for (const char *tag = "ms"; *tag; tag++) {
-        struct buf heads = {0};
-        l.tag = *tag;
-        cells_scan(c, bytes_of(tag, 1), head_note, &heads);
-        struct unpack u = unpack_of(buf_view(&heads));
-        while (unpack_more(&u))
-            if (key2_read(unpack_bytes(&u), &l.app, &l.owner)) list_look(&l);
-        buf_done(&heads);
+    heads_look(&l, NULL, 'm', user_look);
+    heads_look(&l, NULL, 's', list_look);
+    heads_look(&l, &PACKED_MEMBERS, PACKED_MEMBERS.head, NULL);
+    heads_look(&l, &PACKED_MEMBERSHIPS, PACKED_MEMBERSHIPS.head, NULL);
+    heads_look(&l, &PACKED_TOPICS, PACKED_TOPICS.head, NULL);
+    if (l.sound && l.users != l.everyone) {
+        buf_fmt(why, "users: %llu have a mailbox, %llu are among everyone\n",
+            (unsigned long long)l.users, (unsigned long long)l.everyone);
+        l.sound = false;
     }
     return l.sound;
 }

@@ -1,7 +1,8 @@
 /* mailbox: entries in the order of their positions, 64 to a key: a user's own ('m' head, 'M'
  * blocks) and an audience's ('s', 'S').
  *
- *   head   u64 count · u64 last position · u64 first block kept · u64 newest position trimmed
+ *   head   u64 count · u64 last position · u64 first block kept · u64 newest position trimmed · of a
+ *          user: u64 position at which they were made · u64 slot among everyone
  *   block  u32 size · entry, for the entries 64 n .. 64 n + 63
  *
  * Keeps: positions rise; a block is whole or gone. What is old is asked only when a block begins,
@@ -27,6 +28,15 @@ static struct list_head head_read(const struct cell *cell) {
 
 struct list_head list_head_get(struct cells *c, char tag, struct bytes app, struct bytes owner) {
     return head_read(head_cell(c, tag, app, owner));
+}
+
+bool list_head_find(
+    struct cells *c, char tag, struct bytes app, struct bytes owner, struct list_head *out) {
+    uint8_t room[300];
+    const struct cell *cell = cells_find(c, key2(room, tag, app, owner));
+    if (!cell || !cell->size) return false;
+    *out = head_read(cell);
+    return true;
 }
 
 void list_head_set(

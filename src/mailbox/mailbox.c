@@ -22,7 +22,8 @@ bool mailbox_known(struct cells *c, struct bytes app, struct bytes user) {
 
 bool mailbox_ensure(struct step *s, struct bytes user) {
     if (mailbox_known(s->cells, s->app, user)) return false;
-    struct list_head h = {0};
+    struct list_head h = {
+        .born = s->position, .slot = packed_add(s->cells, &PACKED_MEMBERS, s->app, EVERYONE, user)};
     list_head_set(s->cells, 'm', s->app, user, &h);
     return true;
 }
@@ -45,6 +46,16 @@ void mailbox_append(struct step *s, struct bytes user, const struct entry *e) {
 void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e) {
     struct delivery d = {.audience = audience};
     append(s, 's', audience, &d, e);
+    if (audience_is_special(audience))
+        cells_put(s->cells, cell_of(s->cells, 'X', s->app, (struct bytes){0}),
+            bytes_of(&s->position, sizeof s->position));
+}
+
+uint64_t mailbox_newest_shared(struct cells *c, struct bytes app) {
+    const struct cell *cell = cell_of(c, 'X', app, (struct bytes){0});
+    uint64_t position = 0;
+    if (cell->size) memcpy(&position, cell->data, sizeof position);
+    return position;
 }
 
 /* ---- blocks and mutes: packed ids ---- */
@@ -174,6 +185,9 @@ static void erase_told(struct step *s, struct bytes user) {
 }
 
 void mailbox_erase(struct step *s, struct bytes user) {
+    struct list_head h;
+    if (list_head_find(s->cells, 'm', s->app, user, &h))
+        packed_remove(s->cells, &PACKED_MEMBERS, s->app, EVERYONE, (uint32_t)h.slot);
     erase_told(s, user);
     members_forget(s, user);
     struct unpack u = unpack_of(mailbox_block_list(s->cells, s->app, user));

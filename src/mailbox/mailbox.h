@@ -2,17 +2,23 @@
  * user's partition.
  *
  * A user's mailbox is the merge, by position, of their own entries and of the shared entries of
- * each audience (group or channel conversation) they belonged to at that position. Nothing is
- * copied for each member. Entries of one user: packed in blocks of 64 to a key.
+ * each audience they belonged to at that position: a group or channel conversation (its id), or what
+ * no id can be: "#topic", "@user" (who follows that user), "*" (everyone: each user from the position
+ * at which they were made). Nothing is copied for each member. Entries of one user: packed in blocks
+ * of 64 to a key.
  *
  *   'm' app user            head: u64 count, last position, first block kept, newest position
- *                           trimmed;  'M' app user block   64 entries
+ *                           trimmed, position at which the user was made, slot among the members of
+ *                           "*";  'M' app user block   64 entries
  *   's' app audience        the same of an audience's shared entries;
  *                           'S' app audience block   64 shared entries
- *   'l' app audience        u32 count of local members;  'L' app audience chunk   up to 256 ids
- *   'g' app user            u32 count of memberships;    'G' app user chunk   up to 64 {varbytes
- *                           audience, u64 from, u64 to (0: still in)}
+ *   'l' app audience        head of the packed list (packed.c) of its local members;  'L' app
+ *                           audience chunk   up to 256 ids
+ *   'g' app user            of the list of memberships of conversations;    'G' app user chunk   up to
+ *                           64 {varbytes audience, u64 from, u64 to (0: still in)}
+ *   't' app user, 'V' app user chunk   the same of topics and of whom they follow
  *   'r' app user audience   u32 slot among the members, u32 slot among the memberships, while in
+ *   'X' app                 u64 newest position of an entry for "#..", "@.." or "*"
  *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32:
  *                           how many here block this user
  *   'z' app user            packed varbytes of the ids that the user mutes
@@ -44,18 +50,35 @@ void mailbox_append_shared(struct step *s, struct bytes audience, const struct e
 void mailbox_join(struct step *s, struct bytes user, struct bytes audience);
 void mailbox_leave(struct step *s, struct bytes user, struct bytes audience);
 bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience);
-/* Local members of an audience, in no promised order (the last takes the place of one who leaves).
- * fn false stops and must not edit. */
+/* They are in it now, and have been since before that position. */
+bool mailbox_was_in(
+    struct cells *c, struct bytes app, struct bytes user, struct bytes audience, uint64_t position);
+/* Local members of an audience, in no promised order. fn false stops and must not edit. */
 void mailbox_members(struct cells *c, struct bytes app, struct bytes audience,
     bool (*fn)(void *arg, struct bytes user), void *arg);
+/* Some of them, at most max, from *slot on (at first 0), which is set to where to go on; fewer than
+ * max: that was the end. Others may come and go between two calls: who is in it from the first call to
+ * the last is given once. Who came meanwhile may be: mailbox_was_in knows. */
+size_t mailbox_members_from(struct cells *c, struct bytes app, struct bytes audience,
+    uint32_t *slot, size_t max, bool (*fn)(void *arg, struct bytes user), void *arg);
 /* in this partition */
 uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience);
+/* The topics and followed ("#..", "@..") that the user is in, and since which position. fn false stops
+ * and must not edit. */
+void mailbox_topics(struct cells *c, struct bytes app, struct bytes user,
+    bool (*fn)(void *arg, struct bytes audience, uint64_t from), void *arg);
 
 /* Every entry with position > after, oldest first, up to limit; fn false stops, and must not edit.
  * Views valid during fn. Returns how many fn was given. Cost: O(audiences + k log audiences + log
  * blocks for each audience with news). */
 size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after,
     size_t limit, bool (*fn)(void *arg, const struct entry *e), void *arg);
+/* The same of shared entries for "#..", "@.." and "*" only, with after < position <= to. One look when
+ * the app has none behind `after`; memberships of conversations are not looked at. */
+size_t mailbox_walk_shared(struct cells *c, struct bytes app, struct bytes user, uint64_t after,
+    uint64_t to, bool (*fn)(void *arg, const struct entry *e, struct bytes audience), void *arg);
+/* Newest position in this partition of an entry for "#..", "@.." or "*", whoever sees it; 0: none. */
+uint64_t mailbox_newest_shared(struct cells *c, struct bytes app);
 /* newest position of any entry they see; 0: none */
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);
 /* cursors before it - 1 are past retention; 1 when nothing was trimmed */

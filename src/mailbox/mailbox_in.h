@@ -1,5 +1,5 @@
-/* mailbox, inside: rows of entries in blocks, and packed lists that lose a record by moving the
- * last one into its place. SPDX-License-Identifier: Apache-2.0 */
+/* mailbox, inside: rows of entries in blocks, and packed lists whose records stay in their slots.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_MAILBOX_IN_H
 #define KITH_MAILBOX_IN_H
 
@@ -14,6 +14,8 @@ struct list_head {        /* stored as it is */
     uint64_t last;        /* newest position */
     uint64_t first_block; /* oldest block kept */
     uint64_t trimmed;     /* newest position that retention took; 0: none */
+    /* of a user: the position at which they were made, and their slot among everyone; else 0 */
+    uint64_t born, slot;
 };
 struct list_walk {
     struct cells *cells;
@@ -24,6 +26,9 @@ struct list_walk {
     struct entry entry; /* the one it stands on */
 };
 struct list_head list_head_get(struct cells *c, char tag, struct bytes app, struct bytes owner);
+/* false: there is none, and nothing of it is kept in memory. */
+bool list_head_find(
+    struct cells *c, char tag, struct bytes app, struct bytes owner, struct list_head *out);
 void list_head_set(
     struct cells *c, char tag, struct bytes app, struct bytes owner, const struct list_head *h);
 /* e has its position and time. Drops old blocks when one begins: those with no entry younger than
@@ -39,34 +44,45 @@ uint64_t list_last_in(
     struct cells *c, char tag, struct bytes app, struct bytes owner, uint64_t from, uint64_t to);
 void list_clear(struct cells *c, char tag, struct bytes app, struct bytes owner);
 
-/* ---- packed.c: unordered records, so many to a key; a slot is a record's place and changes only
- * when packed_remove moves it ---- */
+/* ---- packed.c: unordered records, so many to a key; a slot is a record's place, and stays ---- */
 struct packed {
     char head, chunk; /* tags */
     uint32_t per;     /* records to a chunk */
 };
-extern const struct packed PACKED_MEMBERS, PACKED_MEMBERSHIPS;
+/* Of an audience: who lives here. Of a user: conversations; topics and whom they follow. */
+extern const struct packed PACKED_MEMBERS, PACKED_MEMBERSHIPS, PACKED_TOPICS;
 uint32_t packed_count(
     struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
-/* its slot */
+/* its slot; the record does not begin with a zero byte */
 uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
     struct bytes record);
 /* The record in a slot; *out_cell and *out_at say where its bytes lie, to be edited in place. */
 struct bytes packed_at(struct cells *c, const struct packed *k, struct bytes app,
     struct bytes owner, uint32_t slot, struct cell **out_cell, uint32_t *out_at);
-/* true: the last record took the slot; *out_moved is it, in the step's arena. */
-bool packed_remove(struct step *s, const struct packed *k, struct bytes owner, uint32_t slot,
-    struct bytes *out_moved);
+void packed_remove(
+    struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, uint32_t slot);
+/* fn false stops; the records must not be edited. */
 void packed_each(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
     bool (*fn)(void *arg, struct bytes record), void *arg);
+/* From *slot on, at most max of them; *slot is where to go on. How many fn was given. */
+size_t packed_some(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
+    uint32_t *slot, size_t max, bool (*fn)(void *arg, struct bytes record), void *arg);
 void packed_clear(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
 
 /* ---- members.c ---- */
+#define EVERYONE BYTES("*")
+/* "#topic", "@user", "*": what is no conversation. */
+static inline bool audience_is_special(struct bytes audience) {
+    return audience.n && (*audience.p == '#' || *audience.p == '@' || *audience.p == '*');
+}
 struct membership {
-    struct bytes audience;
-    uint64_t from, to; /* to: 0 while in */
+    struct bytes audience; /* begins the record */
+    uint64_t from, to;     /* to: 0 while in */
 };
 struct membership membership_read(struct bytes record);
+/* Their places while in; false: they are not. */
+bool member_slots(struct cells *c, struct bytes app, struct bytes user, struct bytes audience,
+    uint32_t *out_member, uint32_t *out_membership);
 /* Ends every membership of a user and forgets them all. */
 void members_forget(struct step *s, struct bytes user);
 

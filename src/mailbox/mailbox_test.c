@@ -217,35 +217,50 @@ static void old_blocks_go_and_cursors_before_them_are_told(void **state) {
 }
 
 /* ---- random acts against a model ---- */
-enum { USERS = 12, AUDIENCES = 6, ACTS = 6000, SEEN_MAX = 4096 };
+enum { USERS = 12, GROUPS = 6, AUDIENCES = 10, ALL = 9, ACTS = 6000, SEEN_MAX = 4096 };
 struct model {
-    uint64_t seen[USERS][SEEN_MAX];
+    uint64_t seen[USERS][SEEN_MAX], since[USERS][AUDIENCES];
+    uint8_t by[USERS][SEEN_MAX]; /* which audience; AUDIENCES: their own */
     size_t n[USERS];
     bool known[USERS], in[USERS][AUDIENCES];
 };
 
-static void model_see(struct model *m, uint64_t user, uint64_t position) {
+static struct bytes audience_name(char *room, uint64_t a) {
+    if (a == ALL) return BYTES("*");
+    return name_of(room, a < GROUPS ? 'a' : a < 8 ? '#' : '@', a);
+}
+
+static void model_see(struct model *m, uint64_t user, uint64_t position, uint64_t by) {
     assert_true(m->n[user] < SEEN_MAX);
+    m->by[user][m->n[user]] = (uint8_t)by;
     m->seen[user][m->n[user]++] = position;
+}
+static void model_ensure(struct model *m, uint64_t u, uint64_t position) {
+    if (!m->known[u]) m->since[u][ALL] = position;
+    m->known[u] = m->in[u][ALL] = true;
 }
 
 static void random_act(struct world *w, struct model *m, struct rng *r, int64_t leap_ms) {
     char ur[32], ar[32];
     uint64_t u = rng_below(r, USERS), a = rng_below(r, AUDIENCES), dice = rng_below(r, 100);
-    struct bytes user = name_of(ur, 'u', u), audience = name_of(ar, 'a', a);
+    struct bytes user = name_of(ur, 'u', u), audience = audience_name(ar, a);
     w->time_ms += leap_ms ? (int64_t)rng_below(r, (uint64_t)leap_ms) : 5;
     if (dice < 40) {
         own(w, user);
-        if (m->known[u]) model_see(m, u, w->position);
+        if (m->known[u]) model_see(m, u, w->position, AUDIENCES);
     } else if (dice < 75) {
         shared(w, audience);
         for (uint64_t i = 0; i < USERS; i++)
-            if (m->in[i][a]) model_see(m, i, w->position);
+            if (m->in[i][a]) model_see(m, i, w->position, a);
     } else if (dice < 87) {
         assert_int_equal(mailbox_ensure(act(w), user), !m->known[u]);
+        model_ensure(m, u, w->position);
+        if (a == ALL) return;
         mailbox_join(&w->step, user, audience);
-        m->known[u] = m->in[u][a] = true;
+        if (!m->in[u][a]) m->since[u][a] = w->position;
+        m->in[u][a] = true;
     } else if (dice < 99) {
+        if (a == ALL) return;
         mailbox_leave(act(w), user, audience);
         m->in[u][a] = false;
     } else if (rng_below(r, 6) == 0) {
@@ -276,6 +291,39 @@ static void compare_walk(struct world *w, const struct model *m, struct rng *r, 
     if (!retention) assert_int_equal(kept, 1);
 }
 
+struct heard {
+    const struct model *m;
+    uint64_t user, to;
+    size_t at;
+};
+static bool hear(void *arg, const struct entry *e, struct bytes audience) {
+    struct heard *h = arg;
+    char ar[32];
+    const struct model *m = h->m;
+    while (h->at < m->n[h->user] &&
+           (m->by[h->user][h->at] < GROUPS || m->by[h->user][h->at] == AUDIENCES))
+        h->at++;
+    assert_true(h->at < m->n[h->user] && m->seen[h->user][h->at] <= h->to);
+    assert_int_equal(e->position, m->seen[h->user][h->at]);
+    assert_true(bytes_eq(audience, audience_name(ar, m->by[h->user][h->at])));
+    h->at++;
+    return true;
+}
+/* Topics, followed and everyone by themselves. */
+static void compare_shared(struct world *w, const struct model *m, struct rng *r, bool retention) {
+    char ur[32];
+    struct heard h = {m, rng_below(r, USERS), 0, 0};
+    uint64_t after = rng_below(r, w->position + 3);
+    struct bytes user = name_of(ur, 'u', h.user);
+    uint64_t kept = mailbox_first_kept(w->cells, APP, user);
+    if (retention && after + 1 < kept) after = kept - 1;
+    h.to = rng_below(r, 3) ? UINT64_MAX : after + rng_below(r, 500);
+    while (h.at < m->n[h.user] && m->seen[h.user][h.at] <= after) h.at++;
+    mailbox_walk_shared(w->cells, APP, user, after, h.to, hear, &h);
+    for (; h.at < m->n[h.user] && m->seen[h.user][h.at] <= h.to; h.at++)
+        assert_true(m->by[h.user][h.at] < GROUPS || m->by[h.user][h.at] == AUDIENCES);
+}
+
 static bool member_note(void *arg, struct bytes user) {
     bool *in = arg;
     unsigned long u = 0;
@@ -286,13 +334,15 @@ static bool member_note(void *arg, struct bytes user) {
 }
 static void compare_members(struct world *w, const struct model *m, struct rng *r) {
     char ur[32], ar[32];
-    uint64_t a = rng_below(r, AUDIENCES), count = 0;
-    struct bytes audience = name_of(ar, 'a', a);
+    uint64_t a = rng_below(r, AUDIENCES), count = 0, then = rng_below(r, w->position + 2);
+    struct bytes audience = audience_name(ar, a);
     bool in[USERS] = {0};
     mailbox_members(w->cells, APP, audience, member_note, in);
     for (uint64_t u = 0; u < USERS; u++) {
         assert_int_equal(in[u], m->in[u][a]);
         assert_int_equal(mailbox_is_in(w->cells, APP, name_of(ur, 'u', u), audience), m->in[u][a]);
+        assert_int_equal(mailbox_was_in(w->cells, APP, name_of(ur, 'u', u), audience, then),
+            m->in[u][a] && m->since[u][a] < then);
         count += m->in[u][a];
     }
     assert_int_equal(mailbox_member_count(w->cells, APP, audience), count);
@@ -306,6 +356,7 @@ static uint64_t run(uint64_t seed, uint64_t budget, unsigned flush_in, int64_t l
     for (int i = 0; i < ACTS; i++) {
         random_act(&w, m, &acts, leap_ms);
         compare_walk(&w, m, &looks, leap_ms != 0);
+        compare_shared(&w, m, &looks, leap_ms != 0);
         if (i % 8 == 0) compare_members(&w, m, &looks);
         if (flush_in && rng_below(&pauses, flush_in) == 0) world_flush(&w);
         if (flush_in) cells_turn_end(w.cells);
@@ -345,6 +396,7 @@ static void a_check_says_what_is_wrong(void **state) {
     world_open(&w, 1 << 30);
     mailbox_ensure(act(&w), BYTES("ann"));
     struct entry e = {.type = ENTRY_MESSAGE, .conversation = BYTES("c"), .from = BYTES("bob")};
+    mailbox_join(act(&w), BYTES("ann"), BYTES("#t"));
     for (int i = 0; i < 3; i++) mailbox_append(act(&w), BYTES("ann"), &e);
     assert_true(mailbox_check(w.cells, &why) && !why.n);
     struct cell *head = cells_get(w.cells, key2(room, 'm', APP, BYTES("ann")));
@@ -357,7 +409,20 @@ static void a_check_says_what_is_wrong(void **state) {
     buf_reset(&why);
     assert_false(mailbox_check(w.cells, &why));
     buf_char(&why, 0);
-    assert_non_null(strstr((char *)why.p, "the last position: 4 is stored, 5 belongs there"));
+    assert_non_null(strstr((char *)why.p, "the last position: 5 is stored, 6 belongs there"));
+    cells_edit(w.cells, head)[8]--;
+    cells_edit(w.cells, head)[40]++; /* their slot among everyone */
+    buf_reset(&why);
+    assert_false(mailbox_check(w.cells, &why));
+    buf_char(&why, 0);
+    assert_non_null(strstr((char *)why.p, "members of * of app app: the slot of a member: 1 is"));
+    cells_edit(w.cells, head)[40]--;
+    struct cell *row = cells_get(w.cells, key3(room, 'r', APP, BYTES("ann"), BYTES("#t")));
+    cells_edit(w.cells, row)[4]++; /* the slot of a membership */
+    buf_reset(&why);
+    assert_false(mailbox_check(w.cells, &why));
+    buf_char(&why, 0);
+    assert_non_null(strstr((char *)why.p, "memberships of ann of app app: the slot of a mem"));
     buf_done(&why);
     world_close(&w);
 }
@@ -391,8 +456,129 @@ static void thousands_come_and_go(void **state) {
     world_close(&w);
 }
 
+/* ---- everyone, and a sweep over many while others come and go ---- */
+static void everyone_is_in_from_when_they_were_made(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    struct bytes ann = BYTES("ann"), bob = BYTES("bob"), all = BYTES("*");
+    mailbox_ensure(act(&w), ann);
+    uint64_t a = shared(&w, all);
+    mailbox_ensure(act(&w), bob);
+    uint64_t b = shared(&w, all);
+    assert_int_equal(mailbox_newest_shared(w.cells, APP), b);
+    assert_int_equal(walk(&w, ann, 0, 10)->n, 2);
+    assert_int_equal(walk(&w, bob, 0, 10)->n, 1);
+    assert_true(mailbox_was_in(w.cells, APP, ann, all, a));
+    assert_false(mailbox_was_in(w.cells, APP, bob, all, a));
+    assert_int_equal(mailbox_member_count(w.cells, APP, all), 2);
+    mailbox_erase(act(&w), ann);
+    assert_int_equal(mailbox_last(w.cells, APP, ann), 0);
+    assert_int_equal(walk(&w, ann, 0, 10)->n, 0);
+    mailbox_ensure(act(&w), ann); /* somebody new */
+    assert_int_equal(walk(&w, ann, 0, 10)->n, 0);
+    assert_int_equal(mailbox_last(w.cells, APP, bob), b);
+    assert_int_equal(mailbox_member_count(w.cells, APP, all), 2);
+    world_close(&w);
+}
+
+static void retention_takes_what_was_for_everyone(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    mailbox_ensure(act(&w), BYTES("ann"));
+    for (int i = 0; i < 640; i++) {
+        shared(&w, BYTES("*"));
+        w.time_ms += DAY / 10;
+    }
+    uint64_t kept = mailbox_first_kept(w.cells, APP, BYTES("ann"));
+    assert_true(kept > 200);
+    assert_int_equal(walk(&w, BYTES("ann"), 0, 4096)->n, w.position - kept + 1);
+    mailbox_ensure(act(&w), BYTES("late"));
+    assert_int_equal(mailbox_first_kept(w.cells, APP, BYTES("late")), 1);
+    world_close(&w);
+}
+
+struct topic_list {
+    char text[128];
+};
+static bool topic_note(void *arg, struct bytes audience, uint64_t from) {
+    struct topic_list *l = arg;
+    char one[40];
+    snprintf(one, sizeof one, "%.*s since %llu, ", (int)audience.n, (const char *)audience.p,
+        (unsigned long long)from);
+    strcat(l->text, one);
+    return true;
+}
+static void topics_are_listed_since_when(void **state) {
+    (void)state;
+    struct world w;
+    struct topic_list l = {{0}};
+    world_open(&w, 1 << 20);
+    mailbox_ensure(act(&w), BYTES("ann"));
+    mailbox_join(act(&w), BYTES("ann"), BYTES("#news"));
+    mailbox_join(act(&w), BYTES("ann"), BYTES("group"));
+    mailbox_join(act(&w), BYTES("ann"), BYTES("#old"));
+    mailbox_join(act(&w), BYTES("ann"), BYTES("@bob"));
+    shared(&w, BYTES("#old"));
+    mailbox_leave(act(&w), BYTES("ann"), BYTES("#old"));
+    mailbox_topics(w.cells, APP, BYTES("ann"), topic_note, &l);
+    assert_string_equal(l.text, "#news since 2, @bob since 5, ");
+    assert_int_equal(walk(&w, BYTES("ann"), 0, 10)->n, 1); /* of when they were in */
+    world_close(&w);
+}
+
+enum { SWEPT = 900 };
+static void a_sweep_meets_who_stays_once(void **state) {
+    (void)state;
+    struct world w;
+    struct rng r = {77};
+    char ur[32];
+    world_open(&w, 1 << 30);
+    bool *stays = must_alloc(SWEPT * sizeof *stays), *in = must_alloc(SWEPT * sizeof *in);
+    for (uint64_t u = 0; u < SWEPT; u += 2) {
+        mailbox_join(act(&w), name_of(ur, 'u', u), BYTES("#t"));
+        stays[u] = in[u] = true;
+    }
+    for (int round = 0; round < 30; round++) {
+        bool *met = must_alloc(SWEPT * sizeof *met);
+        uint64_t began = w.position + 1;
+        uint32_t slot = 0;
+        size_t n;
+        memcpy(stays, in, SWEPT * sizeof *stays);
+        do {
+            /* asserts that nobody is given twice, who was in it since before it began */
+            n = mailbox_members_from(w.cells, APP, BYTES("#t"), &slot, 50, member_note, met);
+            for (uint64_t u = 0; u < SWEPT; u++)
+                if (met[u] &&
+                    !mailbox_was_in(w.cells, APP, name_of(ur, 'u', u), BYTES("#t"), began))
+                    met[u] = false; /* came meanwhile: may come round again */
+            for (int i = 0; i < 40; i++) {
+                uint64_t u = rng_below(&r, SWEPT);
+                if (in[u]) mailbox_leave(act(&w), name_of(ur, 'u', u), BYTES("#t"));
+                else mailbox_join(act(&w), name_of(ur, 'u', u), BYTES("#t"));
+                if (in[u]) stays[u] = met[u] = false;
+                in[u] = !in[u];
+            }
+        } while (n == 50);
+        for (uint64_t u = 0; u < SWEPT; u++) assert_true(met[u] || !stays[u]);
+        free(met);
+    }
+    struct buf why = {0};
+    for (uint64_t u = 0; u < SWEPT; u++) mailbox_leave(act(&w), name_of(ur, 'u', u), BYTES("#t"));
+    assert_true(mailbox_check(w.cells, &why));
+    assert_int_equal(cells_state_hash(w.cells), 0);
+    free(stays);
+    free(in);
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everyone_is_in_from_when_they_were_made),
+        cmocka_unit_test(retention_takes_what_was_for_everyone),
+        cmocka_unit_test(topics_are_listed_since_when),
+        cmocka_unit_test(a_sweep_meets_who_stays_once),
         cmocka_unit_test(member_sees_only_while_in),
         cmocka_unit_test(coming_and_going_in_silence_leaves_nothing),
         cmocka_unit_test(delivery_says_who),

@@ -3,6 +3,9 @@
  *   'r' app user audience   u32 slot among the audience's members · u32 slot among the user's
  *                           memberships, while in
  *
+ * Memberships of topics and of followers lie apart from those of conversations: who is in a thousand
+ * groups and in no topic is not asked about them. Everyone ("*") is no membership: the user's head
+ * says since when, and which slot they have.
  * Keeps: a user is in an audience exactly when there is a row, and the membership that it names is
  * the open one. A membership through which nothing was ever seen is forgotten when it ends, so
  * coming and going leaves nothing behind. SPDX-License-Identifier: Apache-2.0 */
@@ -25,9 +28,6 @@ static struct row row_read(const struct cell *cell) {
     memcpy(&r, cell->data, sizeof r);
     return r;
 }
-static void row_write(struct cells *c, struct cell *cell, struct row r) {
-    cells_put(c, cell, bytes_of(&r, sizeof r));
-}
 
 /* ---- memberships ---- */
 struct membership membership_read(struct bytes record) {
@@ -39,9 +39,41 @@ struct membership membership_read(struct bytes record) {
     return g;
 }
 
+bool member_slots(struct cells *c, struct bytes app, struct bytes user, struct bytes audience,
+    uint32_t *out_member, uint32_t *out_membership) {
+    const struct cell *cell = row_cell(c, app, user, audience);
+    if (cell->size != sizeof(struct row)) return false;
+    struct row r = row_read(cell);
+    *out_member = r.member;
+    *out_membership = r.membership;
+    return true;
+}
+
+static const struct packed *memberships_of(struct bytes audience) {
+    return audience_is_special(audience) ? &PACKED_TOPICS : &PACKED_MEMBERSHIPS;
+}
+
 bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience) {
+    if (bytes_eq(audience, EVERYONE)) return mailbox_known(c, app, user);
     return row_cell(c, app, user, audience)->size != 0;
 }
+
+bool mailbox_was_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience,
+    uint64_t position) {
+    if (bytes_eq(audience, EVERYONE)) {
+        struct list_head h;
+        return list_head_find(c, 'm', app, user, &h) && h.born < position;
+    }
+    const struct cell *cell = row_cell(c, app, user, audience);
+    struct cell *at_cell;
+    uint32_t at;
+    if (!cell->size) return false;
+    struct row r = row_read(cell);
+    struct bytes record =
+        packed_at(c, memberships_of(audience), app, user, r.membership, &at_cell, &at);
+    return membership_read(record).from < position;
+}
+
 uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience) {
     return packed_count(c, &PACKED_MEMBERS, app, audience);
 }
@@ -50,8 +82,28 @@ void mailbox_members(struct cells *c, struct bytes app, struct bytes audience,
     bool (*fn)(void *, struct bytes), void *arg) {
     packed_each(c, &PACKED_MEMBERS, app, audience, fn, arg);
 }
+size_t mailbox_members_from(struct cells *c, struct bytes app, struct bytes audience,
+    uint32_t *slot, size_t max, bool (*fn)(void *, struct bytes), void *arg) {
+    return packed_some(c, &PACKED_MEMBERS, app, audience, slot, max, fn, arg);
+}
+
+struct audiences {
+    bool (*fn)(void *, struct bytes, uint64_t);
+    void *arg;
+};
+static bool audience_open(void *arg, struct bytes record) {
+    const struct audiences *w = arg;
+    struct membership g = membership_read(record);
+    return g.to || w->fn(w->arg, g.audience, g.from);
+}
+void mailbox_topics(struct cells *c, struct bytes app, struct bytes user,
+    bool (*fn)(void *, struct bytes, uint64_t), void *arg) {
+    struct audiences w = {fn, arg};
+    packed_each(c, &PACKED_TOPICS, app, user, audience_open, &w);
+}
 
 void mailbox_join(struct step *s, struct bytes user, struct bytes audience) {
+    check(!bytes_eq(audience, EVERYONE)); /* nobody comes or goes: they are there */
     struct cell *cell = row_cell(s->cells, s->app, user, audience);
     struct row r;
     if (cell->size) return;
@@ -60,48 +112,31 @@ void mailbox_join(struct step *s, struct bytes user, struct bytes audience) {
     pack_bytes(&b, audience);
     pack_u64(&b, s->position);
     pack_u64(&b, 0);
-    r.membership = packed_add(s->cells, &PACKED_MEMBERSHIPS, s->app, user, buf_view(&b));
+    r.membership = packed_add(s->cells, memberships_of(audience), s->app, user, buf_view(&b));
     buf_done(&b);
-    row_write(s->cells, cell, r);
+    cells_put(s->cells, cell, bytes_of(&r, sizeof r));
 }
 
-static void membership_forget(struct step *s, struct bytes user, uint32_t slot) {
-    struct bytes moved;
-    if (!packed_remove(s, &PACKED_MEMBERSHIPS, user, slot, &moved)) return;
-    struct membership g = membership_read(moved);
-    if (g.to) return; /* rows name only the open ones */
-    struct cell *cell = row_cell(s->cells, s->app, user, g.audience);
-    struct row r = row_read(cell);
-    r.membership = slot;
-    row_write(s->cells, cell, r);
-}
-
-static void membership_end(struct step *s, struct bytes user, uint32_t slot) {
+static void membership_end(
+    struct step *s, struct bytes user, struct bytes audience, uint32_t slot) {
+    const struct packed *list = memberships_of(audience);
     struct cell *cell;
     uint32_t at;
-    struct bytes record = packed_at(s->cells, &PACKED_MEMBERSHIPS, s->app, user, slot, &cell, &at);
-    struct membership g = membership_read(record);
-    if (list_head_get(s->cells, 's', s->app, g.audience).last <= g.from) {
-        membership_forget(s, user, slot);
-        return;
-    }
-    memcpy(cells_edit(s->cells, cell) + at + record.n - sizeof s->position, &s->position,
-        sizeof s->position);
+    struct bytes record = packed_at(s->cells, list, s->app, user, slot, &cell, &at);
+    if (list_head_get(s->cells, 's', s->app, audience).last <= membership_read(record).from)
+        packed_remove(s->cells, list, s->app, user, slot);
+    else
+        memcpy(cells_edit(s->cells, cell) + at + record.n - sizeof s->position, &s->position,
+            sizeof s->position);
 }
 
 void mailbox_leave(struct step *s, struct bytes user, struct bytes audience) {
     struct cell *cell = row_cell(s->cells, s->app, user, audience);
-    struct bytes moved;
     if (!cell->size) return;
     struct row r = row_read(cell);
-    if (packed_remove(s, &PACKED_MEMBERS, audience, r.member, &moved)) {
-        struct cell *other = row_cell(s->cells, s->app, moved, audience);
-        struct row o = row_read(other);
-        o.member = r.member;
-        row_write(s->cells, other, o);
-    }
+    packed_remove(s->cells, &PACKED_MEMBERS, s->app, audience, r.member);
     cells_put(s->cells, cell, (struct bytes){0});
-    membership_end(s, user, r.membership);
+    membership_end(s, user, audience, r.membership);
 }
 
 /* ---- erasing ---- */
@@ -116,10 +151,14 @@ static bool name_membership(void *arg, struct bytes record) {
     if (!g.to) l->list[l->n++] = arena_copy(l->arena, g.audience);
     return true;
 }
-void members_forget(struct step *s, struct bytes user) {
-    size_t most = packed_count(s->cells, &PACKED_MEMBERSHIPS, s->app, user);
+static void list_forget(struct step *s, const struct packed *list, struct bytes user) {
+    size_t most = packed_count(s->cells, list, s->app, user);
     struct names l = {s->arena, arena_alloc(s->arena, (most + 1) * sizeof *l.list), 0};
-    packed_each(s->cells, &PACKED_MEMBERSHIPS, s->app, user, name_membership, &l);
+    packed_each(s->cells, list, s->app, user, name_membership, &l);
     for (size_t i = 0; i < l.n; i++) mailbox_leave(s, user, l.list[i]);
-    packed_clear(s->cells, &PACKED_MEMBERSHIPS, s->app, user);
+    packed_clear(s->cells, list, s->app, user);
+}
+void members_forget(struct step *s, struct bytes user) {
+    list_forget(s, &PACKED_MEMBERSHIPS, user);
+    list_forget(s, &PACKED_TOPICS, user);
 }

@@ -1,16 +1,23 @@
-/* mailbox: packed lists: records without order, so many to a key, each in a numbered slot. Adding
- * and removing cost one chunk, however long the list is.
+/* mailbox: packed lists: records without order, so many to a key, each in a numbered slot that is its
+ * own as long as it is in the list. Adding and removing cost one chunk, however long the list is.
  *
- *   head tag, app, owner          u32 count
+ *   head tag, app, owner          u32 count · u32 slots ever used · u32 newest hole + 1 (0: none)
  *   chunk tag, app, owner, n      varbytes record, for the slots n * per .. n * per + per - 1
+ *   hole                          a record of five bytes: 0 · u32 the hole before it + 1
  *
- * Keeps: slots are 0 .. count - 1 without holes: the last record moves into the place of one that
- * goes. SPDX-License-Identifier: Apache-2.0 */
+ * Keeps: a record never moves to another slot, so who walks the slots a few at a time, while others
+ * come and go, meets everyone who stays, once. Who comes takes the newest hole; when the last one
+ * goes, nothing is left. No record begins with a zero byte. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "mailbox/mailbox_in.h"
 
-const struct packed PACKED_MEMBERS = {'l', 'L', 256}, PACKED_MEMBERSHIPS = {'g', 'G', 64};
+const struct packed PACKED_MEMBERS = {'l', 'L', 256}, PACKED_MEMBERSHIPS = {'g', 'G', 64},
+                    PACKED_TOPICS = {'t', 'V', 64};
+
+struct head { /* stored as it is */
+    uint32_t count, slots, hole;
+};
 
 static struct cell *head_cell(
     struct cells *c, const struct packed *k, struct bytes app, struct bytes owner) {
@@ -23,32 +30,26 @@ static struct cell *chunk_cell(
     return cells_get(c, key2n(room, k->chunk, app, owner, chunk));
 }
 
-static uint32_t count_of(const struct cell *head) {
-    uint32_t n = 0;
-    if (head->size) memcpy(&n, head->data, sizeof n);
-    return n;
+static struct head head_read(const struct cell *cell) {
+    struct head h = {0};
+    if (!cell || !cell->size) return h;
+    check(cell->size == sizeof h);
+    memcpy(&h, cell->data, sizeof h);
+    return h;
 }
-static void count_set(struct cells *c, struct cell *head, uint32_t n) {
-    cells_put(c, head, bytes_of(&n, n ? sizeof n : 0));
+static void head_write(struct cells *c, struct cell *cell, struct head h) {
+    cells_put(c, cell, bytes_of(&h, sizeof h));
 }
+static struct head head_find(
+    struct cells *c, const struct packed *k, struct bytes app, struct bytes owner) {
+    uint8_t room[300];
+    return head_read(cells_find(c, key2(room, k->head, app, owner)));
+}
+static bool is_hole(struct bytes record) { return record.n && !record.p[0]; }
 
 uint32_t packed_count(
     struct cells *c, const struct packed *k, struct bytes app, struct bytes owner) {
-    uint8_t room[300];
-    const struct cell *head = cells_find(c, key2(room, k->head, app, owner));
-    return head ? count_of(head) : 0;
-}
-
-uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
-    struct bytes record) {
-    struct cell *head = head_cell(c, k, app, owner);
-    uint32_t slot = count_of(head);
-    struct buf b = {0};
-    pack_bytes(&b, record);
-    cells_append(c, chunk_cell(c, k, app, owner, slot / k->per), buf_view(&b));
-    buf_done(&b);
-    count_set(c, head, slot + 1);
-    return slot;
+    return head_find(c, k, app, owner).count;
 }
 
 /* The nth record of a chunk; *out_at and *out_size cover its length too. */
@@ -75,41 +76,94 @@ struct bytes packed_at(struct cells *c, const struct packed *k, struct bytes app
     return record;
 }
 
-bool packed_remove(struct step *s, const struct packed *k, struct bytes owner, uint32_t slot,
-    struct bytes *out_moved) {
-    struct cell *head = head_cell(s->cells, k, s->app, owner);
-    uint32_t last = count_of(head) - 1, at, size;
-    check(slot <= last);
-    struct cell *end = chunk_cell(s->cells, k, s->app, owner, last / k->per);
-    struct bytes moved = arena_copy(s->arena, nth(end, last % k->per, &at, &size));
-    cells_splice(s->cells, end, at, size, (struct bytes){0});
-    count_set(s->cells, head, last);
-    if (slot == last) return false;
-    struct cell *chunk = chunk_cell(s->cells, k, s->app, owner, slot / k->per);
+/* Puts a record where another is. */
+static void replace(struct cells *c, struct cell *chunk, uint32_t n, struct bytes record) {
+    uint32_t at, size;
     struct buf b = {0};
-    pack_bytes(&b, moved);
-    nth(chunk, slot % k->per, &at, &size);
-    cells_splice(s->cells, chunk, at, size, buf_view(&b));
+    nth(chunk, n, &at, &size);
+    pack_bytes(&b, record);
+    cells_splice(c, chunk, at, size, buf_view(&b));
     buf_done(&b);
-    *out_moved = moved;
-    return true;
+}
+
+uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
+    struct bytes record) {
+    struct cell *cell = head_cell(c, k, app, owner);
+    struct head h = head_read(cell);
+    uint32_t slot = h.hole ? h.hole - 1 : h.slots, at, size;
+    struct cell *chunk = chunk_cell(c, k, app, owner, slot / k->per);
+    check(record.n && record.p[0]);
+    if (h.hole) {
+        struct bytes hole = nth(chunk, slot % k->per, &at, &size);
+        check(is_hole(hole) && hole.n == 1 + sizeof h.hole);
+        memcpy(&h.hole, hole.p + 1, sizeof h.hole);
+        replace(c, chunk, slot % k->per, record);
+    } else {
+        struct buf b = {0};
+        pack_bytes(&b, record);
+        cells_append(c, chunk, buf_view(&b));
+        buf_done(&b);
+        h.slots++;
+    }
+    h.count++;
+    head_write(c, cell, h);
+    return slot;
+}
+
+void packed_remove(
+    struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, uint32_t slot) {
+    struct cell *cell = head_cell(c, k, app, owner);
+    struct head h = head_read(cell);
+    uint8_t hole[1 + sizeof h.hole] = {0};
+    check(slot < h.slots && h.count);
+    if (h.count == 1) {
+        packed_clear(c, k, app, owner);
+        return;
+    }
+    struct cell *chunk = chunk_cell(c, k, app, owner, slot / k->per);
+    h.count--;
+    if (slot == h.slots - 1) { /* who came last goes first: as if they had never been */
+        uint32_t at, size;
+        nth(chunk, slot % k->per, &at, &size);
+        cells_splice(c, chunk, at, size, (struct bytes){0});
+        h.slots--;
+    } else {
+        memcpy(hole + 1, &h.hole, sizeof h.hole);
+        replace(c, chunk, slot % k->per, bytes_of(hole, sizeof hole));
+        h.hole = slot + 1;
+    }
+    head_write(c, cell, h);
+}
+
+size_t packed_some(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
+    uint32_t *slot, size_t max, bool (*fn)(void *, struct bytes), void *arg) {
+    uint32_t slots = head_find(c, k, app, owner).slots;
+    size_t given = 0;
+    while (*slot < slots && given < max) {
+        const struct cell *chunk = chunk_cell(c, k, app, owner, *slot / k->per);
+        struct unpack u = unpack_of(bytes_of(chunk->data, chunk->size));
+        for (uint32_t skip = *slot % k->per; skip; skip--) unpack_bytes(&u);
+        while (unpack_more(&u) && given < max) {
+            struct bytes record = unpack_bytes(&u);
+            ++*slot;
+            if (is_hole(record)) continue;
+            given++;
+            if (!fn(arg, record)) return given;
+        }
+    }
+    return given;
 }
 
 void packed_each(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
     bool (*fn)(void *, struct bytes), void *arg) {
-    uint32_t n = packed_count(c, k, app, owner);
-    for (uint32_t first = 0; first < n; first += k->per) {
-        const struct cell *chunk = chunk_cell(c, k, app, owner, first / k->per);
-        struct unpack u = unpack_of(bytes_of(chunk->data, chunk->size));
-        while (unpack_more(&u))
-            if (!fn(arg, unpack_bytes(&u))) return;
-    }
+    uint32_t slot = 0;
+    packed_some(c, k, app, owner, &slot, SIZE_MAX, fn, arg);
 }
 
 void packed_clear(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner) {
-    struct cell *head = head_cell(c, k, app, owner);
-    uint32_t n = count_of(head);
-    for (uint32_t first = 0; first < n; first += k->per)
+    struct cell *cell = head_cell(c, k, app, owner);
+    uint32_t slots = head_read(cell).slots;
+    for (uint32_t first = 0; first < slots; first += k->per)
         cells_put(c, chunk_cell(c, k, app, owner, first / k->per), (struct bytes){0});
-    if (n) count_set(c, head, 0);
+    if (slots) cells_put(c, cell, (struct bytes){0});
 }

@@ -1,11 +1,14 @@
 /* mailbox: one user's view: the merge, by position, of their own list and of those parts of their
  * audiences' lists that they belonged to.
  *
- *   own          ──┐
- *   audience A   ──┼─▶ heap by the position each stands on ─▶ fn
- *   audience B   ──┘
+ *   own                 ──┐
+ *   conversation A      ──┤
+ *   conversation B      ──┼─▶ heap by the position each stands on ─▶ fn
+ *   #topic, @followed   ──┤
+ *   * (since born)      ──┘
  *
- * A list whose newest entry is not after the cursor costs one look at its head and no block.
+ * A list whose newest entry is not after the cursor costs one look at its head and no block; topics,
+ * those whom they follow and everyone together one look, when none of the app has news.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +23,7 @@ struct merge {
     size_t n, cap;
     struct cells *cells;
     struct bytes app;
-    uint64_t after;
+    uint64_t after, to;
 };
 
 static void merge_add(struct merge *m, char tag, struct bytes owner, uint64_t after, uint64_t to) {
@@ -34,13 +37,32 @@ static void merge_add(struct merge *m, char tag, struct bytes owner, uint64_t af
     if (list_walk_begin(&m->walks[m->n], m->cells, tag, m->app, owner, after, to)) m->n++;
 }
 
+static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static bool merge_membership(void *arg, struct bytes record) {
     struct merge *m = arg;
     struct membership g = membership_read(record);
     if (!g.to || g.to > m->after)
-        merge_add(
-            m, 's', g.audience, g.from > m->after ? g.from : m->after, g.to ? g.to : UINT64_MAX);
+        merge_add(m, 's', g.audience, later(g.from, m->after), g.to && g.to < m->to ? g.to : m->to);
     return true;
+}
+
+static void merge_begin(
+    struct merge *m, struct cells *c, struct bytes app, uint64_t after, uint64_t to) {
+    m->walks = m->first;
+    m->n = 0;
+    m->cap = WALKS_FIRST;
+    m->cells = c;
+    m->app = app;
+    m->after = after;
+    m->to = to;
+}
+
+static void merge_special(struct merge *m, struct bytes user) {
+    struct list_head h;
+    if (mailbox_newest_shared(m->cells, m->app) <= m->after) return;
+    packed_each(m->cells, &PACKED_TOPICS, m->app, user, merge_membership, m);
+    if (list_head_find(m->cells, 'm', m->app, user, &h))
+        merge_add(m, 's', EVERYONE, later(h.born, m->after), m->to);
 }
 
 static uint64_t standing(const struct merge *m, size_t i) { return m->walks[i].entry.position; }
@@ -58,27 +80,47 @@ static void sift(struct merge *m, size_t i) {
     }
 }
 
+static size_t merge_run(struct merge *m, size_t limit,
+    bool (*fn)(void *, const struct entry *, struct bytes), void *arg) {
+    size_t given = 0;
+    for (size_t i = m->n / 2; i > 0; i--) sift(m, i - 1);
+    while (m->n && given < limit) {
+        given++;
+        if (!fn(arg, &m->walks[0].entry, m->walks[0].owner)) break;
+        if (!list_walk_next(&m->walks[0])) m->walks[0] = m->walks[--m->n];
+        sift(m, 0);
+    }
+    if (m->walks != m->first) free(m->walks);
+    return given;
+}
+
+struct plain {
+    bool (*fn)(void *, const struct entry *);
+    void *arg;
+};
+static bool hear_plain(void *arg, const struct entry *e, struct bytes audience) {
+    const struct plain *p = arg;
+    (void)audience;
+    return p->fn(p->arg, e);
+}
+
 size_t mailbox_walk(struct cells *c, struct bytes app, struct bytes user, uint64_t after,
     size_t limit, bool (*fn)(void *, const struct entry *), void *arg) {
     struct merge m;
-    m.walks = m.first;
-    m.n = 0;
-    m.cap = WALKS_FIRST;
-    m.cells = c;
-    m.app = app;
-    m.after = after;
+    struct plain p = {fn, arg};
+    merge_begin(&m, c, app, after, UINT64_MAX);
     merge_add(&m, 'm', user, after, UINT64_MAX);
     packed_each(c, &PACKED_MEMBERSHIPS, app, user, merge_membership, &m);
-    for (size_t i = m.n / 2; i > 0; i--) sift(&m, i - 1);
-    size_t given = 0;
-    while (m.n && given < limit) {
-        given++;
-        if (!fn(arg, &m.walks[0].entry)) break;
-        if (!list_walk_next(&m.walks[0])) m.walks[0] = m.walks[--m.n];
-        sift(&m, 0);
-    }
-    if (m.walks != m.first) free(m.walks);
-    return given;
+    merge_special(&m, user);
+    return merge_run(&m, limit, hear_plain, &p);
+}
+
+size_t mailbox_walk_shared(struct cells *c, struct bytes app, struct bytes user, uint64_t after,
+    uint64_t to, bool (*fn)(void *, const struct entry *, struct bytes), void *arg) {
+    struct merge m;
+    merge_begin(&m, c, app, after, to);
+    merge_special(&m, user);
+    return merge_run(&m, SIZE_MAX, fn, arg);
 }
 
 struct extent {
@@ -98,9 +140,15 @@ static bool extent_last(void *arg, struct bytes record) {
 }
 
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user) {
-    struct extent x = {c, app, list_head_get(c, 'm', app, user).last};
+    struct list_head h = list_head_get(c, 'm', app, user);
+    struct extent x = {c, app, h.last};
     packed_each(c, &PACKED_MEMBERSHIPS, app, user, extent_last, &x);
-    return x.position;
+    if (mailbox_newest_shared(c, app) <= x.position) return x.position;
+    packed_each(c, &PACKED_TOPICS, app, user, extent_last, &x);
+    /* `born` of who is not known is 0, and says nothing */
+    uint64_t all =
+        mailbox_known(c, app, user) ? list_last_in(c, 's', app, EVERYONE, h.born, UINT64_MAX) : 0;
+    return later(all, x.position);
 }
 
 static bool extent_trimmed(void *arg, struct bytes record) {
@@ -113,7 +161,12 @@ static bool extent_trimmed(void *arg, struct bytes record) {
 }
 
 uint64_t mailbox_first_kept(struct cells *c, struct bytes app, struct bytes user) {
-    struct extent x = {c, app, list_head_get(c, 'm', app, user).trimmed};
+    struct list_head h = list_head_get(c, 'm', app, user), all;
+    struct extent x = {c, app, h.trimmed};
     packed_each(c, &PACKED_MEMBERSHIPS, app, user, extent_trimmed, &x);
+    packed_each(c, &PACKED_TOPICS, app, user, extent_trimmed, &x);
+    if (mailbox_known(c, app, user) && list_head_find(c, 's', app, EVERYONE, &all) &&
+        all.trimmed > h.born)
+        x.position = later(all.trimmed, x.position);
     return x.position + 1;
 }

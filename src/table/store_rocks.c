@@ -15,7 +15,7 @@
  * process. Errors come back as words anyway. */
 #define NO_LINES 6
 #define FORMAT_PARTITION 0xffff
-#define FORMAT "kith tables 2"
+#define FORMAT "kith tables 3"
 
 struct rocks {
     struct store store;

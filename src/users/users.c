@@ -234,6 +234,19 @@ static void unfollow_relay(struct step *s, struct bytes follower, struct bytes u
     buf_done(&b);
 }
 
+/* Whom they follow, and with it the audience of what that one's followers are told. true: changed. */
+static bool follow_set(struct step *s, struct bytes user, struct bytes other, bool on) {
+    uint8_t room[1 + 64];
+    struct buf audience = {room, 0, sizeof room};
+    if (!ids_set(s, cell2(s->cells, 'f', s->app, user), other, on)) return false;
+    check(other.n < sizeof room); /* an id */
+    buf_char(&audience, '@');
+    buf_bytes(&audience, other);
+    if (on) mailbox_join(s, user, buf_view(&audience));
+    else mailbox_leave(s, user, buf_view(&audience));
+    return true;
+}
+
 static void apply_relation(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), other = unpack_bytes(&u);
@@ -242,13 +255,12 @@ static void apply_relation(struct step *s) {
     /* a relay comes when `other` was erased: it must not make who was erased too */
     if (on || !s->relay) mailbox_ensure(s, user);
     if (what == FOLLOW) {
-        changed = ids_set(s, cell2(s->cells, 'f', s->app, user), other, on);
+        changed = follow_set(s, user, other, on);
         if (changed) followed_relay(s, user, other, on);
     } else if (what == BLOCK) {
         changed = !mailbox_blocks(s->cells, s->app, user, other);
         mailbox_set_block(s, user, other, on);
-        if (on && ids_set(s, cell2(s->cells, 'f', s->app, user), other, false))
-            followed_relay(s, user, other, false);
+        if (on && follow_set(s, user, other, false)) followed_relay(s, user, other, false);
         if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false))
             unfollow_relay(s, other, user);
     } else {
