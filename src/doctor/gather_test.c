@@ -77,8 +77,8 @@ static void slow_commit(int64_t ago_ms, int64_t took_ms, const char *app) {
     journey_appended(F.journeys, 7, ++position, at + MS, UINT16_MAX, NULL);
     shard_ns = at + (took_ms + 1) * MS;
     journeys_clock(F.journeys, shard_ns);
-    journey_begin(F.journeys, 7, position, at + took_ms * MS);
-    journey_applied(F.journeys, 43, 17, &about, &origin);
+    journey_applied(F.journeys, &(struct journey_record){7, 43, position, at + took_ms * MS, 17},
+        &about, &origin);
     journeys_turn_end(F.journeys, at + (took_ms + 1) * MS);
 }
 

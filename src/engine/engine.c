@@ -467,11 +467,14 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
     if (lr->position <= part->applied) return;
     check(lr->position == part->applied + 1);
     e->counts.records_applied++;
-    journey_begin(e->o.journeys, lr->partition, lr->position, lr->durable_ns);
     struct record r;
     check(record_decode(lr->data, &r) == OK);
     if (e->o.planted == BUG_APPS_MIXED && r.app.n) r.app = bytes_of("demo", 4);
-    if (!r.relay || relay_is_next(e, lr->partition, &r)) {
+    struct journey_record way = {
+        lr->partition, (uint8_t)r.kind, lr->position, lr->durable_ns, r.time_ms};
+    if (r.relay && !relay_is_next(e, lr->partition, &r)) {
+        journey_passed(e->o.journeys, &way);
+    } else {
         struct answer answer = {0};
         struct step s = {.cells = part->cells,
             .partition = lr->partition,
@@ -491,7 +494,7 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
         __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);
         struct journey_origin origin = {0};
         struct journey_about about = {s.app, s.conversation, s.item, s.repeated_by};
-        journey_applied(e->o.journeys, r.kind, r.time_ms, &about, &origin);
+        journey_applied(e->o.journeys, &way, &about, &origin);
         outcome_carry(e, &s, r.ticket, &origin);
         buf_done(&answer.body);
     }

@@ -5,6 +5,10 @@
  *
  * A turn's end records the times of those between head and applied, and copies some of them to the
  * rings of kept ones, which other threads read (slots.h).
+ *
+ * It stands on every record's way, so what can be done once for many is: records that came and went
+ * together have the same times, and are recorded as one run of so many; names are copied for those
+ * that may be kept, and a few others.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "measure/journey.h"
 
@@ -28,6 +32,8 @@ enum {
     REPEATERS = 8,           /* senders whose repetitions are counted */
     RETRIES_MIN = 20         /* of one in a second that are an event */
 };
+#define seldom __attribute__((noinline))
+#define inlined static inline __attribute__((always_inline))
 _Static_assert(sizeof(struct journey) % 8 == 0 && sizeof(struct journey_device) % 8 == 0, "words");
 
 struct under_way {
@@ -35,8 +41,19 @@ struct under_way {
     int64_t began_ns, came_ns, appended_ns, durable_ns, applied_ns, wall_ms;
     uint32_t devices, waiting;
     uint16_t partition, source, name; /* name: of the turn, from 1; 0: none */
-    uint8_t kind;
-    bool kept, quiet; /* quiet: nobody waits for it */
+    uint8_t kind, sort;
+    bool kept;
+};
+enum { /* what is timed of it */
+    SORT_OUTSIDE = 1,
+    SORT_AWAITED = 2, /* began_ns is not 0 */
+    SORT_WRITTEN = 4, /* to devices; at the turn's end only */
+    SORTS = 8
+};
+struct run { /* records of a sort, of this turn, with the same times */
+    int64_t began_ns, came_ns, appended_ns, durable_ns, applied_ns;
+    int64_t took_ns; /* 0: nobody waits for them */
+    uint64_t count, sort;
 };
 struct names {
     char app[JOURNEY_NAME_MAX + 1], conversation[JOURNEY_NAME_MAX + 1], item[JOURNEY_NAME_MAX + 1];
@@ -79,12 +96,16 @@ struct journeys {
     struct under_way *queue; /* ring */
     uint32_t cap, head, applied, tail;
     struct under_way *current;
-    unsigned since_clock[2]; /* of this turn: records appended, applied */
-    struct names *named;     /* [NAMED_MAX] of this turn */
-    uint16_t named_count;
+    unsigned appends, applies; /* left until the next look at the clock */
+    struct names *named;       /* [NAMED_MAX] of this turn */
+    uint16_t named_count, named_slow;
+    int64_t name_over_ns; /* what takes longer is given its names */
     uint16_t shard;
     struct bucket sample, slow;
-    int64_t slowest_ns, slowest_since_ns; /* of this second */
+    int64_t slowest_ns, slowest_since_ns;   /* of this second */
+    int64_t slow_over_ns;                   /* what takes longer is to be kept */
+    struct run runs[SORTS], *run_of[SORTS]; /* to be found in one step */
+    unsigned sorts;                         /* a bit for each that has a run */
     struct fanout fanout;
     struct repeater repeaters[REPEATERS];
     struct kept_ring sampled, slows;
@@ -117,6 +138,8 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mo
         (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
     j->slow = (struct bucket){128, 128, 1000000000 / SLOW_PER_S, j->now_ns};
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
+    for (unsigned sort = 0; sort < SORTS; sort++)
+        j->run_of[sort] = &j->runs[sort], j->runs[sort].sort = sort;
     ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
     ring_create_of(&j->slows, JOURNEYS_SLOW_MAX);
     return j;
@@ -134,16 +157,12 @@ void journeys_free(struct journeys **pj) {
     *pj = NULL;
 }
 
-static bool bucket_take(struct bucket *b, int64_t now_ns) {
+static void bucket_fill(struct bucket *b, int64_t now_ns) {
     int64_t since = now_ns - b->at_ns;
-    if (since >= b->each_ns) {
-        int64_t more = since / b->each_ns;
-        b->tokens = b->tokens + more < b->most ? b->tokens + more : b->most;
-        b->at_ns += more * b->each_ns;
-    }
-    if (!b->tokens) return false;
-    b->tokens--;
-    return true;
+    if (since < b->each_ns) return;
+    int64_t more = since / b->each_ns;
+    b->tokens = b->tokens + more < b->most ? b->tokens + more : b->most;
+    b->at_ns += more * b->each_ns;
 }
 
 /* ---- the queue ---- */
@@ -160,37 +179,71 @@ static bool queue_grow(struct journeys *j) {
     return true;
 }
 
-void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
+inlined void append(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
     uint16_t source, const struct journey_origin *origin) {
-    if (!j || (j->tail - j->head == j->cap && !queue_grow(j))) return;
-    if (j->since_clock[0]++ % CLOCK_EVERY == 0) j->now_ns = j->mono_ns();
     struct under_way *u = &j->queue[j->tail++ & queue_mask(j)];
-    *u = (struct under_way){.position = position,
-        .partition = partition,
-        .source = source,
-        .quiet = origin ? !origin->began_ns : !came_ns,
-        .came_ns = came_ns ? came_ns : j->now_ns,
-        .began_ns = came_ns,
-        .appended_ns = j->now_ns};
+    u->position = position;
+    u->partition = partition;
+    u->source = source;
+    u->name = 0;
+    u->kind = 0;
+    u->devices = u->waiting = 0;
+    u->wall_ms = 0;
     if (origin) {
+        came_ns = origin->made_ns;
         u->source_position = origin->source_position;
-        u->came_ns = origin->made_ns;
         u->began_ns = origin->began_ns;
         u->kept = origin->kept;
+        u->sort = origin->began_ns ? SORT_AWAITED : 0;
+    } else {
+        u->source_position = 0;
+        u->began_ns = came_ns;
+        u->kept = false;
+        u->sort = came_ns ? SORT_OUTSIDE | SORT_AWAITED : SORT_OUTSIDE;
+        if (!came_ns) came_ns = j->now_ns;
     }
-    if (u->came_ns > j->now_ns) u->appended_ns = u->came_ns; /* of another shard's clock */
+    u->came_ns = came_ns;
+    u->appended_ns = came_ns > j->now_ns ? came_ns : j->now_ns; /* of another shard's clock */
 }
 
-void journey_begin(struct journeys *j, uint16_t partition, uint64_t position, int64_t durable_ns) {
+/* Apart, as are others that are seldom needed: what is called needs registers, and to save them takes
+ * longer than all the rest. */
+static seldom void append_look(struct journeys *j, uint16_t partition, uint64_t position,
+    int64_t came_ns, uint16_t source, const struct journey_origin *origin) {
+    j->appends = 0;
+    if (j->tail - j->head == j->cap && !queue_grow(j)) return;
+    uint32_t room = j->cap - (j->tail - j->head);
+    j->appends = (room < CLOCK_EVERY ? room : CLOCK_EVERY) - 1;
+    j->now_ns = j->mono_ns();
+    append(j, partition, position, came_ns, source, origin);
+}
+
+void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
+    uint16_t source, const struct journey_origin *origin) {
     if (!j) return;
+    if (!j->appends) {
+        append_look(j, partition, position, came_ns, source, origin);
+        return;
+    }
+    j->appends--;
+    append(j, partition, position, came_ns, source, origin);
+}
+
+/* Is it the oldest under way? */
+inlined struct under_way *came_back(struct journeys *j, const struct journey_record *r) {
     j->current = NULL;
-    if (j->applied == j->tail) return;
+    if (j->applied == j->tail) return NULL;
     struct under_way *u = &j->queue[j->applied & queue_mask(j)];
-    if (u->position != position || u->partition != partition) return;
+    if (u->position != r->position || u->partition != r->partition) return NULL;
     j->applied++;
-    u->durable_ns = durable_ns < u->appended_ns ? u->appended_ns : durable_ns;
-    u->applied_ns = u->durable_ns; /* until it is: what is told twice is not applied */
     j->current = u;
+    u->durable_ns = r->durable_ns < u->appended_ns ? u->appended_ns : r->durable_ns;
+    return u;
+}
+
+void journey_passed(struct journeys *j, const struct journey_record *r) {
+    struct under_way *u = j ? came_back(j, r) : NULL;
+    if (u) u->applied_ns = u->durable_ns;
 }
 
 static void name_set(char *to, struct bytes from) {
@@ -199,32 +252,73 @@ static void name_set(char *to, struct bytes from) {
     to[n] = 0;
 }
 
+/* At the turn's end nothing is left to take a name from. Those that may then be kept need theirs: as
+ * many slow ones as there is room for, and what is slower than all of this second. Of others a few do,
+ * for events: the first ones, and one at each look at the clock. */
+static void name_over_set(struct journeys *j) {
+    bool room = j->named_slow < j->slow.tokens || j->slowest_ns < JOURNEY_SLOW_NS;
+    j->name_over_ns = j->named_count == NAMED_MAX    ? INT64_MAX
+                      : j->named_count < NAMED_FIRST ? INT64_MIN
+                      : room                         ? JOURNEY_SLOW_NS - 1
+                                                     : j->slowest_ns;
+}
+
+static inline bool name_wanted(const struct journeys *j, const struct under_way *u) {
+    int64_t took = u->began_ns ? u->applied_ns - u->began_ns : 0;
+    return took > j->name_over_ns;
+}
+
 static void name_take(struct journeys *j, struct under_way *u, const struct journey_about *about) {
-    bool known = u->kept || u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
-    if (j->named_count >= (known ? NAMED_MAX : NAMED_FIRST)) return;
+    if (j->named_count == NAMED_MAX) return;
     struct names *n = &j->named[j->named_count++];
     u->name = j->named_count;
     name_set(n->app, about->app);
     name_set(n->conversation, about->conversation);
     name_set(n->item, about->item);
+    if (u->began_ns && u->applied_ns - u->began_ns >= JOURNEY_SLOW_NS) j->named_slow++;
+    name_over_set(j);
+}
+
+static inline uint64_t load(const uint8_t *p) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+
+static inline uint64_t load4(const uint8_t *p) {
+    uint32_t w;
+    memcpy(&w, p, 4);
+    return w;
 }
 
 /* Of the app as much as tells most of them apart: whoever finds an item asks for it in its own app. */
-static uint64_t item_hash(struct bytes app, struct bytes item) {
-    uint64_t start = app.n;
-    memcpy(&start, app.p, app.n < sizeof start ? app.n : sizeof start);
-    return hash64(item) ^ start * 0x9e3779b97f4a7c15u;
+static inline uint64_t item_hash(struct bytes app, struct bytes item) {
+    uint64_t some = 0;
+    if (app.n >= 8) some = load(app.p) ^ load(app.p + app.n - 8) << 8;
+    else if (app.n >= 4) some = load4(app.p) << 32 ^ load4(app.p + app.n - 4);
+    else if (app.n)
+        some = (uint64_t)app.p[0] << 16 ^ (uint64_t)app.p[1 % app.n] << 8 ^ app.p[app.n - 1];
+    return hash64(item) ^ (some + app.n) * 0x9e3779b97f4a7c15u;
 }
 
-/* Words of the name only: the rest of the slot is an older one's, behind this one's end. */
-static void place_keep(struct journeys *j, const struct journey_about *about) {
-    struct item_place p;
-    uint64_t n = j->place_count;
-    struct place_slot *s = &j->places[n & (JOURNEY_PLACES - 1)];
-    p.who = item_hash(about->app, about->item);
-    name_set(p.conversation, about->conversation);
-    slot_write(&s->turn, n, s->words, &p, (8 + about->conversation.n + 8) & ~7ul);
-    __atomic_store_n(&j->place_count, n + 1, __ATOMIC_RELEASE);
+/* As slot_write would, but from where the name stands, and its words only: what is behind its end is
+ * an older one's. */
+inlined void place_keep(struct journeys *j, const struct journey_about *about) {
+    uint64_t nth = j->place_count, last = 0;
+    struct place_slot *s = &j->places[nth & (JOURNEY_PLACES - 1)];
+    struct bytes name = about->conversation;
+    size_t n = name.n < JOURNEY_NAME_MAX ? name.n : JOURNEY_NAME_MAX, i = 0;
+    __atomic_store_n(&s->turn, 2 * nth + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->words[0], item_hash(about->app, about->item), __ATOMIC_RELEASE);
+    for (; i + 8 <= n; i += 8)
+        __atomic_store_n(&s->words[1 + i / 8], load(name.p + i), __ATOMIC_RELEASE);
+    /* what is left, and zeros: of the last 8 bytes those that are not written yet */
+    if (n >= 8 && n > i) last = load(name.p + n - 8) >> (8 * (8 - (n - i)));
+    else
+        for (size_t b = i; b < n; b++) last |= (uint64_t)name.p[b] << (8 * (b - i));
+    __atomic_store_n(&s->words[1 + i / 8], last, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->turn, 2 * nth + 2, __ATOMIC_RELEASE);
+    __atomic_store_n(&j->place_count, nth + 1, __ATOMIC_RELEASE);
 }
 
 static uint64_t place(uint16_t partition, uint64_t position) {
@@ -233,7 +327,7 @@ static uint64_t place(uint16_t partition, uint64_t position) {
 static size_t filter_at(uint64_t place) { return (place ^ place >> 42) & (FILTER - 1); }
 
 /* Counts a second of each; whoever comes takes the place of another with the same hash. */
-static void repeated(struct journeys *j, const struct journey_about *about) {
+static seldom void repeated(struct journeys *j, const struct journey_about *about) {
     uint64_t who = hash64(about->app) ^ hash64(about->repeated_by) * 31;
     struct repeater *r = &j->repeaters[who % REPEATERS];
     if (r->who != who || j->now_ns - r->since_ns > 1000000000)
@@ -250,26 +344,62 @@ static void repeated(struct journeys *j, const struct journey_about *about) {
     event_add(&j->measure->events, &e);
 }
 
-void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
-    const struct journey_about *about, struct journey_origin *out) {
-    struct under_way *u = j ? j->current : NULL;
-    if (!u) return;
-    if (j->since_clock[1]++ % CLOCK_EVERY == 0) j->now_ns = j->mono_ns();
-    u->kind = kind;
-    u->wall_ms = wall_ms;
-    u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
-    bool slow = !u->quiet && u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
-    /* what has no item is of no use to who asks for one */
-    if (!u->kept && (slow || about->item.n)) u->kept = bucket_take(&j->sample, j->now_ns);
-    if (u->kept) {
-        uint64_t at = place(u->partition, u->position);
-        j->filter[filter_at(at)].place = at;
-        j->filter[filter_at(at)].first_device = j->device_count;
-    }
-    name_take(j, u, about);
-    if (about->item.n && u->source == UINT16_MAX) place_keep(j, about);
+static bool slow_so_far(const struct under_way *u) {
+    return u->began_ns && u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
+}
+
+static void filter_set(struct journeys *j, const struct under_way *u) {
+    uint64_t at = place(u->partition, u->position);
+    j->filter[filter_at(at)].place = at;
+    j->filter[filter_at(at)].first_device = j->device_count;
+}
+
+/* What not every record needs. */
+static seldom void applied_more(
+    struct journeys *j, struct under_way *u, const struct journey_about *about) {
+    if (u->kept) filter_set(j, u);
+    if (u->kept || name_wanted(j, u)) name_take(j, u, about);
     if (about->repeated_by.n) repeated(j, about);
-    *out = (struct journey_origin){u->began_ns, u->applied_ns, u->position, u->kept};
+    if (about->item.n && u->source == UINT16_MAX) place_keep(j, about);
+}
+
+inlined void applied(struct journeys *j, const struct journey_record *r,
+    const struct journey_about *about, struct journey_origin *out) {
+    struct under_way *u = came_back(j, r);
+    if (!u) return;
+    u->kind = r->kind;
+    u->wall_ms = r->wall_ms;
+    u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
+    /* what has no item is of no use to who asks for one */
+    if (!u->kept && j->sample.tokens && (about->item.n || slow_so_far(u))) {
+        j->sample.tokens--;
+        u->kept = true;
+    }
+    out->began_ns = u->began_ns;
+    out->made_ns = u->applied_ns;
+    out->source_position = u->position;
+    out->kept = u->kept;
+    bool placed = about->item.n && u->sort & SORT_OUTSIDE;
+    if (placed || u->kept || about->repeated_by.n || name_wanted(j, u)) applied_more(j, u, about);
+}
+
+static seldom void applied_look(struct journeys *j, const struct journey_record *r,
+    const struct journey_about *about, struct journey_origin *out) {
+    j->applies = CLOCK_EVERY - 1;
+    j->now_ns = j->mono_ns();
+    if (j->named_count < NAMED_MAX) j->name_over_ns = INT64_MIN;
+    applied(j, r, about, out);
+}
+
+void journey_applied(struct journeys *j, const struct journey_record *r,
+    const struct journey_about *about, struct journey_origin *out) {
+    if (!j) return;
+    if (!j->applies) {
+        applied_look(j, r, about, out);
+        return;
+    }
+    j->applies--;
+    applied(j, r, about, out);
 }
 
 /* ---- devices ---- */
@@ -278,7 +408,7 @@ static bool is_kept(struct journeys *j, uint16_t partition, uint64_t position) {
     return j->filter[filter_at(at)].place == at;
 }
 
-static void device_keep(struct journeys *j, uint16_t partition, uint64_t position,
+static seldom void device_keep(struct journeys *j, uint16_t partition, uint64_t position,
     struct bytes user, struct bytes device) {
     struct journey_device d = {.partition = partition, .position = position};
     d.written_ns = j->now_ns;
@@ -294,10 +424,10 @@ void journey_wrote(struct journeys *j, uint16_t partition, uint64_t position, st
     struct bytes device) {
     if (!j) return;
     struct under_way *u = j->current;
-    bool of_current = u && u->position == position && u->partition == partition;
-    if (of_current) u->devices++;
-    if (is_kept(j, partition, position) && (!of_current || u->devices <= JOURNEY_DEVICES))
-        device_keep(j, partition, position, user, device);
+    if (u && u->position == position && u->partition == partition) {
+        if (++u->devices > JOURNEY_DEVICES || !u->kept) return;
+    } else if (!is_kept(j, partition, position)) return;
+    device_keep(j, partition, position, user, device);
 }
 
 void journey_waits(struct journeys *j) {
@@ -313,9 +443,8 @@ static bool name_is(const char *name, struct bytes b) {
     return strlen(name) == b.n && (!b.n || memcmp(name, b.p, b.n) == 0);
 }
 
-void journey_acked(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
-    struct bytes device) {
-    if (!j || !is_kept(j, partition, position)) return;
+static seldom void device_acked(struct journeys *j, uint16_t partition, uint64_t position,
+    struct bytes user, struct bytes device) {
     uint64_t first = j->filter[filter_at(place(partition, position))].first_device;
     struct journey_device d;
     for (uint64_t n = first; n < j->device_count && n < first + ACK_ROWS; n++) {
@@ -331,6 +460,11 @@ void journey_acked(struct journeys *j, uint16_t partition, uint64_t position, st
     }
 }
 
+void journey_acked(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
+    struct bytes device) {
+    if (j && is_kept(j, partition, position)) device_acked(j, partition, position, user, device);
+}
+
 /* ---- the turn's end ---- */
 static void keep(struct kept_ring *r, const struct journey *one) {
     uint64_t n = r->count;
@@ -339,18 +473,28 @@ static void keep(struct kept_ring *r, const struct journey *one) {
     __atomic_store_n(&r->count, n + 1, __ATOMIC_RELEASE);
 }
 
-/* Counts a slow one; is it to be kept? */
-static bool slow_wanted(struct journeys *j, int64_t took) {
-    measure_add(j->measure, COUNTER_slow, 1);
+/* From how long on a slow one is kept: all while there is room; then those slower by a quarter than
+ * all of this second (in a queue that grows each is a little slower than the one before). */
+static void slow_over_set(struct journeys *j) {
+    int64_t slowest = j->slowest_ns + j->slowest_ns / 4;
+    j->slow_over_ns = j->slow.tokens || slowest < JOURNEY_SLOW_NS ? JOURNEY_SLOW_NS - 1 : slowest;
+}
+
+static void slow_look(struct journeys *j) {
     if (j->now_ns - j->slowest_since_ns > 1000000000) {
         j->slowest_since_ns = j->now_ns;
         j->slowest_ns = 0;
     }
-    /* by a quarter: in a queue that grows each is a little slower than the one before */
-    if (!bucket_take(&j->slow, j->now_ns) && took <= j->slowest_ns + j->slowest_ns / 4)
-        return false;
+    bucket_fill(&j->slow, j->now_ns);
+    slow_over_set(j);
+}
+
+/* One over slow_over_ns. */
+static void slow_keep(struct journeys *j, const struct journey *one, int64_t took) {
+    if (j->slow.tokens) j->slow.tokens--;
     if (took > j->slowest_ns) j->slowest_ns = took;
-    return true;
+    slow_over_set(j);
+    keep(&j->slows, one);
 }
 
 static void journey_fill(const struct journeys *j, const struct under_way *u, struct journey *out) {
@@ -403,7 +547,7 @@ static void fanout_note(struct journeys *j, const struct under_way *u) {
         f->source_position = u->source_position;
         f->names.app[0] = f->names.conversation[0] = 0;
     }
-    if (u->name) f->names = j->named[u->name - 1];
+    if (u->name && !f->names.app[0]) f->names = j->named[u->name - 1];
     f->devices += u->devices;
 }
 
@@ -412,104 +556,141 @@ static uint16_t work_of(const struct under_way *u) {
     return u->source == UINT16_MAX ? u->partition : u->source;
 }
 
-/* Most of a turn's records relays of few others, of one partition: members that were added, say. */
-static bool relays_look(struct journeys *j) {
-    enum { EACH = 64 }; /* relays of one record */
-    uint32_t n = j->applied - j->head, votes = 0, count = 0, records = 0, mask = queue_mask(j);
-    const struct under_way *most = NULL, *last = NULL;
-    if (n < FANOUT_MIN || j->now_ns - j->queue[j->head & mask].durable_ns < QUEUE_NS) return false;
-    for (uint32_t i = j->head; i != j->applied; i++) {
-        const struct under_way *u = &j->queue[i & mask];
-        if (!votes) most = u;
-        votes += u->source == most->source ? 1u : -1u;
-    }
-    for (uint32_t i = j->head; i != j->applied; i++) {
-        const struct under_way *u = &j->queue[i & mask];
-        if (u->source != most->source) continue;
-        records += !last || !u->source_position || last->source_position != u->source_position;
-        count++;
-        last = u;
-    }
-    if (most->source == UINT16_MAX || count <= n / 2 || count < records * EACH) return false;
-    const struct under_way *first = &j->queue[j->head & mask];
-    struct event e = {.kind = EVENT_fanout,
-        .thread = j->shard,
-        .start_ns = first->durable_ns,
-        .duration_ns = j->now_ns - first->durable_ns,
-        .a = count,
-        .b = 1};
-    event_add(&j->measure->events, &e);
-    return true;
-}
+/* What a turn's records were for. */
+struct work {
+    const struct under_way *named; /* the last of them with a name; NULL: none */
+    uint32_t all, count, relays, records;
+    uint16_t partition;
+};
 
-/* Most of a turn's records for one partition: a vote finds which it could be, a count whether it
- * is. */
-static void queue_look(struct journeys *j) {
-    uint32_t n = j->applied - j->head, votes = 0, count = 0, mask = queue_mask(j);
+/* Which partition most of them could be for, by a vote among some; false: none. */
+static bool work_vote(const struct journeys *j, struct work *w) {
+    enum { SOME = 256 };
+    uint32_t votes = 0, asked = 0, mask = queue_mask(j), step = w->all / SOME | 1;
     uint16_t most = 0;
-    const struct under_way *last = NULL, *first = &j->queue[j->head & mask];
-    if (n < QUEUE_MIN || j->now_ns - first->durable_ns < QUEUE_NS) return;
-    for (uint32_t i = j->head; i != j->applied; i++) {
-        uint16_t of = work_of(&j->queue[i & mask]);
+    for (uint32_t i = 0; i < w->all; i += step, asked++) {
+        uint16_t of = work_of(&j->queue[(j->head + i) & mask]);
         if (!votes) most = of;
         votes += of == most ? 1u : -1u;
     }
-    /* three fifths leave a fifth of the votes */
-    if (votes < n / 5) return;
+    w->partition = most;
+    return votes > asked / 16; /* more than half leave more than none */
+}
+
+static void work_count(const struct journeys *j, struct work *w) {
+    uint64_t source = 0; /* of the relay before */
     for (uint32_t i = j->head; i != j->applied; i++) {
-        const struct under_way *u = &j->queue[i & mask];
-        if (work_of(u) != most) continue;
-        count++;
-        if (u->name) last = u;
+        const struct under_way *u = &j->queue[i & queue_mask(j)];
+        if (work_of(u) != w->partition) continue;
+        w->count++;
+        if (u->name) w->named = u;
+        if (u->source == UINT16_MAX) continue;
+        w->relays++;
+        w->records += !u->source_position || u->source_position != source;
+        source = u->source_position;
     }
-    if (count < QUEUE_MIN || count <= n / 2) return;
-    struct event e = {.kind = EVENT_queue,
+}
+
+/* Most of a turn's records relays of few others, of one partition (members that were added, say), or
+ * at least for one partition. */
+static void queue_look(struct journeys *j) {
+    enum { EACH = 64 }; /* relays of one record */
+    struct work w = {.all = j->applied - j->head};
+    const struct under_way *first = &j->queue[j->head & queue_mask(j)];
+    if (w.all < QUEUE_MIN || j->now_ns - first->durable_ns < QUEUE_NS) return;
+    if (!work_vote(j, &w)) return;
+    work_count(j, &w);
+    bool relays = w.all >= FANOUT_MIN && w.relays > w.all / 2 && w.relays >= w.records * EACH;
+    bool hot = w.count >= QUEUE_MIN && w.count >= w.all / 5 * 3;
+    if (!relays && !hot) return;
+    struct event e = {.kind = relays ? EVENT_fanout : EVENT_queue,
         .thread = j->shard,
         .start_ns = first->durable_ns,
         .duration_ns = j->now_ns - first->durable_ns,
-        .a = count,
-        .b = most};
-    if (last) event_name_set(&e, 0, bytes_str(j->named[last->name - 1].app));
-    if (last) event_name_set(&e, 1, bytes_str(j->named[last->name - 1].conversation));
+        .a = relays ? w.relays : w.count,
+        .b = relays ? 1 : w.partition};
+    if (!relays && w.named) {
+        event_name_set(&e, 0, bytes_str(j->named[w.named->name - 1].app));
+        event_name_set(&e, 1, bytes_str(j->named[w.named->name - 1].conversation));
+    }
     event_add(&j->measure->events, &e);
 }
 
-static void one_end(struct journeys *j, const struct under_way *u) {
-    struct measure *m = j->measure;
-    bool outside = u->source == UINT16_MAX;
-    int64_t took = j->now_ns - u->came_ns;
-    measure_time(m, outside ? TIMED_admit : TIMED_relay, (uint64_t)(u->appended_ns - u->came_ns));
-    measure_time(m, TIMED_durable, (uint64_t)(u->durable_ns - u->appended_ns));
-    measure_time(m, TIMED_apply, (uint64_t)(u->applied_ns - u->durable_ns));
-    if (outside && !u->quiet) measure_time(m, TIMED_accepted, (uint64_t)took);
-    if (u->devices && !outside) fanout_note(j, u);
-    if (u->devices && !u->quiet) {
-        measure_time(m, TIMED_write, (uint64_t)(j->now_ns - u->applied_ns));
-        measure_time(m, TIMED_delivered, (uint64_t)(j->now_ns - u->began_ns));
-        took = j->now_ns - u->began_ns;
+static void run_time(
+    struct journeys *j, enum measure_stage stage, int64_t from_ns, int64_t to_ns, uint64_t count) {
+    hist_record_times(&j->measure->stages[stage], (uint64_t)(to_ns - from_ns), count);
+}
+
+static void run_tell(struct journeys *j, struct run *r) {
+    uint64_t n = r->count;
+    bool outside = r->sort & SORT_OUTSIDE, awaited = r->sort & SORT_AWAITED;
+    run_time(j, outside ? TIMED_admit : TIMED_relay, r->came_ns, r->appended_ns, n);
+    run_time(j, TIMED_durable, r->appended_ns, r->durable_ns, n);
+    run_time(j, TIMED_apply, r->durable_ns, r->applied_ns, n);
+    if (outside && awaited) run_time(j, TIMED_accepted, r->came_ns, j->now_ns, n);
+    if (r->sort & SORT_WRITTEN && awaited) {
+        run_time(j, TIMED_write, r->applied_ns, j->now_ns, n);
+        run_time(j, TIMED_delivered, r->began_ns, j->now_ns, n);
     }
-    bool slow = !u->quiet && took >= JOURNEY_SLOW_NS, wanted = slow && slow_wanted(j, took);
-    if (!u->kept && !wanted) return;
+    if (r->took_ns >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, n);
+    r->count = 0;
+}
+
+static seldom void run_begin(struct journeys *j, struct run *r, const struct under_way *u) {
+    if (r->count) run_tell(j, r);
+    j->sorts |= 1u << r->sort;
+    r->began_ns = u->began_ns;
+    r->came_ns = u->came_ns;
+    r->appended_ns = u->appended_ns;
+    r->durable_ns = u->durable_ns;
+    r->applied_ns = u->applied_ns;
+    r->took_ns = j->now_ns - (r->sort & SORT_WRITTEN ? u->began_ns : u->came_ns);
+    if (!(r->sort & SORT_AWAITED)) r->took_ns = 0;
+}
+
+static seldom void one_keep(struct journeys *j, const struct under_way *u, int64_t took) {
     struct journey one;
     journey_fill(j, u, &one);
-    one.slow = slow;
-    if (wanted) keep(&j->slows, &one);
+    one.slow = took >= JOURNEY_SLOW_NS;
+    if (took > j->slow_over_ns) slow_keep(j, &one, took);
     if (one.item[0]) keep(&j->sampled, &one);
 }
 
+inlined void one_end(struct journeys *j, const struct under_way *u) {
+    size_t sort = u->sort | (u->devices ? SORT_WRITTEN : 0u);
+    struct run *r = j->run_of[sort];
+    if (!r->count || r->applied_ns != u->applied_ns || r->came_ns != u->came_ns ||
+        r->appended_ns != u->appended_ns || r->durable_ns != u->durable_ns ||
+        r->began_ns != u->began_ns)
+        run_begin(j, r, u);
+    r->count++;
+    if ((sort & (SORT_WRITTEN | SORT_OUTSIDE)) == SORT_WRITTEN) fanout_note(j, u);
+    if (u->kept || r->took_ns > j->slow_over_ns) one_keep(j, u, r->took_ns);
+}
+
 void journeys_clock(struct journeys *j, int64_t now_ns) {
-    if (j) j->now_ns = now_ns;
+    if (!j) return;
+    j->now_ns = now_ns;
+    bucket_fill(&j->sample, now_ns);
 }
 
 void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!j) return;
     j->now_ns = now_ns;
-    if (!relays_look(j)) queue_look(j);
-    for (; j->head != j->applied; j->head++) one_end(j, &j->queue[j->head & queue_mask(j)]);
-    fanout_tell(j);
-    j->since_clock[0] = j->since_clock[1] = 0;
-    j->named_count = 0;
+    j->appends = j->applies = 0;
     j->current = NULL;
+    if (j->head == j->applied) return;
+    queue_look(j);
+    slow_look(j);
+    const struct under_way *u = &j->queue[j->head & queue_mask(j)], *end = j->queue + j->cap;
+    for (uint32_t left = j->applied - j->head; left > 0; left--) {
+        one_end(j, u);
+        if (++u == end) u = j->queue;
+    }
+    j->head = j->applied;
+    for (; j->sorts; j->sorts &= j->sorts - 1) run_tell(j, &j->runs[__builtin_ctz(j->sorts)]);
+    fanout_tell(j);
+    j->named_count = j->named_slow = 0;
 }
 
 void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, int64_t done_ns,
@@ -526,7 +707,9 @@ void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, 
     name_set(one.app, about->app);
     name_set(one.conversation, about->conversation);
     name_set(one.item, about->item);
-    if (slow_wanted(j, done_ns - came_ns)) keep(&j->slows, &one);
+    measure_add(j->measure, COUNTER_slow, 1);
+    slow_look(j);
+    if (done_ns - came_ns > j->slow_over_ns) slow_keep(j, &one, done_ns - came_ns);
 }
 
 /* ---- readers ---- */

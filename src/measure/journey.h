@@ -103,16 +103,23 @@ struct journey_origin {
  * nobody waits for it (a cursor), so it is never slow, nor is what follows from it. */
 void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
     uint16_t source, const struct journey_origin *origin);
-/* The record came back from the log. What is applied until the next call belongs to it. Records of
- * an earlier run have no journey. */
-void journey_begin(struct journeys *j, uint16_t partition, uint64_t position, int64_t durable_ns);
+/* A record that came back from the log. */
+struct journey_record {
+    uint16_t partition;
+    uint8_t kind;
+    uint64_t position;
+    int64_t durable_ns, wall_ms;
+};
 struct journey_about {
     struct bytes app, conversation, item;
     struct bytes repeated_by; /* who sent what was stored already; empty: it was new */
 };
-/* It is applied; views are copied. *out: for its relays. */
-void journey_applied(struct journeys *j, uint8_t kind, int64_t wall_ms,
+/* It is applied; views are copied. *out: for its relays. What is told to devices until the next call
+ * is its doing. Records of an earlier run have no journey: *out is untouched. */
+void journey_applied(struct journeys *j, const struct journey_record *r,
     const struct journey_about *about, struct journey_origin *out);
+/* It had been told before, so it is not applied. */
+void journey_passed(struct journeys *j, const struct journey_record *r);
 /* Told to a device, or left for later because it could take no more. */
 void journey_wrote(struct journeys *j, uint16_t partition, uint64_t position, struct bytes user,
     struct bytes device);

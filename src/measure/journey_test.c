@@ -51,8 +51,7 @@ static void append(void) {
 }
 static struct journey_origin apply(uint64_t position, const struct journey_about *about) {
     struct journey_origin origin = {0};
-    journey_begin(f.j, 3, position, clock_ns);
-    journey_applied(f.j, 43, 17, about, &origin);
+    journey_applied(f.j, &(struct journey_record){3, 43, position, clock_ns, 17}, about, &origin);
     return origin;
 }
 
@@ -64,8 +63,7 @@ static void stages_add_up(void **state) {
     int64_t durable = clock_ns;
     tick(3 * MS);
     struct journey_origin origin = {0};
-    journey_begin(f.j, 3, 1, durable);
-    journey_applied(f.j, 43, 17, &HELLO, &origin);
+    journey_applied(f.j, &(struct journey_record){3, 43, 1, durable, 17}, &HELLO, &origin);
     assert_true(origin.kept && origin.source_position == 1 && origin.made_ns == clock_ns);
     journey_wrote(f.j, 3, 1, BYTES("bob"), BYTES("phone"));
     journey_waits(f.j);
@@ -101,8 +99,7 @@ static void relays_go_on(void **state) {
     journeys_turn_end(f.j, clock_ns);
     tick(30 * MS);
     struct journey_origin next;
-    journey_begin(f.j, 9, 77, clock_ns);
-    journey_applied(f.j, 73, 17, &HELLO, &next);
+    journey_applied(f.j, &(struct journey_record){9, 73, 77, clock_ns, 17}, &HELLO, &next);
     journey_wrote(f.j, 9, 77, BYTES("bob"), BYTES("phone"));
     journeys_turn_end(f.j, clock_ns);
     assert_int_equal(f.m->stages[TIMED_relay].sum, 5 * MS);
@@ -143,6 +140,128 @@ static void devices_are_kept(void **state) {
     assert_int_equal(journeys_devices(f.j, 4, 1, d, 1), 0);
 }
 
+/* ---- runs: however records come together, each counts with its own times ---- */
+struct one {
+    int64_t came, began, appended, durable, applied;
+    bool outside, written;
+};
+static struct { uint64_t sum[TIMED_COUNT], count[TIMED_COUNT], max[TIMED_COUNT], slow; } model;
+
+static void model_add(enum measure_stage s, int64_t from, int64_t to) {
+    uint64_t took = (uint64_t)(to - from);
+    model.sum[s] += took;
+    model.count[s]++;
+    if (took > model.max[s]) model.max[s] = took;
+}
+
+static void model_end(const struct one *o) {
+    model_add(o->outside ? TIMED_admit : TIMED_relay, o->came, o->appended);
+    model_add(TIMED_durable, o->appended, o->durable);
+    model_add(TIMED_apply, o->durable, o->applied);
+    if (!o->began) return;
+    if (o->outside) model_add(TIMED_accepted, o->came, clock_ns);
+    if (o->written) model_add(TIMED_write, o->applied, clock_ns);
+    if (o->written) model_add(TIMED_delivered, o->began, clock_ns);
+    model.slow += clock_ns - (o->written ? o->began : o->came) >= JOURNEY_SLOW_NS;
+}
+
+static struct one one_append(struct rng *r) {
+    int64_t before = clock_ns - (int64_t)rng_below(r, 2) * 3 * MS;
+    bool awaited = rng_below(r, 4) != 0;
+    struct one o = {.came = before, .appended = clock_ns, .outside = rng_below(r, 2) == 0};
+    if (o.outside) {
+        if (awaited) o.began = before;
+        else o.came = clock_ns;
+        journey_appended(f.j, 3, ++f.position, o.began, UINT16_MAX, NULL);
+    } else {
+        o.began = awaited ? before - (int64_t)rng_below(r, 2) * 9 * MS : 0;
+        struct journey_origin origin = {o.began, before, 5, false};
+        journey_appended(f.j, 3, ++f.position, 0, 7, &origin);
+    }
+    return o;
+}
+
+static void runs_add_up(void **state) {
+    (void)state;
+    static struct one of[80];
+    struct rng r = {11};
+    struct journey_origin origin;
+    memset(&model, 0, sizeof model);
+    for (int turn = 0; turn < 400; turn++) {
+        size_t n = 1 + (size_t)rng_below(&r, 80);
+        uint64_t first = f.position + 1;
+        for (size_t i = 0; i < n; i++) {
+            if (rng_below(&r, 6) == 0) tick((int64_t)rng_below(&r, 9 * MS));
+            of[i] = one_append(&r);
+        }
+        tick(1 * MS);
+        for (size_t i = 0; i < n; i++) {
+            if (rng_below(&r, 6) == 0) tick((int64_t)rng_below(&r, 9 * MS));
+            of[i].durable = clock_ns - (int64_t)rng_below(&r, 2) * MS / 2;
+            of[i].applied = clock_ns;
+            journey_applied(f.j, &(struct journey_record){3, 43, first + i, of[i].durable, 17},
+                &HELLO, &origin);
+            of[i].written = rng_below(&r, 3) == 0;
+            if (of[i].written) journey_wrote(f.j, 3, first + i, BYTES("u"), BYTES("d"));
+        }
+        tick((int64_t)rng_below(&r, 9 * MS));
+        journeys_turn_end(f.j, clock_ns);
+        for (size_t i = 0; i < n; i++) model_end(&of[i]);
+    }
+    for (int s = 0; s <= TIMED_delivered; s++) {
+        assert_int_equal(hist_count(&f.m->stages[s]), model.count[s]);
+        assert_int_equal(f.m->stages[s].sum, model.sum[s]);
+        assert_int_equal(f.m->stages[s].max, model.max[s]);
+    }
+    assert_true(model.slow > 1000);
+    assert_int_equal(journeys_slow_count(f.j), model.slow);
+}
+
+/* Those that are kept as slow have their names: the first ones, and later the slowest. */
+static void slow_ones_have_names(void **state) {
+    (void)state;
+    struct journey *out = must_alloc(JOURNEYS_SLOW_MAX * sizeof *out);
+    for (int turn = 0; turn < 200; turn++) {
+        uint64_t first = f.position + 1;
+        for (int i = 0; i < 500; i++) append();
+        tick((30 + turn * turn / 20) * MS); /* slower and slower */
+        for (uint64_t i = 0; i < 500; i++) apply(first + i, &HELLO);
+        tick(1 * MS);
+        journeys_turn_end(f.j, clock_ns);
+    }
+    assert_int_equal(journeys_slow_count(f.j), 100000);
+    size_t n = journeys_read(f.j, true, 0, out, JOURNEYS_SLOW_MAX);
+    assert_in_range(n, 150, 1500); /* in some 130 s */
+    for (size_t i = 0; i < n; i++) assert_string_equal(out[i].item, "m1");
+    free(out);
+}
+
+static void places_of_names_of_all_lengths(void **state) {
+    (void)state;
+    char app[] = "abcdefghijkl", conversation[71], item[16], found[JOURNEY_NAME_MAX + 1];
+    for (int round = 0; round < 2; round++)
+        for (size_t n = 0; n <= 70; n++) {
+            for (size_t i = 0; i < n; i++) conversation[i] = (char)('a' + (i * 7 + n) % 26);
+            conversation[n] = 0;
+            snprintf(item, sizeof item, "%d-%d", round, (int)n);
+            struct journey_about about = {
+                bytes_of((uint8_t *)app, n % 13), bytes_str(conversation), bytes_str(item), {0}};
+            append();
+            apply(f.position, &about);
+            journeys_turn_end(f.j, clock_ns);
+        }
+    for (size_t n = 0; n <= 70; n++) {
+        for (size_t i = 0; i < n; i++) conversation[i] = (char)('a' + (i * 7 + n) % 26);
+        conversation[n < JOURNEY_NAME_MAX ? n : JOURNEY_NAME_MAX] = 0;
+        snprintf(item, sizeof item, "1-%d", (int)n);
+        struct bytes of = bytes_of((uint8_t *)app, n % 13);
+        assert_true(journeys_place(f.j, of, bytes_str(item), found));
+        assert_string_equal(found, conversation);
+        of.n = (n + 1) % 13;
+        assert_false(journeys_place(f.j, of, bytes_str(item), found));
+    }
+}
+
 /* Nobody waits for a cursor: however long it takes, it is not slow, and what follows is not. */
 static void quiet_ones_are_never_slow(void **state) {
     (void)state;
@@ -152,8 +271,7 @@ static void quiet_ones_are_never_slow(void **state) {
     struct journey_origin origin = apply(1, &none);
     journey_appended(f.j, 9, 1, 0, 3, &origin);
     tick(500 * MS);
-    journey_begin(f.j, 9, 1, clock_ns);
-    journey_applied(f.j, 73, 17, &none, &origin);
+    journey_applied(f.j, &(struct journey_record){9, 73, 1, clock_ns, 17}, &none, &origin);
     journeys_turn_end(f.j, clock_ns);
     assert_int_equal(journeys_slow_count(f.j), 0);
     assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 0);
@@ -225,8 +343,7 @@ static void a_fan_out_is_an_event(void **state) {
     struct journey_origin origin = apply(1, &HELLO), next;
     for (uint16_t part = 0; part < 40; part++) {
         journey_appended(f.j, part, 9, 0, 3, &origin);
-        journey_begin(f.j, part, 9, clock_ns);
-        journey_applied(f.j, 73, 17, &HELLO, &next);
+        journey_applied(f.j, &(struct journey_record){part, 73, 9, clock_ns, 17}, &HELLO, &next);
         for (int i = 0; i < 10; i++) journey_wrote(f.j, part, 9, BYTES("u"), BYTES("d"));
     }
     tick(7 * MS);
@@ -244,8 +361,8 @@ static void relays_of_one_record_are_an_event(void **state) {
     struct journey_origin origin = apply(1, &HELLO), next;
     for (uint16_t i = 0; i < 300; i++) {
         journey_appended(f.j, i % 64, 20 + i, 0, 3, &origin);
-        journey_begin(f.j, i % 64, 20 + i, clock_ns);
-        journey_applied(f.j, 73, 17, &(struct journey_about){0}, &next);
+        journey_applied(f.j, &(struct journey_record){i % 64, 73, 20 + i, clock_ns, 17},
+            &(struct journey_about){0}, &next);
     }
     tick(12 * MS);
     journeys_turn_end(f.j, clock_ns);
@@ -272,8 +389,9 @@ static void a_hot_partition_is_an_event(void **state) {
         }
         struct journey_origin origin;
         for (uint16_t p = 0; p < 200; p++) {
-            journey_begin(f.j, p, 1000 + (uint64_t)round, clock_ns);
-            journey_applied(f.j, 43, 17, &HELLO, &origin);
+            journey_applied(f.j,
+                &(struct journey_record){p, 43, 1000 + (uint64_t)round, clock_ns, 17}, &HELLO,
+                &origin);
         }
         tick(6 * MS);
         journeys_turn_end(f.j, clock_ns);
@@ -302,7 +420,8 @@ static void who_sends_again_and_again_is_an_event(void **state) {
 
 int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, begin, end)
-    const struct CMUnitTest tests[] = {T(stages_add_up), T(relays_go_on), T(devices_are_kept),
+    const struct CMUnitTest tests[] = {T(stages_add_up), T(relays_go_on), T(runs_add_up),
+        T(slow_ones_have_names), T(places_of_names_of_all_lengths), T(devices_are_kept),
         T(quiet_ones_are_never_slow), T(replayed_records_have_none), T(queue_grows),
         T(slow_ones_are_bounded), T(a_fan_out_is_an_event), T(relays_of_one_record_are_an_event),
         T(a_hot_partition_is_an_event), T(who_sends_again_and_again_is_an_event)};

@@ -113,12 +113,14 @@ static inline unsigned hist_bucket(uint64_t value) {
 }
 uint64_t hist_bucket_top(unsigned bucket); /* the largest value in it */
 
-static inline void hist_record(struct hist *h, uint64_t value) {
-    measure_bump(&h->buckets[hist_bucket(value)], 1);
-    measure_bump(&h->sum, value);
+/* The value so many times. */
+static inline void hist_record_times(struct hist *h, uint64_t value, uint64_t times) {
+    measure_bump(&h->buckets[hist_bucket(value)], times);
+    measure_bump(&h->sum, value * times);
     if (value > __atomic_load_n(&h->max, __ATOMIC_RELAXED))
         __atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
 }
+static inline void hist_record(struct hist *h, uint64_t value) { hist_record_times(h, value, 1); }
 /* `into` belongs to the caller; `from` may be written meanwhile */
 void hist_merge(struct hist *into, const struct hist *from);
 uint64_t hist_count(const struct hist *h);

@@ -175,8 +175,8 @@ static void buckets_have_exemplars(void **state) {
         journey_appended(f->j[1], 5, position, now_ns - 40000, UINT16_MAX, NULL);
         now_ns += 300000;
         journeys_clock(f->j[1], now_ns);
-        journey_begin(f->j[1], 5, position, now_ns);
-        journey_applied(f->j[1], 43, 17, &about, &origin);
+        journey_applied(
+            f->j[1], &(struct journey_record){5, 43, position, now_ns, 17}, &about, &origin);
         journeys_turn_end(f->j[1], now_ns);
     }
     assert_int_equal(journeys_find(f->j[1], BYTES("demo"), BYTES("m1"), &kept, 1), 1);
