@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
 
-    make bench                      all, about 25 minutes
-    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long measure
+    make bench                      all, about an hour
+    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long measure notify notify-topic
     make bench ROUNDS=3
 
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
@@ -15,14 +15,17 @@ KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
 OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = os.environ.get("SECONDS_EACH", "8")
+DEVICES = os.environ.get("DEVICES", "10000")
+PEOPLE = os.environ.get("PEOPLE", "1000000")
 FILL = int(os.environ.get("FILL", "10000000"))
-PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long", "measure"]
+PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long", "measure", "notify", "notify-topic"]
 RUNS = []
 sys.path.insert(0, os.path.join(ROOT, "test", "scenario"))
 import peers as packages  # what npm installs
 import mqtt  # the client of the scenario tests: one that the server's death does not end
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+REDIS = shutil.which("redis-server")
 NATS = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
 WS = "ws@8.18.3"  # of npm
 # Nagle's algorithm off, no limit on what waits, as fast as it goes: nothing on the disk.
@@ -175,6 +178,50 @@ class Ws:
     end = Kith.end
 
 
+class Usual:
+    """The usual notification stack, a stand-in (bench/peers/notify): an API, a worker and a socket server of Node, and a Redis that is queue and store."""
+    shape, name = "staged", "usual stack, staged"
+    source = os.path.join(ROOT, "bench", "peers", "notify")
+
+    def __init__(self):
+        self.dir, self.redis, self.api, self.socket = tempfile.mkdtemp(prefix="kith-bench-"), port(), port(), port()
+        self.processes, self.log = [], open(self.dir + "/log", "a")
+        # What was answered is on the disk, as with kith; the log is never rewritten, which spares it work.
+        self.begin(REDIS, "--port", self.redis, "--bind", "127.0.0.1", "--dir", self.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                   "--auto-aof-rewrite-percentage", 0)
+        self.listens(self.redis)
+        env = {**os.environ, "PEER_HOME": packages.npm_of(self.source + "/package.json"), "PEER_REDIS": str(self.redis), "PEER_SHAPE": self.shape, "NODE_ENV": "production"}
+        for script, at in (("api", self.api), ("worker", ""), ("socket", self.socket)):
+            self.begin("node", f"{self.source}/{script}.mjs", at, env=env)
+        self.listens(self.api)
+        self.listens(self.socket)
+
+    def begin(self, *command, env=None):
+        self.processes.append(subprocess.Popen([str(word) for word in command], stdout=self.log, stderr=self.log, env=env))
+
+    def listens(self, at):
+        until(lambda: socket.create_connection(("127.0.0.1", at)).close() is None)
+
+    def run(self, scenario, *options):
+        pids = ",".join(str(p.pid) for p in self.processes)
+        said = subprocess.run([KITH, "bench", scenario, "--peer", "socketio", "--http", f"127.0.0.1:{self.api}", "--mqtt", f"127.0.0.1:{self.socket}", "--server-pids", pids,
+                               "--json", *options], capture_output=True, text=True)
+        if not said.stdout.startswith("{"):
+            raise SystemExit(f"bench: {scenario} of {self.name}: {said.stderr[-500:]} {open(self.dir + '/log').read()[-500:]}")
+        return json.loads(said.stdout)
+
+    def end(self):
+        for process in self.processes[1:] + self.processes[:1]:
+            process.terminate()
+            process.wait()
+        self.log.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class UsualLean(Usual):
+    shape, name = "lean", "usual stack, lean"
+
+
 def installed(*kinds):
     """Of these servers those that this machine has; says which it has not."""
     def lacks(kind):
@@ -183,6 +230,12 @@ def installed(*kinds):
                 packages.npm(WS)
             except packages.Missing as why:
                 return str(why)
+        if issubclass(kind, Usual):
+            try:
+                packages.npm_of(Usual.source + "/package.json")
+            except packages.Missing as why:
+                return str(why)
+            return not REDIS and "redis-server is not installed"
         return {Mosquitto: not MOSQUITTO and "mosquitto is not installed", Nats: not NATS and "nats-server is not installed"}.get(kind)
     for kind in kinds:
         if why := lacks(kind):
@@ -597,6 +650,79 @@ def long():
     server.end()
 
 
+# (fan-out, triggers a request, half of the load to beat)
+NOTIFY = [(1, "100", "71000"), (100, "10", "88000"), (10000, "1", "117500")]
+# Batches under way at capacity: what keeps each busy and no more. A batch of kith's takes milliseconds.
+KITH_INFLIGHT = {1: ("--inflight", "16"), 100: ("--inflight", "16"), 10000: ("--inflight", "8")}
+PEER_INFLIGHT = {1: "8", 100: "4", 10000: "2"}
+# At 10,000 a trigger takes the staged stack four seconds, and at half of its capacity one comes every eight.
+NOTIFY_SECONDS = {(Usual, 10000): ("40", "10"), (Usual, 100): (SECONDS, "6"), (Usual, 1): (SECONDS, "4")}
+
+
+def notified(kind, fanout, batch, *options):
+    """One run of one server with 10,000 connected devices; None when it is no result."""
+    seconds, warmup = NOTIFY_SECONDS.get((kind, fanout), (SECONDS, "2"))
+    server = kind()
+    try:
+        result = server.run("notify", "--fanout", str(fanout), "--devices", DEVICES, "--batch", batch, "--seconds", seconds, "--warmup", warmup, *options)
+    finally:
+        server.end()
+    RUNS.append({"part": "notify", "server": server.name, "options": list(options), **result})
+    if not result["valid"]:
+        print(f"bench: {server.name}, fan-out {fanout} {' '.join(options)}: not valid, left out: lost {result['lost']}, repeated {result['repeated']}, refused {result['refused']}",
+              file=sys.stderr)
+    return result if result["valid"] else None
+
+
+def notify_rounds(fanout, batch, of):
+    """Alternating; `of`: [(name, class, options)]; {name: valid results}."""
+    got = {}
+    for _ in range(min(ROUNDS, 3)):
+        for name, kind, options in of:
+            if result := notified(kind, fanout, batch, *options):
+                got.setdefault(name, []).append(result)
+    return got
+
+
+def notify():
+    """The comparison: kith, and what teams get by installing the standard open-source product, driven by one program with the same batches."""
+    kinds = installed(Kith, UsualLean, Usual)
+    table(f"Notifications to {DEVICES} connected devices, batches over HTTP, all stored and synced before the 202: capacity", "fan-out", "server", "deliveries/s", "server CPU us each",
+          "kith: times the deliveries", "times less CPU", "others' share of the machine %")
+    capacity = {}
+    for fanout, batch, _ in NOTIFY:
+        of = [("kith", Kith, KITH_INFLIGHT[fanout]), ("kith, QoS 1", Kith, (*KITH_INFLIGHT[fanout], "--qos", "1"))]
+        of += [(kind.name, kind, ("--inflight", PEER_INFLIGHT[fanout])) for kind in kinds if kind is not Kith]
+        got = capacity[fanout] = notify_rounds(fanout, batch, of)
+        ours = got.get("kith")
+        for name, r in got.items():
+            rate, cpu = mid(r, "delivered_per_s"), mid(r, "server_cpu_us")
+            ratios = (f"{mid(ours, 'delivered_per_s') / rate:.1f}", f"{cpu / mid(ours, 'server_cpu_us'):.1f}") if ours and not name.startswith("kith") else ("-", "-")
+            row(f"{fanout:,}", name, f"{rate:,.0f}", f"{cpu:.1f}", *ratios, f"{mid(r, 'others_percent'):.0f}")
+    table("The same, paced, timed from when each trigger was due: kith at half of the load to beat, the others at half of their own capacity", "fan-out", "server", "paced at",
+          "delivered/s", "server CPU us each", "p50 / p99 ms", "kith: times less p50, p99", "to the 202 p50 / p99 ms")
+    for fanout, batch, half in NOTIFY:
+        of = [("kith", Kith, ("--rate", half)), ("kith, QoS 1", Kith, ("--rate", half, "--qos", "1"))]
+        of += [(kind.name, kind, ("--rate", f"{mid(capacity[fanout][kind.name], 'delivered_per_s') / 2:.0f}")) for kind in kinds if kind.name in capacity[fanout] and kind is not Kith]
+        got = notify_rounds(fanout, batch, of)
+        ours = got.get("kith")
+        for name, r in got.items():
+            times = lambda p: f"{mid(r, 'delivery_us', p) / mid(ours, 'delivery_us', p):.1f}"
+            row(f"{fanout:,}", name, f"{r[0]['rate']:,.0f}", f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}",
+                f"{ms(mid(r, 'delivery_us', 'p50'))} / {ms(mid(r, 'delivery_us', 'p99'))}", f"{times('p50')}, {times('p99')}" if ours and not name.startswith("kith") else "-",
+                f"{ms(mid(r, 'accepted_us', 'p50'))} / {ms(mid(r, 'accepted_us', 'p99'))}")
+
+
+def notify_topic():
+    table(f"One trigger to a topic of {int(PEOPLE):,} people who are not connected", "what", "")
+    for r in rounds("notify-topic", "notify-topic", "--people", PEOPLE, n=1, only_kith=True).values():
+        row("members made in s", f"{mid(r, 'made_s'):.1f}")
+        row("trigger to the 202, p50 / p99 ms", f"{ms(mid(r, 'accepted_us', 'p50'))} / {ms(mid(r, 'accepted_us', 'p99'))}")
+        row("server CPU a trigger ms; a recipient ns", f"{mid(r, 'trigger_cpu_us') / 1000:.2f}; {mid(r, 'recipient_cpu_ns'):.2f}")
+        row("an inbox with its counts read, p50 / p99 ms", f"{ms(mid(r, 'read_us', 'p50'))} / {ms(mid(r, 'read_us', 'p99'))}")
+        row("resident MB", f"{mid(r, 'rss_bytes') / 1e6:.0f}")
+
+
 def machine():
     with open("/proc/cpuinfo") as f:
         model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
@@ -633,7 +759,7 @@ def main():
         print(f"bench: other work uses this machine (load {os.getloadavg()[0]:.1f}): read the ratios, not the figures", file=sys.stderr)
     print(machine())
     for p in only:
-        globals()[p]()
+        globals()[p.replace("-", "_")]()
         write_out()
     print(f"\nwritten: {os.path.relpath(OUT, ROOT)}/table.md, runs.json")
 

@@ -22,7 +22,7 @@ case "${1:-}" in
     ;;
 --bench)
     packages="$packages mosquitto python3"
-    wished="nats-server"
+    wished="nats-server redis-server nodejs npm"
     ;;
 *) echo "usage: tool/setup.sh [--test | --all | --bench]" >&2; exit 2 ;;
 esac

@@ -16,7 +16,8 @@ static const struct {
     {"storm", "all devices come back at once after the server was killed", bench_storm},
     {"connect", "many devices: connects/s, memory of each", bench_connect},
     {"fill", "stores many messages quickly", bench_fill},
-    {"notify", "notifications to connected devices; also of the usual stack", bench_notify}};
+    {"notify", "notifications to connected devices; also of the usual stack", bench_notify},
+    {"notify-topic", "one trigger to a topic of very many who are away", bench_notify_topic}};
 
 int bench_run(int argc, char **argv) {
     bool asked = argc > 1 && strcmp(argv[1], "--help") == 0;
@@ -31,6 +32,6 @@ int bench_run(int argc, char **argv) {
     if (argc > 1 && !asked) fprintf(to, "kith: there is no scenario '%s'\n", argv[1]);
     fputs("usage: kith bench SCENARIO [options]; 'kith bench SCENARIO --help' lists them\n", to);
     for (size_t i = 0; i < sizeof SCENARIOS / sizeof *SCENARIOS; i++)
-        fprintf(to, "  %-11s %s\n", SCENARIOS[i].name, SCENARIOS[i].help);
+        fprintf(to, "  %-12s %s\n", SCENARIOS[i].name, SCENARIOS[i].help);
     return asked ? EXIT_DONE : EXIT_USAGE;
 }

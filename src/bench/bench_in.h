@@ -13,5 +13,6 @@ int bench_topic(int argc, char **argv);
 int bench_storm(int argc, char **argv);
 int bench_fill(int argc, char **argv);
 int bench_notify(int argc, char **argv);
+int bench_notify_topic(int argc, char **argv);
 
 #endif

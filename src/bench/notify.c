@@ -16,7 +16,6 @@
 #include "bench/bench_in.h"
 
 enum { MEMBERS_A_REQUEST = 1000, BATCH_MAX = 1000, CONNECTIONS_MAX = 64 };
-#define PATIENCE_NS (20 * SECOND_NS)
 #define LINGER_NS (500 * MILLI_NS) /* at the end: for what should not come */
 
 struct trigger {
@@ -32,7 +31,7 @@ struct notify {
     struct crowd crowd;
     const char *peer, *pids;
     size_t fanout, devices, batch, inflight, connections;
-    double rate, seconds, warmup;
+    double rate, seconds, warmup, patience;
     size_t targets, next;     /* next: target of the next trigger */
     struct track *tracks;     /* one a device: of its target's numbers */
     uint32_t *numbers;        /* one a target: the last given */
@@ -228,7 +227,7 @@ static void turn(struct notify *b, double gap, double *due, int64_t until) {
 }
 
 static bool stalled(const struct notify *b) {
-    return b->posted > b->whole && clock_mono_ns() - b->moved_ns > PATIENCE_NS;
+    return b->posted > b->whole && (double)(clock_mono_ns() - b->moved_ns) > b->patience * 1e9;
 }
 
 static void settle(struct notify *b) {
@@ -336,6 +335,7 @@ int bench_notify(int argc, char **argv) {
     b->inflight = b->connections = 8;
     b->seconds = 10;
     b->warmup = 2;
+    b->patience = 20;
     const struct drive_option O[] = {CROWD_OPTIONS(&b->crowd),
         {"fanout", OPTION_COUNT, &b->fanout, "N",
             "recipients of a trigger: one user, or a topic of so many (default 1)"},
@@ -348,6 +348,8 @@ int bench_notify(int argc, char **argv) {
             "deliveries a second, open loop (default: as fast as --inflight allows)"},
         {"seconds", OPTION_NUMBER, &b->seconds, "S", "seconds (default 10)"},
         {"warmup", OPTION_NUMBER, &b->warmup, "S", "seconds before them (default 2)"},
+        {"patience", OPTION_NUMBER, &b->patience, "S",
+            "without any delivery: what is under way is lost (default 20)"},
         {"server-pids", OPTION_TEXT, &b->pids, "PID,PID", "instead of --pid: several processes"},
         {"peer", OPTION_TEXT, &b->peer, "socketio",
             "drives bench/peers/notify: Socket.IO at --mqtt, its API at --http"},

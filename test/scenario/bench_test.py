@@ -1,13 +1,15 @@
-"""`kith bench`, small: QoS 2 as a client, fan-out over a plain topic, the storm after a kill; and that what is lost is told."""
+"""`kith bench`, small: QoS 2 as a client, fan-out over a plain topic, notifications, the storm after a kill; and that what is lost is told."""
 import json, os, socket, subprocess
 
-import harness
+import harness, usual_stack
 from harness import Server, expect
 
 
-def bench(s, scenario, *options, broker="mqtt"):
-    status, said = s.tool("bench", scenario, "--json", "--broker", broker, "--mqtt", f"127.0.0.1:{s.mqtt}", "--http", f"127.0.0.1:{s.http}", "--key", s.key, *options)
-    return status, json.loads(said)
+def bench(s, scenario, *options, broker="mqtt", http=None, mqtt=None):
+    done = subprocess.run([harness.KITH, "bench", scenario, "--json", "--broker", broker, "--mqtt", f"127.0.0.1:{mqtt or s.mqtt}", "--http", f"127.0.0.1:{http or s.http}", "--key", s.key,
+                           *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.stdout.startswith("{"), done.stderr
+    return done.returncode, json.loads(done.stdout)
 
 
 def one_to_one(s):
@@ -34,7 +36,26 @@ def storm(s):
     expect((run.returncode, got["valid"], got["stored"], got["lost"]), (0, True, 600, 0), got)
 
 
+NOTIFY = ("--devices", "20", "--batch", "5", "--connections", "2", "--inflight", "4", "--warmup", "0.1", "--seconds", "0.3")
+
+
+def notify_peer(s):
+    """Another stack is driven by the same program; what it loses, repeats or refuses makes the run none."""
+    stack = usual_stack.UsualStack()
+    run = lambda *options: bench(s, "notify", "--peer", "socketio", *NOTIFY, *options, broker="kith", http=stack.port, mqtt=stack.port)
+    for fanout, shape in (("1", ()), ("10", ("--rate", "2000")), ("20", ())):
+        status, said = run("--fanout", fanout, *shape)
+        expect((status, said["valid"], said["lost"], said["delivered_per_s"] > 200), (0, True, 0, True), said)
+    expect(stack.pongs, 60, "each device answered the ping")
+    stack.drops, stack.repeats, stack.refuses = 30, 41, 53
+    status, said = run("--fanout", "1", "--rate", "1000", "--patience", "0.3")
+    expect((status, said["valid"], said["repeated"] > 0, said["lost"] > said["refused"] > 0), (1, False, True, True), said)
+    stack.close()
+
+
 def usage(s):
+    expect(s.tool("bench", "notify", "--devices", "10", "--fanout", "3", "--key", "k")[0], 2, "devices are whole topics")
+    expect(s.tool("bench", "notify", "--peer", "mqtt", "--key", "k")[0], 2, "there is one peer")
     expect(s.tool("bench", "fanout", "--broker", "kith", "--key", "k")[0], 2, "fanout drives plain topics only")
     expect(s.tool("bench", "one-to-one", "--qos", "3", "--key", "k")[0], 2, "there is no QoS 3")
 
@@ -48,7 +69,7 @@ def port():
 
 s = Server("--dev", "--shards", "2", "--http", f"127.0.0.1:{port()}", "--mqtt", f"127.0.0.1:{port()}")
 try:
-    for part in (one_to_one, fanout, usage, storm):
+    for part in (one_to_one, fanout, notify_peer, usage, storm):
         part(s)
 except BaseException:
     print(s.said()[-3000:])

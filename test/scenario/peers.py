@@ -1,6 +1,6 @@
 """Programs that nobody here wrote, for the tests that talk to kith through them. Each comes by its registry's ordinary client, its version pinned, into a cache outside the tree,
 once; what cannot be had here is skipped in words. And devices: scripts of test/peers that run on top of such a program, told what to do line by line."""
-import json, os, shutil, subprocess, sys, time
+import hashlib, json, os, shutil, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "..", "peers")
@@ -53,6 +53,21 @@ def npm(package, *more):
     return install(home, package, ["npm", "install", "--prefix", home, "--no-audit", "--no-fund", "--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=20000",
                                    package, *more],
                    ["node", "--input-type=module", "-e", f"await import({json.dumps(package.rsplit('@', 1)[0])})"])
+
+
+def npm_of(package_json):
+    """The folder in which scripts find all that a package.json of ours names. Its versions are pinned there; no lock is kept, which would name where each came from."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise Missing(f"{package_json}: node and npm are not installed")
+    with open(package_json) as f:
+        text = f.read()
+    said = json.loads(text)
+    home = os.path.join(CACHE, f"npm-{said['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}")
+    os.makedirs(home, exist_ok=True)
+    shutil.copy(package_json, home)
+    works = " ".join(f"await import({json.dumps(name)});" for name in said["dependencies"])
+    return install(home, ", ".join(said["dependencies"]), ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--ignore-scripts", "--fetch-retries=1",
+                                                           "--fetch-timeout=20000"], ["node", "--input-type=module", "-e", works])
 
 
 def pip(package, version, module, python=sys.executable):
