@@ -612,6 +612,128 @@ export type Document = {
   components: unknown;
 };
 
+/** A way to reach someone. */
+export type NotificationChannel = "inapp" | "push" | "email" | "webhook";
+
+/** ICU MessageFormat. It sees `actor` (the newest actor's name), `count` (all), `others` (all but the newest), `object` and the keys of data. One of title and body is there. */
+export type TemplateSet = {
+  title?: string;
+  body?: string;
+  /** Of a mail; without it the title. */
+  subject?: string;
+  /** Of a mail; without it the body. */
+  text?: string;
+  /** Of a mail. Values are escaped, the template's own text is not. */
+  html?: string;
+};
+
+export type Escalation = {
+  after: Duration;
+  /** push, email or webhook. */
+  to: NotificationChannel | Array<NotificationChannel>;
+  /** What of theirs stops it; seen if not said. */
+  unless?: "seen" | "read";
+};
+
+export type WorkflowPut = {
+  /** All that it may use. */
+  channels?: Array<NotificationChannel> | null;
+  /** By language: BCP 47 tags such as en or pt-BR, or `default`. */
+  templates?: Record<string, TemplateSet> | null;
+  /** The keys of data that triggers bring, and their kinds. When it is given, a template that uses any other variable is refused. */
+  data?: Record<string, "text" | "number" | "time"> | null;
+  /** Notifications with the same values become one: `actor`, `object`, a key of data (`data.KEY` too), or a list of these. */
+  group_by?: string | Array<string> | null;
+  digest?: {
+    window: Duration;
+    /** The first leaves at once, the rest of the window together at its end. */
+    first_at_once?: boolean;
+  } | null;
+  /** high ignores quiet hours and digests, never an opt-out. Without it: normal. */
+  priority?: "high" | "normal" | "low" | null;
+  /** How many reach one person, by their own calendar. */
+  cap?: {
+    count: number;
+    per: "hour" | "day" | "week";
+  } | null;
+  /** What follows if they do not look. A channel named here is not used at once, even if it is in `channels`. */
+  escalate?: Array<Escalation> | null;
+  expires_after?: Duration | null;
+  /** learned: what this person is likely to open leaves, the rest waits for the digest. */
+  relevance?: "learned" | {
+    mode: "learned";
+    /** How many should leave at once for one person in a day; 5 if not said. */
+    target_per_day?: number;
+    /** The share of decisions that a coin takes, so that what is never sent is learned about; 0.02 if not said. */
+    explore?: number;
+  } | null;
+};
+
+export type Workflow = {
+  id: Id;
+  /** All that it may use. */
+  channels: Array<NotificationChannel>;
+  /** By language: BCP 47 tags such as en or pt-BR, or `default`. */
+  templates: Record<string, TemplateSet>;
+  /** The keys of data that triggers bring, and their kinds. When it is given, a template that uses any other variable is refused. */
+  data?: Record<string, "text" | "number" | "time">;
+  /** Notifications with the same values become one: `actor`, `object`, a key of data (`data.KEY` too), or a list of these. */
+  group_by?: string | Array<string>;
+  digest?: {
+    window: Duration;
+    /** The first leaves at once, the rest of the window together at its end. */
+    first_at_once?: boolean;
+  };
+  /** high ignores quiet hours and digests, never an opt-out. Without it: normal. */
+  priority?: "high" | "normal" | "low";
+  /** How many reach one person, by their own calendar. */
+  cap?: {
+    count: number;
+    per: "hour" | "day" | "week";
+  };
+  /** What follows if they do not look. A channel named here is not used at once, even if it is in `channels`. */
+  escalate?: Array<Escalation>;
+  expires_after?: Duration;
+  /** learned: what this person is likely to open leaves, the rest waits for the digest. */
+  relevance?: "learned" | {
+    mode: "learned";
+    /** How many should leave at once for one person in a day; 5 if not said. */
+    target_per_day?: number;
+    /** The share of decisions that a coin takes, so that what is never sent is learned about; 0.02 if not said. */
+    explore?: number;
+  };
+};
+
+export type WorkflowPage = {
+  items: Array<Workflow>;
+  next: Next;
+};
+
+export type WorkflowPreview = {
+  locale?: string | null;
+  /** As a trigger's. */
+  data?: Record<string, unknown> | null;
+  /** The name that is shown. */
+  actor?: string | null;
+  count?: number | null;
+  object?: string | null;
+};
+
+export type WorkflowWords = {
+  /** Which of its sets was taken. */
+  locale: string;
+  title: string;
+  body: string;
+  /** Each of its parts, title and body again among them. */
+  templates: {
+    title: string;
+    body: string;
+    subject?: string;
+    text?: string;
+    html?: string;
+  };
+};
+
 export type ChannelRule = {
   id: string;
   /** An MQTT filter. The levels {user} and {device} stand for whoever asks. */
@@ -1177,6 +1299,33 @@ export interface Operations {
   /** Read this document */
   "GET /openapi.json": {
     answer: Document;
+  };
+  /** List the app's workflows */
+  "GET /v1/workflows": {
+    query?: { limit?: number; cursor?: Cursor };
+    answer: WorkflowPage;
+  };
+  /** Make or change a workflow */
+  "PUT /v1/workflows/{id}": {
+    path: { id: string };
+    body: WorkflowPut;
+    answer: Workflow;
+  };
+  /** Look at a workflow */
+  "GET /v1/workflows/{id}": {
+    path: { id: string };
+    answer: Workflow;
+  };
+  /** Remove a workflow */
+  "DELETE /v1/workflows/{id}": {
+    path: { id: string };
+    answer: null;
+  };
+  /** Show a workflow's words */
+  "POST /v1/workflows/{id}/preview": {
+    path: { id: string };
+    body: WorkflowPreview;
+    answer: WorkflowWords;
   };
   /** List the app's channel rules */
   "GET /v1/channel-rules": {

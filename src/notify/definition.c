@@ -272,7 +272,8 @@ static bool locale_read(struct reading *d, const char *field, struct bytes key) 
         if (tag_same(d->locales[i], key))
             return FAULT(d, UNKNOWN_FIELD, field, "this language is there twice");
     if (d->locale_count == LOCALES_MAX)
-        return FAULT(d, INVALID_VALUE, "templates", "at most %d languages", LOCALES_MAX);
+        return FAULT(
+            d, INVALID_VALUE, "templates", "'templates' has at most %d languages", LOCALES_MAX);
     d->locales[d->locale_count++] = arena_copy(&d->arena, key);
     return true;
 }
@@ -340,7 +341,8 @@ static bool group_read(struct reading *d, struct json v) {
         return FAULT(d, WRONG_TYPE, "group_by",
             "'group_by' is \"actor\", \"object\", a key of data, or a list of these");
     if (++d->items > GROUP_PARTS_MAX)
-        return FAULT(d, INVALID_VALUE, "group_by", "at most %d keys", GROUP_PARTS_MAX);
+        return FAULT(
+            d, INVALID_VALUE, "group_by", "'group_by' has at most %d keys", GROUP_PARTS_MAX);
     bool data = bytes_starts(k, "data.");
     if (data) k = bytes_of(k.p + 5, k.n - 5);
     uint8_t part = data                    ? GROUP_DATA
@@ -421,7 +423,8 @@ static bool escalation_read(void *arg, struct bytes key, struct json v) {
     struct json_value f[3];
     (void)key;
     if (d->items == ESCALATIONS_MAX)
-        return FAULT(d, INVALID_VALUE, "escalate", "at most %d steps", ESCALATIONS_MAX);
+        return FAULT(
+            d, INVALID_VALUE, "escalate", "'escalate' has at most %d steps", ESCALATIONS_MAX);
     struct escalation *e = &d->escalations[d->items];
     *e = (struct escalation){.unless = ESCALATE_UNLESS_SEEN};
     d->path = "escalate.to";

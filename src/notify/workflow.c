@@ -211,31 +211,40 @@ static size_t args_complete(struct template_arg *args, size_t n) {
     return n;
 }
 
-static void preview_json(struct query *q, const struct workflow *w, const struct preview *v,
+/* Title and body stand before all parts as well: they are what every channel shows. */
+static void preview_json(
+    struct json_out *o, struct bytes locale, const struct buf words[static TEMPLATE_PART_COUNT]) {
+    jo_open_obj(o);
+    jo_key(o, "locale");
+    jo_str(o, locale);
+    for (int i = 0; i < 2; i++) {
+        jo_key(o, TEMPLATE_PARTS[i]);
+        jo_str(o, buf_view(&words[i]));
+    }
+    jo_key(o, "templates");
+    jo_open_obj(o);
+    for (int i = 0; i < TEMPLATE_PART_COUNT; i++) {
+        if (!words[i].n && i > 1) continue; /* of a mail's, only those that there are */
+        jo_key(o, TEMPLATE_PARTS[i]);
+        jo_str(o, buf_view(&words[i]));
+    }
+    jo_close_obj(o);
+    jo_close_obj(o);
+}
+
+static void preview_render(struct query *q, const struct workflow *w, struct bytes locale,
     const struct template_arg *args, size_t n) {
     struct json_out o = {&q->answer->body, false};
     struct template_fault fault = {0};
     struct buf words[TEMPLATE_PART_COUNT] = {{0}};
     bool good = true;
     for (int i = 0; good && i < TEMPLATE_PART_COUNT; i++)
-        good =
-            workflow_words(q->tools, w, v->locale, TEMPLATE_PARTS[i], args, n, &words[i], &fault);
-    if (!good) {
-        answer_problem(q->answer, PROBLEM_INVALID_VALUE, "data", "%s", fault.words);
-    } else {
+        good = workflow_words(q->tools, w, locale, TEMPLATE_PARTS[i], args, n, &words[i], &fault);
+    if (good) {
         answer_ok(q->answer, 200);
-        jo_open_obj(&o);
-        jo_key(&o, "locale");
-        jo_str(&o, workflow_words_locale(q->tools, w, v->locale));
-        jo_key(&o, "templates");
-        jo_open_obj(&o);
-        for (int i = 0; i < TEMPLATE_PART_COUNT; i++) {
-            if (!words[i].n && i > 1) continue; /* only a mail's are left out */
-            jo_key(&o, TEMPLATE_PARTS[i]);
-            jo_str(&o, buf_view(&words[i]));
-        }
-        jo_close_obj(&o);
-        jo_close_obj(&o);
+        preview_json(&o, workflow_words_locale(q->tools, w, locale), words);
+    } else {
+        answer_problem(q->answer, PROBLEM_INVALID_VALUE, "data", "%s", fault.words);
     }
     for (int i = 0; i < TEMPLATE_PART_COUNT; i++) buf_done(&words[i]);
 }
@@ -251,7 +260,7 @@ static void query_preview(struct query *q) {
     }
     struct template_arg *args = arena_alloc(r->arena, (ROOM + 2) * sizeof *args);
     size_t n = args_complete(args, args_unpack(v->args, args, ROOM));
-    if (workflow_args_fit(&w, args, n, q->answer)) preview_json(q, &w, v, args, n);
+    if (workflow_args_fit(&w, args, n, q->answer)) preview_render(q, &w, v->locale, args, n);
 }
 
 static void arg_text(struct buf *b, struct bytes name, struct bytes text) {

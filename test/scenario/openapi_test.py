@@ -36,7 +36,7 @@ def schemas(node=DOCUMENT):
 
 
 FREE = {"Metadata"}  # objects that hold what the app wants; Data, Media and Key hold any JSON value
-MAPS = {"reactions", "columns"}
+MAPS = {"reactions", "columns", "templates", "data", "workflows"}
 
 
 def check_document():
@@ -401,6 +401,23 @@ refused(400, "wrong-type", "PUT", "/v1/users/bob/presence", {"online": 1}, "onli
 refused(403, "forbidden", "PUT", "/v1/users/bob/presence", {"online": True}, key=ann)
 
 # channel rules, and sessions
+W = "/v1/workflows/likes"
+likes = ok(201, "PUT", W, {"channels": ["inapp", "email"], "templates": {"en": {"title": "{actor} liked {object}", "html": "<b>{note}</b>"}}, "priority": "high",
+                           "data": {"note": "text"}, "group_by": ["object", "data.note"], "digest": {"window": "1h", "first_at_once": True}, "cap": {"count": 2, "per": "day"},
+                           "escalate": [{"after": "10m", "to": "push"}], "expires_after": "7d", "relevance": {"mode": "learned", "explore": 0.1}})
+expect(ok(200, "PUT", W, {"group_by": None, "relevance": "learned"})["relevance"], "learned")
+expect("group_by" in ok(200, "GET", W), False)
+expect(ok(200, "GET", "/v1/workflows")["items"][0]["id"], "likes")
+expect(ok(200, "POST", W + "/preview", {"locale": "de", "data": {"note": "<3", "actor": "Zo"}, "object": "it"})["templates"]["html"], "<b>&lt;3</b>")
+refused(422, "invalid-value", "PUT", W, {"channels": ["fax"]}, "channels")
+refused(400, "unknown-field", "PUT", W, {"chanels": []}, "chanels")
+refused(404, "not-found", "GET", "/v1/workflows/none")
+refused(404, "not-found", "POST", "/v1/workflows/none/preview", {})
+refused(403, "forbidden", "PUT", W, {}, key=ann)
+refused(400, "malformed", "GET", "/v1/workflows?cursor=x", field="cursor")
+refused(410, "gone", "GET", "/v1/workflows?cursor=1-1-a", field="cursor")
+ok(204, "DELETE", W)
+
 ok(201, "PUT", "/v1/channel-rules/r", {"topic": "news/#", "publish": False, "subscribe": "*"})
 ok(200, "PUT", "/v1/channel-rules/r", {"publish": ["ann"]})
 expect(ok(200, "GET", "/v1/channel-rules/r"), {"id": "r", "topic": "news/#", "publish": ["ann"], "subscribe": True})
