@@ -166,15 +166,15 @@ export type Push = {
     endpoint: string;
     /** The subscription's keys (RFC 8291). */
     keys: {
-      /** base64url. */
+      /** base64url of a P-256 public key: 65 bytes, the first 0x04. */
       p256dh: string;
-      /** base64url. */
+      /** base64url of 16 bytes. */
       auth: string;
     };
   };
 } | {
   apns: {
-    /** The device token. */
+    /** The device token, hexadecimal. */
     token: string;
   };
 } | {
@@ -182,6 +182,33 @@ export type Push = {
     /** The registration token. */
     token: string;
   };
+};
+
+export type Topic = {
+  id: Id;
+  /** How many users are in it. */
+  count: number;
+};
+
+export type TopicUsers = {
+  add?: Array<Id>;
+  remove?: Array<Id>;
+};
+
+export type TopicChange = {
+  /** How many came. */
+  added: number;
+  /** How many went. */
+  removed: number;
+};
+
+export type TopicRef = {
+  id: Id;
+};
+
+export type TopicPage = {
+  items: Array<TopicRef>;
+  next: Next;
 };
 
 export type DevicePut = {
@@ -1114,6 +1141,39 @@ export interface Operations {
     path: { id: Id };
     query?: { limit?: number; cursor?: Cursor };
     answer: UserPage;
+  };
+  /** How many are in a topic */
+  "GET /v1/topics/{topic}": {
+    path: { topic: Id };
+    answer: Topic;
+  };
+  /** Add users to a topic and remove others */
+  "POST /v1/topics/{topic}/users": {
+    path: { topic: Id };
+    body: TopicUsers;
+    answer: TopicChange;
+  };
+  /** List who is in a topic */
+  "GET /v1/topics/{topic}/users": {
+    path: { topic: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: UserPage;
+  };
+  /** Add a user to a topic */
+  "PUT /v1/topics/{topic}/users/{id}": {
+    path: { topic: Id; id: Id };
+    answer: UserId;
+  };
+  /** Remove a user from a topic */
+  "DELETE /v1/topics/{topic}/users/{id}": {
+    path: { topic: Id; id: Id };
+    answer: null;
+  };
+  /** List the topics that a user is in */
+  "GET /v1/users/{id}/topics": {
+    path: { id: Id };
+    query?: { limit?: number; cursor?: Cursor };
+    answer: TopicPage;
   };
   /** Make a device token */
   "POST /v1/users/{id}/tokens": {

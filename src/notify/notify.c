@@ -9,6 +9,7 @@ static const struct {
     const struct notify_part *part;
 } PARTS[] = {
     {"notify, workflows", &notify_workflows},
+    {"notify, topics", &notify_topics},
 };
 
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {

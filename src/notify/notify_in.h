@@ -25,7 +25,7 @@
  *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
  *   '>' user         what was learned of them                                 (relevance.c)
  *   '?'              position of the newest entry for an audience             (fold.c)
- *   '@' user         erased: their name is told no more
+ *   '@' user         i64 when they were erased: their name is told no more (topics.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
 #define KITH_NOTIFY_IN_H
@@ -405,6 +405,11 @@ bool inbox_fold(struct inbox *i, struct step *s, uint64_t to);
 void fold(struct step *s, struct bytes user);
 /* A content for an audience is kept here, and told to those of it who are here. */
 void fold_shared(struct step *s, const struct content *k);
+
+/* ---- topics.c ---- */
+/* When a user was erased, wherever they lived: the name that triggers of before brought along is told
+ * no more. 0: never. */
+int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user);
 
 /* ---- view.c: words of a notification ---- */
 enum { ARGS_MAX = 80 };

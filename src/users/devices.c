@@ -143,12 +143,29 @@ void apply_device_put(struct step *s) {
     mailbox_ensure(s, user);
     if (!device_ensure(s, user, device)) return;
     person_device_get(s->cells, s->app, user, device, &d);
+    if (set) d.push_ms = push.n ? s->time_ms : 0;
     d.push = set ? push : arena_copy(s->arena, d.push);
     person_device_set(s, user, device, &d);
     answer_ok(s->answer, was ? 200 : 201);
     if (s->wanted)
         buf_fmt(&s->answer->body, "{\"id\":\"%.*s\",\"push\":%s}", (int)device.n,
             (const char *)device.p, d.push.n ? "true" : "false");
+}
+
+/* PUSH_GONE body: varbytes user, device · u64 since: a provider said that the address which the device
+ * had then is no more. One that was set later is another. */
+void apply_push_gone(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u), device = unpack_bytes(&u);
+    int64_t since_ms = (int64_t)unpack_u64(&u);
+    struct person_device d;
+    check(!u.bad);
+    answer_ok(s->answer, 200);
+    person_device_get(s->cells, s->app, user, device, &d);
+    if (!d.push.n || d.push_ms >= since_ms) return;
+    d.push = (struct bytes){0};
+    d.push_ms = 0;
+    person_device_set(s, user, device, &d);
 }
 
 static void device_forget(struct step *s, struct bytes user, struct bytes device) {
@@ -197,23 +214,69 @@ void devices_erase(struct step *s, struct bytes user) {
     cells_put(s->cells, cells_get(s->cells, key2(room, 'e', s->app, user)), (struct bytes){0});
 }
 
-static bool push_read(struct json push, struct answer *a) {
-    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 0},
-        {"apns", JSON_OBJECT, false, false, 0}, {"fcm", JSON_OBJECT, false, false, 0}};
+/* ---- push addresses ---- */
+static bool push_wrong(struct answer *a, const char *field, const char *words) {
+    answer_problem(a, PROBLEM_INVALID_VALUE, field, "%s", words);
+    return false;
+}
+
+/* first: of its bytes; 0: any */
+static bool decodes_to(struct bytes text, size_t size, uint8_t first) {
+    struct buf b = {0};
+    bool good = base64url_decode(&b, text) == OK && b.n == size && (!first || b.p[0] == first);
+    buf_done(&b);
+    return good;
+}
+static bool visible(struct bytes v) { /* ASCII without spaces */
+    for (size_t i = 0; i < v.n; i++)
+        if (v.p[i] <= ' ' || v.p[i] >= 0x7f) return false;
+    return v.n != 0;
+}
+static bool hex_pairs(struct bytes v) {
+    for (size_t i = 0; i < v.n; i++) {
+        uint8_t c = v.p[i] | 0x20;
+        if (!(v.p[i] >= '0' && v.p[i] <= '9') && !(c >= 'a' && c <= 'f')) return false;
+    }
+    return v.n && v.n % 2 == 0;
+}
+
+/* What the browser's PushSubscription has (RFC 8030, RFC 8291 section 3). */
+static bool webpush_read(struct json v, struct answer *a) {
     static const struct json_field WEBPUSH[] = {
         {"endpoint", JSON_STRING, true, false, 2048}, {"keys", JSON_OBJECT, true, false, 0}};
     static const struct json_field KEYS[] = {
         {"p256dh", JSON_STRING, true, false, 256}, {"auth", JSON_STRING, true, false, 256}};
+    struct json_value one[2], keys[2];
+    if (!request_part(v, WEBPUSH, 2, one, a) || !request_part(one[1].v, KEYS, 2, keys, a))
+        return false;
+    struct bytes endpoint = json_string(one[0].v);
+    if (!visible(endpoint) || !bytes_starts(endpoint, "https://") || endpoint.n < 9 ||
+        endpoint.p[8] == '/')
+        return push_wrong(a, "endpoint", "'endpoint' must be the push service's https URL");
+    if (!decodes_to(json_string(keys[0].v), 65, 4))
+        return push_wrong(a, "p256dh",
+            "'p256dh' must be a P-256 public key: 65 bytes, the first 0x04, as base64url");
+    if (!decodes_to(json_string(keys[1].v), 16, 0))
+        return push_wrong(a, "auth", "'auth' must be 16 bytes as base64url");
+    return true;
+}
+
+static bool push_read(struct json push, struct answer *a) {
+    static const struct json_field KINDS[] = {{"webpush", JSON_OBJECT, false, false, 0},
+        {"apns", JSON_OBJECT, false, false, 0}, {"fcm", JSON_OBJECT, false, false, 0}};
     static const struct json_field TOKEN[] = {{"token", JSON_STRING, true, false, 2048}};
-    struct json_value kinds[3], one[2], keys[2];
+    struct json_value kinds[3], one[1];
     if (!request_part(push, KINDS, 3, kinds, a)) return false;
     if (json_count(push) != 1)
-        return answer_problem(a, PROBLEM_INVALID_VALUE, "push",
-                   "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}"),
-               false;
-    if (!kinds[0].present)
-        return request_part(kinds[1].present ? kinds[1].v : kinds[2].v, TOKEN, 1, one, a);
-    return request_part(kinds[0].v, WEBPUSH, 2, one, a) && request_part(one[1].v, KEYS, 2, keys, a);
+        return push_wrong(
+            a, "push", "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}");
+    if (kinds[0].present) return webpush_read(kinds[0].v, a);
+    if (!request_part(kinds[1].present ? kinds[1].v : kinds[2].v, TOKEN, 1, one, a)) return false;
+    if (kinds[1].present && !hex_pairs(json_string(one[0].v)))
+        return push_wrong(a, "token", "'token' must be the device's token as hexadecimal digits");
+    if (kinds[2].present && !visible(json_string(one[0].v)))
+        return push_wrong(a, "token", "'token' must be the registration token as FCM gave it");
+    return true;
 }
 
 enum err plan_device_put(struct request *r, struct plan *p, struct answer *a) {

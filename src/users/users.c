@@ -124,7 +124,9 @@ static bool profile_check(
     if (locale && !template_locale_valid(kit, given[PROFILE_LOCALE]))
         answer_problem(a, PROBLEM_INVALID_VALUE, "locale",
             "'locale' must be a BCP 47 tag such as en or pt-BR");
-    else if (timezone && !template_zone_valid(kit, given[PROFILE_TIMEZONE]))
+    else if (timezone && (!template_zone_valid(kit, given[PROFILE_TIMEZONE]) ||
+                             !template_zone_table(
+                                 kit, given[PROFILE_TIMEZONE], r->now_ms, ZONE_YEARS_MAX, zone)))
         answer_problem(a, PROBLEM_INVALID_VALUE, "timezone",
             "'timezone' must be the IANA name of a time zone such as Europe/Berlin");
     else if (email && !email_is(given[PROFILE_EMAIL]))
@@ -388,6 +390,9 @@ static void erase_relays(struct step *s, struct bytes user) {
     pack_bytes(&b, user);
     /* their places in conversations, which are not ours to know */
     step_relay(s, s->partition, KIND_USER_LEAVES, buf_view(&b));
+    /* and their name, wherever a notification brought it */
+    pack_u64(&b, (uint64_t)s->time_ms);
+    for (uint16_t p = 0; p < s->partitions; p++) step_relay(s, p, KIND_USER_GONE, buf_view(&b));
     buf_done(&b);
     struct unpack u = unpack_of(arena_copy(s->arena, view_of(cell2(s->cells, 'f', s->app, user))));
     while (unpack_more(&u)) followed_relay(s, user, unpack_bytes(&u), false);
@@ -420,7 +425,8 @@ static const struct record_rule RULES[] = {{KIND_USER_PUT, apply_user_put},
     {KIND_USER_ERASE, apply_user_erase}, {KIND_USER_ENSURE, apply_user_ensure},
     {KIND_RELATION, apply_relation}, {KIND_FOLLOWED, apply_followed},
     {KIND_DEVICE_PUT, apply_device_put}, {KIND_DEVICE_DELETE, apply_device_delete},
-    {KIND_KEYS_PUT, apply_keys_put}, {KIND_KEYS_CLAIM, apply_keys_claim}};
+    {KIND_PUSH_GONE, apply_push_gone}, {KIND_KEYS_PUT, apply_keys_put},
+    {KIND_KEYS_CLAIM, apply_keys_claim}};
 
 #define U "/v1/users/{id}"
 #define R SCOPE_READ

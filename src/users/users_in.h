@@ -20,6 +20,7 @@ void devices_erase(struct step *s, struct bytes user);
 void apply_user_ensure(struct step *s);
 void apply_device_put(struct step *s);
 void apply_device_delete(struct step *s);
+void apply_push_gone(struct step *s);
 void apply_keys_put(struct step *s);
 void apply_keys_claim(struct step *s);
 /* once.c: one request under an Idempotency-Key. */

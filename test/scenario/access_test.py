@@ -99,7 +99,7 @@ def token_paths(s):
 
 def devices(s):
     c = s.call
-    expect(c("PUT", "/v1/users/dev/devices/phone", {"push": {"webpush": {"endpoint": "https://push.example/1", "keys": {"auth": "a", "p256dh": "b"}}}})[0], 201)
+    expect(c("PUT", "/v1/users/dev/devices/phone", {"push": {"webpush": {"endpoint": "https://push.example/1", "keys": {"auth": "A" * 22, "p256dh": "B" + "A" * 86}}}})[0], 201)
     expect(c("PUT", "/v1/users/dev/devices/phone", {"push": None})[0], 200)
     expect(c("PUT", "/v1/users/dev/devices/phone", {"push": {"pigeon": {}}})[0], 400)
     expect([d["id"] for d in c("GET", "/v1/users/dev/devices")[1]["items"]], ["phone"])

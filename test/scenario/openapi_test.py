@@ -207,7 +207,7 @@ refused(400, "wrong-type", "POST", "/v1/users/ann/tokens", {"device": 1}, "devic
 refused(403, "forbidden", "POST", "/v1/users/ann/tokens", {"device": "d"}, key=ann)
 refused(401, "unauthorized", "POST", "/v1/users/ann/tokens", {"device": "d"}, headers={"Authorization": "Bearer nonsense"})
 expect(sorted(ok(200, "GET", "/v1/users/ann", key=bob)), ["avatar", "id", "name"], "what others see")
-PUSH = {"webpush": {"endpoint": "https://push.example.org/1", "keys": {"p256dh": "BPk", "auth": "c2s"}}}
+PUSH = {"webpush": {"endpoint": "https://push.example.org/1", "keys": {"p256dh": "B" + "A" * 86, "auth": "A" * 22}}}
 expect(ok(201, "PUT", "/v1/users/ann/devices/tab", {"push": PUSH}, key=ann), {"id": "tab", "push": True})
 expect(ok(200, "PUT", "/v1/users/ann/devices/tab", {}), {"id": "tab", "push": True}, "absent stays")
 expect(ok(200, "PUT", "/v1/users/ann/devices/tab")["push"], True)
@@ -215,6 +215,13 @@ expect(ok(200, "PUT", "/v1/users/ann/devices/tab", {"push": {"fcm": {"token": "t
 expect(ok(200, "PUT", "/v1/users/ann/devices/tab", {"push": None})["push"], False, "null clears")
 refused(400, "unknown-field", "PUT", "/v1/users/ann/devices/tab", {"push": {"pigeon": {}}}, "pigeon")
 refused(400, "unknown-field", "PUT", "/v1/users/ann/devices/tab", {"push": {"apns": {"token": "t", "more": 1}}}, "more")
+expect(ok(200, "PUT", "/v1/users/ann/devices/tab", {"push": {"apns": {"token": "00fcFC13"}}})["push"], True)
+for field, push in (("token", {"apns": {"token": "00fc1"}}), ("token", {"apns": {"token": "xy"}}), ("token", {"fcm": {"token": "a b"}}), ("token", {"fcm": {"token": ""}}),
+                    ("endpoint", {"webpush": {**PUSH["webpush"], "endpoint": "http://push.example.org/1"}}), ("endpoint", {"webpush": {**PUSH["webpush"], "endpoint": "https:///1"}}),
+                    ("p256dh", {"webpush": {**PUSH["webpush"], "keys": {"p256dh": "A" * 87, "auth": "A" * 22}}}),
+                    ("p256dh", {"webpush": {**PUSH["webpush"], "keys": {"p256dh": "B" * 86, "auth": "A" * 22}}}),
+                    ("auth", {"webpush": {**PUSH["webpush"], "keys": {"p256dh": "B" + "A" * 86, "auth": "A" * 20}}})):
+    refused(422, "invalid-value", "PUT", "/v1/users/ann/devices/tab", {"push": push}, field)
 refused(422, "invalid-value", "PUT", "/v1/users/ann/devices/tab", {"push": {}}, "push")
 refused(422, "invalid-value", "PUT", "/v1/users/ann/devices/tab", {"push": {"webpush": {"endpoint": "https://x.example"}}}, "keys")
 refused(403, "forbidden", "PUT", "/v1/users/ann/devices/tab", {}, key=bob)
@@ -268,6 +275,31 @@ for rel in ("follows", "blocks", "mutes"):
 expect(ok(200, "GET", "/v1/users/bob/blocks")["items"], [])
 refused(404, "not-found", "GET", "/v1/users/nobody/followers")
 refused(410, "gone", "GET", "/v1/users/dan/followers?cursor=1-1", field="cursor")
+
+# topics
+expect(ok(201, "PUT", "/v1/topics/news/users/ann"), {"id": "ann"})
+ok(200, "PUT", "/v1/topics/news/users/ann")
+expect(ok(200, "POST", "/v1/topics/news/users", {"add": ["ann", "bob"], "remove": ["cid"]}), {"added": 1, "removed": 0})
+expect(ok(200, "GET", "/v1/topics/news"), {"id": "news", "count": 2})
+page = ok(200, "GET", "/v1/topics/news/users?limit=1")
+rest = ok(200, "GET", f"/v1/topics/news/users?limit=1&cursor={page['next']}")
+expect((sorted(u["id"] for u in page["items"] + rest["items"]), rest["next"]), (["ann", "bob"], None))
+ok(201, "PUT", "/v1/topics/sport/users/ann")
+expect(ok(200, "GET", "/v1/users/ann/topics", key=ann), {"items": [{"id": "sport"}, {"id": "news"}], "next": None})
+for key, method, path in ((ann, "PUT", "/v1/topics/news/users/ann"), (ann, "DELETE", "/v1/topics/news/users/ann"), (ann, "POST", "/v1/topics/news/users"), (ann, "GET", "/v1/topics/news"),
+                          (ann, "GET", "/v1/topics/news/users"), (bob, "GET", "/v1/users/ann/topics")):
+    refused(403, "forbidden", method, path, {"add": ["ann"]} if method == "POST" else None, key=key)
+ok(204, "DELETE", "/v1/topics/sport/users/ann")
+ok(204, "DELETE", "/v1/topics/sport/users/ann")
+refused(404, "not-found", "GET", "/v1/users/nobody/topics")
+refused(400, "unknown-field", "POST", "/v1/topics/news/users", {"plus": []}, "plus")
+refused(422, "invalid-value", "POST", "/v1/topics/news/users", {"add": ["a b"]}, "add")
+refused(422, "invalid-value", "POST", "/v1/topics/news/users", {}, "add")
+refused(422, "invalid-value", "POST", "/v1/topics/news/users", {"add": ["ann"], "remove": ["ann"]}, "remove")
+refused(422, "limit-reached", "POST", "/v1/topics/news/users", {"add": [f"u{i}" for i in range(1001)]}, "add")
+refused(410, "gone", "GET", "/v1/topics/news/users?cursor=1-1", field="cursor")
+refused(410, "gone", "GET", "/v1/users/ann/topics?cursor=1-1", field="cursor")
+refused(422, "invalid-value", "GET", "/v1/topics/a%20b")
 
 # conversations
 G = "/v1/conversations/g"
