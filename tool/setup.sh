@@ -13,12 +13,12 @@ case "${1:-}" in
 "") ;;
 --test)
     packages="$packages $testing"
-    wished="chromium nodejs"
+    wished="chromium nodejs python3-aiosmtpd"
     ;;
 --all)
     fuzzer=$(libfuzzer)
     packages="$packages $testing clang $fuzzer"
-    wished="chromium nodejs"
+    wished="chromium nodejs python3-aiosmtpd"
     ;;
 --bench)
     packages="$packages mosquitto python3"

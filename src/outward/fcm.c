@@ -81,6 +81,10 @@ bool fcm_wants_token(const struct fcm *f, int64_t now_ms) {
     return !f->token.n || now_ms > f->expires_ms - TOKEN_LEFT_MS;
 }
 
+bool fcm_has_token(const struct fcm *f, int64_t now_ms) {
+    return f->token.n && now_ms < f->expires_ms;
+}
+
 void fcm_token_request(const struct fcm *f, int64_t now_ms, struct outward_request *out) {
     struct buf head = {0}, claims = {0};
     long long now_s = now_ms / 1000;
@@ -205,7 +209,7 @@ static void message_put(struct buf *b, const struct push_message *m, int64_t now
 enum err fcm_request(
     struct fcm *f, const struct push_message *m, int64_t now_ms, struct outward_request *out) {
     struct json v;
-    if (!f->token.n || now_ms >= f->expires_ms) return AGAIN;
+    if (!fcm_has_token(f, now_ms)) return AGAIN;
     if (m->token.n > DEVICE_MAX || !outward_graphic(m->token) || !utf8_valid(m->title) ||
         !utf8_valid(m->body) || !utf8_valid(m->image) || !utf8_valid(m->thread) ||
         !utf8_valid(m->category) || !utf8_valid(m->sound) || !utf8_valid(m->collapse_key) ||

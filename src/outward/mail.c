@@ -308,3 +308,33 @@ enum err mail_write(const struct mail *m, int64_t now_ms, struct buf *out, const
     *why = NULL;
     return OK;
 }
+
+/* ---- what a mail server answers ---- */
+/* "5.1.1" of RFC 3463, behind the code and a blank; empty: it says none. */
+static struct bytes enhanced_of(struct bytes text) {
+    size_t n = 4;
+    while (n < text.n && (text.p[n] == '.' || (text.p[n] >= '0' && text.p[n] <= '9'))) n++;
+    bool is = text.n > 6 && text.p[4] >= '2' && text.p[4] <= '5' && text.p[5] == '.';
+    return is ? bytes_of(text.p + 4, n - 4) : (struct bytes){0};
+}
+
+/* No such mailbox, domain or user; moved away; takes no mail; closed. */
+static bool is_unknown(int status, struct bytes enhanced, enum mail_step at) {
+    static const char *const GONE[] = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"};
+    for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
+        if (bytes_is(enhanced, GONE[i])) return true;
+    return !enhanced.n && at == MAIL_RECIPIENT && (status == 550 || status == 553);
+}
+
+void mail_answer(const struct outward_answer *a, enum mail_step at, struct outward_decision *out) {
+    struct bytes text = a->body;
+    *out = (struct outward_decision){0};
+    while (text.n && text.p[text.n - 1] <= ' ') text.n--;
+    enum outward_verdict v = !a->status || a->status >= 600 || a->status < 200 ? OUTWARD_RETRY
+                             : a->status < 300                                 ? OUTWARD_DELIVERED
+                             : a->status < 500 || at < MAIL_RECIPIENT          ? OUTWARD_RETRY
+                             : is_unknown(a->status, enhanced_of(text), at)    ? OUTWARD_DROP
+                                                                               : OUTWARD_GIVE_UP;
+    if (v == OUTWARD_DELIVERED && text.n > 4) text = bytes_of(text.p + 4, text.n - 4);
+    outward_decide(out, v, a->status ? text : BYTES("no answer"));
+}

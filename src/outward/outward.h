@@ -58,6 +58,10 @@ struct outward_decision {
     char id[96];     /* of DELIVERED: what the other side calls it; may be empty */
 };
 
+/* Is it https, with a host and without a user, printable, at most 2,048 bytes? *origin: scheme, host
+ * and port. */
+bool outward_url(struct bytes url, struct bytes *origin);
+
 /* ---- Web Push (RFC 8030, 8291, 8292) ---- */
 enum {
     WEBPUSH_BODY_MAX = 4096,
@@ -132,6 +136,7 @@ struct fcm *fcm_create(struct bytes service_account, const char **why);
 void fcm_free(struct fcm **);
 /* An access token is needed before messages can be sent, and again when it nears its end. */
 bool fcm_wants_token(const struct fcm *f, int64_t now_ms);
+bool fcm_has_token(const struct fcm *f, int64_t now_ms);
 void fcm_token_request(const struct fcm *f, int64_t now_ms, struct outward_request *out);
 /* DELIVERED: it is kept. */
 void fcm_token_answer(
@@ -183,6 +188,10 @@ struct mail {
 enum err mail_write(
     const struct mail *m, int64_t now_ms, struct buf *out, const char **why) must_use;
 bool mail_address_valid(struct bytes v);
+/* What a mail server answered (RFC 5321, 3463): status is its code, body its text. `at`: to which step.
+ * A refusal before the recipient was named is about us: RETRY. DROP: there is no such mailbox. */
+enum mail_step { MAIL_GREETING, MAIL_SENDER, MAIL_RECIPIENT, MAIL_DATA };
+void mail_answer(const struct outward_answer *a, enum mail_step at, struct outward_decision *out);
 
 /* ---- DKIM (RFC 6376, 8463) ---- */
 struct dkim {

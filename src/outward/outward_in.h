@@ -64,8 +64,6 @@ void outward_decide_status(struct outward_decision *d, const struct outward_answ
 void outward_line(struct buf *head, const char *name, struct bytes value);
 /* printable ASCII without spaces: what may stand in a header or in a path unescaped */
 bool outward_graphic(struct bytes v);
-/* https, a host, printable; *origin: scheme, host and port */
-bool outward_url(struct bytes url, struct bytes *origin);
 
 /* A push's body text cut so that what had `over` bytes too many fits: at a character, with an
  * ellipsis. *room is the copy's. Empty: nothing would be left. */

@@ -75,17 +75,16 @@ struct send_result {
     enum send_channel channel;
     enum outward_verdict verdict; /* never RENEW */
     unsigned provider;            /* the one that was tried */
-    /* The one to try next: another when this one failed for a reason of its own (it does not answer,
-     * has an error, refuses us or is paused), and then at once; else the same. Past the last, the
-     * first comes again. */
+    /* The one to try next. `failover`: it is another, as this one failed for a reason of its own (it
+     * does not answer, has an error, refuses us, is paused), and it can be tried at once. Behind the
+     * last the first comes again, later. */
     unsigned next_provider;
-    bool failover;                    /* next_provider is another */
-    bool wrapped;                     /* all of the channel's have been tried since provider 0 */
-    int64_t retry_after_ms;           /* of RETRY: at least; 0: not said */
-    int64_t gone_since_ms;            /* of DROP: gone since then; 0: not said */
-    int64_t took_ms;                  /* from send_put to the answer */
-    char reason[SEND_REASON_MAX];     /* the other side's word or ours; ASCII */
-    char message_id[SEND_REASON_MAX]; /* of DELIVERED: what the other side calls it */
+    bool failover;
+    int64_t retry_after_ms;                /* of RETRY: at least; 0: not said */
+    int64_t gone_since_ms;                 /* of DROP: gone since then; 0: not said */
+    int64_t took_ms;                       /* from send_put to the answer */
+    char reason[SEND_REASON_MAX];          /* the other side's word or ours; ASCII */
+    char message_id[SEND_REASON_MAX];      /* of DELIVERED: what the other side calls it */
     char provider_name[SEND_NAME_MAX + 1]; /* "": none of the channel serves the app */
 };
 void send_result_free(struct send_result **);
@@ -93,12 +92,19 @@ void send_result_free(struct send_result **);
 /* ---- the thread ---- */
 struct send;
 struct send_options {
-    const char *providers; /* JSON file; NULL: Web Push and webhooks alone, by keys of our own */
-    const char *data_dir;  /* keys that kith makes lie in DIR/keys, 0600 */
+    /* JSON file; NULL: Web Push and webhooks alone, by keys of our own */
+    const char *providers;
+    const char *data_dir; /* keys that kith makes lie in DIR/keys, 0600 */
     unsigned shards;
-    void (*wake)(void *arg, unsigned shard); /* results came; any thread may be called on */
+    void (*wake)(void *arg, unsigned shard); /* results came; called on the sender's thread */
     void *arg;
+    int64_t (*now_ms)(void); /* NULL: the machine's clock */
 };
+/* "none" in place of a file: nothing is sent, and no socket made. */
+bool send_is_off(const char *providers);
+/* The file and those that it names, each with a zero byte behind it: for who may open them later only
+ * when they are known before. What is wrong with them is said by send_create. */
+void send_files(const char *providers, struct buf *out);
 /* Reads the file, reads or makes the keys. Words that name file, provider and field in *why.
  * MALFORMED, MISSING, IO. No thread yet. */
 enum err send_create(const struct send_options *o, struct send **out, struct buf *why) must_use;
