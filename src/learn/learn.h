@@ -52,9 +52,11 @@ const char *learn_term_name(enum learn_term t); /* "workflow", "last opened" */
 struct learn_prediction {
     int32_t chance;   /* Q16, 1 to LEARN_ONE - 1 */
     int32_t log_odds; /* Q16: the sum of all terms */
-    /* what weighed most, heaviest first: its share of the log-odds, Q16 */
+    /* what weighed most, heaviest first: its part of the log-odds, Q16. slot: which of the person's
+     * weights it is; of the bias and the prior: 0 */
     struct {
         enum learn_term term;
+        uint8_t slot;
         int32_t weight;
     } terms[4];
     /* what it looked at, to be kept with the notification for learn_update */
