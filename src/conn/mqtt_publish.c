@@ -351,6 +351,8 @@ void publish_take(struct shard *s, struct conn *c, const struct mqtt_packet *p) 
         publish_refuse(s, c, p, "only plain channels retain messages; a conversation keeps all");
     } else if (topic_split(topic, "conversations/", "/messages", &id)) {
         request_publish(s, c, p, s->server->message_route, id);
+    } else if (bytes_is(topic, "notifications") && c->who.server) {
+        request_publish(s, c, p, s->server->notify_route, (struct bytes){0});
     } else if (topic_split(topic, "conversations/", "/receipts", &id) && c->who.user.n) {
         request_publish(s, c, p, s->server->receipt_route, id);
     } else if (topic_split(topic, "conversations/", "/typing", &id) && c->who.user.n) {

@@ -287,7 +287,7 @@ struct server {
     struct surface surfaces[SURFACES_MAX];
     size_t surface_count;
     const struct surface *surface_list[SURFACES_MAX];
-    const struct route *message_route, *receipt_route;
+    const struct route *message_route, *receipt_route, *notify_route;
 };
 
 /* job.c */

@@ -41,7 +41,7 @@ size_t surfaces_fill(struct surface out[static SURFACES_MAX]) {
 
 bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared) {
-    (void)t;
+    if (e->type == ENTRY_NOTIFICATION) return notify_entry_json(t, c, app, v, e, out, shared);
     return chat_entry_json(c, app, v, e, out, shared);
 }
 

@@ -28,6 +28,10 @@ bool mailbox_ensure(struct step *s, struct bytes user) {
     return true;
 }
 
+uint64_t mailbox_own_last(struct cells *c, struct bytes app, struct bytes user) {
+    return list_head_get(c, 'm', app, user).last;
+}
+
 static void append(
     struct step *s, char tag, struct bytes owner, struct delivery *d, const struct entry *e) {
     d->kind = DELIVER_ENTRY;

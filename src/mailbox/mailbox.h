@@ -79,6 +79,8 @@ size_t mailbox_walk_shared(struct cells *c, struct bytes app, struct bytes user,
     uint64_t to, bool (*fn)(void *arg, const struct entry *e, struct bytes audience), void *arg);
 /* Newest position in this partition of an entry for "#..", "@.." or "*", whoever sees it; 0: none. */
 uint64_t mailbox_newest_shared(struct cells *c, struct bytes app);
+/* of their own list alone, which has one entry a position at most */
+uint64_t mailbox_own_last(struct cells *c, struct bytes app, struct bytes user);
 /* newest position of any entry they see; 0: none */
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);
 /* cursors before it - 1 are past retention; 1 when nothing was trimmed */

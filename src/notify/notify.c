@@ -10,6 +10,14 @@ static const struct {
 } PARTS[] = {
     {"notify, workflows", &notify_workflows},
     {"notify, topics", &notify_topics},
+    {"notify, triggers", &notify_triggers},
+    {"notify, homes", &notify_homes},
+    {"notify, receiving", &notify_receiving},
+    {"notify, later", &notify_later},
+    {"notify, cancelling", &notify_cancelling},
+    {"notify, inboxes", &notify_inboxes},
+    {"notify, contents", &notify_contents},
+    {"notify, relevance", &notify_relevance},
 };
 
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {

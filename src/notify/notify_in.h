@@ -24,7 +24,6 @@
  *   '-' user         digests that are open, and what is held (later.c)
  *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
  *   '>' user         what was learned of them                                 (relevance.c)
- *   '?'              position of the newest entry for an audience             (fold.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
@@ -42,7 +41,7 @@ struct notify_part {
 };
 extern const struct notify_part notify_workflows, notify_preferences, notify_webhooks,
     notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends,
-    notify_contents, notify_later;
+    notify_contents, notify_cancelling, notify_relevance, notify_later;
 
 /* ---- settings.c: what an app sets once and every partition has: workflows, webhooks ---- */
 struct settings { /* one sort of them */
@@ -178,7 +177,7 @@ struct content {
 void content_encode(struct buf *b, const struct content *c);
 enum err content_decode(struct unpack *u, struct content *out) must_use;
 /* Totals of a trigger in one partition. */
-enum total {
+enum total { /* stored: never renumbered */
     TOTAL_RECIPIENTS,
     TOTAL_DELIVERED /* in the inbox */,
     TOTAL_SEEN,
@@ -205,10 +204,14 @@ enum total {
 /* Of one recipient in this partition, of several, or of an audience whose inboxes merge it. false: it
  * is there already. */
 enum keep { KEEP_ONE, KEEP_MANY, KEEP_SHARED };
-bool content_keep(struct step *s, const struct content *k, enum keep keep);
+bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep);
+/* Those here that it is for by name, packed; view until the next edit. */
+struct bytes content_users(struct cells *c, struct bytes app, struct bytes id);
 bool content_is_shared(struct cells *c, struct bytes app, struct bytes id);
 /* Views until the next edit. */
 bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
+/* A copy in the step's arena: what is decided edits the cell that it lies in. */
+bool content_copy(struct step *s, struct bytes id, struct content *out);
 uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum total t);
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by);
 bool content_cancelled(struct cells *c, struct bytes app, struct bytes id);
@@ -245,7 +248,9 @@ enum why {
     WHY_READ,
     WHY_CLICKED,
     WHY_ARCHIVED,
-    WHY_WITHDRAWN
+    WHY_WITHDRAWN,
+    WHY_MERGED /* for an audience: in the inbox as soon as it is looked at */,
+    WHY_NOT_IN_AUDIENCE
 };
 /* detail: words: another notification's id, a provider's reason, the terms of a prediction.
  * until_ms: of those that hold; else 0. channels: which it is about; 0: all. */
@@ -354,10 +359,10 @@ void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum wh
 uint64_t group_of(const struct workflow *w, const struct content *k); /* 0: not grouped */
 /* k's actor is one of the row's from now on; the row's counts and names follow. step NULL: only
  * looked at, nothing stored (fold.c, when reading). */
-void group_join(struct step *s, struct inbox *i, struct row *r, const struct content *k);
-void group_leave(struct step *s, struct inbox *i, struct row *r, const struct content *k);
-void group_forget(struct step *s, struct inbox *i, const struct row *r); /* its actors */
-void group_first(
+void actors_join(struct step *s, struct inbox *i, struct row *r, const struct content *k);
+void actors_leave(struct step *s, struct inbox *i, struct row *r, const struct content *k);
+void actors_forget(struct step *s, struct inbox *i, const struct row *r); /* its actors */
+void actors_first(
     struct inbox *i, struct row *r, const struct content *k); /* a row of one trigger */
 
 /* ---- receive.c: what becomes of a trigger for one person ---- */
@@ -388,6 +393,38 @@ struct placed place(struct step *s, struct inbox *i, const struct placing *p);
 void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     const struct row *digest);
 
+/* ---- relevance.c ---- */
+/* Would they hardly open it, so that it waits for a digest? Learns what is asked for. */
+bool relevance_waits(
+    struct step *s, struct inbox *i, const struct workflow *w, const struct content *k);
+
+/* Through an audience, some at a time: to receive, or to take back. */
+enum sweep_mode { SWEEP_RECEIVE = 1, SWEEP_CANCEL };
+void sweep_begin(struct step *s, const struct content *k, enum sweep_mode mode);
+
+/* ---- cancel.c ---- */
+/* Takes it from an inbox, if it was not seen. false: as receive. */
+bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why);
+void cancel_here(struct step *s, struct bytes id); /* in this partition */
+
+void relevance_opened(struct step *s, struct bytes user, struct bytes id, struct bytes workflow);
+void relevance_erase(struct step *s, struct bytes user);
+
+/* ---- home.c: triggers in the partition of their id ---- */
+/* An id made by the server says its partition in the lowest bits of its number. */
+enum { TRIGGER_ID_SHIFT = 12 };
+uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions);
+struct trigger_home {
+    bool cancelled, waits; /* waits: for send_at */
+    int64_t created_ms;
+    uint64_t recipients; /* named ones */
+};
+bool trigger_home_read(
+    struct cells *c, struct bytes app, struct bytes id, struct trigger_home *out);
+/* What a trigger cannot be: no such workflow, a variable that it lacks. false: the answer says so. */
+bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, struct answer *a);
+void trigger_result(struct buf *out, const struct answer *a); /* of one item of a record */
+
 /* ---- later.c: digests, what is held, escalations ---- */
 /* true: it waits in the digest. */
 bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
@@ -413,13 +450,19 @@ int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user);
 
 /* ---- view.c: words of a notification ---- */
 enum { ARGS_MAX = 80 };
-/* Arguments of its templates: actor, count, others, object, keys of data. Views into row, content,
- * and `arena`. */
+/* Arguments of its templates: actor, count, others, object, keys of data. Views into row and content.
+ */
 size_t notification_args(struct cells *c, struct bytes app, const struct row *r,
-    const struct content *k, struct arena *arena, struct template_arg out[static ARGS_MAX]);
+    const struct content *k, struct template_arg out[static ARGS_MAX]);
 /* Members of the API's notification object, without braces. */
-void notification_json(struct tools *t, struct cells *c, struct bytes app, struct bytes user,
+void notification_json(struct tools *t, struct cells *c, struct bytes app, struct bytes locale,
     const struct row *r, const struct content *k, struct buf *out);
+struct bytes locale_of(struct cells *c, struct bytes app, struct bytes user);
+
+/* ---- totals.c: a trigger as its owner sees it ---- */
+enum err plan_cancel(struct request *r, struct plan *p, struct answer *a);
+enum err plan_totals(struct request *r, struct plan *p, struct answer *a);
+enum err plan_why(struct request *r, struct plan *p, struct answer *a);
 
 /* ---- sends.c: what leaves the server, until it is delivered or given up ---- */
 struct outgoing {

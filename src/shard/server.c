@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "chat/chat.h"
+#include "notify/notify.h"
 #include "shard/data.h"
 #include "shard/shard_in.h"
 #include "template/template.h"
@@ -160,7 +161,11 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->json = json_reader_create();
     s->tools.kit = template_kit_create();
     s->tools.programs = template_cache_create(s->tools.kit, PROGRAMS_KEPT);
+    s->tools.inboxes = inbox_memo_create();
     s->tools.entry_json = entry_json;
+    random_secret(&s->tools.next_id, sizeof s->tools.next_id);
+    s->tools.id_step = v->shards;
+    s->tools.next_id -= s->tools.next_id % v->shards - i;
     s->read_buffer = must_alloc(READ_BUFFER);
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
@@ -297,6 +302,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     v->boot &= 0x7fff;
     v->surface_count = surfaces_fill(v->surfaces);
     for (size_t i = 0; i < v->surface_count; i++) v->surface_list[i] = &v->surfaces[i];
+    v->notify_route = route_find(v, "POST", "/v1/notifications");
     v->message_route = route_find(v, "POST", "/v1/conversations/{id}/messages");
     v->receipt_route = route_find(v, "POST", "/v1/conversations/{id}/receipts");
     v->above = (struct above){special_run, conn_job_answered, conn_arrived, control_line};
@@ -344,6 +350,7 @@ static void shard_close(struct server *v, struct shard *s) {
     engine_free(&s->engine);
     journeys_free(&s->journeys);
     json_reader_free(&s->json);
+    inbox_memo_free(&s->tools.inboxes);
     template_cache_free(&s->tools.programs);
     template_kit_free(&s->tools.kit);
     for (unsigned k = 0; k < v->shards; k++) ring_free(&s->inbox[k]);

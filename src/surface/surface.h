@@ -89,6 +89,7 @@ enum record_kind {
     KIND_NOTIFY_MESSAGE_READ /* relay from chat: withdraw it */,
     KIND_TOPIC_USERS /* users join and leave topics, in their partition */,
     KIND_USER_GONE /* relay to every partition: an erased user's name goes */,
+    KIND_NOTIFY_LEARN /* due: was it opened? */,
     KIND_NOTIFY_FORGET /* due: contents of a day go */,
     KIND_PUSH_GONE /* relay to users: a device's push address is no more */,
 };
@@ -236,6 +237,9 @@ struct tools {
     struct template_kit *kit;
     struct template_cache *programs;
     struct inbox_memo *inboxes;
+    /* of ids made while planning: the next, and how far to the one after it, so that no two threads
+     * make the same */
+    uint64_t next_id, id_step;
     /* Members of the JSON object that a mailbox entry shows to the viewer now, whatever its type;
      * false: it must not be delivered. `shared`: the same for all who share the entry. */
     bool (*entry_json)(struct tools *t, struct cells *c, struct bytes app, const struct view *v,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "notify/notify.h"
 #include "sim.h"
 
 static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledged", "deliveries",
@@ -85,6 +86,7 @@ static void seed_run(
     s->disk_rng.s = seed + 77;
     s->now_ms = 1700000000000;
     s->tools.entry_json = entry_json;
+    s->tools.inboxes = inbox_memo_create();
     s->keep_all = chance(s, 40);
     node_make(s, 1 + (unsigned)below(s, 3));
     node_start(s);

@@ -1,0 +1,82 @@
+/* notify: a trigger is taken back: what was not seen goes from the inbox, what waits does not leave (it
+ * asks content_cancelled), what is being sent is given up.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "due/due.h"
+#include "notify/notify_in.h"
+
+void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum why why) {
+    struct buf said = {0};
+    pack_u8(&said, SAID_GONE);
+    pack_bytes(&said, id);
+    pack_u8(&said, (uint8_t)why);
+    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_DELETED, .extra = buf_view(&said)};
+    mailbox_append(s, user, &e);
+    buf_done(&said);
+}
+
+/* The row that the trigger began or joined last, or, in a group, the group's. */
+static struct row *row_of(struct inbox *i, const struct workflow *w, const struct content *k) {
+    for (size_t n = i->count; n > 0; n--) {
+        struct row *r = &i->row[n - 1];
+        if (r->flags & ROW_MOVED) continue;
+        if (bytes_eq(r->id, k->id) || bytes_eq(r->trigger, k->id)) return r;
+    }
+    uint64_t group = group_of(w, k);
+    return group ? inbox_by_group(i, k->workflow, group) : NULL;
+}
+
+bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why) {
+    struct workflow w;
+    struct inbox i;
+    if (!mailbox_known(s->cells, s->app, user)) return true;
+    if (mailbox_own_last(s->cells, s->app, user) == s->position) return false;
+    if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true;
+    inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
+    inbox_fold(&i, s, s->position - 1);
+    inbox_load(&i);
+    struct row *r = row_of(&i, &w, k);
+    if (!r || r->seen_ms || r->flags & ROW_HIDDEN) {
+        if (r) sends_withdraw(s, user, r->id);
+        inbox_save(s, &i);
+        return true;
+    }
+    if (r->triggers > 1) {
+        actors_leave(s, &i, r, k);
+    } else {
+        row_begin(&i, r);
+        r->flags |= ROW_HIDDEN;
+        row_end(&i, r);
+    }
+    bool gone = r->flags & ROW_HIDDEN;
+    struct bytes id = r->id;
+    inbox_save(s, &i);
+    content_count(s, k->id, TOTAL_DELIVERED, -1);
+    content_count(s, k->id, why == WHY_CANCELLED ? TOTAL_CANCELLED : TOTAL_EXPIRED, 1);
+    why_add(s, user, k->id, why, 0, 0, (struct bytes){0});
+    if (gone) sends_withdraw(s, user, id);
+    if (gone) inbox_tell_gone(s, user, id, why);
+    return true;
+}
+
+void cancel_here(struct step *s, struct bytes id) {
+    struct content k;
+    if (!content_cancel(s, id)) return;
+    if (!content_copy(s, id, &k)) return;
+    if (k.audience.n) {
+        sweep_begin(s, &k, SWEEP_CANCEL);
+        return;
+    }
+    struct unpack u = unpack_of(arena_copy(s->arena, content_users(s->cells, s->app, id)));
+    struct buf clash = {0};
+    while (unpack_more(&u)) {
+        struct bytes user = unpack_bytes(&u);
+        if (!withdraw(s, user, &k, WHY_CANCELLED)) pack_bytes(&clash, user);
+    }
+    check(!clash.n); /* a record of its own: nobody was told of anything in it */
+    buf_done(&clash);
+}
+
+static void apply_cancelled(struct step *s) { cancel_here(s, s->body); }
+
+static const struct record_rule RULES[] = {{KIND_NOTIFY_CANCELLED, apply_cancelled}};
+const struct notify_part notify_cancelling = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

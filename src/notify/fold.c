@@ -1,0 +1,89 @@
+/* notify: what an audience got is stored once a partition; here it becomes rows of one inbox, in memory
+ * when it is read, for good before anything else happens to that inbox.
+ *
+ * Keeps: reading shows what folding would store.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "notify/notify_in.h"
+
+enum { PENDING_MAX = INBOX_BLOCK * INBOX_BLOCKS }; /* the newest: an inbox keeps no more */
+
+void fold_shared(struct step *s, const struct content *k) {
+    uint64_t count = mailbox_member_count(s->cells, s->app, k->audience);
+    if (!count || !content_keep(s, k, (struct bytes){0}, KEEP_SHARED)) return;
+    content_count(s, k->id, TOTAL_RECIPIENTS, (int64_t)count);
+    struct buf said = {0};
+    pack_u8(&said, SAID_SHARED);
+    pack_bytes(&said, k->id);
+    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_CREATED, .extra = buf_view(&said)};
+    mailbox_append_shared(s, k->audience, &e);
+    buf_done(&said);
+}
+
+struct pending {
+    struct arena *arena;
+    size_t count;
+    struct {
+        uint64_t position;
+        int64_t at_ms;
+        struct bytes trigger;
+    } one[PENDING_MAX];
+};
+
+static bool pending_note(void *arg, const struct entry *e, struct bytes audience) {
+    (void)audience;
+    struct pending *p = arg;
+    struct unpack u = unpack_of(e->extra);
+    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED) return true;
+    size_t at = p->count++ % PENDING_MAX;
+    p->one[at].position = e->position;
+    p->one[at].at_ms = e->at_ms;
+    p->one[at].trigger = arena_copy(p->arena, unpack_bytes(&u));
+    return true;
+}
+
+static void fold_one(
+    struct inbox *i, struct step *s, uint64_t position, int64_t at_ms, struct bytes trigger) {
+    struct content k;
+    struct workflow w;
+    if (!content_find(i->cells, i->app, trigger, &k) ||
+        !workflow_find(i->cells, i->app, k.workflow, &w))
+        return;
+    enum why why = forbidden(i->cells, i->app, i->user, &w, &k, i->now_ms);
+    if (why) {
+        k.id = trigger; /* of the arena: counting edits the content's cell */
+        if (s) refused(s, i->user, &k, why);
+        return;
+    }
+    struct buf copy = {0};
+    content_encode(&copy, &k);
+    struct unpack u = unpack_of(arena_copy(i->arena, buf_view(&copy)));
+    buf_done(&copy);
+    check(content_decode(&u, &k) == OK);
+    struct placed p = place(s, i, &(struct placing){&w, &k, NULL, position, at_ms, false});
+    if (!s) return;
+    if (p.joined) content_count(s, k.id, TOTAL_GROUPED, 1);
+    why_add(s, i->user, k.id, p.joined ? WHY_GROUPED : WHY_DELIVERED, 0, 0,
+        p.joined ? p.row->id : (struct bytes){0});
+}
+
+bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {
+    if (mailbox_newest_shared(i->cells, i->app) <= i->head.folded) return false;
+    struct pending *p = arena_alloc(i->arena, sizeof *p);
+    p->arena = i->arena;
+    p->count = 0;
+    mailbox_walk_shared(i->cells, i->app, i->user, i->head.folded, to, pending_note, p);
+    i->head.folded = to;
+    size_t first = p->count > PENDING_MAX ? p->count - PENDING_MAX : 0;
+    for (size_t n = first; n < p->count; n++)
+        fold_one(i, s, p->one[n % PENDING_MAX].position, p->one[n % PENDING_MAX].at_ms,
+            p->one[n % PENDING_MAX].trigger);
+    return p->count != 0;
+}
+
+void fold(struct step *s, struct bytes user) {
+    struct inbox i;
+    inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
+    if (inbox_fold(&i, s, s->position)) inbox_save(s, &i);
+}

@@ -1,0 +1,420 @@
+/* notify: what becomes of a trigger for one person: refused, collected, grouped, told, held, sent.
+ *
+ *   receive ─▶ forbidden? ─▶ capped? ─▶ a digest's? ─▶ leave ─▶ row and mailbox entry
+ *                                                          ├──▶ held until quiet hours end (later.c)
+ *                                                          ├──▶ escalations (later.c)
+ *                                                          └──▶ sends (sends.c)
+ *
+ * Keeps: a mailbox gets one entry a position. What a person forbids is asked when it leaves, and again
+ * when what was held leaves. High priority passes quiet hours and digests, and never an opt-out.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "due/due.h"
+#include "notify/notify_in.h"
+
+static bool id_in(struct bytes packed, struct bytes id) {
+    struct unpack u = unpack_of(packed);
+    while (unpack_more(&u))
+        if (bytes_eq(unpack_bytes(&u), id)) return true;
+    return false;
+}
+
+int64_t expiry_of(const struct workflow *w, const struct content *k) {
+    if (k->expires_ms) return k->expires_ms;
+    if (!w->expires_ms) return 0;
+    return (k->send_at_ms > k->created_ms ? k->send_at_ms : k->created_ms) + w->expires_ms;
+}
+
+enum why forbidden(struct cells *c, struct bytes app, struct bytes user, const struct workflow *w,
+    const struct content *k, int64_t now_ms) {
+    int64_t expires = expiry_of(w, k);
+    if (content_cancelled(c, app, k->id)) return WHY_CANCELLED;
+    if (expires && expires <= now_ms) return WHY_EXPIRED;
+    if (k->actor.n) {
+        if (id_in(mailbox_block_list(c, app, user), k->actor)) return WHY_BLOCKED;
+        if (id_in(mailbox_mute_list(c, app, user), k->actor)) return WHY_MUTED;
+    }
+    if (preferences_any(c, app, user) &&
+        !(w->channels & ~preferences_off(c, app, user, k->workflow)))
+        return WHY_OPTED_OUT;
+    return 0;
+}
+
+static enum total total_of(enum why why) {
+    switch (why) {
+    case WHY_BLOCKED: return TOTAL_BLOCKED;
+    case WHY_MUTED: return TOTAL_MUTED;
+    case WHY_OPTED_OUT: return TOTAL_OPTED_OUT;
+    case WHY_CAPPED: return TOTAL_CAPPED;
+    case WHY_EXPIRED: return TOTAL_EXPIRED;
+    default: return TOTAL_CANCELLED;
+    }
+}
+
+void refused(struct step *s, struct bytes user, const struct content *k, enum why why) {
+    content_count(s, k->id, total_of(why), 1);
+    why_add(s, user, k->id, why, 0, 0, (struct bytes){0});
+}
+
+/* ---- a row ---- */
+static uint64_t collapse_of(const struct content *k) {
+    if (!k->collapse_key.n) return 0;
+    uint64_t h = hash64(k->collapse_key) ^ hash64(k->workflow) * 31;
+    return h ? h : 1;
+}
+
+/* One that was not seen gives way. */
+static struct bytes replace(
+    struct step *s, struct inbox *i, uint64_t collapse, const struct content *k) {
+    inbox_load(i);
+    struct row *old = inbox_by_collapse(i, collapse);
+    if (!old) return (struct bytes){0};
+    row_begin(i, old);
+    old->flags |= ROW_HIDDEN;
+    row_end(i, old);
+    if (s) {
+        content_count(s, old->trigger, TOTAL_COLLAPSED, 1);
+        why_add(s, i->user, old->trigger, WHY_REPLACED, 0, 0, k->id);
+        sends_withdraw(s, i->user, old->id);
+    }
+    return old->id;
+}
+
+static struct row *join(
+    struct step *s, struct inbox *i, struct row *r, const struct placing *p, int64_t expires) {
+    actors_join(s, i, r, p->k);
+    row_begin(i, r);
+    r->at_ms = p->at_ms;
+    r->position = p->position;
+    r->expires_ms = expires;
+    row_end(i, r);
+    return inbox_bump(i, r);
+}
+
+struct placed place(struct step *s, struct inbox *i, const struct placing *p) {
+    const struct content *k = p->k;
+    uint64_t group = group_of(p->w, k), collapse = collapse_of(k);
+    int64_t expires = expiry_of(p->w, k);
+    struct placed out = {0};
+    if (group && !p->digest && !p->hidden) {
+        inbox_load(i);
+        struct row *r = inbox_by_group(i, k->workflow, group);
+        if (r) {
+            out.row = join(s, i, r, p, expires);
+            out.joined = true;
+            return out;
+        }
+    }
+    if (collapse) out.replaced = replace(s, i, collapse, k);
+    struct row fresh = {.id = k->id};
+    if (p->digest) fresh = *p->digest;
+    else actors_first(i, &fresh, k);
+    fresh.trigger = k->id;
+    fresh.workflow = k->workflow;
+    fresh.flags = p->hidden ? ROW_HIDDEN : 0;
+    fresh.position = p->position;
+    fresh.created_ms = fresh.at_ms = p->at_ms;
+    fresh.expires_ms = expires;
+    fresh.group = group;
+    fresh.collapse = collapse;
+    out.row = inbox_append(i, &fresh);
+    return out;
+}
+
+/* ---- leaving ---- */
+static void tell(struct step *s, struct inbox *i, const struct placed *p) {
+    struct buf said = {0};
+    pack_u8(&said, SAID_ROW);
+    pack_bytes(&said, p->replaced);
+    struct entry e = {.type = ENTRY_NOTIFICATION,
+        .event = p->joined ? EVENT_UPDATED : EVENT_CREATED,
+        .seq = p->row->n + 1,
+        .extra = buf_view(&said)};
+    mailbox_append(s, i->user, &e);
+    buf_done(&said);
+}
+
+static void told_why(
+    struct step *s, struct inbox *i, const struct content *k, const struct placed *p) {
+    content_count(s, k->id, TOTAL_DELIVERED, 1);
+    if (p->joined) {
+        content_count(s, k->id, TOTAL_GROUPED, 1);
+        why_add(s, i->user, k->id, WHY_GROUPED, 0, 0, p->row->id);
+    } else if (p->replaced.n) {
+        why_add(s, i->user, k->id, WHY_COLLAPSED, 0, 0, p->replaced);
+    } else {
+        why_add(s, i->user, k->id, WHY_DELIVERED, 0, 0, (struct bytes){0});
+    }
+}
+
+static void send_outside(struct step *s, struct inbox *i, const struct workflow *w,
+    const struct content *k, struct bytes notification, uint8_t channels) {
+    int64_t until = 0;
+    if (w->priority != PRIORITY_HIGH && preferences_any(s->cells, s->app, i->user))
+        until = preferences_quiet_until(s->cells, s->app, i->user, s->time_ms);
+    if (until) {
+        hold(s, i->user, notification, k, channels, until);
+        return;
+    }
+    for (uint8_t one = CHANNEL_PUSH; one <= CHANNEL_WEBHOOK; one = (uint8_t)(one << 1))
+        if (channels & one) sends_add(s, &(struct outgoing){i->user, notification, k->id, one});
+}
+
+void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
+    const struct row *digest) {
+    uint8_t off = 0;
+    if (preferences_any(s->cells, s->app, i->user))
+        off = preferences_off(s->cells, s->app, i->user, k->workflow);
+    uint8_t outside = w->at_once & (uint8_t) ~(off | CHANNEL_INAPP);
+    bool inapp = w->at_once & ~off & CHANNEL_INAPP;
+    inbox_cap_use(i, w, k->workflow, s->time_ms);
+    struct placed p = place(s, i, &(struct placing){w, k, digest, s->position, s->time_ms, !inapp});
+    if (inapp) {
+        tell(s, i, &p);
+        told_why(s, i, k, &p);
+    }
+    struct bytes id = p.row->id;
+    if (outside) send_outside(s, i, w, k, id, outside);
+    if (w->escalate.n) escalations_begin(s, i->user, id, w, k);
+}
+
+bool receive(struct step *s, struct bytes user, const struct content *k) {
+    struct workflow w;
+    struct inbox i;
+    mailbox_ensure(s, user);
+    if (mailbox_own_last(s->cells, s->app, user) == s->position) return false;
+    if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true; /* deleted meanwhile */
+    content_count(s, k->id, TOTAL_RECIPIENTS, 1);
+    inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
+    inbox_fold(&i, s, s->position);
+    enum why why = forbidden(s->cells, s->app, user, &w, k, s->time_ms);
+    if (!why && inbox_cap_reached(&i, &w, k->workflow, s->time_ms)) why = WHY_CAPPED;
+    if (why) refused(s, user, k, why);
+    else {
+        bool unlikely = w.learned && w.priority != PRIORITY_HIGH && relevance_waits(s, &i, &w, k);
+        if (w.priority == PRIORITY_HIGH || !(w.digest_ms || unlikely) ||
+            !digest_take(s, &i, &w, k, unlikely))
+            leave(s, &i, &w, k, NULL);
+    }
+    inbox_save(s, &i);
+    return true;
+}
+
+/* ---- records ---- */
+/* Users of one record that were told of something in it. A bit that two share defers one of them,
+ * which is harmless. */
+enum { TOUCHED_BITS = 4096, AUDIENCE_LOOKED_AT = 64 };
+struct touched {
+    uint64_t bits[TOUCHED_BITS / 64];
+    bool all; /* an audience too large to be looked at */
+    bool any;
+    bool clash;
+};
+
+static void touch(struct touched *t, struct bytes user) {
+    uint64_t at = hash64(user) % TOUCHED_BITS;
+    uint64_t bit = 1ull << (at % 64);
+    t->clash |= (t->bits[at / 64] & bit) != 0;
+    t->bits[at / 64] |= bit;
+    t->any = true;
+}
+
+static bool touch_member(void *arg, struct bytes user) {
+    touch(arg, user);
+    return true;
+}
+
+/* true: someone of it was told of something at this position already. */
+static bool touch_audience(struct step *s, struct touched *t, struct bytes audience) {
+    if (t->all) return true;
+    struct touched before = *t;
+    if (mailbox_member_count(s->cells, s->app, audience) > AUDIENCE_LOOKED_AT) {
+        if (t->any) return true;
+        t->all = t->any = true;
+        return false;
+    }
+    t->clash = false;
+    mailbox_members(s->cells, s->app, audience, touch_member, t);
+    if (!t->clash) return false;
+    *t = before;
+    return true;
+}
+
+/* In-app at once and nothing else: an inbox can merge it when it is read. */
+static bool merges(const struct workflow *w) {
+    return w->channels == CHANNEL_INAPP && w->at_once == CHANNEL_INAPP && !w->digest_ms &&
+           !w->learned && w->cap_per == CAP_NONE;
+}
+
+static void defer(struct buf *later, const struct content *k, struct bytes users) {
+    struct buf item = {0};
+    content_encode(&item, k);
+    pack_bytes(&item, users);
+    pack_bytes(later, buf_view(&item));
+    buf_done(&item);
+}
+
+static void users_receive(struct step *s, struct touched *t, const struct content *k,
+    struct bytes users, struct buf *later) {
+    struct unpack u = unpack_of(users);
+    struct buf clash = {0};
+    while (unpack_more(&u)) {
+        struct bytes user = unpack_bytes(&u);
+        t->clash = t->all;
+        if (!t->clash) touch(t, user);
+        if (t->clash || !receive(s, user, k)) pack_bytes(&clash, user);
+    }
+    if (clash.n) defer(later, k, buf_view(&clash));
+    buf_done(&clash);
+}
+
+static void sweep_next(struct step *s, const struct content *k, enum sweep_mode mode,
+    uint64_t position, uint32_t slot) {
+    struct buf b = {0};
+    pack_bytes(&b, k->id);
+    pack_u64(&b, position);
+    pack_u8(&b, (uint8_t)mode);
+    pack_var(&b, slot);
+    due_add(s, s->time_ms, KIND_NOTIFY_SWEEP, buf_view(&b));
+    buf_done(&b);
+}
+
+void sweep_begin(struct step *s, const struct content *k, enum sweep_mode mode) {
+    if (mailbox_member_count(s->cells, s->app, k->audience)) sweep_next(s, k, mode, s->position, 0);
+}
+
+static bool single(struct bytes users) {
+    struct unpack u = unpack_of(users);
+    (void)unpack_bytes(&u);
+    return !unpack_more(&u);
+}
+
+static void later_begin(struct step *s, const struct content *k, struct bytes users) {
+    struct buf b = {0};
+    pack_bytes(&b, k->id);
+    pack_bytes(&b, users);
+    due_add(s, k->send_at_ms, KIND_NOTIFY_LATER, buf_view(&b));
+    buf_done(&b);
+}
+
+static void item_take(struct step *s, struct touched *t, const struct content *k,
+    struct bytes users, struct buf *later) {
+    struct workflow w;
+    if (!workflow_find(s->cells, s->app, k->workflow, &w)) return;
+    if (!k->audience.n) {
+        content_keep(s, k, users, single(users) ? KEEP_ONE : KEEP_MANY);
+        if (k->send_at_ms > s->time_ms) later_begin(s, k, users);
+        else users_receive(s, t, k, users, later);
+    } else if (!merges(&w)) {
+        content_keep(s, k, (struct bytes){0}, KEEP_MANY);
+        sweep_begin(s, k, SWEEP_RECEIVE);
+    } else if (touch_audience(s, t, k->audience)) {
+        defer(later, k, users);
+    } else {
+        fold_shared(s, k);
+    }
+}
+
+static void apply_copy(struct step *s) {
+    struct touched t = {0};
+    struct buf later = {0};
+    struct unpack all = unpack_of(s->body);
+    struct buf *out = &s->answer->body;
+    answer_ok(s->answer, 202);
+    while (unpack_more(&all)) {
+        struct unpack u = unpack_of(unpack_bytes(&all));
+        struct content k;
+        check(content_decode(&u, &k) == OK);
+        struct bytes users = unpack_bytes(&u);
+        struct answer one = {0};
+        if (s->relay || trigger_fits(s->cells, s->app, &k, &one))
+            item_take(s, &t, &k, users, &later);
+        if (!s->relay) trigger_result(out, &one);
+    }
+    if (later.n) step_relay(s, s->partition, KIND_NOTIFY_COPY, buf_view(&later));
+    buf_done(&later);
+}
+
+static void users_later(struct step *s, struct bytes id, struct bytes users) {
+    struct buf b = {0};
+    pack_bytes(&b, id);
+    pack_bytes(&b, users);
+    due_add(s, s->time_ms, KIND_NOTIFY_LATER, buf_view(&b));
+    buf_done(&b);
+}
+
+static void apply_later(struct step *s) {
+    struct unpack u = unpack_of(arena_copy(s->arena, s->body));
+    struct bytes id = unpack_bytes(&u), users = unpack_bytes(&u);
+    struct content k;
+    struct buf clash = {0};
+    if (!content_copy(s, id, &k)) return;
+    bool cancelled = content_cancelled(s->cells, s->app, id);
+    struct unpack list = unpack_of(users);
+    while (unpack_more(&list)) {
+        struct bytes user = unpack_bytes(&list);
+        if (!(cancelled ? withdraw(s, user, &k, WHY_CANCELLED) : receive(s, user, &k)))
+            pack_bytes(&clash, user);
+    }
+    if (clash.n) users_later(s, id, buf_view(&clash));
+    buf_done(&clash);
+}
+
+/* ---- an audience that is gone through, some at a time ---- */
+enum { SWEEP_STEP = 64 };
+struct sweep {
+    struct step *s;
+    struct content k;
+    uint64_t position; /* who belonged to it then */
+    enum sweep_mode mode;
+    struct buf users;
+};
+
+static bool sweep_note(void *arg, struct bytes user) {
+    struct sweep *w = arg;
+    pack_bytes(&w->users, user);
+    return true;
+}
+
+static void decided(void *arg, const struct decision *d) {
+    (void)d;
+    *(bool *)arg = true;
+}
+
+/* false: as receive. */
+static bool sweep_one(struct sweep *w, struct bytes user) {
+    struct step *s = w->s;
+    bool done = false;
+    if (w->mode == SWEEP_CANCEL) return withdraw(s, user, &w->k, WHY_CANCELLED);
+    if (!mailbox_known(s->cells, s->app, user) ||
+        !mailbox_was_in(s->cells, s->app, user, w->k.audience, w->position))
+        return true;
+    why_each(s->cells, s->app, user, w->k.id, decided, &done);
+    return done || receive(s, user, &w->k);
+}
+
+static void apply_sweep(struct step *s) {
+    struct unpack u = unpack_of(arena_copy(s->arena, s->body));
+    struct sweep w = {.s = s};
+    struct bytes id = unpack_bytes(&u);
+    w.position = unpack_u64(&u);
+    w.mode = (enum sweep_mode)unpack_u8(&u);
+    uint32_t slot = (uint32_t)unpack_var(&u);
+    if (!content_copy(s, id, &w.k)) return;
+    if (w.mode == SWEEP_RECEIVE && content_cancelled(s->cells, s->app, id)) return;
+    size_t n =
+        mailbox_members_from(s->cells, s->app, w.k.audience, &slot, SWEEP_STEP, sweep_note, &w);
+    struct buf clash = {0};
+    struct unpack list = unpack_of(buf_view(&w.users));
+    while (unpack_more(&list)) {
+        struct bytes user = unpack_bytes(&list);
+        if (!sweep_one(&w, user)) pack_bytes(&clash, user);
+    }
+    if (clash.n) users_later(s, id, buf_view(&clash));
+    if (n == SWEEP_STEP) sweep_next(s, &w.k, w.mode, w.position, slot);
+    buf_done(&clash);
+    buf_done(&w.users);
+}
+
+static const struct record_rule RULES[] = {{KIND_NOTIFY_COPY, apply_copy},
+    {KIND_NOTIFY_LATER, apply_later}, {KIND_NOTIFY_SWEEP, apply_sweep}};
+const struct notify_part notify_receiving = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

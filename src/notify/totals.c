@@ -1,0 +1,312 @@
+/* notify: a trigger as its owner sees it: how many it reached, why not the others, and every decision on
+ * the way to one person.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "notify/notify_in.h"
+
+/* ---- DELETE ---- */
+enum err plan_cancel(struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    p->partition = trigger_home(r->who.app, r->params[0], r->partitions);
+    p->kind = KIND_NOTIFY_CANCEL;
+    buf_bytes(&p->body, r->params[0]);
+    return OK;
+}
+
+/* ---- GET: what each partition knows, added up ---- */
+enum { TOLD_CONTENT = 1, TOLD_HOME = 2 };
+static void query_totals(struct query *q) {
+    const struct request *r = q->request;
+    struct bytes app = r->who.app, id = r->params[0];
+    struct buf *b = &q->answer->body;
+    struct content k;
+    struct trigger_home home;
+    answer_ok(q->answer, 200);
+    if (trigger_home_read(q->cells, app, id, &home)) {
+        pack_u8(b, TOLD_HOME);
+        pack_u8(b, (uint8_t)(home.cancelled | home.waits << 1));
+        pack_u64(b, home.recipients);
+        pack_u64(b, (uint64_t)home.created_ms);
+    }
+    if (!content_find(q->cells, app, id, &k)) return;
+    pack_u8(b, TOLD_CONTENT);
+    pack_u8(b, (uint8_t)(content_cancelled(q->cells, app, id) | content_is_shared(q->cells, app, id)
+                                                                    << 1));
+    pack_u64(b, (uint64_t)k.created_ms);
+    pack_u64(b, (uint64_t)k.send_at_ms);
+    pack_bytes(b, k.workflow);
+    for (enum total t = 0; t < TOTAL_COUNT; t++) pack_var(b, content_total(q->cells, app, id, t));
+}
+
+struct total_name {
+    const char *name;
+    enum total total;
+};
+struct totals {
+    bool found, cancelled, waits;
+    int64_t created_ms, send_at_ms;
+    struct bytes workflow;
+    uint64_t of[TOTAL_COUNT];
+};
+
+static uint64_t stood_against(const uint64_t *of) {
+    return of[TOTAL_BLOCKED] + of[TOTAL_MUTED] + of[TOTAL_OPTED_OUT] + of[TOTAL_CAPPED] +
+           of[TOTAL_EXPIRED] + of[TOTAL_CANCELLED];
+}
+
+static void content_told(struct unpack *u, struct totals *t) {
+    uint8_t flags = unpack_u8(u);
+    uint64_t of[TOTAL_COUNT];
+    t->cancelled |= flags & 1;
+    t->created_ms = (int64_t)unpack_u64(u);
+    int64_t send_at = (int64_t)unpack_u64(u);
+    if (send_at) t->send_at_ms = send_at;
+    t->workflow = unpack_bytes(u);
+    for (int n = 0; n < TOTAL_COUNT; n++) of[n] = unpack_var(u);
+    if (flags & 2) { /* merged when read: it is there for all whom nothing stands against */
+        uint64_t against = stood_against(of);
+        of[TOTAL_DELIVERED] = flags & 1                        ? of[TOTAL_SEEN]
+                              : of[TOTAL_RECIPIENTS] > against ? of[TOTAL_RECIPIENTS] - against
+                                                               : 0;
+    }
+    for (int n = 0; n < TOTAL_COUNT; n++) t->of[n] += of[n];
+}
+
+static void part_told(struct bytes body, struct totals *t) {
+    struct unpack u = unpack_of(body);
+    while (unpack_more(&u)) {
+        t->found = true;
+        if (unpack_u8(&u) == TOLD_CONTENT) {
+            content_told(&u, t);
+            continue;
+        }
+        uint8_t flags = unpack_u8(&u);
+        uint64_t recipients = unpack_u64(&u);
+        t->cancelled |= flags & 1;
+        t->waits |= flags >> 1 & 1;
+        t->created_ms = (int64_t)unpack_u64(&u);
+        if (t->waits) t->of[TOTAL_RECIPIENTS] += recipients;
+    }
+}
+
+static void members(
+    struct json_out *o, const struct totals *t, const struct total_name *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        jo_key(o, names[i].name);
+        jo_u64(o, t->of[names[i].total]);
+    }
+}
+
+static void totals_json(struct json_out *o, struct bytes id, const struct totals *t, int64_t now) {
+    static const struct total_name TOP[] = {{"recipients", TOTAL_RECIPIENTS},
+        {"delivered", TOTAL_DELIVERED}, {"seen", TOTAL_SEEN}, {"read", TOTAL_READ},
+        {"clicked", TOTAL_CLICKED}, {"archived", TOTAL_ARCHIVED}, {"failed", TOTAL_FAILED},
+        {"pushed", TOTAL_PUSHED}, {"mailed", TOTAL_MAILED}, {"webhooks", TOTAL_HOOKED},
+        {"grouped", TOTAL_GROUPED}, {"held", TOTAL_HELD}};
+    static const struct total_name BACK[] = {{"blocked", TOTAL_BLOCKED}, {"muted", TOTAL_MUTED},
+        {"opted_out", TOTAL_OPTED_OUT}, {"capped", TOTAL_CAPPED}, {"expired", TOTAL_EXPIRED},
+        {"cancelled", TOTAL_CANCELLED}, {"collapsed", TOTAL_COLLAPSED},
+        {"digested", TOTAL_DIGESTED}, {"unlikely", TOTAL_UNLIKELY}, {"waiting", TOTAL_HELD}};
+    bool waits = t->waits || t->send_at_ms > now;
+    jo_open_obj(o);
+    jo_key(o, "id");
+    jo_str(o, id);
+    if (t->workflow.n) {
+        jo_key(o, "workflow");
+        jo_str(o, t->workflow);
+    }
+    jo_key(o, "created_at");
+    jo_time(o, t->created_ms);
+    jo_key(o, "state");
+    jo_str(o, bytes_str(t->cancelled ? "cancelled" : waits ? "scheduled" : "sent"));
+    members(o, t, TOP, sizeof TOP / sizeof *TOP);
+    jo_key(o, "held_back");
+    jo_open_obj(o);
+    members(o, t, BACK, sizeof BACK / sizeof *BACK);
+    jo_close_obj(o);
+    jo_close_obj(o);
+}
+
+static void trigger_missing(const struct request *r, struct answer *a) {
+    answer_problem(a, PROBLEM_NOT_FOUND, "", "there is no trigger '%.*s', or it is past retention",
+        (int)r->params[0].n, (const char *)r->params[0].p);
+}
+
+static bool gather_totals(
+    struct request *r, struct plan *p, const struct answer *parts, struct answer *a) {
+    struct totals t = {0};
+    for (size_t i = 0; i < p->part_count; i++) part_told(buf_view(&parts[i].body), &t);
+    if (!t.found) {
+        trigger_missing(r, a);
+        return false;
+    }
+    answer_ok(a, 200);
+    struct json_out o = {&a->body, false};
+    totals_json(&o, r->params[0], &t, r->now_ms);
+    return false;
+}
+
+enum err plan_totals(struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    for (uint16_t at = 0; at < r->partitions; at++) plan_part(p, at)->query = query_totals;
+    p->gather = gather_totals;
+    return OK;
+}
+
+/* ---- why ---- */
+struct deciding {
+    struct json_out o;
+    size_t n;
+};
+
+static void decision_json(void *arg, const struct decision *d) {
+    struct deciding *w = arg;
+    struct buf words = {0};
+    struct json_out *o = &w->o;
+    jo_open_obj(o);
+    jo_key(o, "at");
+    jo_time(o, d->at_ms);
+    jo_key(o, "decision");
+    jo_str(o, bytes_str(why_code(d->code)));
+    if (d->channels) {
+        struct buf channels = {0};
+        channels_words(d->channels, &channels);
+        jo_key(o, "channels");
+        jo_str(o, buf_view(&channels));
+        buf_done(&channels);
+    }
+    if (d->until_ms) {
+        jo_key(o, "until");
+        jo_time(o, d->until_ms);
+    }
+    if (d->detail.n) {
+        jo_key(o, "detail");
+        jo_str_any(o, d->detail);
+    }
+    decision_words(d, &words);
+    jo_key(o, "reason");
+    jo_str_any(o, buf_view(&words));
+    buf_done(&words);
+    jo_close_obj(o);
+    w->n++;
+}
+
+struct audience_look {
+    struct bytes trigger;
+    uint64_t position;
+    int64_t at_ms;
+};
+static bool look_entry(void *arg, const struct entry *e, struct bytes audience) {
+    (void)audience;
+    struct audience_look *l = arg;
+    struct unpack u = unpack_of(e->extra);
+    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED ||
+        !bytes_eq(unpack_bytes(&u), l->trigger))
+        return true;
+    l->position = e->position;
+    l->at_ms = e->at_ms;
+    return false;
+}
+
+/* What merging would decide now. */
+static void why_merged(struct query *q, struct deciding *w, const struct content *k) {
+    const struct request *r = q->request;
+    struct bytes app = r->who.app, user = r->params[1];
+    struct audience_look l = {.trigger = r->params[0]};
+    struct workflow flow;
+    mailbox_walk_shared(q->cells, app, user, 0, UINT64_MAX, look_entry, &l);
+    struct decision d = {.at_ms = l.position ? l.at_ms : k->created_ms};
+    if (!l.position) d.code = WHY_NOT_IN_AUDIENCE;
+    else if (workflow_find(q->cells, app, k->workflow, &flow))
+        d.code = forbidden(q->cells, app, user, &flow, k, r->now_ms);
+    if (!d.code) d.code = WHY_MERGED;
+    decision_json(w, &d);
+}
+
+static void why_marks(struct query *q, struct deciding *w, struct arena *arena) {
+    const struct request *r = q->request;
+    struct inbox i;
+    inbox_open(&i, q->cells, r->who.app, r->params[1], r->now_ms, arena);
+    inbox_load(&i);
+    for (size_t n = i.count; n > 0; n--) {
+        const struct row *row = &i.row[n - 1];
+        if (row->flags & ROW_MOVED ||
+            !(bytes_eq(row->id, r->params[0]) || bytes_eq(row->trigger, r->params[0])))
+            continue;
+        struct decision d[] = {{.at_ms = row->seen_ms, .code = WHY_SEEN},
+            {.at_ms = row->read_ms, .code = WHY_READ},
+            {.at_ms = row->clicked_ms, .code = WHY_CLICKED},
+            {.at_ms = row->archived_ms, .code = WHY_ARCHIVED}};
+        for (size_t k = 0; k < sizeof d / sizeof *d; k++)
+            if (d[k].at_ms) decision_json(w, &d[k]);
+        return;
+    }
+}
+
+/* The first byte: is the trigger known here? Then the list. */
+static void query_why(struct query *q) {
+    const struct request *r = q->request;
+    struct bytes app = r->who.app, id = r->params[0], user = r->params[1];
+    struct trigger_home home;
+    struct content k;
+    struct arena arena = {0};
+    struct buf *b = &q->answer->body;
+    answer_ok(q->answer, 200);
+    bool here = content_find(q->cells, app, id, &k);
+    bool known = here || trigger_home_read(q->cells, app, id, &home);
+    pack_u8(b, known);
+    if (partition_of_user(app, user, r->partitions) != q->partition) return;
+    struct deciding w = {.o = {b, false}};
+    jo_open_arr(&w.o);
+    why_each(q->cells, app, user, id, decision_json, &w);
+    if (!w.n && here && k.audience.n) why_merged(q, &w, &k);
+    else if (!w.n && here && k.send_at_ms > r->now_ms)
+        decision_json(
+            &w, &(struct decision){
+                    .at_ms = k.created_ms, .code = WHY_SCHEDULED, .until_ms = k.send_at_ms});
+    why_marks(q, &w, &arena);
+    jo_close_arr(&w.o);
+    arena_done(&arena);
+    if (w.n) b->p[0] = 1;
+}
+
+static bool gather_why(
+    struct request *r, struct plan *p, const struct answer *parts, struct answer *a) {
+    struct bytes list = {0};
+    bool known = false;
+    for (size_t i = 0; i < p->part_count; i++) {
+        struct bytes body = buf_view(&parts[i].body);
+        known |= body.n && body.p[0];
+        if (body.n > 1) list = bytes_of(body.p + 1, body.n - 1);
+    }
+    if (!known) {
+        trigger_missing(r, a);
+        return false;
+    }
+    answer_ok(a, 200);
+    struct json_out o = {&a->body, false};
+    jo_open_obj(&o);
+    jo_key(&o, "trigger");
+    jo_str(&o, r->params[0]);
+    jo_key(&o, "user");
+    jo_str(&o, r->params[1]);
+    jo_key(&o, "items");
+    jo_raw(&o, list);
+    if (list.n == 2) {
+        jo_key(&o, "reason");
+        jo_str(&o, BYTES("the trigger was not for this person, or has not come to them yet"));
+    }
+    jo_close_obj(&o);
+    return false;
+}
+
+enum err plan_why(struct request *r, struct plan *p, struct answer *a) {
+    (void)a;
+    uint16_t user = partition_of_user(r->who.app, r->params[1], r->partitions);
+    uint16_t home = trigger_home(r->who.app, r->params[0], r->partitions);
+    plan_part(p, user)->query = query_why;
+    if (home != user) plan_part(p, home)->query = query_why;
+    p->gather = gather_why;
+    return OK;
+}

@@ -1,0 +1,379 @@
+/* notify: what a notification looks like: its words in the reader's language, and the JSON of what a
+ * mailbox entry says, with counts as they are now.
+ *
+ * A thread keeps two things, neither of them state: what it rendered last for those who share an entry,
+ * and how far it merged the inboxes of those who are connected and have touched nothing since.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "notify/notify_in.h"
+#include "person/person.h"
+
+struct bytes locale_of(struct cells *c, struct bytes app, struct bytes user) {
+    struct person who;
+    return person_find(c, app, user, &who) ? who.locale : (struct bytes){0};
+}
+
+/* ---- words ---- */
+static struct bytes actor_word(struct cells *c, struct bytes app, const struct row *r) {
+    struct unpack u = unpack_of(r->newest);
+    if (!unpack_more(&u)) return (struct bytes){0};
+    struct bytes id = unpack_bytes(&u), name = unpack_bytes(&u);
+    if (person_gone_ms(c, app, id) >= r->at_ms) return BYTES("\xe2\x80\x94"); /* a dash */
+    return name.n ? name : id;
+}
+
+static struct template_arg number_arg(const char *name, int64_t v) {
+    return (struct template_arg){
+        .name = bytes_str(name), .kind = TEMPLATE_INTEGER, .integer = v, .number = (double)v};
+}
+static struct template_arg text_arg(const char *name, struct bytes v) {
+    return (struct template_arg){.name = bytes_str(name), .kind = TEMPLATE_TEXT, .text = v};
+}
+
+size_t notification_args(struct cells *c, struct bytes app, const struct row *r,
+    const struct content *k, struct template_arg out[static ARGS_MAX]) {
+    size_t n = 0;
+    out[n++] = text_arg("actor", actor_word(c, app, r));
+    out[n++] = number_arg("count", r->actors);
+    out[n++] = number_arg("others", r->actors ? (int64_t)r->actors - 1 : 0);
+    out[n++] = text_arg("object", k->object);
+    return n + args_unpack(k->args, out + n, ARGS_MAX - n);
+}
+
+static void words(struct tools *t, const struct workflow *w, struct bytes locale,
+    struct json_out *o, const char *part, const struct template_arg *args, size_t n) {
+    struct buf text = {0};
+    struct template_fault fault;
+    /* checked when the workflow was stored; what fails still leaves the rest */
+    if (!workflow_words(t, w, locale, part, args, n, &text, &fault)) buf_reset(&text);
+    jo_key(o, part);
+    jo_str_any(o, buf_view(&text));
+    buf_done(&text);
+}
+
+static void actors_json(
+    struct cells *c, struct bytes app, const struct row *r, struct json_out *o) {
+    struct unpack u = unpack_of(r->newest);
+    if (!unpack_more(&u)) return;
+    jo_key(o, "actor");
+    jo_str(o, unpack_bytes(&u));
+    u = unpack_of(r->newest);
+    jo_key(o, "actors");
+    jo_open_obj(o);
+    jo_key(o, "count");
+    jo_u64(o, r->actors);
+    jo_key(o, "newest");
+    jo_open_arr(o);
+    while (unpack_more(&u)) {
+        jo_str(o, unpack_bytes(&u));
+        (void)unpack_bytes(&u);
+    }
+    jo_close_arr(o);
+    jo_close_obj(o);
+}
+
+static void time_member(struct json_out *o, const char *name, int64_t ms) {
+    if (!ms) return;
+    jo_key(o, name);
+    jo_time(o, ms);
+}
+
+void notification_json(struct tools *t, struct cells *c, struct bytes app, struct bytes locale,
+    const struct row *r, const struct content *k, struct buf *out) {
+    struct template_arg args[ARGS_MAX];
+    struct workflow w;
+    struct json_out o = {out, false};
+    jo_key(&o, "id");
+    jo_str(&o, r->id);
+    jo_key(&o, "trigger");
+    jo_str(&o, k->id);
+    jo_key(&o, "workflow");
+    jo_str(&o, k->workflow);
+    time_member(&o, "created_at", r->created_ms);
+    if (r->at_ms != r->created_ms) time_member(&o, "updated_at", r->at_ms);
+    if (workflow_find(c, app, k->workflow, &w)) {
+        size_t n = notification_args(c, app, r, k, args);
+        words(t, &w, locale, &o, "title", args, n);
+        words(t, &w, locale, &o, "body", args, n);
+    }
+    actors_json(c, app, r, &o);
+    if (k->object.n) {
+        jo_key(&o, "object");
+        jo_str(&o, k->object);
+    }
+    if (k->data.n) {
+        jo_key(&o, "data");
+        jo_raw(&o, k->data);
+    }
+    time_member(&o, "seen_at", r->seen_ms);
+    time_member(&o, "read_at", r->read_ms);
+    time_member(&o, "archived_at", r->archived_ms);
+    time_member(&o, "clicked_at", r->clicked_ms);
+    time_member(&o, "expires_at", r->expires_ms);
+}
+
+/* ---- what a thread keeps ---- */
+enum { MEMO_SLOTS = 1 << 14, RENDERED_SLOTS = 4 };
+struct merged { /* an inbox, as far as it was merged without being stored */
+    uint64_t who, stamp, upto;
+    int64_t next_expiry;
+    uint32_t unseen, unread;
+};
+struct rendered {
+    const struct cells *cells;
+    uint64_t position, words, locale;
+    struct buf text;
+};
+struct inbox_memo {
+    struct merged *merged;
+    struct rendered rendered[RENDERED_SLOTS];
+    unsigned next;
+    struct arena arena;
+};
+
+struct inbox_memo *inbox_memo_create(void) {
+    struct inbox_memo *m = must_alloc(sizeof *m);
+    m->merged = must_alloc(MEMO_SLOTS * sizeof *m->merged);
+    return m;
+}
+
+void inbox_memo_free(struct inbox_memo **m) {
+    if (!*m) return;
+    for (int i = 0; i < RENDERED_SLOTS; i++) buf_done(&(*m)->rendered[i].text);
+    arena_done(&(*m)->arena);
+    free((*m)->merged);
+    free(*m);
+    *m = NULL;
+}
+
+/* ---- counts ---- */
+struct counts {
+    uint32_t unseen, unread;
+};
+
+/* Nothing about the person, or in the workflow, makes what an audience gets other than one more row. */
+static bool plain_person(struct cells *c, struct bytes app, struct bytes user) {
+    return !preferences_any(c, app, user) && !mailbox_block_list(c, app, user).n &&
+           !mailbox_mute_list(c, app, user).n;
+}
+static bool plain_content(struct cells *c, struct bytes app, const struct content *k) {
+    struct workflow w;
+    return !k->collapse_key.n && workflow_find(c, app, k->workflow, &w) && !w.group_by.n &&
+           !expiry_of(&w, k) && !content_cancelled(c, app, k->id);
+}
+
+struct adding {
+    struct cells *cells;
+    struct bytes app;
+    struct counts more;
+    bool plain;
+};
+static bool add_entry(void *arg, const struct entry *e, struct bytes audience) {
+    (void)audience;
+    struct adding *a = arg;
+    struct content k;
+    struct unpack u = unpack_of(e->extra);
+    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED) return true;
+    a->plain =
+        content_find(a->cells, a->app, unpack_bytes(&u), &k) && plain_content(a->cells, a->app, &k);
+    a->more.unseen++;
+    a->more.unread++;
+    return a->plain;
+}
+
+static struct counts counts_merged(struct inbox_memo *m, struct cells *c, struct bytes app,
+    struct bytes user, int64_t now_ms, struct inbox_head *out) {
+    struct inbox i;
+    arena_reset(&m->arena);
+    inbox_open(&i, c, app, user, now_ms, &m->arena);
+    inbox_fold(&i, NULL, UINT64_MAX);
+    *out = i.head;
+    return (struct counts){i.head.unseen, i.head.unread};
+}
+
+/* Of the same inbox since it was merged: true, and what came meanwhile is counted in. */
+static bool counts_go_on(struct merged *g, struct cells *c, struct bytes app, struct bytes user,
+    uint64_t newest, int64_t now_ms) {
+    if (g->next_expiry && g->next_expiry <= now_ms) return false;
+    if (g->upto == newest) return true;
+    struct adding a = {.cells = c, .app = app, .plain = plain_person(c, app, user)};
+    if (a.plain) mailbox_walk_shared(c, app, user, g->upto, newest, add_entry, &a);
+    if (!a.plain) return false;
+    g->unseen += a.more.unseen;
+    g->unread += a.more.unread;
+    g->upto = newest;
+    return true;
+}
+
+static struct counts counts_now(
+    struct tools *t, struct cells *c, struct bytes app, struct bytes user, int64_t now_ms) {
+    uint8_t room[300];
+    struct bytes key = key2(room, ')', app, user);
+    const struct cell *cell = cells_get(c, key);
+    struct inbox_head head = {0};
+    uint64_t newest = mailbox_newest_shared(c, app);
+    if (cell->size) memcpy(&head, cell->data, sizeof head);
+    bool expired = head.next_expiry && head.next_expiry <= now_ms;
+    if (newest <= head.folded && !expired) return (struct counts){head.unseen, head.unread};
+    uint64_t who = hash64(key) ^ (uint64_t)(uintptr_t)c;
+    uint64_t stamp = hash64(bytes_of(&head, sizeof head)) +
+                     mailbox_block_list(c, app, user).n * 31 + mailbox_mute_list(c, app, user).n;
+    struct merged *g = &t->inboxes->merged[who % MEMO_SLOTS];
+    if (!expired && g->who == who && g->stamp == stamp &&
+        counts_go_on(g, c, app, user, newest, now_ms))
+        return (struct counts){g->unseen, g->unread};
+    struct counts n = counts_merged(t->inboxes, c, app, user, now_ms, &head);
+    *g = (struct merged){who, stamp, newest, head.next_expiry, n.unseen, n.unread};
+    return n;
+}
+
+static void counts_json(struct buf *out, struct counts n) {
+    buf_str(out, ",\"counts\":{\"unseen\":");
+    buf_u64dec(out, n.unseen);
+    buf_str(out, ",\"unread\":");
+    buf_u64dec(out, n.unread);
+    buf_char(out, '}');
+}
+
+/* ---- entries ---- */
+static bool may_show(
+    struct cells *c, struct bytes app, const struct view *v, const struct content *k) {
+    struct workflow w;
+    return workflow_find(c, app, k->workflow, &w) && !forbidden(c, app, v->user, &w, k, v->now_ms);
+}
+
+static bool row_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct row *r, struct buf *out) {
+    struct content k;
+    if (!row_counts(r, v->now_ms) && !r->archived_ms) return false;
+    if (!content_find(c, app, r->trigger, &k) || !may_show(c, app, v, &k)) return false;
+    notification_json(t, c, app, locale_of(c, app, v->user), r, &k, out);
+    return true;
+}
+
+static bool own_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct bytes replaced, struct buf *out) {
+    struct row r;
+    if (!e->seq || !inbox_row_at(c, app, v->user, e->seq - 1, &r) || r.position != e->position)
+        return false;
+    if (!row_json(t, c, app, v, &r, out)) return false;
+    if (!replaced.n) return true;
+    buf_str(out, ",\"replaces\":");
+    json_str(out, replaced);
+    return true;
+}
+
+/* Rendered once for all who share it and read the same language. */
+static void shared_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, const struct content *k, struct buf *out) {
+    struct inbox_memo *m = t->inboxes;
+    struct workflow w;
+    struct bytes locale = locale_of(c, app, v->user);
+    uint64_t language = hash64(locale), version = 0;
+    if (workflow_find(c, app, k->workflow, &w)) version = w.words;
+    for (int i = 0; i < RENDERED_SLOTS; i++) {
+        const struct rendered *x = &m->rendered[i];
+        if (x->cells != c || x->position != e->position || x->locale != language ||
+            x->words != version)
+            continue;
+        buf_bytes(out, buf_view(&x->text));
+        return;
+    }
+    struct rendered *x = &m->rendered[m->next++ % RENDERED_SLOTS];
+    struct inbox i = {.arena = &m->arena};
+    struct row r = {.id = k->id,
+        .trigger = k->id,
+        .workflow = k->workflow,
+        .created_ms = e->at_ms,
+        .at_ms = e->at_ms};
+    arena_reset(&m->arena);
+    actors_first(&i, &r, k);
+    buf_reset(&x->text);
+    notification_json(t, c, app, locale, &r, k, &x->text);
+    x->cells = c;
+    x->position = e->position;
+    x->locale = language;
+    x->words = version;
+    buf_bytes(out, buf_view(&x->text));
+}
+
+/* By position, in the inbox as it is merged now. */
+static bool merged_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out) {
+    struct inbox i;
+    struct arena arena = {0};
+    bool done = false;
+    inbox_open(&i, c, app, v->user, v->now_ms, &arena);
+    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_load(&i);
+    for (size_t n = i.count; n > 0 && !done; n--) {
+        const struct row *r = &i.row[n - 1];
+        if (r->position != e->position || r->flags & (ROW_MOVED | ROW_HIDDEN)) continue;
+        done = row_json(t, c, app, v, r, out);
+        break;
+    }
+    arena_done(&arena);
+    return done;
+}
+
+static bool audience_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct bytes trigger, struct buf *out) {
+    struct content k;
+    struct inbox_head head = {0};
+    uint8_t room[300];
+    if (!content_find(c, app, trigger, &k)) return false;
+    const struct cell *cell = cells_get(c, key2(room, ')', app, v->user));
+    if (cell->size) memcpy(&head, cell->data, sizeof head);
+    if (head.folded >= e->position || !plain_person(c, app, v->user) || !plain_content(c, app, &k))
+        return merged_json(t, c, app, v, e, out);
+    shared_json(t, c, app, v, e, &k, out);
+    return true;
+}
+
+static bool marks_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    struct unpack *u, struct buf *out) {
+    static const char *const NAMES[] = {"", "seen", "read", "archived", "clicked"};
+    uint8_t mark = unpack_u8(u);
+    struct bytes ids = unpack_bytes(u), upto = unpack_bytes(u);
+    if (u->bad || mark > MARK_CLICKED) return false;
+    struct json_out o = {out, false};
+    jo_key(&o, "marked");
+    jo_str(&o, bytes_str(NAMES[mark]));
+    if (upto.n) {
+        jo_key(&o, "upto");
+        jo_str(&o, upto);
+    }
+    struct unpack list = unpack_of(ids);
+    jo_key(&o, "ids");
+    jo_open_arr(&o);
+    while (unpack_more(&list)) jo_str(&o, unpack_bytes(&list));
+    jo_close_arr(&o);
+    return true;
+}
+
+static bool gone_json(struct unpack *u, struct buf *out) {
+    struct json_out o = {out, false};
+    jo_key(&o, "id");
+    jo_str(&o, unpack_bytes(u));
+    jo_key(&o, "reason");
+    jo_str(&o, bytes_str(why_code((enum why)unpack_u8(u))));
+    return !u->bad;
+}
+
+bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
+    const struct entry *e, struct buf *out, bool *shared) {
+    struct unpack u = unpack_of(e->extra);
+    enum said said = (enum said)unpack_u8(&u);
+    size_t before = out->n;
+    bool there = false;
+    *shared = false; /* counts are each reader's own */
+    if (said == SAID_ROW) there = own_json(t, c, app, v, e, unpack_bytes(&u), out);
+    else if (said == SAID_SHARED) there = audience_json(t, c, app, v, e, unpack_bytes(&u), out);
+    else if (said == SAID_MARKS) there = marks_json(t, c, app, v, &u, out);
+    else if (said == SAID_GONE) there = gone_json(&u, out);
+    if (there) counts_json(out, counts_now(t, c, app, v->user, v->now_ms));
+    else out->n = before;
+    return there;
+}
