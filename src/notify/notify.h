@@ -23,6 +23,16 @@ size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
  * forbidden meanwhile). */
 bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared);
+/* What a DELIVER_SEND delivery (body: u64 n) asks to be sent: rendered in the user's language, addressed.
+ * NULL: it is not to be sent any more. The task's cookie is n; its result comes back as a record
+ * (notify_sent_record). */
+struct send_task;
+struct send_result;
+struct send_task *notify_send_task(
+    struct tools *t, struct cells *c, struct bytes app, uint16_t partition, struct bytes body);
+/* The body of a KIND_NOTIFY_SENT record. */
+void notify_sent_record(const struct send_result *r, struct buf *out);
+
 /* One thread's memory of inboxes that it has merged: a cache and no state. */
 struct inbox_memo *inbox_memo_create(void);
 void inbox_memo_free(struct inbox_memo **);

@@ -464,17 +464,29 @@ enum err plan_cancel(struct request *r, struct plan *p, struct answer *a);
 enum err plan_totals(struct request *r, struct plan *p, struct answer *a);
 enum err plan_why(struct request *r, struct plan *p, struct answer *a);
 
-/* ---- sends.c: what leaves the server, until it is delivered or given up ---- */
+/* ---- sends.c: what leaves the server, until it is delivered or given up ----
+ * A send is one message to one address: a device's push address, the user's mail, one webhook. It is a
+ * cell '<' n (n: the record's position << 8 and a number in the step) from sends_add to its end:
+ *
+ *   sends_add ─▶ cell, due SEND_DUE (a lease), DELIVER_SEND ─▶ core: notify_send_task ─▶ src/send
+ *   its result ─▶ NOTIFY_SENT record ─▶ delivered: totals, why, the cell goes
+ *                                    ├▶ again later: due SEND_DUE (exponential, jitter by a hash of n and attempt)
+ *                                    ├▶ another provider: at once
+ *                                    ├▶ address is no more: PUSH_GONE relay to users, the cell goes
+ *                                    └▶ given up: a dead letter ('=' n), listed newest first, sent again when asked
+ *   SEND_DUE, the cell still there: forbidden() is asked again, then DELIVER_SEND again. So what was
+ *   under way when the server ended is sent once its lease is over; deliveries of a replay send nothing.
+ */
 struct outgoing {
     struct bytes user, notification /* row id */, trigger;
     uint8_t channel; /* one of CHANNEL_PUSH, EMAIL, WEBHOOK */
 };
-/* Each address of the user for this channel becomes a send of its own; none: why_add says so. Asks
- * nobody's wishes: who calls has. */
+/* Each address of the user for this channel becomes a send of its own; none: why_add says so
+ * (WHY_NO_ADDRESS). Asks nobody's wishes: who calls has. */
 void sends_add(struct step *s, const struct outgoing *o);
 /* The app's webhooks that want this event ("notification.read"). Cheap when there are none. */
 void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
-/* Those not yet sent are given up: read elsewhere, cancelled. */
+/* Those not yet sent are given up: seen or read elsewhere, cancelled. Cheap when there are none. */
 void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
 
 #endif

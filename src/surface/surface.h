@@ -155,6 +155,7 @@ enum delivery_kind {
     DELIVER_CHANNEL_KEPT /* the same, at entry.position of the partition's list */,
     DELIVER_RETAINED /* `body`: a topic; entry.event: DELETED when it has no message any more */,
     DELIVER_RULES /* `body`: the app's rules as they are now */,
+    DELIVER_SEND /* `body`: u64 n: something is to leave the server (notify/notify.h) */,
     DELIVER_FILTER /* `body`: a filter that a kept session has from now on; entry.event: DELETED */
 };
 struct delivery {
@@ -172,7 +173,7 @@ enum apply_bug {
     BUG_CURSOR_BACK,
     BUG_PACKET_FORGOTTEN, /* of QoS 2: repetitions are stored again */
     BUG_SHARED_TWICE,
-    BUG_RETAINED_OLD,  /* the first message of a topic stays */
+    BUG_RETAINED_OLD, /* the first message of a topic stays */
     BUG_LISTENER_EARLY /* by one filter given up all are told gone */,
     BUG_DUE_EARLY,
     BUG_DUE_KEPT /* what a tick took stays, now and then */
