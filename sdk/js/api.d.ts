@@ -761,6 +761,51 @@ export type WorkflowWords = {
   };
 };
 
+/** By channel: true or false; null takes it back. */
+export type WishPut = {
+  inapp?: boolean | null;
+  push?: boolean | null;
+  email?: boolean | null;
+  webhook?: boolean | null;
+};
+
+/** By channel: false is an opt-out, which nothing overrides. */
+export type Wish = {
+  inapp?: boolean;
+  push?: boolean;
+  email?: boolean;
+  webhook?: boolean;
+};
+
+/** Push and mail wait until they end; the in-app inbox does not. In the zone of the user's profile, UTC without one. Hours that pass midnight belong to the day on which they begin; where clocks change, they end when these show `to`. */
+export type QuietHours = {
+  from: string;
+  /** Not the same as from. */
+  to: string;
+  /** On which they begin; without it, all. */
+  days?: Array<"mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun">;
+};
+
+export type PreferencesPut = {
+  /** By workflow; `*`: all others. */
+  workflows?: Record<string, WishPut | null> | null;
+  quiet_hours?: {
+    from: string;
+    /** Not the same as from. */
+    to: string;
+    /** On which they begin; without it, all. */
+    days?: Array<"mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun"> | null;
+  } | null;
+  /** Until then push and mail wait. */
+  paused_until?: Time | null;
+};
+
+export type Preferences = {
+  workflows: Record<string, Wish>;
+  quiet_hours?: QuietHours;
+  paused_until?: Time;
+};
+
 export type ChannelRule = {
   id: string;
   /** An MQTT filter. The levels {user} and {device} stand for whoever asks. */
@@ -1386,6 +1431,17 @@ export interface Operations {
     path: { id: string };
     body: WorkflowPreview;
     answer: WorkflowWords;
+  };
+  /** Say how a user wants to be told */
+  "PUT /v1/users/{id}/preferences": {
+    path: { id: Id };
+    body: PreferencesPut;
+    answer: Preferences;
+  };
+  /** Look at how a user wants to be told */
+  "GET /v1/users/{id}/preferences": {
+    path: { id: Id };
+    answer: Preferences;
   };
   /** List the app's channel rules */
   "GET /v1/channel-rules": {

@@ -17,8 +17,7 @@ enum {
     GROUP_PARTS_MAX = 4,
     ESCALATIONS_MAX = 8,
     CAP_MOST = 1000000,
-    TARGET_MOST = 10000,
-    PATH_BYTES = 64
+    TARGET_MOST = 10000
 };
 
 const struct json_field DEFINITION_FIELDS[DEFINITION_FIELD_COUNT] = {
@@ -40,15 +39,15 @@ static const char *const CHANNEL_NAMES[] = {"inapp", "push", "email", "webhook"}
 struct named { /* a variable: declared, or found in the templates */
     struct bytes name;
     uint8_t takes;
-    char where[PATH_BYTES]; /* it was seen first */
+    char where[FIELD_BYTES]; /* it was seen first */
 };
 struct reading {
     struct tools *t;
-    struct answer *a;
+    struct answer *a; /* has a problem once there is a fault */
     struct arena arena;
     struct workflow w;
     const char *path; /* of the field that is read */
-    bool good, declares;
+    bool declares;
     struct named declared[VARIABLES_MAX], used[VARIABLES_MAX + 4];
     size_t declared_count, used_count;
     struct bytes locales[LOCALES_MAX];
@@ -63,32 +62,7 @@ struct reading {
 
 /* ---- faults ---- */
 #define FAULT(d, problem, field, ...)                                                              \
-    (answer_problem((d)->a, PROBLEM_##problem, field, __VA_ARGS__), (d)->good = false)
-
-/* "first.name", cut to the room there is */
-static void path_of(char out[static PATH_BYTES], const char *first, struct bytes name) {
-    size_t at = strlen(first);
-    if (at > PATH_BYTES - 2) at = PATH_BYTES - 2;
-    memcpy(out, first, at);
-    out[at++] = '.';
-    if (name.n > PATH_BYTES - 1 - at) name.n = PATH_BYTES - 1 - at;
-    while (name.n && !utf8_valid(name)) name.n--; /* no half character */
-    if (name.n) memcpy(out + at, name.p, name.n);
-    out[at + name.n] = 0;
-}
-
-/* An object inside: the field of a fault is named from the top. */
-static bool part_read(struct reading *d, const char *path, struct json v,
-    const struct json_field *fields, size_t n, struct json_value *out) {
-    char leaf[64];
-    if (json_kind_of(v) != JSON_OBJECT)
-        return FAULT(d, WRONG_TYPE, path, "'%s' is an object", path);
-    if (request_part(v, fields, n, out, d->a)) return true;
-    snprintf(leaf, sizeof leaf, "%s", d->a->field);
-    if (leaf[0]) path_of(d->a->field, path, bytes_str(leaf));
-    else snprintf(d->a->field, sizeof d->a->field, "%s", path);
-    return d->good = false;
-}
+    (answer_problem((d)->a, PROBLEM_##problem, field, __VA_ARGS__), false)
 
 static bool duration_read(
     struct reading *d, const char *field, struct json v, int64_t most_ms, int64_t *out) {
@@ -125,10 +99,10 @@ static bool channel_each(void *arg, struct bytes key, struct json v) {
 static bool channels_read(struct reading *d, struct json v) {
     d->path = "channels";
     json_each(v, channel_each, d);
-    if (d->good && !d->w.channels)
+    if (!d->a->problem && !d->w.channels)
         return FAULT(d, INVALID_VALUE, "channels",
             "'channels' has at least one of inapp, push, email, webhook");
-    return d->good;
+    return !d->a->problem;
 }
 
 /* ---- variables ---- */
@@ -155,9 +129,9 @@ static struct named *named_find(struct named *list, size_t n, struct bytes name)
 
 static bool declare(void *arg, struct bytes key, struct json v) {
     struct reading *d = arg;
-    char field[PATH_BYTES];
+    char field[FIELD_BYTES];
     struct bytes kind = json_string(v);
-    path_of(field, "data", key);
+    field_inside(field, "data", key);
     uint8_t takes = bytes_is(kind, "text")     ? 1 << TEMPLATE_TEXT
                     : bytes_is(kind, "number") ? TEMPLATE_TAKES_NUMBERS
                     : bytes_is(kind, "time")   ? 1 << TEMPLATE_TIME
@@ -291,19 +265,20 @@ static bool set_read(void *arg, struct bytes key, struct json v) {
         {"html", JSON_STRING, false, false, TEMPLATE_BYTES_MAX}};
     struct reading *d = arg;
     struct json_value f[TEMPLATE_PART_COUNT];
-    char path[PATH_BYTES], field[PATH_BYTES];
+    char path[FIELD_BYTES], field[FIELD_BYTES];
     struct buf set = {0};
-    path_of(path, "templates", key);
-    bool good = locale_read(d, path, key) && part_read(d, path, v, F, TEMPLATE_PART_COUNT, f);
+    field_inside(path, "templates", key);
+    bool good =
+        locale_read(d, path, key) && request_inside(v, path, F, TEMPLATE_PART_COUNT, f, d->a);
     for (int i = 0; good && i < TEMPLATE_PART_COUNT; i++) {
         struct bytes text = f[i].present ? json_string(f[i].v) : (struct bytes){0};
-        path_of(field, path, bytes_str(TEMPLATE_PARTS[i]));
+        field_inside(field, path, bytes_str(TEMPLATE_PARTS[i]));
         good = template_read(d, field, workflow_locale(key), text);
         pack_bytes(&set, text);
     }
     if (good && !(f[0].present && json_string(f[0].v).n) &&
         !(f[1].present && json_string(f[1].v).n)) {
-        path_of(field, path, BYTES("title"));
+        field_inside(field, path, BYTES("title"));
         good = FAULT(d, INVALID_VALUE, field, "each language has a 'title' or a 'body'");
     }
     pack_bytes(&d->locale_names, key);
@@ -314,10 +289,10 @@ static bool set_read(void *arg, struct bytes key, struct json v) {
 
 static bool templates_read(struct reading *d, struct json v) {
     json_each(v, set_read, d);
-    if (d->good && !d->locale_count)
+    if (!d->a->problem && !d->locale_count)
         return FAULT(d, INVALID_VALUE, "templates",
             "'templates' has at least one language, as in {\"en\": {\"title\": \"...\"}}");
-    return d->good;
+    return !d->a->problem;
 }
 
 static uint8_t default_set(const struct reading *d) {
@@ -367,16 +342,16 @@ static bool group_each(void *arg, struct bytes key, struct json v) {
 static bool group_by_read(struct reading *d, struct json v) {
     if (json_kind_of(v) != JSON_ARRAY) return group_read(d, v);
     json_each(v, group_each, d);
-    if (d->good && !d->items)
+    if (!d->a->problem && !d->items)
         return FAULT(d, INVALID_VALUE, "group_by", "an empty list groups nothing: leave it out");
-    return d->good;
+    return !d->a->problem;
 }
 
 static bool digest_read(struct reading *d, struct json v) {
     static const struct json_field F[] = {
         {"window", JSON_STRING, true, false, 0}, {"first_at_once", JSON_BOOL, false, false, 0}};
     struct json_value f[2];
-    if (!part_read(d, "digest", v, F, 2, f) ||
+    if (!request_inside(v, "digest", F, 2, f, d->a) ||
         !duration_read(d, "digest.window", f[0].v, 31 * DAY_MS, &d->w.digest_ms))
         return false;
     d->w.first_at_once = f[1].present && json_bool(f[1].v);
@@ -398,7 +373,7 @@ static bool cap_read(struct reading *d, struct json v) {
         {"count", JSON_I64, true, false, 0}, {"per", JSON_STRING, true, false, 0}};
     static const char *const NAMES[] = {"", "hour", "day", "week"};
     struct json_value f[2];
-    if (!part_read(d, "cap", v, F, 2, f)) return false;
+    if (!request_inside(v, "cap", F, 2, f, d->a)) return false;
     int64_t n = json_i64(f[0].v);
     if (n < 1 || n > CAP_MOST)
         return FAULT(
@@ -428,12 +403,12 @@ static bool escalation_read(void *arg, struct bytes key, struct json v) {
     struct escalation *e = &d->escalations[d->items];
     *e = (struct escalation){.unless = ESCALATE_UNLESS_SEEN};
     d->path = "escalate.to";
-    if (!part_read(d, "escalate", v, F, 3, f) ||
+    if (!request_inside(v, "escalate", F, 3, f, d->a) ||
         !duration_read(d, "escalate.after", f[0].v, 365 * DAY_MS, &e->after_ms))
         return false;
     if (json_kind_of(f[1].v) == JSON_ARRAY) json_each(f[1].v, to_each, d);
     else (void)channel_read(d, f[1].v, &e->channels);
-    if (!d->good) return false;
+    if (d->a->problem) return false;
     if (!e->channels || e->channels & CHANNEL_INAPP)
         return FAULT(d, INVALID_VALUE, "escalate.to",
             "'to' is push, email or webhook, or a list of these: what is in-app is there at once");
@@ -447,7 +422,7 @@ static bool escalation_read(void *arg, struct bytes key, struct json v) {
 static bool escalate_read(struct reading *d, struct json v) {
     d->items = 0;
     json_each(v, escalation_read, d);
-    if (!d->good) return false;
+    if (d->a->problem) return false;
     uint8_t later = 0;
     for (unsigned i = 0; i < d->items; i++) later |= d->escalations[i].channels;
     d->w.at_once = d->w.channels & (uint8_t)~later;
@@ -479,7 +454,7 @@ static bool relevance_read(struct reading *d, struct json v) {
     d->w.target_milli = WORKFLOW_TARGET_MILLI;
     d->w.explore = LEARN_EXPLORE;
     if (json_kind_of(v) == JSON_OBJECT) {
-        if (!part_read(d, "relevance", v, F, 3, f)) return false;
+        if (!request_inside(v, "relevance", F, 3, f, d->a)) return false;
         mode = json_string(f[0].v);
     } else if (json_kind_of(v) != JSON_STRING) {
         return FAULT(d, WRONG_TYPE, "relevance",
@@ -513,7 +488,7 @@ static bool fields_read(struct reading *d, const struct json_value *f) {
             "\"...\"}}");
     d->declares = f[DEFINITION_DATA].present;
     if (d->declares) json_each(f[DEFINITION_DATA].v, declare, d);
-    if (!d->good || !channels_read(d, f[DEFINITION_CHANNELS].v) ||
+    if (d->a->problem || !channels_read(d, f[DEFINITION_CHANNELS].v) ||
         !templates_read(d, f[DEFINITION_TEMPLATES].v))
         return false;
     d->w.at_once = d->w.channels;
@@ -592,10 +567,10 @@ bool definition_read(struct tools *t, struct bytes source, struct buf *out, stru
     struct json root;
     d->t = t;
     d->a = a;
-    d->good = true;
-    if (json_parse(reader, source, &root) != OK) FAULT(d, MALFORMED, "", "a JSON object is needed");
-    bool good = d->good && request_part(root, DEFINITION_FIELDS, DEFINITION_FIELD_COUNT, f, a) &&
-                fields_read(d, f);
+    bool good = json_parse(reader, source, &root) == OK;
+    if (!good) answer_problem(a, PROBLEM_MALFORMED, "", "a JSON object is needed");
+    good = good && request_part(root, DEFINITION_FIELDS, DEFINITION_FIELD_COUNT, f, a) &&
+           fields_read(d, f);
     if (good && source.n > DEFINITION_BYTES_MAX)
         good = FAULT(d, TOO_LARGE, "", "a workflow has at most %d bytes", DEFINITION_BYTES_MAX);
     if (good) definition_pack(d, source, out);

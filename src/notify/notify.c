@@ -18,6 +18,7 @@ static const struct {
     {"notify, inboxes", &notify_inboxes},
     {"notify, contents", &notify_contents},
     {"notify, relevance", &notify_relevance},
+    {"notify, preferences", &notify_preferences},
 };
 
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {

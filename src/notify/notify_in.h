@@ -7,7 +7,8 @@
  *   WEBHOOK_PUT    varbytes id, u8 what is given, varbytes url, u32 events, varbytes new secret
  *                  (webhooks.c)                                          in the webhooks' partition
  *   WEBHOOK_COPY   as WORKFLOW_COPY
- *   PREFERENCES_PUT varbytes user, ... (preferences.c)
+ *   PREFERENCES_PUT varbytes user, u8 what is given, u16 from, u16 to, u8 days, i64 paused until,
+ *                  repeated { varbytes workflow, u8 channels given, u8 set, u8 on }   (preferences.c)
  *   NOTIFY         repeated varbytes { content, targets }: triggers, in the partition of their id
  *   NOTIFY_COPY    repeated varbytes { content, varbytes users (packed ids; none: its audience) }
  *   NOTIFY_CANCEL  varbytes trigger;  NOTIFY_CANCELLED  varbytes trigger          relay
@@ -163,6 +164,16 @@ int64_t preferences_quiet_until(
 /* Do they have any at all? Else all of the above is: nothing. One look. */
 bool preferences_any(struct cells *c, struct bytes app, struct bytes user);
 void preferences_erase(struct step *s, struct bytes user);
+/* As GET answers them. */
+void preferences_json(
+    struct cells *c, struct bytes app, struct bytes user, int64_t now_ms, struct json_out *o);
+struct quiet_hours {
+    uint16_t from, to; /* minutes of the day; equal: none */
+    uint8_t days;      /* on which they begin: bit 0 is Monday */
+};
+enum { QUIET_ALL = 0xff /* of days: all, as nothing else was said */ };
+/* When the quiet hours that hold at `now_ms` end; 0: none do. */
+int64_t quiet_end(struct bytes zone, const struct quiet_hours *q, int64_t now_ms);
 
 /* ---- content.c: what a trigger says, kept once a partition ---- */
 struct content {

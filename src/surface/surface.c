@@ -189,6 +189,30 @@ bool request_part(struct json object, const struct json_field *fields, size_t n,
     return false;
 }
 
+void field_inside(char out[static FIELD_BYTES], const char *path, struct bytes name) {
+    size_t at = strlen(path);
+    if (at > FIELD_BYTES - 2) at = FIELD_BYTES - 2;
+    memcpy(out, path, at);
+    out[at++] = '.';
+    if (name.n > FIELD_BYTES - 1 - at) name.n = FIELD_BYTES - 1 - at;
+    if (name.n) memcpy(out + at, name.p, name.n);
+    out[at + name.n] = 0;
+    whole_text(out);
+}
+
+bool request_inside(struct json object, const char *path, const struct json_field *fields, size_t n,
+    struct json_value *out, struct answer *a) {
+    char leaf[FIELD_BYTES];
+    if (json_kind_of(object) != JSON_OBJECT) {
+        answer_problem(a, PROBLEM_WRONG_TYPE, path, "'%s' is an object", path);
+        return false;
+    }
+    if (request_part(object, fields, n, out, a)) return true;
+    memcpy(leaf, a->field, sizeof leaf);
+    field_inside(a->field, path, bytes_str(leaf));
+    return false;
+}
+
 struct plan_part *plan_part(struct plan *p, uint16_t partition) {
     if (p->part_count == p->part_cap) {
         p->part_cap = p->part_cap ? p->part_cap * 2 : 8;

@@ -131,7 +131,7 @@ const char *problem_title(enum problem p);
 struct answer {
     int status; /* HTTP; 0 until answered */
     enum problem problem;
-    char field[64];    /* to blame, or "" */
+    char field[64];    /* FIELD_BYTES: to blame, or "" */
     char detail[240];  /* words: what is wrong and how to put it right */
     int retry_after_s; /* 0: none */
     struct buf body;   /* JSON; owned; buf_done by who owns the answer */
@@ -284,6 +284,12 @@ bool request_ids(
 /* The same as request_object for an object inside of it. */
 bool request_part(struct json object, const struct json_field *fields, size_t n,
     struct json_value *out, struct answer *a);
+/* The same; a fault's field is named from the top: "digest.window", where path is "digest". */
+bool request_inside(struct json object, const char *path, const struct json_field *fields, size_t n,
+    struct json_value *out, struct answer *a);
+enum { FIELD_BYTES = 64 };
+/* "path.name", cut to the room there is. */
+void field_inside(char out[static FIELD_BYTES], const char *path, struct bytes name);
 
 struct query {
     struct cells *cells;

@@ -433,6 +433,16 @@ refused(400, "wrong-type", "PUT", "/v1/users/bob/presence", {"online": 1}, "onli
 refused(403, "forbidden", "PUT", "/v1/users/bob/presence", {"online": True}, key=ann)
 
 # channel rules, and sessions
+P = "/v1/users/ann/preferences"
+expect(ok(200, "GET", P, key=ann), {"workflows": {}})
+wishes = ok(200, "PUT", P, {"workflows": {"likes": {"push": False}, "*": {"email": False}}, "quiet_hours": {"from": "22:00", "to": "07:30", "days": ["sun", "mon"]},
+                            "paused_until": "2100-01-01T00:00:00.000Z"}, key=ann)
+expect(ok(200, "GET", P), wishes)
+expect(ok(200, "PUT", P, {"workflows": None, "quiet_hours": None, "paused_until": None}), {"workflows": {}})
+refused(422, "invalid-value", "PUT", P, {"quiet_hours": {"from": "22:00", "to": "22:00"}}, "quiet_hours.to")
+refused(400, "unknown-field", "PUT", P, {"workflows": {"likes": {"fax": True}}}, "workflows.likes.fax")
+refused(403, "forbidden", "GET", P, key=bob)
+refused(404, "not-found", "GET", "/v1/users/nobody/preferences")
 W = "/v1/workflows/likes"
 likes = ok(201, "PUT", W, {"channels": ["inapp", "email"], "templates": {"en": {"title": "{actor} liked {object}", "html": "<b>{note}</b>"}}, "priority": "high",
                            "data": {"note": "text"}, "group_by": ["object", "data.note"], "digest": {"window": "1h", "first_at_once": True}, "cap": {"count": 2, "per": "day"},

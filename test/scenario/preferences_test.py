@@ -1,0 +1,60 @@
+"""How a person wants to be told: wishes by workflow and channel, quiet hours, a pause; what is absent stays, and null takes back."""
+from harness import Server, expect
+
+s = Server("--shards", "2")
+P = "/v1/users/ann/preferences"
+expect(s.call("PUT", "/v1/users/ann", {"name": "Ann"})[0], 201)
+ann = s.token("ann", "phone")
+
+
+def put(body, status=200, path=P):
+    got, said = s.call("PUT", path, body, key=ann if path == P else None)
+    expect(got, status, f"{body}: {said}")
+    return said
+
+
+def refused(status, field, body):
+    got, said = s.call("PUT", P, body, key=ann)
+    expect((got, said.get("field", "")), (status, field), f"{body}: {said}")
+    assert len(said["detail"]) > 15, said
+
+
+expect(s.call("GET", P, key=ann), (200, {"workflows": {}}))
+expect(put({"workflows": {"likes": {"push": False, "email": True}}}), {"workflows": {"likes": {"push": False, "email": True}}})
+expect(put({"workflows": {"likes": {"inapp": False}, "news": {"webhook": False}}})["workflows"], {"likes": {"inapp": False, "push": False, "email": True}, "news": {"webhook": False}})
+expect(put({"workflows": {"likes": {"push": None, "email": False}, "*": {"email": False}}})["workflows"],
+       {"likes": {"inapp": False, "email": False}, "news": {"webhook": False}, "*": {"email": False}}, "one channel is taken back")
+expect(put({"workflows": {"likes": None, "news": {"webhook": None}}})["workflows"], {"*": {"email": False}}, "a workflow with no wish left is gone")
+QUIET = {"from": "22:00", "to": "07:30"}
+expect(put({"quiet_hours": {**QUIET, "days": ["sun", "mon"]}})["quiet_hours"], {**QUIET, "days": ["mon", "sun"]})
+expect(put({"quiet_hours": QUIET})["quiet_hours"], QUIET, "replaced as a whole")
+whole = put({"paused_until": "2100-01-01T00:00:00.000Z"})
+expect(whole, {"workflows": {"*": {"email": False}}, "quiet_hours": QUIET, "paused_until": "2100-01-01T00:00:00.000Z"})
+expect(put({}), whole)
+for status, field, body in (
+        (400, "x", {"x": 1}), (400, "workflows", {"workflows": []}), (400, "workflows.likes", {"workflows": {"likes": True}}), (422, "workflows.a b", {"workflows": {"a b": {"push": True}}}),
+        (400, "workflows.likes.sms", {"workflows": {"likes": {"sms": True}}}), (400, "workflows.likes.push", {"workflows": {"likes": {"push": "no"}}}), (400, "quiet_hours", {"quiet_hours": "22:00"}),
+        (422, "quiet_hours.to", {"quiet_hours": {"from": "22:00"}}), (422, "quiet_hours.to", {"quiet_hours": {"from": "22:00", "to": "22:00"}}), (422, "quiet_hours.from", {"quiet_hours": {"from": "24:00", "to": "07:00"}}),
+        (422, "quiet_hours.from", {"quiet_hours": {"from": "9:00", "to": "07:00"}}), (422, "quiet_hours.to", {"quiet_hours": {"from": "22:00", "to": "07:60"}}), (400, "quiet_hours.from", {"quiet_hours": {"from": 22, "to": "07:00"}}),
+        (422, "quiet_hours.days", {"quiet_hours": {**QUIET, "days": []}}), (422, "quiet_hours.days", {"quiet_hours": {**QUIET, "days": ["monday"]}}), (400, "quiet_hours.days", {"quiet_hours": {**QUIET, "days": [1]}}),
+        (400, "quiet_hours.zone", {"quiet_hours": {**QUIET, "zone": "UTC"}}), (422, "paused_until", {"paused_until": "tomorrow"}), (400, "paused_until", {"paused_until": 1}),
+        (422, "workflows", {"workflows": {f"w{i}": {"push": False} for i in range(501)}})):
+    refused(status, field, body)
+put({"workflows": {f"w{i}": {"push": False} for i in range(499)}})
+refused(422, "workflows", {"workflows": {"more": {"push": False}, "yet more".replace(" ", "-"): {"push": False}}})
+expect(s.call("GET", P)[1]["workflows"].get("more"), None, "what was refused changed nothing")
+expect(put({"workflows": None}), {k: v if k != "workflows" else {} for k, v in whole.items()})
+expect(put({"paused_until": "2001-01-01T00:00:00.000Z"}), {"workflows": {}, "quiet_hours": QUIET}, "a pause that is over is none")
+
+# who may; who is named for the first time; who is erased
+expect(s.call("PUT", "/v1/users/bob/preferences", {}, key=ann)[0], 403)
+expect(s.call("GET", "/v1/users/bob/preferences")[0], 404)
+expect(put({"workflows": {"likes": {"push": False}}}, path="/v1/users/bob/preferences"), {"workflows": {"likes": {"push": False}}})
+expect(s.call("GET", "/v1/users/bob")[0], 200)
+s.kill()
+s.start()
+expect(s.call("GET", P, key=ann)[1], {"workflows": {}, "quiet_hours": QUIET})
+expect(s.call("GET", "/v1/users/bob/preferences")[1], {"workflows": {"likes": {"push": False}}})
+s.stop()
+s.check()
+print("preferences: all as promised")
