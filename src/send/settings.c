@@ -118,11 +118,12 @@ static const char *text_of(struct reading *r, int f, const char *otherwise) {
 }
 static bool yes(const struct reading *r, int f) { return has(r, f) && json_bool(r->v[f].v); }
 
-/* From the folder of the providers' file. */
+/* From the folder of the providers' file. What is too long is empty: no file is called so. */
 static void path_of(const char *providers, const char *name, char out[PATH]) {
-    const char *slash = providers ? strrchr(providers, '/') : NULL;
-    if (name[0] == '/' || !slash) snprintf(out, PATH, "%s", name);
-    else snprintf(out, PATH, "%.*s/%s", (int)(slash - providers), providers, name);
+    const char *slash = providers && name[0] != '/' ? strrchr(providers, '/') : NULL;
+    int folder = slash ? (int)(slash - providers) + 1 : 0;
+    int n = snprintf(out, PATH, "%.*s%s", folder, slash ? providers : "", name);
+    if (n < 0 || n >= PATH) out[0] = 0;
 }
 
 static enum err file_of(struct reading *r, int field, struct buf *out) {
