@@ -653,18 +653,18 @@ def long():
 # (fan-out, triggers a request, half of the load to beat)
 NOTIFY = [(1, "100", "71000"), (100, "10", "88000"), (10000, "1", "117500")]
 # Batches under way at capacity: what keeps each busy and no more. A batch of kith's takes milliseconds.
-KITH_INFLIGHT = {1: ("--inflight", "16"), 100: ("--inflight", "16"), 10000: ("--inflight", "8")}
-PEER_INFLIGHT = {1: "8", 100: "4", 10000: "2"}
+KITH_INFLIGHT, PEER_INFLIGHT = {1: "16", 100: "16", 10000: "8"}, {1: "8", 100: "4", 10000: "2"}
+SINGLE = ("--batch", "1", "--inflight", "64", "--connections", "32")  # who has no batches sends requests side by side
 # At 10,000 a trigger takes the staged stack four seconds, and at half of its capacity one comes every eight.
 NOTIFY_SECONDS = {(Usual, 10000): ("40", "10"), (Usual, 100): (SECONDS, "6"), (Usual, 1): (SECONDS, "4")}
 
 
-def notified(kind, fanout, batch, *options):
+def notified(kind, fanout, *options):
     """One run of one server with 10,000 connected devices; None when it is no result."""
     seconds, warmup = NOTIFY_SECONDS.get((kind, fanout), (SECONDS, "2"))
     server = kind()
     try:
-        result = server.run("notify", "--fanout", str(fanout), "--devices", DEVICES, "--batch", batch, "--seconds", seconds, "--warmup", warmup, *options)
+        result = server.run("notify", "--fanout", str(fanout), "--devices", DEVICES, "--seconds", seconds, "--warmup", warmup, *options)
     finally:
         server.end()
     RUNS.append({"part": "notify", "server": server.name, "options": list(options), **result})
@@ -674,43 +674,52 @@ def notified(kind, fanout, batch, *options):
     return result if result["valid"] else None
 
 
-def notify_rounds(fanout, batch, of):
+def notify_rounds(fanout, of):
     """Alternating; `of`: [(name, class, options)]; {name: valid results}."""
     got = {}
     for _ in range(min(ROUNDS, 3)):
         for name, kind, options in of:
-            if result := notified(kind, fanout, batch, *options):
+            if result := notified(kind, fanout, *options):
                 got.setdefault(name, []).append(result)
     return got
 
 
+def notify_capacity(fanout, batch, peers):
+    of = [(name, Kith, ("--batch", batch, "--inflight", KITH_INFLIGHT[fanout], *qos)) for name, qos in (("kith", ()), ("kith, QoS 1", ("--qos", "1")))]
+    of += [(kind.name, kind, ("--batch", batch, "--inflight", PEER_INFLIGHT[fanout])) for kind in peers]
+    of += [(kind.name + ", a trigger a request", kind, SINGLE) for kind in (Kith, *peers) if fanout == 1]
+    got = notify_rounds(fanout, of)
+    ours = got.get("kith")
+    for name, r in got.items():
+        rate, cpu, ratios = mid(r, "delivered_per_s"), mid(r, "server_cpu_us"), ("-", "-")
+        if ours and not name.startswith("kith"):
+            ratios = (f"{mid(ours, 'delivered_per_s') / rate:.1f}", f"{cpu / mid(ours, 'server_cpu_us'):.1f}")
+        row(f"{fanout:,}", name, f"{rate:,.0f}", f"{cpu:.1f}", *ratios, f"{mid(r, 'own_cpu_us'):.1f}", f"{mid(r, 'others_percent'):.0f}")
+    return {name: mid(r, "delivered_per_s") for name, r in got.items()}
+
+
+def notify_paced(fanout, batch, half, peers, capacity):
+    of = [(name, Kith, ("--batch", batch, "--rate", half, *qos)) for name, qos in (("kith", ()), ("kith, QoS 1", ("--qos", "1")))]
+    of += [(kind.name, kind, ("--batch", batch, "--rate", f"{capacity[kind.name] / 2:.0f}")) for kind in peers if kind.name in capacity]
+    got = notify_rounds(fanout, of)
+    ours = got.get("kith")
+    for name, r in got.items():
+        p = [mid(r, "delivery_us", percentile) for percentile in ("p50", "p99")]
+        less = ", ".join(f"{own / mid(ours, 'delivery_us', percentile):.1f}" for own, percentile in zip(p, ("p50", "p99"))) if ours and not name.startswith("kith") else "-"
+        row(f"{fanout:,}", name, f"{r[0]['rate']:,.0f}", f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}", f"{ms(p[0])} / {ms(p[1])}", less,
+            f"{ms(mid(r, 'accepted_us', 'p50'))} / {ms(mid(r, 'accepted_us', 'p99'))}", f"{mid(r, 'others_percent'):.0f}")
+
+
 def notify():
     """The comparison: kith, and what teams get by installing the standard open-source product, driven by one program with the same batches."""
-    kinds = installed(Kith, UsualLean, Usual)
+    peers = installed(UsualLean, Usual)
     table(f"Notifications to {DEVICES} connected devices, batches over HTTP, all stored and synced before the 202: capacity", "fan-out", "server", "deliveries/s", "server CPU us each",
-          "kith: times the deliveries", "times less CPU", "others' share of the machine %")
-    capacity = {}
-    for fanout, batch, _ in NOTIFY:
-        of = [("kith", Kith, KITH_INFLIGHT[fanout]), ("kith, QoS 1", Kith, (*KITH_INFLIGHT[fanout], "--qos", "1"))]
-        of += [(kind.name, kind, ("--inflight", PEER_INFLIGHT[fanout])) for kind in kinds if kind is not Kith]
-        got = capacity[fanout] = notify_rounds(fanout, batch, of)
-        ours = got.get("kith")
-        for name, r in got.items():
-            rate, cpu = mid(r, "delivered_per_s"), mid(r, "server_cpu_us")
-            ratios = (f"{mid(ours, 'delivered_per_s') / rate:.1f}", f"{cpu / mid(ours, 'server_cpu_us'):.1f}") if ours and not name.startswith("kith") else ("-", "-")
-            row(f"{fanout:,}", name, f"{rate:,.0f}", f"{cpu:.1f}", *ratios, f"{mid(r, 'others_percent'):.0f}")
-    table("The same, paced, timed from when each trigger was due: kith at half of the load to beat, the others at half of their own capacity", "fan-out", "server", "paced at",
-          "delivered/s", "server CPU us each", "p50 / p99 ms", "kith: times less p50, p99", "to the 202 p50 / p99 ms")
+          "kith: times the deliveries", "times less CPU", "generator CPU us each", "used by others, %")
+    capacity = {fanout: notify_capacity(fanout, batch, peers) for fanout, batch, _ in NOTIFY}
+    table("The same, paced, from when each trigger was due to each device's arrival: kith at half of the load to beat, the others at half of their own capacity", "fan-out", "server",
+          "paced at", "delivered/s", "server CPU us each", "p50 / p99 ms", "kith: times less p50, p99", "to the 202 p50 / p99 ms", "used by others, %")
     for fanout, batch, half in NOTIFY:
-        of = [("kith", Kith, ("--rate", half)), ("kith, QoS 1", Kith, ("--rate", half, "--qos", "1"))]
-        of += [(kind.name, kind, ("--rate", f"{mid(capacity[fanout][kind.name], 'delivered_per_s') / 2:.0f}")) for kind in kinds if kind.name in capacity[fanout] and kind is not Kith]
-        got = notify_rounds(fanout, batch, of)
-        ours = got.get("kith")
-        for name, r in got.items():
-            times = lambda p: f"{mid(r, 'delivery_us', p) / mid(ours, 'delivery_us', p):.1f}"
-            row(f"{fanout:,}", name, f"{r[0]['rate']:,.0f}", f"{mid(r, 'delivered_per_s'):,.0f}", f"{mid(r, 'server_cpu_us'):.1f}",
-                f"{ms(mid(r, 'delivery_us', 'p50'))} / {ms(mid(r, 'delivery_us', 'p99'))}", f"{times('p50')}, {times('p99')}" if ours and not name.startswith("kith") else "-",
-                f"{ms(mid(r, 'accepted_us', 'p50'))} / {ms(mid(r, 'accepted_us', 'p99'))}")
+        notify_paced(fanout, batch, half, peers, capacity[fanout])
 
 
 def notify_topic():
