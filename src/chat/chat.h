@@ -70,6 +70,9 @@ const char *chat_held(struct cells *c, struct bytes app, struct bytes user,
 uint64_t chat_entry_position(struct cells *c, struct bytes app, struct bytes user,
     struct bytes conversation, uint64_t seq, uint64_t after);
 
+/* Are messages of this conversation, which has members here, told to those who are away? Not those of
+ * a channel. */
+bool chat_tells_away(struct cells *c, struct bytes app, struct bytes conversation);
 /* Members of the object that GET /v1/users/{id}/export answers: their conversations, and their
  * mailbox from ?cursor= on. false: the answer says why not. */
 bool chat_export(struct query *q, struct json_out *o);

@@ -121,6 +121,7 @@ static void apply_copy_leave(struct step *s) {
     }
     if (!p.in) return;
     p.in = 0;
+    away_read(s, user, conv, &p, p.read);
     p.left_seq = last;
     place_list(s, user, conv, p.type, false);
     place_left(s, user, conv);
@@ -227,9 +228,11 @@ static void apply_copy_receipt(struct step *s) {
     check(!u.bad);
     answer_ok(s->answer, 200);
     if (place_get(s->cells, s->app, user, conv, &p)) { /* they live here */
+        uint64_t before = p.read;
         if (delivered > p.delivered) p.delivered = delivered;
         if (read > p.read) p.read = read;
         place_set(s, user, conv, &p);
+        if (p.read > before) away_read(s, user, conv, &p, before);
     }
     if (!push) return;
     struct buf marks = {0};
@@ -335,6 +338,7 @@ const struct record_rule chat_member_rules[] = {
     {KIND_CONV_PREFS, apply_conv_prefs},
     {KIND_COPY_ERASED, apply_copy_erased},
     {KIND_USER_LEAVES, apply_user_leaves},
+    {KIND_NOTIFY_AWAY, apply_notify_away},
 };
 const size_t chat_member_rule_count = sizeof chat_member_rules / sizeof *chat_member_rules;
 

@@ -32,8 +32,8 @@ void copy_blank(struct step *s, struct bytes conv, uint64_t from, uint64_t to, s
 bool packed_has(struct bytes packed, struct bytes id); /* packed varbytes */
 
 /* ---- place.c: a member's place ---- */
-/* 'H' app user conv: up to reserved as it is, then varbytes peer, u64 joined_ms, [var archived_seq]
- * */
+/* 'H' app user conv: up to reserved as it is, then varbytes peer, u64 joined_ms, [var archived_seq,
+ * [var told_seq]] */
 struct place {
     uint64_t joined_seq, left_seq, delivered, read;
     int64_t muted_until_ms;
@@ -41,6 +41,7 @@ struct place {
     struct bytes peer; /* a view of the cell when read; empty but in direct conversations */
     int64_t joined_ms;
     uint64_t archived_seq; /* the newest message when it was archived */
+    uint64_t told_seq;     /* the newest message that was told while they were away (away.c) */
 };
 bool place_get(
     struct cells *c, struct bytes app, struct bytes user, struct bytes conv, struct place *out);
@@ -60,6 +61,12 @@ uint64_t place_unread(struct cells *c, struct bytes app, struct bytes user, stru
  * */
 bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct bytes conv,
     const struct place *p, int64_t now_ms);
+
+/* ---- away.c: what is told to those who are away ---- */
+void apply_notify_away(struct step *s);
+/* The member has read up to p->read, and no further than `before` until now; or is no more in it. */
+void away_read(
+    struct step *s, struct bytes user, struct bytes conv, const struct place *p, uint64_t before);
 
 enum err plan_mailbox(struct request *r, struct plan *p, struct answer *a);
 enum err plan_conversations(struct request *r, struct plan *p, struct answer *a);

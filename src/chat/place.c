@@ -3,7 +3,7 @@
  *
  *   'H' app user conv   u64 joined_seq, left_seq, delivered, read · u64 muted_until_ms · u8 in,
  *                       role, archived, history_all, type · 3 reserved ·
- *                       varbytes peer · u64 joined_ms · [var archived_seq]
+ *                       varbytes peer · u64 joined_ms · [var archived_seq · [var told_seq]]
  *   'h' app user        varbytes conversations that the user is in;   'o' app user   that the user
  *                       left (what they wrote there is erased with them)
  *   'd' app conv        direct: varbytes members who live here
@@ -34,6 +34,7 @@ bool place_get(
     out->peer = unpack_bytes(&u);
     out->joined_ms = (int64_t)unpack_u64(&u);
     out->archived_seq = unpack_more(&u) ? unpack_var(&u) : 0;
+    out->told_seq = unpack_more(&u) ? unpack_var(&u) : 0;
     check(!u.bad);
     return true;
 }
@@ -44,7 +45,8 @@ void place_set(struct step *s, struct bytes user, struct bytes conv, const struc
     buf_add(&b, p, PLACE_FIXED);
     pack_bytes(&b, p->peer); /* may view this very cell: copied before the cell changes */
     pack_u64(&b, (uint64_t)p->joined_ms);
-    if (p->archived_seq) pack_var(&b, p->archived_seq);
+    if (p->archived_seq || p->told_seq) pack_var(&b, p->archived_seq);
+    if (p->told_seq) pack_var(&b, p->told_seq);
     cells_put(s->cells, cell, buf_view(&b));
     buf_done(&b);
 }

@@ -305,6 +305,10 @@ void shards_wake(struct shard *s);
 void job_send(struct shard *s, unsigned to, struct job *j);
 struct note;
 void note_send(struct shard *s, unsigned to, struct note *n);
+/* deliver's away_wanted and away (away.c). */
+bool away_wanted(struct cells *c, struct bytes app, struct bytes conversation);
+void away_append(
+    void *arg, uint16_t partition, struct bytes app, const struct entry *e, struct bytes users);
 enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
     struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
 void engine_answered(void *arg, uint64_t ticket, struct answer *a);

@@ -85,6 +85,7 @@ void deliver_free(struct deliver **pd) {
     free(d->slots);
     free(d->table);
     free(d->here);
+    replayed_free(d);
     free(d);
     *pd = NULL;
 }
@@ -456,16 +457,17 @@ void deliver_entry(
         if (d->o.spread) d->o.spread(d->o.arg, app, v->body);
         return;
     }
+    if (v->kind == DELIVER_ENTRY) {
+        if (d->count) spread_entry(d, partition, app, v);
+        away_tell(d, partition, app, v);
+        return;
+    }
     if (!d->count) return;
     if (v->kind == DELIVER_CHANNEL_KEPT) {
         plain_kept(d, partition, app, v);
         return;
     }
-    if (v->kind == DELIVER_REVOKE) {
-        revoke(d, app, v);
-        return;
-    }
-    spread_entry(d, partition, app, v);
+    if (v->kind == DELIVER_REVOKE) revoke(d, app, v);
 }
 
 /* An event without an id, so that a stream that breaks goes on behind what is stored: its name is

@@ -86,6 +86,13 @@ struct deliver_options {
     /* members of a shared subscription came or went here: tell the other shards */
     void (*group_changed)(
         void *arg, struct bytes app, struct bytes share, const struct group_change *c);
+    /* ---- who is away; NULL: nobody asks ---- */
+    /* Is it wanted, for this conversation? */
+    bool (*away_wanted)(struct cells *c, struct bytes app, struct bytes conversation);
+    /* Others' message e reached these users (packed ids) who have no device connected. It may be told
+     * again after a crash. */
+    void (*away)(
+        void *arg, uint16_t partition, struct bytes app, const struct entry *e, struct bytes users);
     /* positions of a partition that one stored send-ahead mark covers; 0: 65536 */
     uint32_t mark_ahead;
     struct journeys *journeys; /* told what was written and acknowledged; NULL: nobody */
@@ -155,6 +162,10 @@ void deliver_written(struct deliver *d, struct session *s);
 /* The engine's callbacks. */
 void deliver_entry(
     struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
+/* Before anybody can connect: what a start applies again. deliver_recovered: that was all. */
+void deliver_replayed(
+    struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
+void deliver_recovered(struct deliver *d);
 void deliver_answered(
     struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a);
 /* Live only: typing and presence to every stream of the user, and every session with a matching

@@ -106,13 +106,23 @@ struct here {
     struct session *first;
     size_t count;
 };
+/* A message that a start applied again: perhaps nobody was told that its members are away. */
+struct replayed {
+    uint16_t partition;
+    int64_t at_ms;
+    uint64_t seq;
+    struct buf names; /* packed: app, user, audience, conversation, from */
+};
+enum { REPLAYED_MAX = 4096 };
 struct app_channels;
 struct groups;
 struct deliver {
     struct deliver_options o;
     struct session **table; /* by hash of (app, user) */
     size_t table_size, count;
-    struct here *here; /* [partitions] */
+    struct here *here;         /* [partitions] */
+    struct replayed *replayed; /* ring of the newest; NULL: none */
+    size_t replayed_count;     /* ever put */
     struct session_slot *slots;
     uint32_t slot_count, free_slot; /* free list head + 1; 0: none */
     struct deliver_counts counts;
@@ -143,6 +153,9 @@ void here_add(struct deliver *d, struct session *s);
 void here_drop(struct deliver *d, struct session *s);
 void spread_entry(
     struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
+/* ---- who is away (away.c) ---- */
+void replayed_free(struct deliver *d);
+void away_tell(struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
 
 /* ---- 'D' cells (records.c) ---- */
 /* false: nothing is kept, or it has expired. */

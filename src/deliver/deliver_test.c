@@ -24,7 +24,8 @@ static struct world {
     struct buf out;
     uint64_t position, asked;
     int64_t time_ms;
-    bool present;
+    bool present, away_wanted;
+    char away[256]; /* who was told to be: "3: ann bob, " */
 } w;
 
 uint64_t engine_applied(const struct engine *e, uint16_t partition) { return w.position; }
@@ -77,6 +78,20 @@ static bool render(struct tools *t, struct cells *c, struct bytes app, const str
 
 static struct tools tools = {.entry_json = render};
 
+static bool away_wanted(struct cells *c, struct bytes app, struct bytes conversation) {
+    return w.away_wanted;
+}
+static void away(
+    void *arg, uint16_t partition, struct bytes app, const struct entry *e, struct bytes users) {
+    char *end = w.away + strlen(w.away);
+    end += sprintf(end, "%llu:", (unsigned long long)e->seq);
+    for (struct unpack u = unpack_of(users); unpack_more(&u);) {
+        struct bytes user = unpack_bytes(&u);
+        end += sprintf(end, " %.*s", (int)user.n, (const char *)user.p);
+    }
+    strcpy(end, ", ");
+}
+
 static void world_open(void) {
     memset(&w, 0, sizeof w);
     w.store = store_create_memory();
@@ -90,6 +105,8 @@ static void world_open(void) {
         .end = end,
         .opened = opened,
         .subscribed = subscribed,
+        .away_wanted = away_wanted,
+        .away = away,
         .now_ms = now_ms};
     w.deliver = deliver_create(&o);
     struct step s = step_next((struct bytes){0});
@@ -251,8 +268,87 @@ static void an_audience_is_those_of_it_who_are_connected(void **state) {
     buf_done(&other);
 }
 
+/* ---- who is away ---- */
+static struct delivery message(const char *user, const char *audience, uint64_t seq) {
+    return (struct delivery){.kind = DELIVER_ENTRY,
+        .user = bytes_str(user),
+        .audience = bytes_str(audience),
+        .entry = {.position = ++w.position,
+            .at_ms = w.time_ms,
+            .type = ENTRY_MESSAGE,
+            .event = EVENT_CREATED,
+            .conversation = bytes_str(audience ? audience : "d"),
+            .seq = seq,
+            .from = BYTES("bob")}};
+}
+static const char *send(const char *user, const char *audience, uint64_t seq) {
+    struct delivery v = message(user, audience, seq);
+    w.away[0] = 0;
+    deliver_entry(w.deliver, 0, APP, &v);
+    return w.away;
+}
+static void who_has_no_device_connected_is_away(void **state) {
+    (void)state;
+    struct buf out = {0};
+    world_open();
+    w.away_wanted = true;
+    for (const char *const *who = (const char *const[]){"ann", "bob", "cid", NULL}; *who; who++)
+        join(*who, "g");
+    assert_string_equal(send("ann", NULL, 1), "1: ann, ");
+    assert_string_equal(send("bob", NULL, 1), ""); /* said it */
+    assert_string_equal(send(NULL, "g", 2), "2: ann cid, ");
+    struct session *s = stream_come("ann", &out);
+    assert_string_equal(send("ann", NULL, 3), "");
+    assert_string_equal(send(NULL, "g", 4), "4: cid, ");
+    struct delivery v = message("cid", NULL, 5);
+    v.entry.event = EVENT_UPDATED; /* and what is no new message */
+    deliver_entry(w.deliver, 0, APP, &v);
+    v.entry.event = EVENT_CREATED;
+    v.entry.type = ENTRY_RECEIPT;
+    deliver_entry(w.deliver, 0, APP, &v);
+    assert_string_equal(w.away, "4: cid, ");
+    deliver_close(w.deliver, s);
+    assert_string_equal(send("ann", NULL, 6), "6: ann, ");
+    w.away_wanted = false;
+    assert_string_equal(send("ann", NULL, 7), "");
+    assert_string_equal(send(NULL, "g", 8), "");
+    world_close();
+    buf_done(&out);
+}
+
+static void a_start_tells_again_what_came_last(void **state) {
+    (void)state;
+    world_open();
+    w.away_wanted = true;
+    join("ann", "g");
+    join("cid", "g");
+    for (uint64_t seq = 1; seq <= 10; seq++) {
+        struct delivery v = message(seq % 2 ? "ann" : NULL, seq % 2 ? NULL : "g", seq);
+        deliver_replayed(w.deliver, 0, APP, &v);
+        w.time_ms += 1000;
+    }
+    assert_string_equal(w.away, ""); /* not all is known yet */
+    deliver_recovered(w.deliver);
+    assert_string_equal(w.away, "5: ann, 6: ann cid, 7: ann, 8: ann cid, 9: ann, 10: ann cid, ");
+    w.away[0] = 0;
+    deliver_recovered(w.deliver);
+    assert_string_equal(w.away, "");
+    for (uint64_t seq = 1; seq <= REPLAYED_MAX + 2; seq++) { /* the ring */
+        struct delivery v = message("ann", NULL, seq);
+        v.entry.at_ms = (int64_t)seq * 2000;
+        deliver_replayed(w.deliver, 0, APP, &v);
+    }
+    deliver_recovered(w.deliver);
+    assert_string_equal(w.away, "4096: ann, 4097: ann, 4098: ann, ");
+    w.away[0] = 0;
+    struct delivery v = message("ann", NULL, 1);
+    deliver_replayed(w.deliver, 0, APP, &v);
+    world_close(); /* it ends before it has recovered */
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(who_has_no_device_connected_is_away),
+        cmocka_unit_test(a_start_tells_again_what_came_last),
         cmocka_unit_test(an_audience_is_those_of_it_who_are_connected),
         cmocka_unit_test(a_session_is_told_what_retention_took),
         cmocka_unit_test(a_session_that_missed_nothing_is_not_told)};

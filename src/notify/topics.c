@@ -5,7 +5,8 @@
  *
  *   TOPIC_USERS  varbytes topic · varbytes add, varbytes remove (packed ids of this partition's users)
  *     its answer: var how many came, var how many went
- *   USER_GONE    varbytes user · i64 when they were erased
+ *   USER_GONE    varbytes user · i64 when they were erased: where they lived all that is kept of them
+ *                here goes, elsewhere their name
  *
  * Who comes is told what is sent from then on, who goes nothing more; what reached them while they
  * were in stays theirs, so nothing needs to be merged into an inbox first.
@@ -68,6 +69,10 @@ static void apply_user_gone(struct step *s) {
     check(!u.bad);
     answer_ok(s->answer, 200);
     cells_put(s->cells, gone_cell(s->cells, s->app, user), bytes_of(&erased_ms, sizeof erased_ms));
+    if (partition_of_user(s->app, user, s->partitions) != s->partition) return;
+    preferences_erase(s, user);
+    relevance_erase(s, user);
+    inbox_erase(s, user);
 }
 int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user) {
     const struct cell *cell = gone_cell(c, app, user);

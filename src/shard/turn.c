@@ -92,6 +92,7 @@ static void listen_begin(struct shard *s) {
     struct server *v = s->server;
     channels_recovered(s);
     s->recovered = true;
+    deliver_recovered(s->deliver);
     if (atomic_fetch_add(&v->recovered, 1) + 1 != v->shards) return;
     /* every shard accepts; the kernel wakes one of them */
     for (unsigned i = 0; i < v->shards; i++) {
