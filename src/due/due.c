@@ -40,26 +40,26 @@ static void index_add(struct cells *c, uint64_t bucket) {
     }
 }
 
-static void index_remove(struct cells *c, uint64_t bucket) {
-    for (unsigned level = 1; level <= LEVELS; level++) {
-        struct cell *node = node_of(c, level, bucket);
-        unsigned i = child_of(level, bucket);
+/* Removes the first one. *out: the one behind it, which lies below the lowest node that stays; false:
+ * nothing waits any more. */
+static bool index_step(struct cells *c, uint64_t first, uint64_t *out) {
+    unsigned level = 1;
+    struct cell *node;
+    for (;; level++) {
+        node = node_of(c, level, first);
+        unsigned i = child_of(level, first);
         uint8_t *bits = cells_edit(c, node), any = 0;
         bits[i / 8] &= (uint8_t) ~(1u << i % 8);
         for (int k = 0; k < NODE_BYTES; k++) any |= bits[k];
-        if (any) return;
+        if (any) break;
         cells_put(c, node, (struct bytes){0});
+        if (level == LEVELS) return false;
     }
-}
-
-/* false: nothing waits. */
-static bool index_first(struct cells *c, uint64_t *out) {
-    uint64_t bucket = 0;
-    for (unsigned level = LEVELS; level; level--) {
-        const struct cell *node = node_of(c, level, bucket);
-        check(node->size || level == LEVELS);
-        if (!node->size) return false;
+    uint64_t bucket = first >> (CHILD_BITS * level) << (CHILD_BITS * level);
+    for (;; node = node_of(c, --level, bucket)) {
+        check(node->size);
         bucket |= (uint64_t)bit_first(node) << (CHILD_BITS * (level - 1));
+        if (level == 1) break;
     }
     *out = bucket;
     return true;
@@ -182,8 +182,7 @@ static void apply_tick(struct step *s) {
         uint32_t taken = items_relay(s, items, &room);
         if (s->planted == BUG_DUE_KEPT && s->position % 16 == 0) break;
         if (bucket_cut(s->cells, bucket, b, taken)) continue;
-        index_remove(s->cells, bucket);
-        bool any = index_first(s->cells, &bucket);
+        bool any = index_step(s->cells, bucket, &bucket);
         first_set(s->cells, any, any ? bucket : 0);
     }
     s->app = app;
