@@ -18,6 +18,7 @@
 #include "export/export.h"
 #include "io/io.h"
 #include "replay/replay.h"
+#include "send/send.h"
 #include "shard/shard.h"
 
 #define VERSION "0.1.0"
@@ -168,6 +169,10 @@ static const struct option SERVE[] = {
     {"mqtt-connect-timeout", "DURATION", "until the CONNECT must be there (default 10s)"},
     {"channel-rules", "FILE",
         "who may use plain MQTT channels: {\"rules\": [{app, topic, publish, subscribe}]}"},
+    {"providers", "FILE|none",
+        "JSON: who sends push, mail and webhooks; without it Web Push and webhooks by own keys; "
+        "none: "
+        "nothing leaves"},
     {"mqtt-redirect", "HOST:PORT",
         "server that MQTT 5 clients are sent to while this one shuts down (default: none)"},
     {"mqtt-keepalive-max", "SECONDS",
@@ -394,6 +399,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
     o->strangers_bytes = (uint64_t)strangers << 20;
     o->connections_max = connections;
     o->channel_rules = value_of(a, "channel-rules");
+    o->providers = value_of(a, "providers");
     o->mqtt_redirect = value_of(a, "mqtt-redirect");
     o->mqtt_keepalive_max_s = (uint16_t)keepalive;
     o->tls_handshakes_max = (unsigned)handshakes;
@@ -469,7 +475,7 @@ static bool confine_begin(
     buf_done(&said);
     if (!fine || mode == CONFINE_OFF) return fine;
     snprintf(log, sizeof log, "%s/log", o->data_dir); /* may be a link */
-    const struct confine_path paths[] = {{o->data_dir, true}, {log, true},
+    const struct confine_path fixed[] = {{o->data_dir, true}, {log, true},
         {o->log_dir ? o->log_dir : log, true}, {folder_of(o->tls_cert, false, certs[0]), false},
         {folder_of(o->tls_cert, true, certs[1]), false},
         {folder_of(o->tls_key, false, certs[2]), false},
@@ -479,7 +485,16 @@ static bool confine_begin(
         {"/etc/hosts", false}, {"/etc/nsswitch.conf", false}, {"/etc/resolv.conf", false},
         {"/etc/host.conf", false}, {"/etc/gai.conf", false}, {"/etc/ssl", false},
         {"/usr/lib/ssl", false}, {"/dev/null", true}, {"/dev/urandom", false}};
-    enum err e = confine_files(paths, sizeof paths / sizeof *paths, why);
+    enum { FIXED = sizeof fixed / sizeof *fixed, PATHS_MAX = 400 };
+    struct confine_path paths[PATHS_MAX];
+    size_t n = FIXED;
+    struct buf files = {0}; /* of the providers: each is opened when they are read */
+    memcpy(paths, fixed, sizeof fixed);
+    send_files(o->providers, &files);
+    for (size_t at = 0; at < files.n && n < PATHS_MAX; at += strlen((char *)files.p + at) + 1)
+        paths[n++] = (struct confine_path){(char *)files.p + at, false};
+    enum err e = confine_files(paths, n, why);
+    buf_done(&files);
     fine = confine_said(mode, "files (Landlock)", e, why);
     buf_reset(why);
     return fine;
@@ -509,8 +524,8 @@ static int cmd_serve(int argc, char **argv) {
         return buf_str(&why, "no thread can be made"), serve_fail(&why);
     int manager = notify_open();
     if (server_open(&o, &v, &why) != OK) return serve_fail(&why);
-    if (confine &&
-        !confine_said(confine, "calls (seccomp)", confine_calls(o.dev || o.otlp, &why), &why))
+    bool connects = o.dev || o.otlp || !send_is_off(o.providers);
+    if (confine && !confine_said(confine, "calls (seccomp)", confine_calls(connects, &why), &why))
         return EXIT_FAILED;
     atomic_store(&serving, v);
     signal(SIGPIPE, SIG_IGN);

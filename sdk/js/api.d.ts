@@ -616,6 +616,11 @@ export type Journey = {
   }>;
 };
 
+export type PushKey = {
+  /** 65 bytes of a P-256 point in base64url. */
+  webpush: string;
+};
+
 export type Status = {
   /** In a word. */
   status: "ok" | "ready";
@@ -1392,6 +1397,10 @@ export interface Operations {
   /** Read the counters */
   "GET /metrics": {
     answer: string;
+  };
+  /** Ask for the key that pages subscribe to Web Push with */
+  "GET /v1/push/key": {
+    answer: PushKey;
   };
   /** Ask whether the server runs */
   "GET /healthz": {

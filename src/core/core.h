@@ -79,6 +79,7 @@ struct server_options {
     bool journeys_off;         /* records are not timed one by one: no /v1/slow, no journeys */
     const char *otlp;          /* http://HOST:PORT/v1/traces (export.h); NULL: nowhere */
     const char *channel_rules; /* JSON file; NULL: only those of the log */
+    const char *providers;     /* JSON file (send.h), or "none" */
     const char *cors_origin;   /* comma list, or "*"; NULL: off */
     const char *ws_origins;    /* comma list, or "*"; beside the Host's own; NULL: as cors_origin */
     /* comma list of Host names allowed besides loopback ones; NULL: any when not --dev */
@@ -271,6 +272,7 @@ struct server {
     struct tables tables;
     struct measure *log_measure; /* of the log's thread */
     struct export *export;       /* NULL: traces go nowhere */
+    struct send *sender;         /* what leaves the server (send.h) */
     _Atomic uint64_t *written;   /* [partitions] positions the store has been given */
     _Atomic unsigned recovered, drained, backups; /* backups: under way */
     _Atomic bool stop;

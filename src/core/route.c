@@ -22,6 +22,9 @@ static const struct route OWN[] = {
         NULL},
     {"GET", "/v1/items/{id}/journey", SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_JOURNEY, NULL, NULL},
     {"GET", "/openapi.json", SCOPE_OPEN, TOKEN_ANY, SPECIAL_OPENAPI, NULL, NULL},
+    {"GET", "/v1/push/key",
+        SCOPE_READ | SCOPE_WRITE | SCOPE_TOKENS | SCOPE_MODERATE | SCOPE_OPERATE, TOKEN_ANY,
+        SPECIAL_PUSH_KEY, NULL, NULL},
     {"GET", "/mqtt", SCOPE_OPEN, TOKEN_ANY, SPECIAL_WEBSOCKET, NULL, NULL},
 };
 static const struct surface OWN_SURFACE = {"server", NULL, 0, OWN, sizeof OWN / sizeof *OWN};

@@ -181,8 +181,8 @@ static const uint16_t NEVER[] = {
 #endif
 };
 /* clang-format on */
-/* the last: how glibc asks for names */
-static const uint16_t CONNECTING[] = {SYS_socket, SYS_connect, SYS_sendmmsg};
+/* sendmmsg: how glibc asks for names; socketpair: how its answer wakes who sends (libcurl) */
+static const uint16_t CONNECTING[] = {SYS_socket, SYS_connect, SYS_sendmmsg, SYS_socketpair};
 
 struct program {
     struct sock_filter code[600];

@@ -157,23 +157,15 @@ static void exemplar_text(struct metrics *t, const struct exemplar *e) {
 }
 
 /* ---- histograms ---- */
-static void labels_of(struct buf *b, const char *stage, const char *shard) {
-    buf_str(b, "{stage=\"");
-    buf_str(b, stage);
-    buf_str(b, "\",shard=\"");
-    buf_str(b, shard);
-    buf_char(b, '"');
-}
-
-struct of_stage {
-    const char *stage, *shard;
+struct histogram {
+    const char *labels;
     const struct exemplar *exemplars; /* of its buckets; NULL: none */
 };
 
-static void bucket_line(struct metrics *t, const struct of_stage *of, int bucket, uint64_t count) {
+static void bucket_line(struct metrics *t, const struct histogram *of, int bucket, uint64_t count) {
     buf_str(t->out, t->name);
-    buf_str(t->out, "_bucket");
-    labels_of(t->out, of->stage, of->shard);
+    buf_str(t->out, "_bucket{");
+    buf_str(t->out, of->labels);
     buf_str(t->out, ",le=\"");
     if (bucket == BOUND_COUNT) buf_str(t->out, "+Inf");
     else seconds(t->out, 1ull << BOUNDS[bucket]);
@@ -183,7 +175,7 @@ static void bucket_line(struct metrics *t, const struct of_stage *of, int bucket
     buf_char(t->out, '\n');
 }
 
-static void stage_text(struct metrics *t, const struct of_stage *of, const struct hist *h) {
+static void histogram_text(struct metrics *t, const struct histogram *of, const struct hist *h) {
     uint64_t count = 0;
     unsigned i = 0;
     for (int b = 0; b < BOUND_COUNT; b++) {
@@ -193,14 +185,14 @@ static void stage_text(struct metrics *t, const struct of_stage *of, const struc
     for (; i < HIST_BUCKETS; i++) count += h->buckets[i];
     bucket_line(t, of, BOUND_COUNT, count);
     buf_str(t->out, t->name);
-    buf_str(t->out, "_count");
-    labels_of(t->out, of->stage, of->shard);
+    buf_str(t->out, "_count{");
+    buf_str(t->out, of->labels);
     buf_str(t->out, "} ");
     buf_u64dec(t->out, count);
     buf_char(t->out, '\n');
     buf_str(t->out, t->name);
-    buf_str(t->out, "_sum");
-    labels_of(t->out, of->stage, of->shard);
+    buf_str(t->out, "_sum{");
+    buf_str(t->out, of->labels);
     buf_str(t->out, "} ");
     seconds(t->out, h->sum);
     buf_char(t->out, '\n');
@@ -211,11 +203,20 @@ static void stages_of(struct metrics *t, const struct metrics_of *of) {
     if (t->open && of->journeys) exemplars_of(of->journeys, x = must_alloc(sizeof *x));
     for (size_t s = 0; s < TIMED_COUNT; s++) {
         struct hist h = {0};
+        char labels[80];
         hist_merge(&h, &of->measure->stages[s]);
-        struct of_stage one = {STAGES[s], of->name, x ? x->of[s] : NULL};
-        if (hist_count(&h)) stage_text(t, &one, &h);
+        snprintf(labels, sizeof labels, "stage=\"%s\",shard=\"%s\"", STAGES[s], of->name);
+        struct histogram one = {labels, x ? x->of[s] : NULL};
+        if (hist_count(&h)) histogram_text(t, &one, &h);
     }
     free(x);
+}
+
+void metrics_hist(struct metrics *t, const char *labels, const struct hist *of) {
+    struct hist h = {0};
+    struct histogram one = {labels, NULL};
+    hist_merge(&h, of);
+    if (hist_count(&h)) histogram_text(t, &one, &h);
 }
 
 void metrics_measures(struct metrics *t, const struct metrics_of *of, size_t n) {

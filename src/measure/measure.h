@@ -166,6 +166,8 @@ void metrics_family(struct metrics *t, enum metric_type type, const char *name, 
 /* A sample of the family that was begun. `labels` as they are written, or NULL: `owner="cells"`. */
 void metrics_value(struct metrics *t, const char *labels, uint64_t value);
 void metrics_ns(struct metrics *t, const char *labels, uint64_t ns); /* in seconds */
+/* Of a histogram that may be written meanwhile, of nanoseconds, in seconds; nothing when it is empty. */
+void metrics_hist(struct metrics *t, const char *labels, const struct hist *h);
 /* A family with one sample. */
 void metrics_gauge(struct metrics *t, const char *name, const char *help, uint64_t value);
 /* How many there were of each kind, in all rings. */

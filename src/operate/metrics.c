@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "operate/operate.h"
+#include "send/send.h"
 #include "watch/watch.h"
 
 /* ---- each shard's own look ---- */
@@ -225,6 +226,44 @@ static void export_text(const struct server *v, struct metrics *t) {
     metrics_value(t, NULL, c.failures);
 }
 
+/* What leaves the server, by channel. */
+static void sends_text(const struct server *v, struct metrics *t) {
+    static const struct {
+        const char *name, *help;
+        enum metric_type type;
+        size_t at;
+    } FIGURES[] = {{"kith_sends_delivered", "Pushes, mails and webhooks that the other side took",
+                       METRIC_COUNTER, offsetof(struct send_counts, sent)},
+        {"kith_sends_retried", "Tries to send that failed for now", METRIC_COUNTER,
+            offsetof(struct send_counts, retried)},
+        {"kith_sends_dropped", "Sends to an address that is no more", METRIC_COUNTER,
+            offsetof(struct send_counts, dropped)},
+        {"kith_sends_given_up", "Sends that were refused for good", METRIC_COUNTER,
+            offsetof(struct send_counts, gave_up)},
+        {"kith_send_tokens_renewed", "Times that our token was refused and made anew",
+            METRIC_COUNTER, offsetof(struct send_counts, renewed)},
+        {"kith_send_pauses", "Times that a provider asked us to wait", METRIC_COUNTER,
+            offsetof(struct send_counts, paused)},
+        {"kith_sends_waiting", "Sends that wait for their provider", METRIC_GAUGE,
+            offsetof(struct send_counts, waiting)},
+        {"kith_sends_flying", "Sends that are not answered yet", METRIC_GAUGE,
+            offsetof(struct send_counts, flying)}};
+    struct send_counts c[SEND_CHANNELS];
+    char label[SEND_CHANNELS][32];
+    for (unsigned k = 0; k < SEND_CHANNELS; k++) {
+        send_counts(v->sender, k, &c[k]);
+        snprintf(label[k], sizeof label[k], "channel=\"%s\"", send_channel_name(k));
+    }
+    for (size_t i = 0; i < sizeof FIGURES / sizeof *FIGURES; i++) {
+        metrics_family(t, FIGURES[i].type, FIGURES[i].name, FIGURES[i].help);
+        for (unsigned k = 0; k < SEND_CHANNELS; k++)
+            metrics_value(t, label[k], *(uint64_t *)((char *)&c[k] + FIGURES[i].at));
+    }
+    metrics_family(
+        t, METRIC_HISTOGRAM, "kith_send_seconds", "From asking a provider until it answered");
+    for (unsigned k = 0; k < SEND_CHANNELS; k++) metrics_hist(t, label[k], c[k].latency_ns);
+}
+
 void metrics_answer(struct shard *s, bool open, struct buf *out) {
     struct server *v = s->server;
     struct metrics_of list[SHARDS_MOST + 2];
@@ -254,6 +293,7 @@ void metrics_answer(struct shard *s, bool open, struct buf *out) {
         "CPU time of the thread that watches the others");
     metrics_ns(&t, NULL, watch_cpu_ns(flow_watch(v)));
     export_text(v, &t);
+    sends_text(v, &t);
     metrics_events(&t, rings, rings_of(v, rings));
     metrics_measures(&t, list, v->shards + 2);
     metrics_end(&t);

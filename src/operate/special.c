@@ -2,7 +2,22 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "chat/chat.h"
 #include "operate/operate.h"
+#include "send/send.h"
 #include "users/users.h"
+
+/* What a page subscribes to Web Push with. */
+static void push_key(const struct shard *s, struct answer *a) {
+    struct bytes key = send_webpush_key(s->server->sender);
+    struct json_out o = {&a->body, false};
+    if (!key.n) {
+        answer_problem(a, PROBLEM_NOT_FOUND, "", "this server sends no Web Push");
+        return;
+    }
+    jo_open_obj(&o);
+    jo_key(&o, "webpush");
+    jo_str(&o, key);
+    jo_close_obj(&o);
+}
 
 void special_answer(struct shard *s, struct job *j) {
     struct answer *a = &j->answer;
@@ -13,6 +28,7 @@ void special_answer(struct shard *s, struct job *j) {
     case SPECIAL_SLOW: health_answer(s, j); break;
     case SPECIAL_OPENAPI: buf_add(&a->body, OPENAPI, OPENAPI_SIZE); break;
     case SPECIAL_FLOW: flow_json(s, j); break;
+    case SPECIAL_PUSH_KEY: push_key(s, a); break;
     case SPECIAL_READY:
         if (s->draining) {
             answer_problem(a, PROBLEM_DRAINING, "", "this server is shutting down");

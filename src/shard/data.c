@@ -1,6 +1,6 @@
-/* shard: the data folder. DIR/{lock, meta, secrets, log/, tables/, control, reserve}; backup.tmp/ is
+/* shard: the data folder. DIR/{lock, meta, secrets, keys/, log/, tables/, control, reserve}; backup.tmp/ is
  * a backup that has not been taken away yet. A backup is
- * {meta, secrets, log/, tables/}: tables as of a sync, and the log from before it on, so that what
+ * {meta, secrets, keys/, log/, tables/}: tables as of a sync, and the log from before it on, so that what
  * was under way between partitions is there too. SPDX-License-Identifier: Apache-2.0 */
 #include "shard/data.h"
 
@@ -216,6 +216,15 @@ static enum err part_copy(const char *from, const char *to, const char *name,
     return copy(a, b, why);
 }
 
+/* Secrets of the apps, and keys that were made to send by: browsers subscribed with one of them. */
+static enum err secrets_copy(const char *from, const char *to, struct buf *why) {
+    char keys[700];
+    snprintf(keys, sizeof keys, "%s/keys", from);
+    enum err e = part_copy(from, to, "secrets", file_copy, why);
+    if (e == OK && access(keys, F_OK) == 0) e = part_copy(from, to, "keys", dir_copy, why);
+    return e;
+}
+
 /* Last of all, the meta file: a copy without it is no data folder. */
 static enum err copy_end(const char *to, const struct meta *m, struct buf *why) {
     enum err e = meta_save(to, m, why);
@@ -224,7 +233,7 @@ static enum err copy_end(const char *to, const struct meta *m, struct buf *why) 
 
 static enum err folder_copy(
     const char *from, const char *to, const struct meta *m, struct buf *why) {
-    enum err e = part_copy(from, to, "secrets", file_copy, why);
+    enum err e = secrets_copy(from, to, why);
     if (e == OK) e = part_copy(from, to, "log", dir_copy, why);
     if (e == OK) e = part_copy(from, to, "tables", dir_copy, why);
     return e == OK ? copy_end(to, m, why) : e;
@@ -285,7 +294,7 @@ enum err data_backup_live(struct server *v, const char *to, struct buf *why) {
     v->log->calls->keep(v->log, true);
     e = live_copy(v, to, why);
     v->log->calls->keep(v->log, false);
-    if (e == OK) e = part_copy(v->dir, to, "secrets", file_copy, why);
+    if (e == OK) e = secrets_copy(v->dir, to, why);
     return e == OK ? copy_end(to, &m, why) : e;
 }
 

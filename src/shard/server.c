@@ -12,6 +12,7 @@
 
 #include "chat/chat.h"
 #include "notify/notify.h"
+#include "send/send.h"
 #include "shard/data.h"
 #include "shard/shard_in.h"
 #include "template/template.h"
@@ -289,6 +290,38 @@ static enum err export_open(struct server *v, struct buf *why) {
     return export_start(&o, &v->export, why);
 }
 
+static void send_wake(void *arg, unsigned shard) {
+    struct server *v = arg;
+    loop_wake(v->shard[shard].loop);
+}
+
+/* Whoever runs mail finds here what receivers want to see in its domain. */
+static void dkim_tell(const struct server *v) {
+    struct buf records = {0};
+    send_dkim_records(v->sender, &records);
+    for (struct bytes left = buf_view(&records); left.n;) {
+        const uint8_t *end = memchr(left.p, '\n', left.n);
+        size_t n = end ? (size_t)(end - left.p) : left.n;
+        trace(TRACE_INFO, "mail is signed (DKIM): this record belongs in its domain's DNS",
+            TRACE_TEXT("record", bytes_of(left.p, n)));
+        left = bytes_of(left.p + n + (end != NULL), left.n - n - (end != NULL));
+    }
+    buf_done(&records);
+}
+
+static enum err send_open(struct server *v, struct buf *why) {
+    struct send_options o = {.providers = v->o.providers,
+        .data_dir = v->dir,
+        .shards = v->shards,
+        .wake = send_wake,
+        .arg = v};
+    enum err e = send_create(&o, &v->sender, why);
+    if (e != OK) return e;
+    dkim_tell(v);
+    if (!send_is_off(v->o.providers)) send_start(v->sender);
+    return OK;
+}
+
 enum err server_open(const struct server_options *o, struct server **out, struct buf *why) {
     struct server *v = *out = must_alloc(sizeof *v);
     v->o = *o;
@@ -320,6 +353,7 @@ enum err server_open(const struct server_options *o, struct server **out, struct
     if (e == OK) flow_create(v);
     if (e == OK) health_open(v);
     if (e == OK) e = export_open(v, why);
+    if (e == OK) e = send_open(v, why);
     v->started_ms = clock_wall_ms();
     metrics_begin(v);
     return e; /* if it is not OK, the process ends with the words, and what is open goes with it */
@@ -385,7 +419,8 @@ void server_close(struct server **pv) {
     struct server *v = *pv;
     if (!v || !backups_end(v)) return;
     export_stop(&v->export);
-    flow_free(v); /* it looks at all that follows */
+    send_free(&v->sender); /* it wakes shards */
+    flow_free(v);          /* it looks at all that follows */
     tables_stop(v);
     v->log->calls->close(v->log);
     for (unsigned i = 0; i < v->shards; i++) shard_close(v, &v->shard[i]);

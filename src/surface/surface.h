@@ -343,7 +343,8 @@ enum special {
     SPECIAL_FLOW,
     SPECIAL_USER_SESSIONS,
     SPECIAL_JOURNEY,
-    SPECIAL_WEBSOCKET
+    SPECIAL_WEBSOCKET,
+    SPECIAL_PUSH_KEY
 };
 /* Who may call it with a device token. Server keys need `scope`. */
 enum token_rule {

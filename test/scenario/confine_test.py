@@ -50,7 +50,7 @@ def works(s):
 
 
 def held():
-    s = Server("--confine", "on" if LANDLOCK else "try")
+    s = Server("--confine", "on" if LANDLOCK else "try", "--providers", "none")
     works(s)
     for t in threads(s):
         expect((t["Seccomp"].strip(), t["NoNewPrivs"].strip()), ("2", "1"), t["Name"])
@@ -84,6 +84,21 @@ def elsewhere():
     s.key = subprocess.check_output([harness.KITH, "key", "create", "--data", s.data, "--name", "t", "--app", "demo", "--scope", "all"], text=True).strip()
     works(s)
     assert os.listdir(there), "the log is there"
+    s.close()
+
+
+def sending():
+    """A server that sends push and webhooks makes connections, and reads its providers' files, and nothing else."""
+    s = Server()
+    s.stop()
+    with open(s.dir + "/ca.pem", "w") as f:
+        f.write("-----BEGIN CERTIFICATE-----\n")
+    with open(s.dir + "/providers.json", "w") as f:
+        f.write('{"providers": [{"name": "hooks", "channel": "webhook", "ca_file": "ca.pem"}]}')
+    s.options = ("--providers", s.dir + "/providers.json", "--confine", "on" if LANDLOCK else "try")
+    s.start()
+    expect(proof(s), {"files": "held" if LANDLOCK else "open", "calls": "open", "privileges": "held"})
+    expect(len(s.call("GET", "/v1/push/key")[1]["webpush"]), 87)
     s.close()
 
 
@@ -129,6 +144,7 @@ def s_dir():
 
 
 held()
+sending()
 elsewhere()
 off()
 user()
