@@ -562,7 +562,7 @@ export type ConversationEntry = {
 };
 
 /** Something that reached a user. */
-export type MailboxEntry = MessageEntry | ReceiptEntry | ConversationEntry;
+export type MailboxEntry = MessageEntry | ReceiptEntry | ConversationEntry | NotificationEntry;
 
 /** One page of a list. */
 export type MailboxPage = {
@@ -809,6 +809,259 @@ export type Preferences = {
   workflows: Record<string, Wish>;
   quiet_hours?: QuietHours;
   paused_until?: Time;
+};
+
+/** Whom it is for: exactly one of these. */
+export type TriggerTo = {
+  /** Their ids. */
+  users: Array<Id>;
+} | {
+  followers_of: Id;
+} | {
+  topic: Id;
+} | {
+  /** Always true. */
+  everyone: true;
+};
+
+/** A trigger of a workflow: it makes a notification for each recipient. */
+export type TriggerPost = {
+  /** The trigger's id, unique in the app: the same again, with the same content, happens once. Made by the server when it is not given. */
+  id?: Id | null;
+  workflow: Id;
+  to: TriggerTo;
+  /** The user who did it: their name is shown, and who blocks or mutes them is not told. */
+  actor?: Id | null;
+  /** What it is about; at most 256 bytes. */
+  object?: string | null;
+  /** For templates and for the app; at most 16 KiB. */
+  data?: Record<string, unknown> | null;
+  /** Not before this time. */
+  send_at?: Time | null;
+  /** Not shown or sent from this time on. */
+  expires_at?: Time | null;
+  /** Takes the place of a notification of the same workflow and key that was not seen yet. */
+  collapse_key?: string | null;
+};
+
+/** A trigger that was taken. */
+export type Trigger = {
+  id: Id;
+  /** How many it is for; of an audience an estimate. */
+  recipients: number;
+};
+
+/** Up to 1,000 triggers. */
+export type TriggerBatch = {
+  /** The triggers; each is taken or refused by itself. */
+  items: Array<TriggerPost>;
+};
+
+/** A trigger of a batch that was taken. */
+export type TriggerRef = {
+  id: Id;
+};
+
+/** What became of each trigger of a batch, in their order. */
+export type TriggersTaken = {
+  /** Its id, or a problem. */
+  items: Array<TriggerRef | Problem>;
+};
+
+/** A trigger and what became of it. */
+export type TriggerTotals = {
+  id: Id;
+  workflow?: Id;
+  created_at: Time;
+  /** Scheduled: it waits for `send_at`. */
+  state: "scheduled" | "sent" | "cancelled";
+  /** People it is for. */
+  recipients: number;
+  /** Those whom it reached. */
+  delivered: number;
+  /** Those who saw it. */
+  seen: number;
+  /** Those who read it. */
+  read: number;
+  /** Those who clicked it. */
+  clicked: number;
+  /** Those who archived it. */
+  archived: number;
+  /** Sends given up. */
+  failed: number;
+  /** Pushes that a provider took. */
+  pushed: number;
+  /** Mails that a server took. */
+  mailed: number;
+  /** Webhooks that answered. */
+  webhooks: number;
+  /** Joined a notification that was there. */
+  grouped: number;
+  /** Wait now: quiet hours, a pause, a digest. */
+  held: number;
+  /** People whom it did not reach, or not at once, and why. */
+  held_back: {
+    /** They block the actor. */
+    blocked: number;
+    /** They mute the actor. */
+    muted: number;
+    /** They opted out. */
+    opted_out: number;
+    /** The workflow's cap was reached. */
+    capped: number;
+    /** It expired first. */
+    expired: number;
+    /** It was cancelled before they saw it. */
+    cancelled: number;
+    /** Another with its collapse key took its place. */
+    collapsed: number;
+    /** It went into a digest. */
+    digested: number;
+    /** It waited for the digest, as they would hardly open it. */
+    unlikely: number;
+    /** They wait now. */
+    waiting: number;
+  };
+};
+
+/** One decision on the way of a trigger to a person. */
+export type Decision = {
+  at: Time;
+  /** A stable code. */
+  decision: string;
+  /** Which channels it is about; absent: all. */
+  channels?: string;
+  until?: Time;
+  /** The id of a notification, a provider's words, the terms of a prediction. */
+  detail?: string;
+  /** In words. */
+  reason: string;
+};
+
+/** Every decision about a person and a trigger that is kept, oldest first. */
+export type Decisions = {
+  trigger: Id;
+  user: Id;
+  /** The decisions. */
+  items: Array<Decision>;
+  /** When there are none: in words. */
+  reason?: string;
+};
+
+/** Who acted. */
+export type NotificationActors = {
+  /** How many different ones. */
+  count: number;
+  /** The newest few, newest first. */
+  newest: Array<Id>;
+};
+
+/** A notification as its owner sees it. `id` is that of the trigger that began it, `trigger` the newest that joined it. */
+export type Notification = {
+  id: Id;
+  trigger: Id;
+  workflow: Id;
+  created_at: Time;
+  updated_at?: Time;
+  /** In the reader's language. */
+  title: string;
+  /** In the reader's language. */
+  body: string;
+  actor?: Id;
+  actors?: NotificationActors;
+  /** What it is about. */
+  object?: string;
+  data?: Data;
+  seen_at?: Time;
+  read_at?: Time;
+  archived_at?: Time;
+  clicked_at?: Time;
+  expires_at?: Time;
+};
+
+/** Of those shown, neither archived nor expired. */
+export type NotificationCounts = {
+  /** Not seen. */
+  unseen: number;
+  /** Not read. */
+  unread: number;
+};
+
+/** An inbox, newest first. */
+export type NotificationPage = {
+  /** The notifications. */
+  items: Array<Notification>;
+  next: Next;
+  counts: NotificationCounts;
+};
+
+/** Which notifications: either `ids`, or all up to one. */
+export type MarkPost = {
+  /** Their ids; those that are not there are passed over. */
+  ids?: Array<Id>;
+  upto?: Id;
+};
+
+/** What changed. */
+export type Marked = {
+  /** Notifications that were not so before. */
+  changed: number;
+  counts: NotificationCounts;
+};
+
+/** A notification that came, or changed. */
+export type NotificationShown = {
+  id: Id;
+  trigger: Id;
+  workflow: Id;
+  created_at: Time;
+  updated_at?: Time;
+  /** In the reader's language. */
+  title: string;
+  /** In the reader's language. */
+  body: string;
+  actor?: Id;
+  actors?: NotificationActors;
+  /** What it is about. */
+  object?: string;
+  data?: Data;
+  seen_at?: Time;
+  read_at?: Time;
+  archived_at?: Time;
+  clicked_at?: Time;
+  expires_at?: Time;
+  replaces?: Id;
+  counts: NotificationCounts;
+};
+
+/** Notifications were marked, perhaps on another device. */
+export type NotificationMarked = {
+  /** As what. */
+  marked: "seen" | "read" | "archived" | "clicked";
+  /** Which. */
+  ids: Array<Id>;
+  upto?: Id;
+  counts: NotificationCounts;
+};
+
+/** A notification was taken back. */
+export type NotificationGone = {
+  id: Id;
+  /** Why: a decision's code. */
+  reason: string;
+  counts: NotificationCounts;
+};
+
+/** Something about the user's notifications. */
+export type NotificationEntry = {
+  cursor: Cursor;
+  at: Time;
+  /** What it is. */
+  type: "notification";
+  /** What happened. */
+  event: "created" | "updated" | "deleted";
+  /** The notification, which were marked, or which is gone. */
+  notification: NotificationShown | NotificationMarked | NotificationGone;
 };
 
 export type ChannelRule = {
@@ -1413,6 +1666,63 @@ export interface Operations {
   /** Read this document */
   "GET /openapi.json": {
     answer: Document;
+  };
+  /** Trigger a workflow */
+  "POST /v1/notifications": {
+    header?: { "Idempotency-Key"?: string };
+    body: TriggerPost;
+    answer: Trigger;
+  };
+  /** Trigger up to 1,000 times */
+  "POST /v1/notifications/batch": {
+    header?: { "Idempotency-Key"?: string };
+    body: TriggerBatch;
+    answer: TriggersTaken;
+  };
+  /** Show what became of a trigger */
+  "GET /v1/notifications/{trigger}": {
+    path: { trigger: Id };
+    answer: TriggerTotals;
+  };
+  /** Cancel a trigger */
+  "DELETE /v1/notifications/{trigger}": {
+    path: { trigger: Id };
+    answer: null;
+  };
+  /** Tell why a person was, or was not, notified */
+  "GET /v1/notifications/{trigger}/why/{user}": {
+    path: { trigger: Id; user: Id };
+    answer: Decisions;
+  };
+  /** List a user's notifications */
+  "GET /v1/users/{id}/notifications": {
+    path: { id: Id };
+    query?: { state?: "unseen" | "unread" | "archived" | "unarchived" | "all"; limit?: number; cursor?: Cursor };
+    answer: NotificationPage;
+  };
+  /** Mark notifications as seen */
+  "POST /v1/users/{id}/notifications/seen": {
+    path: { id: Id };
+    body: MarkPost;
+    answer: Marked;
+  };
+  /** Mark notifications as read */
+  "POST /v1/users/{id}/notifications/read": {
+    path: { id: Id };
+    body: MarkPost;
+    answer: Marked;
+  };
+  /** Mark notifications as archived */
+  "POST /v1/users/{id}/notifications/archived": {
+    path: { id: Id };
+    body: MarkPost;
+    answer: Marked;
+  };
+  /** Mark notifications as clicked */
+  "POST /v1/users/{id}/notifications/clicked": {
+    path: { id: Id };
+    body: MarkPost;
+    answer: Marked;
   };
   /** List the app's workflows */
   "GET /v1/workflows": {

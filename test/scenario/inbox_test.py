@@ -1,0 +1,276 @@
+"""Notifications: triggers to people, topics, followers and everyone; grouping, collapsing, digests, caps, marks, counts, cancelling, why."""
+import json
+import time
+
+import mqtt
+from harness import Server, eventually, expect
+
+s = Server()
+EN = lambda title, body="": {"en": {"title": title, "body": body}}
+
+
+def workflow(id, **more):
+    status, said = s.call("PUT", f"/v1/workflows/{id}", {"channels": ["inapp"], "templates": EN("{actor}: " + id), **more})
+    assert status in (200, 201), said
+
+
+def trigger(workflow, to, **more):
+    to = {"users": to} if isinstance(to, list) else to
+    status, said = s.call("POST", "/v1/notifications", {"workflow": workflow, "to": to, **more})
+    expect(status, 202, said)
+    return said["id"]
+
+
+def inbox(user, state=""):
+    status, said = s.call("GET", f"/v1/users/{user}/notifications" + (f"?state={state}" if state else ""))
+    expect(status, 200, said)
+    return said
+
+
+def titles(user, state=""):
+    return [n["title"] for n in inbox(user, state)["items"]]
+
+
+def counts(user):
+    n = inbox(user)["counts"]
+    return n["unseen"], n["unread"]
+
+
+def why(id, user):
+    status, said = s.call("GET", f"/v1/notifications/{id}/why/{user}")
+    expect(status, 200, said)
+    return [d["decision"] for d in said["items"]]
+
+
+def totals(id):
+    status, said = s.call("GET", f"/v1/notifications/{id}")
+    expect(status, 200, said)
+    return said
+
+
+def mark(user, how, **what):
+    status, said = s.call("POST", f"/v1/users/{user}/notifications/{how}", what)
+    expect(status, 200, said)
+    return said
+
+
+def grouping():
+    likes = "{others, plural, =0 {{actor} likes {object}} one {{actor} and # other like {object}} other {{actor} and # others like {object}}}"
+    workflow("like", group_by="object", templates=EN(likes))
+    for name in ("ann", "bob", "cat"):
+        s.call("PUT", f"/v1/users/{name}", {"name": name.capitalize()})
+    first = trigger("like", ["mia"], actor="ann", object="a tree")
+    expect(titles("mia"), ["Ann likes a tree"])
+    for actor in ("bob", "cat", "bob"):
+        trigger("like", ["mia"], actor=actor, object="a tree")
+    trigger("like", ["mia"], actor="ann", object="a house")
+    expect(titles("mia"), ["Ann likes a house", "Bob and 2 others like a tree"])
+    tree = inbox("mia")["items"][1]
+    expect((tree["id"], tree["actors"]), (first, {"count": 3, "newest": ["bob", "cat", "ann"]}))
+    many = [{"workflow": "like", "to": {"users": ["mia"]}, "actor": f"u{n}", "object": "a tree"} for n in range(150)]
+    status, said = s.call("POST", "/v1/notifications/batch", {"items": many})
+    assert status == 202 and len(said["items"]) == 150, said
+
+    def joined():
+        expect(inbox("mia")["items"][0]["actors"]["count"], 153, "each actor counts once, however many")
+    eventually(joined)
+    expect(counts("mia"), (2, 2), "a group is one")
+    mark("mia", "read", ids=[first])
+    trigger("like", ["mia"], actor="dan", object="a tree")
+    expect(titles("mia")[0], "dan likes a tree", "what was read is done with")
+    undo = trigger("like", ["mia"], actor="eve", object="a tree")
+    expect(titles("mia")[0], "eve and 1 other like a tree")
+    expect(s.call("DELETE", f"/v1/notifications/{undo}")[0], 204)
+    expect(titles("mia")[0], "dan likes a tree", "who takes it back is counted no more")
+
+
+def collapsing():
+    workflow("score", templates=EN("{goals, number} goals"))
+    old = trigger("score", ["noa"], data={"goals": 1}, collapse_key="game 7")
+    trigger("score", ["noa"], data={"goals": 2}, collapse_key="game 7")
+    trigger("score", ["noa"], data={"goals": 9}, collapse_key="game 8")
+    expect(titles("noa"), ["9 goals", "2 goals"], "what was not seen gives way")
+    expect(counts("noa"), (2, 2))
+    expect(why(old, "noa"), ["delivered", "replaced"])
+    mark("noa", "seen", upto=inbox("noa")["items"][0]["id"])
+    trigger("score", ["noa"], data={"goals": 3}, collapse_key="game 7")
+    expect(titles("noa"), ["3 goals", "9 goals", "2 goals"], "what was seen stays")
+    expect(counts("noa"), (1, 3))
+
+
+def marking():
+    workflow("hello")
+    ids = [trigger("hello", ["pia"], actor="ann") for _ in range(5)]
+    expect(counts("pia"), (5, 5))
+    expect(mark("pia", "read", ids=[ids[0], ids[2], "nothing"])["changed"], 2)
+    expect(mark("pia", "read", ids=[ids[0]])["changed"], 0, "once is for good")
+    expect(counts("pia"), (3, 3))
+    expect(mark("pia", "seen", upto=ids[3])["counts"], {"unseen": 1, "unread": 3})
+    expect(mark("pia", "archived", ids=[ids[4]])["counts"], {"unseen": 0, "unread": 2})
+    expect(len(titles("pia", "archived")), 1)
+    expect(len(titles("pia", "unarchived")), 4)
+    expect([n["id"] for n in inbox("pia", "unread")["items"]], [ids[3], ids[1]])
+    mark("pia", "clicked", ids=[ids[1]])
+    said = totals(ids[1])
+    expect([said[k] for k in ("recipients", "delivered", "seen", "read", "clicked")], [1, 1, 1, 1, 1])
+    expect(s.call("POST", "/v1/users/pia/notifications/read", {"upto": "nothing"})[0], 404)
+    expect(s.call("POST", "/v1/users/pia/notifications/read", {})[0], 422)
+    page = s.call("GET", "/v1/users/pia/notifications?limit=2")[1]
+    seen = [n["id"] for n in page["items"]]
+    while page["next"]:
+        page = s.call("GET", f"/v1/users/pia/notifications?limit=2&cursor={page['next']}")[1]
+        seen += [n["id"] for n in page["items"]]
+    expect(seen, ids[::-1], "a cursor walks each once")
+
+
+def audiences():
+    workflow("news", templates=EN("News {n}"))
+    expect(s.call("POST", "/v1/topics/cats/users", {"add": [f"c{n}" for n in range(40)]})[0], 200)
+    for n in range(20):
+        s.call("PUT", f"/v1/users/f{n}/follows/star")
+    topic = trigger("news", {"topic": "cats"}, data={"n": 1})
+    fans = trigger("news", {"followers_of": "star"}, data={"n": 2})
+    everyone = trigger("news", {"everyone": True}, data={"n": 3})
+    s.call("PUT", "/v1/topics/cats/users/late")
+
+    def there():
+        for n in range(40):
+            expect((titles(f"c{n}"), counts(f"c{n}")), (["News 3", "News 1"], (2, 2)), f"c{n}")
+        for n in range(20):
+            expect(titles(f"f{n}"), ["News 3", "News 2"], f"f{n}")
+        expect(totals(topic)["recipients"], 40)
+    eventually(there)
+    expect(titles("late"), [], "who joins later does not get it")
+    trigger("news", {"topic": "cats"}, data={"n": 4})
+    eventually(lambda: expect(titles("late"), ["News 4"]))
+    expect(titles("c0"), ["News 4", "News 3", "News 1"])
+    expect(why(topic, "c7"), ["delivered"])
+    mark("c7", "read", upto=topic)
+    expect(counts("c7"), (2, 2), "the older ones only")
+    expect(why(topic, "c7"), ["delivered", "seen", "read"])
+    s.call("PUT", "/v1/users/f3/mutes/star")
+    muted = trigger("news", {"followers_of": "star"}, actor="star", data={"n": 5})
+    eventually(lambda: expect(titles("f4"), ["News 5", "News 3", "News 2"]))
+    expect(titles("f3"), ["News 3", "News 2"], "who mutes the actor is not told")
+    expect(counts("f3"), (2, 2))
+    expect(why(muted, "f3"), ["muted"])
+    expect(s.call("DELETE", f"/v1/notifications/{everyone}")[0], 204)
+
+    def gone():
+        for user in ("c0", "c7", "f0", "f19"):
+            assert "News 3" not in titles(user), user
+            expect(counts(user)[0], len([n for n in inbox(user)["items"] if "seen_at" not in n]), user)
+    eventually(gone)
+    expect(totals(everyone)["state"], "cancelled")
+
+
+def digests():
+    workflow("comment", digest={"window": "1s", "first_at_once": True}, templates=EN("{count, plural, one {{actor}} other {{actor} and # in all}}"))
+    first = [trigger("comment", ["ria"], actor=f"a{n}") for n in range(5)]
+    expect(titles("ria"), ["a0"], "the first at once")
+    expect(totals(first[2])["held"], 1)
+    s.call("PUT", "/v1/users/ria/blocks/a4")
+    eventually(lambda: expect(titles("ria"), ["a3 and 3 in all", "a0"]), seconds=8)
+    expect(why(first[4], "ria")[-1], "blocked", "a block that came meanwhile wins")
+    expect(totals(first[2])["held"], 0)
+    workflow("window", digest={"window": "1s"})
+    one = trigger("window", ["ria"], actor="ann")
+    two = trigger("window", ["ria"], actor="bob")
+    expect(s.call("DELETE", f"/v1/notifications/{two}")[0], 204)
+    expect(len(titles("ria")), 2, "nothing before the window's end")
+    eventually(lambda: expect(titles("ria")[0], "Ann: window"), seconds=8)
+    expect(why(one, "ria")[0], "digest_opened")
+
+
+def later():
+    workflow("soon")
+    at = time.time() + 1.2
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + ".%03dZ" % (at % 1 * 1000)
+    ids = [trigger("soon", ["sue"], actor="ann", send_at=stamp), trigger("soon", ["sue", "tim"], actor="bob", send_at=stamp),
+           trigger("soon", ["sue"], actor="cat", send_at=stamp)]
+    expect(s.call("DELETE", f"/v1/notifications/{ids[2]}")[0], 204)
+    expect((titles("sue"), totals(ids[1])["state"]), ([], "scheduled"))
+    eventually(lambda: expect((sorted(titles("sue")), titles("tim")), (["Ann: soon", "Bob: soon"], ["Bob: soon"])), seconds=8)
+    workflow("brief", expires_after="1s")
+    brief = trigger("brief", ["sue"], actor="ann")
+    expect(counts("sue"), (3, 3))
+    eventually(lambda: expect(counts("sue"), (2, 2), "what has expired is not counted"))
+    expect(len(titles("sue")), 2)
+    status, said = s.call("POST", "/v1/notifications", {"workflow": "soon", "to": {"users": ["sue"]}, "expires_at": "2020-01-01T00:00:00Z"})
+    expect((status, said["field"]), (422, "expires_at"))
+    assert brief
+
+
+def caps():
+    workflow("offer", cap={"count": 2, "per": "day"})
+    ids = [trigger("offer", ["uma"], actor="ann") for _ in range(4)]
+    expect(len(titles("uma")), 2)
+    expect([why(i, "uma") for i in ids], [["delivered"], ["delivered"], ["capped"], ["capped"]])
+    expect(totals(ids[3])["held_back"]["capped"], 1)
+
+
+def once():
+    workflow("pay")
+    body = {"id": "order-7", "workflow": "pay", "to": {"users": ["vic", "wim"]}, "actor": "ann"}
+    for _ in range(3):
+        expect(s.call("POST", "/v1/notifications", body), (202, {"id": "order-7", "recipients": 2}))
+    status, said = s.call("POST", "/v1/notifications", {**body, "to": {"users": ["vic"]}})
+    expect(status, 409, said)
+    eventually(lambda: expect((len(titles("vic")), len(titles("wim"))), (1, 1)))
+    plain = {"workflow": "pay", "to": {"users": ["xia"]}}
+    first = s.call("POST", "/v1/notifications", plain, headers={"Idempotency-Key": "k1"})[1]["id"]
+    expect(s.call("POST", "/v1/notifications", plain, headers={"Idempotency-Key": "k1"})[1]["id"], first)
+    eventually(lambda: expect(len(titles("xia")), 1))
+    status, said = s.call("POST", "/v1/notifications/batch", json.dumps({"items": [plain, {"workflow": "no", "to": {"users": ["xia"]}}, {"to": {}}]}).encode())
+    expect((status, [n.get("status") for n in said["items"]]), (202, [None, 404, 422]))
+    for body, field in (({"workflow": "pay", "to": {"users": []}}, "to.users"), ({"workflow": "pay", "to": {"users": ["a"], "topic": "b"}}, "to"),
+                        ({"workflow": "pay"}, "to"), ({"workflow": "pay", "to": {"everyone": False}}, "to")):
+        status, said = s.call("POST", "/v1/notifications", body)
+        expect((status, said["field"]), (422, field), body)
+
+
+def live():
+    workflow("ping", group_by="object")
+    s.call("POST", "/v1/topics/dogs/users", {"add": ["yan"]})
+    one, two = (mqtt.Client(s.mqtt, name, s.token("yan", name)) for name in ("phone", "tab"))
+    for c in (one, two):
+        c.subscribe("users/yan/notifications", qos=1)
+    backend = mqtt.Client(s.mqtt, "backend", s.key)
+    send = lambda body: backend.publish("notifications", body).reason
+    expect(send({"workflow": "ping", "to": {"users": ["yan"]}, "actor": "ann", "object": "x"}), 0)
+    expect(send({"workflow": "ping", "to": {"topic": "dogs"}, "actor": "bob", "object": "y"}), 0)
+    expect(send({"items": [{"workflow": "ping", "to": {"users": ["yan"]}, "actor": "bob", "object": "x"}] * 2}), 0)
+    assert send({"workflow": "none", "to": {"users": ["yan"]}}) >= 0x80
+    assert send({"items": [{"workflow": "none", "to": {"users": ["yan"]}}]}) >= 0x80
+    for c in (one, two):
+        got = [m.json() for m in c.messages(4)]
+        assert [n["event"] for n in got] == ["created", "created", "updated", "updated"], got
+        expect([(n["event"], n["actors"]["count"], n["counts"]["unseen"]) for n in got],
+               [("created", 1, 1), ("created", 1, 2), ("updated", 2, 2), ("updated", 2, 2)])
+    first = got[0]["id"]
+    mark("yan", "read", ids=[first])
+    for c in (one, two):
+        said = c.message().json()
+        expect((said["marked"], said["ids"], said["counts"]), ("read", [first], {"unseen": 1, "unread": 1}))
+    token = s.token("yan", "phone")
+    expect(s.call("POST", "/v1/users/yan/notifications/seen", {"upto": first}, key=token)[0], 200)
+    expect(s.call("GET", "/v1/users/ann/notifications", key=token)[0], 403)
+    expect(s.call("POST", "/v1/notifications", {"workflow": "ping", "to": {"users": ["ann"]}}, key=token)[0], 403)
+
+
+def kept():
+    before = {user: inbox(user) for user in ("mia", "noa", "pia", "c7", "f3", "ria", "yan")}
+    s.kill()
+    s.start()
+    for user, said in before.items():
+        expect(inbox(user), said, f"{user} after kill -9")
+    s.stop()
+    s.check()
+    s.start()
+    for user, said in before.items():
+        expect(inbox(user), said, f"{user} after a restart")
+
+
+for story in (grouping, collapsing, marking, audiences, digests, later, caps, once, live, kept):
+    story()
+s.close()
