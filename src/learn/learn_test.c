@@ -17,7 +17,7 @@
 #define NOW 1795200000000
 #define HOUR 3600000ll
 #define DAY (24 * HOUR)
-#define GOLDEN 0xd51f0b39a6a05684u
+#define GOLDEN 0xb38667d1fb0833b3u
 enum { PEOPLE = 40, WORKFLOWS = 8, ACTORS = 24, A_DAY = 25 };
 
 /* ---- people whose chances are known ---- */
@@ -163,6 +163,34 @@ static void it_learns_what_each_person_opens(void **state) {
     /* most of what can be known is */
     assert_true(rates - model > 0.6 * (rates - s.truth / n));
     assert_true(s.early / (double)s.early_n < constant * 1.03); /* and it does no harm at first */
+    free(p);
+}
+
+/* A month in, everyone likes what they did not: three weeks later that is known. */
+static void it_follows_who_changes(void **state) {
+    (void)state;
+    enum { TURN = 30, DAYS = 56 };
+    struct population *p = population_make(21);
+    double before = 0, after = 0, late = 0;
+    for (int day = 0; day < DAYS; day++) {
+        for (unsigned h = 0; h < PEOPLE; h++) {
+            for (int w = 0; w < WORKFLOWS && day == TURN; w++) p->humans[h].likes[w] *= -1;
+            for (int i = 0; i < A_DAY; i++) {
+                struct offer o = offer_make(p, h, day, i);
+                struct learn_prediction got;
+                learn_predict(state_of(&p->humans[h]), features_of(&o), &got);
+                bool opened = show(p, &o, &got, LEARN_ONE);
+                double over = loss((double)got.chance / LEARN_ONE, opened) - loss(o.chance, opened);
+                if (day >= TURN - 5 && day < TURN) before += over;
+                if (day >= TURN && day < TURN + 5) after += over;
+                if (day >= DAYS - 5) late += over;
+            }
+        }
+    }
+    print_message("log loss above the truth: %.4f, when they change %.4f, later %.4f\n",
+        before / (5 * PEOPLE * A_DAY), after / (5 * PEOPLE * A_DAY), late / (5 * PEOPLE * A_DAY));
+    assert_true(after > 1.5 * before);
+    assert_true(late - before < 0.33 * (after - before));
     free(p);
 }
 
@@ -435,6 +463,7 @@ static void any_bytes_and_numbers_may_be_given(void **state) {
 
 int main(void) {
     const struct CMUnitTest all[] = {cmocka_unit_test(it_learns_what_each_person_opens),
+        cmocka_unit_test(it_follows_who_changes),
         cmocka_unit_test(each_person_gets_the_volume_wanted),
         cmocka_unit_test(it_does_not_matter_how_often_it_is_asked),
         cmocka_unit_test(few_are_all_sent_and_many_do_not_flood),
