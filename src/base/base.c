@@ -49,10 +49,6 @@ struct bytes bytes_str(const char *s) {
     return s ? bytes_of(s, strlen(s)) : (struct bytes){0};
 }
 
-bool bytes_eq(struct bytes a, struct bytes b) {
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
 int bytes_cmp(struct bytes a, struct bytes b) {
     size_t n = a.n < b.n ? a.n : b.n;
     int c = n ? memcmp(a.p, b.p, n) : 0;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define must_use __attribute__((warn_unused_result))
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
@@ -47,7 +48,9 @@ static inline struct bytes bytes_of(const void *p, size_t n) {
     return (struct bytes){(const uint8_t *)p, n};
 }
 struct bytes bytes_str(const char *s); /* NULL gives the empty view */
-bool bytes_eq(struct bytes a, struct bytes b);
+static inline bool bytes_eq(struct bytes a, struct bytes b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 int bytes_cmp(struct bytes a, struct bytes b); /* memcmp order, the shorter first */
 bool bytes_is(struct bytes a, const char *s);
 bool bytes_starts(struct bytes a, const char *prefix);
@@ -111,9 +114,22 @@ uint16_t unpack_u16(struct unpack *u);
 uint32_t unpack_u32(struct unpack *u);
 uint64_t unpack_u64(struct unpack *u);
 uint64_t unpack_var_long(struct unpack *u);
-static inline uint64_t unpack_var(struct unpack *u) { /* nearly always one byte */
-    if (__builtin_expect(!u->bad && u->p < u->end && *u->p < 0x80, 1)) return *u->p++;
-    return unpack_var_long(u);
+static inline uint64_t unpack_var(struct unpack *u) { /* nearly always one byte, or two */
+    if (__builtin_expect(!u->bad && u->end - u->p >= 2, 1)) {
+        uint8_t a = u->p[0], b = u->p[1];
+        if (a < 0x80) {
+            u->p++;
+            return a;
+        }
+        if (b < 0x80) {
+            u->p += 2;
+            return (a & 0x7fu) | (uint64_t)b << 7;
+        }
+    }
+    struct unpack rest = *u; /* a copy: the address of u's own would keep it out of registers */
+    uint64_t v = unpack_var_long(&rest);
+    *u = rest;
+    return v;
 }
 struct bytes unpack_bytes(struct unpack *u); /* a view into the input */
 static inline bool unpack_more(const struct unpack *u) { return !u->bad && u->p < u->end; }

@@ -325,6 +325,7 @@ enum err plan_message_post(struct request *r, struct plan *p, struct answer *a) 
     p->partition = conv_partition(r);
     p->kind = KIND_MESSAGE;
     struct buf *b = &p->body, raw = {0};
+    buf_reserve(b, 256); /* most have room in it */
     pack_bytes(b, r->params[0]);
     pack_bytes(b, r->who.server ? (struct bytes){0} : r->who.user);
     pack_bytes(b, from);

@@ -153,12 +153,14 @@ static uint64_t ticket_make(struct shard *s, struct job *j) {
     struct ticket *t = &s->tickets[i];
     s->ticket_free = t->next_free;
     t->job = j;
-    t->generation = (t->generation + 1) & 0xffffff;
-    return s->server->boot << 48 | (uint64_t)t->generation << 24 | i | 1ull << 63;
+    t->generation = (t->generation + 1) & 0x7fffff;
+    /* a PUBACK has no room for a body */
+    return s->server->boot << 48 | (uint64_t)t->generation << 24 | i | 1ull << 63 |
+           (j->from == JOB_MQTT ? TICKET_BRIEF : 0);
 }
 
 static struct job *ticket_take(struct shard *s, uint64_t ticket) {
-    uint32_t i = ticket & 0xffffff, generation = (ticket >> 24) & 0xffffff;
+    uint32_t i = ticket & 0xffffff, generation = (ticket >> 24) & 0x7fffff;
     if (((ticket >> 48) & 0x7fff) != (s->server->boot & 0x7fff) || i >= s->ticket_count)
         return NULL;
     struct ticket *t = &s->tickets[i];

@@ -226,13 +226,17 @@ static void journeys_gather(const struct doctor *d, struct gathered *g) {
     sources_find(g);
 }
 
+static bool is_final(const struct known *k, int64_t now_ns, int64_t end_ns) {
+    return k && now_ns - end_ns > SETTLED_NS && k->judged_ns - end_ns > SETTLED_NS;
+}
+
 /* What is known of it, unless something may have come to light since. */
 static bool verdict_of(
     struct doctor *d, struct gathered *g, const struct slow *s, struct diagnosis *out) {
     const struct known *k = known_find(d, s->key);
     int64_t end = ended(s->journey);
     if (k) *out = k->diagnosis;
-    if (k && g->now_ns - end > SETTLED_NS && k->judged_ns - end > SETTLED_NS) return true;
+    if (is_final(k, g->now_ns, end)) return true;
     if (g->judged++ >= JUDGED_MAX) return k != NULL;
     struct diagnosis x;
     diagnose(&g->h, s->journey, s->source, &x);
@@ -252,6 +256,16 @@ static void judge_all(struct doctor *d, struct gathered *g) {
     }
 }
 
+/* Is there one whose verdict is not final? */
+static bool judges_anew(const struct doctor *d, const struct gathered *g) {
+    for (size_t i = 0; i < g->count; i++) {
+        const struct known *k = known_find(d, g->slow[i].key);
+        if (!is_final(k, g->now_ns, ended(g->slow[i].journey))) return true;
+    }
+    return false;
+}
+
+/* f NULL: for the verdicts only, so events are read only if one is to be found. */
 static void gather(
     struct doctor *d, const struct doctor_facts *f, int64_t back_ns, struct gathered *g) {
     *g = (struct gathered){.now_ns = clock_mono_ns()};
@@ -259,8 +273,8 @@ static void gather(
     g->h.shards = (unsigned)d->sources.shards;
     g->h.wall_minus_mono_ms = clock_wall_ms() - g->now_ns / MS;
     g->h.usual_sync_ns = f ? f->usual_sync_ns : 0;
-    events_gather(d, g);
     journeys_gather(d, g);
+    if (f || judges_anew(d, g)) events_gather(d, g);
     judge_all(d, g);
 }
 static void gathered_done(struct gathered *g) {

@@ -33,6 +33,7 @@ struct outbox {
 struct partition {
     struct cells *cells;
     uint64_t applied, frozen, written;
+    uint64_t waiting;     /* relays in its boxes */
     uint64_t tick;        /* position of the last one of this run */
     struct outbox *boxes; /* [partitions] by destination */
     /* [partitions] by source: counter to acknowledge, 0 none; whose is not 0 stands in e->acks */
@@ -332,6 +333,7 @@ static void relay_post(struct engine *e, uint16_t from, const struct step *s, co
     if (!b->head) b->head = w;
     b->tail = w;
     e->outbox_count++;
+    part->waiting++;
     e->counts.relays_sent++;
     if (!e->awake) b->asleep = true;
     if (b->asleep) return;
@@ -340,7 +342,8 @@ static void relay_post(struct engine *e, uint16_t from, const struct step *s, co
     box_send(e, r->to, b);
 }
 
-static void box_acked(struct engine *e, struct outbox *b, uint64_t counter) {
+static void box_acked(
+    struct engine *e, struct partition *part, struct outbox *b, uint64_t counter) {
     while (b->head && b->head->counter <= counter) {
         struct waiting *w = b->head;
         if (b->unsent == w) b->unsent = w->next;
@@ -349,6 +352,7 @@ static void box_acked(struct engine *e, struct outbox *b, uint64_t counter) {
         free(w->parcel);
         free(w);
         e->outbox_count--;
+        part->waiting--;
         b->oldest_since_ms = e->now_ms;
     }
 }
@@ -392,7 +396,7 @@ void engine_receive(struct engine *e, struct parcel *p) {
     check(owns(e, p->from));
     struct outbox *b = &e->parts[p->from].boxes[p->to];
     if (p->kind == PARCEL_ACK) {
-        box_acked(e, b, p->counter);
+        box_acked(e, &e->parts[p->from], b, p->counter);
         box_wake(e, p->to, b);
     } else if (b->asleep) {
         box_wake(e, p->to, b);
@@ -485,7 +489,7 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
             .body = r.body,
             .relay = r.relay,
             .source = r.source,
-            .wanted = r.ticket != 0,
+            .wanted = r.ticket && !(r.ticket & TICKET_BRIEF),
             .planted = e->o.planted,
             .arena = &e->turn,
             .answer = &answer};
@@ -524,7 +528,7 @@ static void boxes_retry(struct engine *e) {
     if (!e->outbox_count) return;
     for (uint16_t p = 0; p < e->o.partitions; p++) {
         struct partition *part = &e->parts[p];
-        if (!part->cells) continue;
+        if (!part->waiting) continue;
         for (uint16_t d = 0; d < e->o.partitions; d++) {
             struct outbox *b = &part->boxes[d];
             if (!b->head) continue;
@@ -603,7 +607,7 @@ struct table_batch *engine_batch_ready(struct engine *e) {
     if (!e->batch_out) return NULL;
     for (uint16_t p = 0; p < e->o.partitions && e->o.planted != BUG_FLUSH_PAST_RELAY; p++) {
         struct partition *part = &e->parts[p];
-        if (!part->cells || part->frozen == part->written) continue;
+        if (!part->waiting || part->frozen == part->written) continue;
         for (uint16_t d = 0; d < e->o.partitions; d++)
             if (part->boxes[d].head && part->boxes[d].head->source_position <= part->frozen)
                 return NULL;

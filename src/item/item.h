@@ -15,6 +15,7 @@ struct record {
     uint8_t kind;    /* enum record_kind in surface/surface.h */
     int64_t time_ms; /* admission time */
     uint64_t ticket; /* who waits for the answer; 0: nobody. Means nothing after a restart */
+#define TICKET_BRIEF (1ull << 47) /* a bit of it: the answer's status is enough, no body is read */
     struct bytes app;
     struct bytes body;
     bool relay;

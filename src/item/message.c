@@ -28,8 +28,13 @@ void message_encode(struct buf *b, const struct message *m) {
     const int64_t times[3] = {m->edited_ms, m->deleted_ms, m->expires_ms};
     fields_of(m, f);
     uint64_t bits = m->has_body ? 1 : 0;
+    size_t size = m->body.n + m->id.n + m->from.n + 64; /* nearly: so that it grows once */
     for (int i = 1; i < FIELDS; i++)
-        if (f[i]->n) bits |= 1ull << i;
+        if (f[i]->n) {
+            bits |= 1ull << i;
+            size += f[i]->n;
+        }
+    buf_reserve(b, size);
     if (m->deleted_ms) bits = 0;
     for (int i = 0; i < 3; i++)
         if (times[i]) bits |= 1ull << (FIELDS + i);
@@ -194,9 +199,13 @@ bool block_find(
     struct bytes block, uint64_t seq, struct message *out, uint32_t *out_at, uint32_t *out_size) {
     struct unpack u = unpack_of(block);
     while (unpack_more(&u)) {
+        /* as unpack_bytes, but in registers: whoever looks for the newest passes all others */
         const uint8_t *at = u.p;
-        struct bytes one = unpack_bytes(&u);
+        uint64_t n = unpack_var(&u);
+        if (u.bad || (uint64_t)(u.end - u.p) < n) return false;
+        struct bytes one = bytes_of(u.p, (size_t)n);
         struct unpack peek = unpack_of(one);
+        u.p += n;
         if (unpack_var(&peek) != seq) continue;
         *out_at = (uint32_t)(at - block.p);
         *out_size = (uint32_t)(u.p - at);

@@ -21,7 +21,7 @@
 enum {
     UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
     NAMED_MAX = 256,         /* of a turn */
-    NAMED_FIRST = 4,         /* of them neither kept nor slow: more become so for one reason */
+    NAMED_FIRST = 2,         /* of them neither kept nor slow: more become so for one reason */
     FILTER = 1024,           /* kept positions that devices may still get */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
     FANOUT_MIN = 256,        /* devices of one record that are an event */
@@ -91,7 +91,8 @@ struct place_slot {
 };
 struct journeys {
     struct measure *measure;
-    int64_t (*mono_ns)(void);
+    int64_t (*clock_ns)(void *);
+    void *clock;
     int64_t now_ns;
     struct under_way *queue; /* ring */
     uint32_t cap, head, applied, tail;
@@ -125,12 +126,14 @@ static void ring_create_of(struct kept_ring *r, uint32_t n) {
     r->slots = must_alloc(n * sizeof *r->slots);
 }
 
-struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mono_ns)(void)) {
+struct journeys *journeys_create(
+    uint16_t shard, struct measure *m, int64_t (*clock_ns)(void *), void *clock) {
     struct journeys *j = must_alloc(sizeof *j);
     j->measure = m;
-    j->mono_ns = mono_ns;
+    j->clock_ns = clock_ns;
+    j->clock = clock;
     j->shard = shard;
-    j->now_ns = mono_ns();
+    j->now_ns = clock_ns(clock);
     j->cap = 256;
     j->queue = must_alloc(j->cap * sizeof *j->queue);
     j->named = must_alloc(NAMED_MAX * sizeof *j->named);
@@ -214,7 +217,7 @@ static seldom void append_look(struct journeys *j, uint16_t partition, uint64_t 
     if (j->tail - j->head == j->cap && !queue_grow(j)) return;
     uint32_t room = j->cap - (j->tail - j->head);
     j->appends = (room < CLOCK_EVERY ? room : CLOCK_EVERY) - 1;
-    j->now_ns = j->mono_ns();
+    j->now_ns = j->clock_ns(j->clock);
     append(j, partition, position, came_ns, source, origin);
 }
 
@@ -303,7 +306,7 @@ static inline uint64_t item_hash(struct bytes app, struct bytes item) {
 
 /* As slot_write would, but from where the name stands, and its words only: what is behind its end is
  * an older one's. */
-inlined void place_keep(struct journeys *j, const struct journey_about *about) {
+static seldom void place_keep(struct journeys *j, const struct journey_about *about) {
     uint64_t nth = j->place_count, last = 0;
     struct place_slot *s = &j->places[nth & (JOURNEY_PLACES - 1)];
     struct bytes name = about->conversation;
@@ -360,7 +363,7 @@ static seldom void applied_more(
     if (u->kept) filter_set(j, u);
     if (u->kept || name_wanted(j, u)) name_take(j, u, about);
     if (about->repeated_by.n) repeated(j, about);
-    if (about->item.n && u->source == UINT16_MAX) place_keep(j, about);
+    if (about->item.n && u->sort & SORT_OUTSIDE) place_keep(j, about);
 }
 
 inlined void applied(struct journeys *j, const struct journey_record *r,
@@ -379,14 +382,14 @@ inlined void applied(struct journeys *j, const struct journey_record *r,
     out->made_ns = u->applied_ns;
     out->source_position = u->position;
     out->kept = u->kept;
-    bool placed = about->item.n && u->sort & SORT_OUTSIDE;
-    if (placed || u->kept || about->repeated_by.n || name_wanted(j, u)) applied_more(j, u, about);
+    if (u->kept || about->repeated_by.n || name_wanted(j, u)) applied_more(j, u, about);
+    else if (about->item.n && u->sort & SORT_OUTSIDE) place_keep(j, about);
 }
 
 static seldom void applied_look(struct journeys *j, const struct journey_record *r,
     const struct journey_about *about, struct journey_origin *out) {
     j->applies = CLOCK_EVERY - 1;
-    j->now_ns = j->mono_ns();
+    j->now_ns = j->clock_ns(j->clock);
     if (j->named_count < NAMED_MAX) j->name_over_ns = INT64_MIN;
     applied(j, r, about, out);
 }
@@ -455,7 +458,8 @@ static seldom void device_acked(struct journeys *j, uint16_t partition, uint64_t
         /* one word: a reader has it or not */
         size_t i = n & (JOURNEY_DEVICES_MAX - 1),
                word = offsetof(struct journey_device, acked_ns) / 8;
-        __atomic_store_n(&j->devices[i].words[word], (uint64_t)j->mono_ns(), __ATOMIC_RELEASE);
+        __atomic_store_n(
+            &j->devices[i].words[word], (uint64_t)j->clock_ns(j->clock), __ATOMIC_RELEASE);
         return;
     }
 }
@@ -618,7 +622,9 @@ static void queue_look(struct journeys *j) {
 
 static void run_time(
     struct journeys *j, enum measure_stage stage, int64_t from_ns, int64_t to_ns, uint64_t count) {
-    hist_record_times(&j->measure->stages[stage], (uint64_t)(to_ns - from_ns), count);
+    uint64_t took =
+        to_ns > from_ns ? (uint64_t)(to_ns - from_ns) : 0; /* the log's clock is another */
+    hist_record_times(&j->measure->stages[stage], took, count);
 }
 
 static void run_tell(struct journeys *j, struct run *r) {

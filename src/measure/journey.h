@@ -88,7 +88,9 @@ uint64_t journeys_slow_count(const struct journeys *j); /* since the start, kept
 
 /* ---- the writer: the shard's thread. j NULL: nothing is recorded, at the cost of the question ---- */
 struct measure;
-struct journeys *journeys_create(uint16_t shard, struct measure *m, int64_t (*mono_ns)(void));
+/* clock_ns(clock): CLOCK_MONOTONIC, or near it; the writer's thread calls it. */
+struct journeys *journeys_create(
+    uint16_t shard, struct measure *m, int64_t (*clock_ns)(void *), void *clock);
 void journeys_free(struct journeys **);
 
 void journeys_clock(

@@ -15,7 +15,10 @@
 
 #define MS 1000000
 static int64_t clock_ns;
-static int64_t now(void) { return clock_ns; }
+static int64_t now(void *unused) {
+    (void)unused;
+    return clock_ns;
+}
 
 static struct fixture {
     struct measure *m;
@@ -27,7 +30,7 @@ static int begin(void **state) {
     (void)state;
     clock_ns = 1000000000;
     f.m = must_alloc(sizeof *f.m);
-    f.j = journeys_create(0, f.m, now);
+    f.j = journeys_create(0, f.m, now, NULL);
     f.position = 0;
     return 0;
 }

@@ -159,7 +159,7 @@ static void events_are_counted_by_kind(void **state) {
 }
 
 static int64_t now_ns;
-static int64_t now(void) { return now_ns; }
+static int64_t now(void *unused) { return (void)unused, now_ns; }
 
 /* A bucket has a journey that is in it as its exemplar, the newest; the older form has none. */
 static void buckets_have_exemplars(void **state) {
@@ -169,7 +169,7 @@ static void buckets_have_exemplars(void **state) {
     struct journey kept;
     char trace[33], line[200];
     now_ns = 1000000000;
-    f->j[1] = journeys_create(1, f->m[1], now);
+    f->j[1] = journeys_create(1, f->m[1], now, NULL);
     for (uint64_t position = 1; position <= 3; position++) {
         journeys_clock(f->j[1], now_ns);
         journey_appended(f->j[1], 5, position, now_ns - 40000, UINT16_MAX, NULL);

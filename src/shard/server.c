@@ -171,7 +171,8 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
     for (unsigned k = 0; k < v->shards; k++) s->inbox[k] = ring_create(RING_SLOTS);
-    if (!v->o.journeys_off) s->journeys = journeys_create((uint16_t)i, &s->measure, clock_mono_ns);
+    if (!v->o.journeys_off)
+        s->journeys = journeys_create((uint16_t)i, &s->measure, pace_clock, &s->pace);
     struct engine_options eo = {.log = v->log,
         .store = v->store,
         .lane = i,
