@@ -1064,6 +1064,40 @@ export type NotificationEntry = {
   notification: NotificationShown | NotificationMarked | NotificationGone;
 };
 
+/** What happened; `*`: all, those of later versions too. notification.sent: a workflow with the channel webhook. */
+export type WebhookEvent = "*" | "notification.sent" | "notification.seen" | "notification.read" | "notification.clicked" | "notification.archived" | "notification.failed" | "message.created";
+
+export type WebhookPut = {
+  /** https; with --dev also http to this machine. Needed when it is made. */
+  url?: string;
+  /** Without it, all. */
+  events?: Array<WebhookEvent> | null;
+  /** true: makes a new secret; the one before signs beside it for 24 hours. */
+  rotate_secret?: boolean;
+};
+
+export type Webhook = {
+  id: Id;
+  /** https; with --dev also http to this machine. */
+  url: string;
+  events: Array<WebhookEvent>;
+  /** It signs what is sent. */
+  secret: string;
+  old_secret_until?: Time;
+};
+
+export type WebhookListed = {
+  id: Id;
+  /** https; with --dev also http to this machine. */
+  url: string;
+  events: Array<WebhookEvent>;
+};
+
+export type WebhookPage = {
+  items: Array<WebhookListed>;
+  next: Next;
+};
+
 export type ChannelRule = {
   id: string;
   /** An MQTT filter. The levels {user} and {device} stand for whoever asks. */
@@ -1761,6 +1795,27 @@ export interface Operations {
   "GET /v1/users/{id}/preferences": {
     path: { id: Id };
     answer: Preferences;
+  };
+  /** List the app's webhooks */
+  "GET /v1/webhooks": {
+    query?: { limit?: number; cursor?: Cursor };
+    answer: WebhookPage;
+  };
+  /** Make or change a webhook */
+  "PUT /v1/webhooks/{id}": {
+    path: { id: string };
+    body: WebhookPut;
+    answer: Webhook;
+  };
+  /** Look at a webhook */
+  "GET /v1/webhooks/{id}": {
+    path: { id: string };
+    answer: Webhook;
+  };
+  /** Remove a webhook */
+  "DELETE /v1/webhooks/{id}": {
+    path: { id: string };
+    answer: null;
   };
   /** List the app's channel rules */
   "GET /v1/channel-rules": {

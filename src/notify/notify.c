@@ -19,6 +19,7 @@ static const struct {
     {"notify, contents", &notify_contents},
     {"notify, relevance", &notify_relevance},
     {"notify, preferences", &notify_preferences},
+    {"notify, webhooks", &notify_webhooks},
 };
 
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {

@@ -6,6 +6,7 @@
  *   WORKFLOW_COPY  varbytes id, u64 version, varbytes definition (empty: deleted)   relay, to all
  *   WEBHOOK_PUT    varbytes id, u8 what is given, varbytes url, u32 events, varbytes new secret
  *                  (webhooks.c)                                          in the webhooks' partition
+ *   WEBHOOK_DELETE varbytes id                                    likewise
  *   WEBHOOK_COPY   as WORKFLOW_COPY
  *   PREFERENCES_PUT varbytes user, u8 what is given, u16 from, u16 to, u8 days, i64 paused until,
  *                  repeated { varbytes workflow, u8 channels given, u8 set, u8 on }   (preferences.c)
@@ -63,7 +64,7 @@ void settings_each(struct cells *c, const struct settings *k, struct bytes app,
  * status, and if wanted a body that begins with the version: what the client is to see comes behind.
  * false: there is no room for another one, the answer says so. */
 bool settings_set(
-    struct step *s, const struct settings *k, struct bytes id, struct bytes value) must_use;
+    struct step *s, const struct settings *k, struct bytes id, struct bytes value);
 void settings_copied(struct step *s, const struct settings *k); /* apply of the relay */
 /* A gather: the record at home has this answer. Waits until every partition has what it stored. */
 bool settings_stored(const struct settings *k, struct request *r, struct plan *p,
@@ -174,6 +175,18 @@ struct quiet_hours {
 enum { QUIET_ALL = 0xff /* of days: all, as nothing else was said */ };
 /* When the quiet hours that hold at `now_ms` end; 0: none do. */
 int64_t quiet_end(struct bytes zone, const struct quiet_hours *q, int64_t now_ms);
+
+/* ---- webhooks.c ---- */
+/* Does any webhook of the app want the event ("notification.read")? One look. */
+bool webhooks_want(struct cells *c, struct bytes app, const char *event);
+/* Those that want it, oldest first. secrets: packed varbytes of those that sign at now_ms, one or two;
+ * fn must not edit. */
+typedef void webhook_fn(void *arg, struct bytes id, struct bytes url, struct bytes secrets);
+void webhooks_each(struct cells *c, struct bytes app, const char *event, int64_t now_ms,
+    webhook_fn *fn, void *arg);
+/* For what is tried again. false: it is no more. */
+bool webhook_find(struct cells *c, struct bytes app, struct bytes id, int64_t now_ms,
+    struct bytes *out_url, struct bytes *out_secrets) must_use;
 
 /* ---- content.c: what a trigger says, kept once a partition ---- */
 struct content {

@@ -92,6 +92,7 @@ enum record_kind {
     KIND_NOTIFY_LEARN /* due: was it opened? */,
     KIND_NOTIFY_FORGET /* due: contents of a day go */,
     KIND_PUSH_GONE /* relay to users: a device's push address is no more */,
+    KIND_WEBHOOK_DELETE,
 };
 
 /* ---- problems (RFC 9457) and answers ---- */
@@ -238,6 +239,7 @@ struct tools {
     struct template_kit *kit;
     struct template_cache *programs;
     struct inbox_memo *inboxes;
+    bool http_webhooks; /* those on loopback may be without TLS: --dev */
     /* of ids made while planning: the next, and how far to the one after it, so that no two threads
      * make the same */
     uint64_t next_id, id_step;

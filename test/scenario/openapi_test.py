@@ -443,6 +443,15 @@ refused(422, "invalid-value", "PUT", P, {"quiet_hours": {"from": "22:00", "to": 
 refused(400, "unknown-field", "PUT", P, {"workflows": {"likes": {"fax": True}}}, "workflows.likes.fax")
 refused(403, "forbidden", "GET", P, key=bob)
 refused(404, "not-found", "GET", "/v1/users/nobody/preferences")
+H = "/v1/webhooks/ops"
+hook = ok(201, "PUT", H, {"url": "https://example.com/", "events": ["*"]})
+expect(ok(200, "GET", H), hook)
+expect(ok(200, "PUT", H, {"events": ["message.created"], "rotate_secret": True})["events"], ["message.created"])
+expect(ok(200, "GET", "/v1/webhooks")["items"], [{"id": "ops", "url": "https://example.com/", "events": ["message.created"]}])
+refused(422, "invalid-value", "PUT", H, {"url": "http://example.com/"}, "url")
+refused(403, "forbidden", "GET", H, key=ann)
+refused(404, "not-found", "GET", "/v1/webhooks/none")
+ok(204, "DELETE", H)
 W = "/v1/workflows/likes"
 likes = ok(201, "PUT", W, {"channels": ["inapp", "email"], "templates": {"en": {"title": "{actor} liked {object}", "html": "<b>{note}</b>"}}, "priority": "high",
                            "data": {"note": "text"}, "group_by": ["object", "data.note"], "digest": {"window": "1h", "first_at_once": True}, "cap": {"count": 2, "per": "day"},
