@@ -53,11 +53,13 @@ static bool spread_user(void *arg, struct bytes user) {
     return true;
 }
 
+enum { FEW = 64 };
 static void spread_audience(struct spread *w, uint16_t partition, struct bytes audience) {
     struct deliver *d = w->d;
     struct cells *c = engine_cells(d->o.engine, partition);
-    /* one who is looked up among sessions costs less than one of whom a row is asked */
-    if (mailbox_member_count(c, w->app, audience) <= 4 * d->here[partition].count) {
+    /* one who is looked up among sessions costs less than one whose row is asked for, perhaps of the
+     * store: groups always go by their members */
+    if (mailbox_member_count(c, w->app, audience) <= FEW + 4 * d->here[partition].count) {
         mailbox_members(c, w->app, audience, spread_user, w);
         return;
     }
