@@ -854,7 +854,7 @@ export type Trigger = {
 /** Up to 1,000 triggers. */
 export type TriggerBatch = {
   /** The triggers; each is taken or refused by itself. */
-  items: Array<TriggerPost>;
+  items: Array<TriggerPost | unknown>;
 };
 
 /** A trigger of a batch that was taken. */

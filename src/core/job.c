@@ -225,11 +225,13 @@ enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct 
 }
 
 /* ---- plans in parts ---- */
+/* The last part may be answered at once: then the job has gone on to its next parts, or is no more. */
 static void parts_send(struct shard *s, struct job *j) {
     struct plan *p = &j->plan;
-    j->answers = must_alloc(p->part_count * sizeof *j->answers);
-    j->waits_for = p->part_count;
-    for (size_t i = 0; i < p->part_count; i++) {
+    size_t n = p->part_count;
+    j->answers = must_alloc(n * sizeof *j->answers);
+    j->waits_for = n;
+    for (size_t i = 0; i < n; i++) {
         struct job *k = job_make(s, JOB_PART);
         k->parent = j;
         k->part = i;

@@ -301,6 +301,56 @@ refused(410, "gone", "GET", "/v1/topics/news/users?cursor=1-1", field="cursor")
 refused(410, "gone", "GET", "/v1/users/ann/topics?cursor=1-1", field="cursor")
 refused(422, "invalid-value", "GET", "/v1/topics/a%20b")
 
+# notifications
+N = "/v1/notifications"
+LIKE = {"workflow": "like", "to": {"users": ["bob", "cid"]}, "actor": "ann", "object": "photo-1", "data": {"post": "Lake"}}
+ok(201, "PUT", "/v1/workflows/like", {"channels": ["inapp"], "templates": {"en": {"title": "{actor} liked {post}", "body": "{count}"}}, "group_by": "object"})
+expect(ok(202, "POST", N, {"id": "t1", **LIKE}), {"id": "t1", "recipients": 2})
+expect(ok(202, "POST", N, {"id": "t1", **LIKE})["id"], "t1", "the same again")
+eventually(lambda: expect([(n["id"], n["title"], n["body"], n["actors"]) for n in ok(200, "GET", "/v1/users/bob/notifications", key=bob)["items"]],
+                          [("t1", "Ann liked Lake", "1", {"count": 1, "newest": ["ann"]})]))
+ok(202, "POST", N, {**LIKE, "to": {"users": ["bob"]}, "actor": "dan", "send_at": None}, headers={"Idempotency-Key": "n1"})
+
+
+def grouped():
+    page = ok(200, "GET", "/v1/users/bob/notifications?state=unseen&limit=1")
+    expect((page["items"][0]["actors"], page["next"], page["counts"]), ({"count": 2, "newest": ["dan", "ann"]}, None, {"unseen": 1, "unread": 1}))
+
+
+eventually(grouped)
+for mark, body, counts in (("seen", {"upto": "t1"}, (0, 1)), ("read", {"ids": ["t1", "none"]}, (0, 0)), ("clicked", {"ids": ["t1"]}, (0, 0)), ("archived", {"ids": ["t1"]}, (0, 0))):
+    expect(ok(200, "POST", f"/v1/users/bob/notifications/{mark}", body, key=bob), {"changed": 1, "counts": dict(zip(("unseen", "unread"), counts))})
+    refused(422, "invalid-value", "POST", f"/v1/users/bob/notifications/{mark}", {}, "ids", key=bob)
+    refused(404, "not-found", "POST", f"/v1/users/bob/notifications/{mark}", {"upto": "none"}, "upto", key=bob)
+    refused(403, "forbidden", "POST", f"/v1/users/bob/notifications/{mark}", {"ids": []}, key=ann)
+expect(ok(200, "GET", "/v1/users/bob/notifications?state=archived")["items"][0]["id"], "t1")
+refused(422, "invalid-value", "GET", "/v1/users/bob/notifications?state=new", field="state")
+many = ok(202, "POST", N + "/batch", {"items": [{"id": "t2", **LIKE, "collapse_key": "k"}, {"workflow": "none", "to": {"everyone": True}}, {"workflow": "like", "to": {"users": []}}]})["items"]
+expect([many[0]["id"], many[1]["type"], many[2]["type"]], ["t2", "/problems/not-found", "/problems/invalid-value"])
+for field, change in (("to", {"to": {}}), ("to", {"to": {"everyone": False}}), ("expires_at", {"expires_at": "2020-01-01T00:00:00Z"}), ("send_at", {"send_at": "soon"}), ("data", {"data": {}})):
+    refused(422, "invalid-value", "POST", N, {**LIKE, **change}, field)
+refused(404, "not-found", "POST", N, {**LIKE, "workflow": "none"}, "workflow")
+refused(409, "conflict", "POST", N, {**LIKE, "id": "t1", "object": "other"}, "id")
+refused(413, "too-large", "POST", N, {**LIKE, "data": {"x": "x" * 17000}}, "data")
+refused(400, "unknown-field", "POST", N, {**LIKE, "text": "x"}, "text")
+refused(403, "forbidden", "POST", N, LIKE, key=ann)
+refused(413, "too-large", "POST", N + "/batch", {"items": [LIKE] * 1001}, "items")
+eventually(lambda: expect([ok(200, "GET", N + "/t1")[k] for k in ("recipients", "delivered", "state")], [2, 2, "sent"]))
+why = ok(200, "GET", N + "/t1/why/bob")
+expect([d["decision"] for d in why["items"]], ["delivered", "seen", "read", "clicked", "archived"])
+expect("reason" in ok(200, "GET", N + "/t1/why/eve"), True, "nothing was decided")
+refused(404, "not-found", "GET", N + "/none")
+refused(404, "not-found", "GET", N + "/none/why/bob")
+later = ok(202, "POST", N, {**LIKE, "to": {"topic": "news"}, "send_at": "2099-01-01T00:00:00.000Z"})["id"]
+ok(204, "DELETE", f"{N}/{later}")
+ok(204, "DELETE", f"{N}/{later}")
+eventually(lambda: expect(ok(200, "GET", f"{N}/{later}")["state"], "cancelled"))
+ok(202, "POST", N, {**LIKE, "to": {"followers_of": "dan"}})
+notes = [e["notification"] for e in ok(200, "GET", "/v1/users/bob/mailbox?limit=200", key=bob)["items"] if e["type"] == "notification"]
+expect([n["marked"] for n in notes if "marked" in n], ["seen", "read", "clicked", "archived"])
+ok(202, "POST", N, {**LIKE, "to": {"users": ["cid"]}, "object": "photo-2"})
+ok(204, "DELETE", N + "/" + ok(202, "POST", N, {**LIKE, "to": {"users": ["cid"]}, "object": "photo-3"})["id"])
+
 # conversations
 G = "/v1/conversations/g"
 group = ok(201, "PUT", G, {"type": "group", "name": "G", "members": ["bob", "cid"], "metadata": {"a": 1}, "disappear_after": "7d", "history": "all"}, key=ann)
@@ -529,7 +579,8 @@ def entries(who, key):
 
 def every_kind():
     found = {(e["type"], e["event"]) for e in entries("ann", ann) + entries("cid", None)}
-    kinds = [("conversation", "created"), ("conversation", "deleted"), ("message", "created"), ("message", "deleted"), ("message", "updated"), ("receipt", "updated")]
+    kinds = [("conversation", "created"), ("conversation", "deleted"), ("message", "created"), ("message", "deleted"), ("message", "updated"),
+             ("notification", "created"), ("notification", "deleted"), ("notification", "updated"), ("receipt", "updated")]
     expect(sorted(found), kinds)
 
 
