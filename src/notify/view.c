@@ -115,7 +115,7 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app, struc
 }
 
 /* ---- what a thread keeps ---- */
-enum { MEMO_SLOTS = 1 << 14, RENDERED_SLOTS = 4 };
+enum { MEMO_SLOTS = 1 << 14, RENDERED_SLOTS = 16 };
 struct merged { /* an inbox, as far as it was merged without being stored */
     uint64_t who, stamp, upto;
     int64_t next_expiry;
@@ -123,7 +123,7 @@ struct merged { /* an inbox, as far as it was merged without being stored */
 };
 struct rendered {
     const struct cells *cells;
-    uint64_t position, words, locale;
+    uint64_t position, trigger, words, locale; /* several triggers may stand at one position */
     struct buf text;
 };
 struct inbox_memo {
@@ -271,12 +271,12 @@ static void shared_json(struct tools *t, struct cells *c, struct bytes app, cons
     struct inbox_memo *m = t->inboxes;
     struct workflow w;
     struct bytes locale = locale_of(c, app, v->user);
-    uint64_t language = hash64(locale), version = 0;
+    uint64_t language = hash64(locale), version = 0, trigger = hash64(k->id);
     if (workflow_find(c, app, k->workflow, &w)) version = w.words;
     for (int i = 0; i < RENDERED_SLOTS; i++) {
         const struct rendered *x = &m->rendered[i];
         if (x->cells != c || x->position != e->position || x->locale != language ||
-            x->words != version)
+            x->words != version || x->trigger != trigger)
             continue;
         buf_bytes(out, buf_view(&x->text));
         return;
@@ -294,6 +294,7 @@ static void shared_json(struct tools *t, struct cells *c, struct bytes app, cons
     notification_json(t, c, app, locale, &r, k, &x->text);
     x->cells = c;
     x->position = e->position;
+    x->trigger = trigger;
     x->locale = language;
     x->words = version;
     buf_bytes(out, buf_view(&x->text));
