@@ -131,6 +131,19 @@ for i in range(0, 30, 2):
 ok(204, "DELETE", "/v1/workflows/many-0")
 expect(len(ok(200, "GET", "/v1/workflows?limit=200")["items"]), 16)
 
+# ---- who has the answer finds it everywhere: what is triggered at once reaches users in all partitions
+USERS = [f"u{i}" for i in range(60)]
+for i in range(10):
+    ok(201, "PUT", f"/v1/workflows/fresh-{i}", {"channels": ["inapp"], "templates": {"en": {"title": f"fresh {i}"}}})
+    ok(202, "POST", "/v1/notifications", {"workflow": f"fresh-{i}", "to": {"users": USERS}})
+for u in USERS:
+    harness.eventually(lambda: expect([n["title"] for n in ok(200, "GET", f"/v1/users/{u}/notifications")["items"]], [f"fresh {i}" for i in range(9, -1, -1)], u))
+for i in range(10):
+    ok(204, "DELETE", f"/v1/workflows/fresh-{i}")
+    for n in range(10):
+        got, said = s.call("POST", "/v1/notifications", {"id": f"late-{i}-{n}", "workflow": f"fresh-{i}", "to": {"users": USERS[:1]}})
+        expect((got, said.get("field")), (404, "workflow"), "deleted everywhere")
+
 # ---- apps do not meet, and nothing is lost when the server dies
 other = subprocess.check_output([harness.KITH, "key", "create", "--data", s.data, "--name", "o", "--app", "other", "--scope", "all"], text=True).strip()
 harness.eventually(lambda: expect(s.call("GET", W, key=other)[0], 404))
