@@ -69,8 +69,10 @@ static void due_digest(struct step *s, struct bytes user, const struct content *
 }
 
 /* The row of a digest is not in the inbox yet: hidden, so that nothing counts it. */
-static void collect(struct step *s, struct inbox *i, struct digest *d, const struct content *k) {
+static void collect(struct step *s, struct inbox *i, const struct workflow *w, struct digest *d,
+    const struct content *k) {
     if (!d->empty) {
+        if (w->learned) relevance_joins(s, i->user, &d->row);
         actors_join(s, i, &d->row, k);
         return;
     }
@@ -91,6 +93,10 @@ static size_t triggers_of(struct bytes packed) {
     return n;
 }
 
+int64_t digest_window(const struct workflow *w) {
+    return w->digest_ms ? w->digest_ms : UNLIKELY_WINDOW_MS;
+}
+
 bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     bool unlikely) {
     uint64_t group = group_of(w, k);
@@ -99,7 +105,7 @@ bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, cons
     bool opened = !c->size;
     if (opened) {
         d = (struct digest){.empty = true, .serial = s->position};
-        d.until_ms = s->time_ms + (w->digest_ms ? w->digest_ms : UNLIKELY_WINDOW_MS);
+        d.until_ms = s->time_ms + digest_window(w);
         due_digest(s, i->user, k, group, &d);
         if (w->first_at_once && !unlikely) {
             digest_write(s, c, &d, NULL);
@@ -108,12 +114,12 @@ bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, cons
     } else {
         digest_read(c, s->arena, &d);
         if (triggers_of(d.triggers) >= DIGEST_TRIGGERS_MAX) { /* counted, and not asked again */
-            collect(s, i, &d, k);
+            collect(s, i, w, &d, k);
             digest_write(s, c, &d, NULL);
             return true;
         }
     }
-    collect(s, i, &d, k);
+    collect(s, i, w, &d, k);
     digest_write(s, c, &d, &k->id);
     content_count(s, k->id, TOTAL_DIGESTED, 1);
     content_count(s, k->id, TOTAL_HELD, 1);

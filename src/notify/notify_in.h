@@ -63,8 +63,7 @@ void settings_each(struct cells *c, const struct settings *k, struct bytes app,
 /* Apply, at home: sets, or with no value deletes, and tells the other partitions. The answer has its
  * status, and if wanted a body that begins with the version: what the client is to see comes behind.
  * false: there is no room for another one, the answer says so. */
-bool settings_set(
-    struct step *s, const struct settings *k, struct bytes id, struct bytes value);
+bool settings_set(struct step *s, const struct settings *k, struct bytes id, struct bytes value);
 void settings_copied(struct step *s, const struct settings *k); /* apply of the relay */
 /* A gather: the record at home has this answer. Waits until every partition has what it stored. */
 bool settings_stored(const struct settings *k, struct request *r, struct plan *p,
@@ -421,6 +420,10 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
 /* Would they hardly open it, so that it waits for a digest? Learns what is asked for. */
 bool relevance_waits(
     struct step *s, struct inbox *i, const struct workflow *w, const struct content *k);
+/* What comes of a row is learned of its first trigger and of its newest: another is about to be that. */
+void relevance_joins(struct step *s, struct bytes user, const struct row *r);
+void relevance_opened(struct step *s, struct bytes user, const struct row *r);
+void relevance_erase(struct step *s, struct bytes user);
 
 /* Through an audience, some at a time: to receive, or to take back. */
 enum sweep_mode { SWEEP_RECEIVE = 1, SWEEP_CANCEL };
@@ -430,9 +433,6 @@ void sweep_begin(struct step *s, const struct content *k, enum sweep_mode mode);
 /* Takes it from an inbox, if it was not seen. false: as receive. */
 bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why);
 void cancel_here(struct step *s, struct bytes id); /* in this partition */
-
-void relevance_opened(struct step *s, struct bytes user, struct bytes id, struct bytes workflow);
-void relevance_erase(struct step *s, struct bytes user);
 
 /* ---- home.c: triggers in the partition of their id ---- */
 /* An id made by the server says its partition in the lowest bits of its number. */
@@ -450,6 +450,8 @@ bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, st
 void trigger_result(struct buf *out, const struct answer *a); /* of one item of a record */
 
 /* ---- later.c: digests, what is held, escalations ---- */
+/* How long one stays open. */
+int64_t digest_window(const struct workflow *w);
 /* true: it waits in the digest. */
 bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     bool unlikely);

@@ -81,6 +81,7 @@ static struct bytes replace(
 
 static struct row *join(
     struct step *s, struct inbox *i, struct row *r, const struct placing *p, int64_t expires) {
+    if (s && p->w->learned) relevance_joins(s, i->user, r);
     actors_join(s, i, r, p->k);
     row_begin(i, r);
     r->at_ms = p->at_ms;

@@ -3,7 +3,7 @@
  *
  *   '>' app user        what was learned (learn/learn.h)
  *   '>' app user id     a notification whose end is awaited: LEARN_KEY_BYTES, u32 propensity; till it is
- *                       opened, or LEARN_WAIT_MS have passed
+ *                       opened, or LEARN_WAIT_MS have passed since it could be
  *   '~' app workflow    how often it is opened in this partition
  *
  *   NOTIFY_LEARN  varbytes user, varbytes notification, varbytes workflow      due: was it opened?
@@ -51,17 +51,19 @@ static void terms_words(
     }
 }
 
-static void await(struct step *s, struct bytes user, const struct content *k,
-    const struct learn_prediction *p, int32_t propensity) {
+/* What waits in a digest cannot be opened before that leaves. */
+static void await(struct step *s, struct bytes user, const struct workflow *w,
+    const struct content *k, const struct learn_prediction *p, const struct learn_choice *choice) {
     struct buf b = {0};
+    int64_t from_ms = s->time_ms + (w->digest_ms || !choice->now ? digest_window(w) : 0);
     buf_add(&b, p->key, sizeof p->key);
-    pack_u32(&b, (uint32_t)propensity);
+    pack_u32(&b, (uint32_t)choice->propensity);
     cells_put(s->cells, awaited_cell(s->cells, s->app, user, k->id), buf_view(&b));
     buf_reset(&b);
     pack_bytes(&b, user);
     pack_bytes(&b, k->id);
     pack_bytes(&b, k->workflow);
-    due_add(s, s->time_ms + LEARN_WAIT_MS, KIND_NOTIFY_LEARN, buf_view(&b));
+    due_add(s, from_ms + LEARN_WAIT_MS, KIND_NOTIFY_LEARN, buf_view(&b));
     buf_done(&b);
 }
 
@@ -91,7 +93,7 @@ bool relevance_waits(
                         : WHY_UNLIKELY,
         0, 0, buf_view(&words));
     buf_done(&words);
-    await(s, i->user, k, &p, choice.propensity);
+    await(s, i->user, w, k, &p, &choice);
     if (!choice.now) content_count(s, k->id, TOTAL_UNLIKELY, 1);
     return !choice.now;
 }
@@ -104,6 +106,10 @@ static void learn(
     struct cell *rate = rate_cell(s->cells, s->app, workflow);
     uint8_t now[LEARN_STATE_BYTES], then[LEARN_RATE_BYTES];
     if (!awaited->size) return;
+    if (!state->size) { /* erased meanwhile */
+        cells_put(s->cells, awaited, (struct bytes){0});
+        return;
+    }
     uint32_t propensity;
     memcpy(&propensity, awaited->data + LEARN_KEY_BYTES, sizeof propensity);
     learn_update(view_of(state), bytes_of(awaited->data, LEARN_KEY_BYTES), opened,
@@ -114,9 +120,20 @@ static void learn(
     cells_put(s->cells, awaited, (struct bytes){0});
 }
 
-void relevance_opened(struct step *s, struct bytes user, struct bytes id, struct bytes workflow) {
+static bool awaits(struct cells *c, struct bytes app, struct bytes user, struct bytes id) {
     uint8_t room[300];
-    if (cells_find(s->cells, key3(room, '>', s->app, user, id))) learn(s, user, id, workflow, true);
+    return cells_find(c, key3(room, '>', app, user, id)) != NULL;
+}
+
+void relevance_joins(struct step *s, struct bytes user, const struct row *r) {
+    if (!bytes_eq(r->id, r->trigger) && awaits(s->cells, s->app, user, r->trigger))
+        cells_put(s->cells, awaited_cell(s->cells, s->app, user, r->trigger), (struct bytes){0});
+}
+
+void relevance_opened(struct step *s, struct bytes user, const struct row *r) {
+    if (awaits(s->cells, s->app, user, r->id)) learn(s, user, r->id, r->workflow, true);
+    if (!bytes_eq(r->id, r->trigger) && awaits(s->cells, s->app, user, r->trigger))
+        learn(s, user, r->trigger, r->workflow, true);
 }
 
 static void apply_learn(struct step *s) {
