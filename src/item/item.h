@@ -70,6 +70,7 @@ bool message_gone(const struct message *m, int64_t now_ms); /* deleted or expire
 void message_id_make(struct buf *b, int64_t ms, uint64_t seq);
 /* The seq inside a server-made id; 0 when the id is not of that form. */
 uint64_t message_id_seq(struct bytes id);
+int64_t message_id_ms(struct bytes id); /* its time; 0 likewise */
 
 /* A block: up to 64 messages, repeated varbytes(message), seq ascending; the key holds seq / 64
  * (seq 64k .. 64k+63). */

@@ -195,6 +195,17 @@ uint64_t message_id_seq(struct bytes id) {
     return seq;
 }
 
+int64_t message_id_ms(struct bytes id) {
+    int64_t ms = 0;
+    if (id.n < 11 || id.p[9] != '-') return 0;
+    for (size_t i = 0; i < 9; i++) {
+        const char *d = id.p[i] ? strchr(DIGITS, id.p[i]) : NULL;
+        if (!d) return 0;
+        ms = ms << 5 | (int64_t)(d - DIGITS);
+    }
+    return ms;
+}
+
 bool block_find(
     struct bytes block, uint64_t seq, struct message *out, uint32_t *out_at, uint32_t *out_size) {
     struct unpack u = unpack_of(block);

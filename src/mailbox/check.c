@@ -76,7 +76,7 @@ static bool member_look(void *arg, struct bytes user) {
     w->count++;
     if (!bytes_eq(l->owner, EVERYONE))
         member_slots(l->cells, l->app, user, l->owner, &member, &membership);
-    else if (list_head_find(l->cells, 'm', l->app, user, &h)) member = (uint32_t)h.slot;
+    else if (list_head_find(l->cells, 'm', l->app, user, &h)) member = h.slot;
     if (member != w->slot - 1) wrong(l, "the slot of a member", member, w->slot - 1);
     return l->sound;
 }

@@ -2,7 +2,7 @@
  * blocks) and an audience's ('s', 'S').
  *
  *   head   u64 count · u64 last position · u64 first block kept · u64 newest position trimmed · of a
- *          user: u64 position at which they were made · u64 slot among everyone
+ *          user: u64 position at which they were made · u32 slot among everyone · u32 wishes
  *   block  u32 size · entry, for the entries 64 n .. 64 n + 63
  *
  * Keeps: positions rise; a block is whole or gone. What is old is asked only when a block begins,

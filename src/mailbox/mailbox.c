@@ -28,8 +28,19 @@ bool mailbox_ensure(struct step *s, struct bytes user) {
     return true;
 }
 
-uint64_t mailbox_own_last(struct cells *c, struct bytes app, struct bytes user) {
-    return list_head_get(c, 'm', app, user).last;
+struct mailbox_facts mailbox_look(struct cells *c, struct bytes app, struct bytes user) {
+    const struct cell *cell = cell_of(c, 'm', app, user);
+    struct list_head h = {0};
+    if (!cell->size) return (struct mailbox_facts){.wishes = true};
+    memcpy(&h, cell->data, sizeof h);
+    return (struct mailbox_facts){true, h.wishes != 0, h.last};
+}
+
+void mailbox_note_wishes(struct step *s, struct bytes user) {
+    struct list_head h;
+    if (!list_head_find(s->cells, 'm', s->app, user, &h) || h.wishes) return;
+    h.wishes = 1;
+    list_head_set(s->cells, 'm', s->app, user, &h);
 }
 
 static void append(
@@ -80,6 +91,7 @@ static bool ids_set(struct step *s, char tag, struct bytes user, struct bytes ot
     struct cell *c = cell_of(s->cells, tag, s->app, user);
     uint32_t at = 0, size = 0;
     if (ids_have(view_of(c), other, &at, &size) == on) return false;
+    mailbox_note_wishes(s, user);
     struct buf b = {0};
     pack_bytes(&b, other);
     if (on) cells_append(s->cells, c, buf_view(&b));
@@ -191,7 +203,7 @@ static void erase_told(struct step *s, struct bytes user) {
 void mailbox_erase(struct step *s, struct bytes user) {
     struct list_head h;
     if (list_head_find(s->cells, 'm', s->app, user, &h))
-        packed_remove(s->cells, &PACKED_MEMBERS, s->app, EVERYONE, (uint32_t)h.slot);
+        packed_remove(s->cells, &PACKED_MEMBERS, s->app, EVERYONE, h.slot);
     erase_told(s, user);
     members_forget(s, user);
     struct unpack u = unpack_of(mailbox_block_list(s->cells, s->app, user));

@@ -79,8 +79,15 @@ size_t mailbox_walk_shared(struct cells *c, struct bytes app, struct bytes user,
     uint64_t to, bool (*fn)(void *arg, const struct entry *e, struct bytes audience), void *arg);
 /* Newest position in this partition of an entry for "#..", "@.." or "*", whoever sees it; 0: none. */
 uint64_t mailbox_newest_shared(struct cells *c, struct bytes app);
-/* of their own list alone, which has one entry a position at most */
-uint64_t mailbox_own_last(struct cells *c, struct bytes app, struct bytes user);
+/* What is known of a user at one look. last: of their own list, which has one entry a position at
+ * most. wishes: they block or mute someone, or another room noted that they asked for something; false
+ * only when there is nothing to ask. */
+struct mailbox_facts {
+    bool known, wishes;
+    uint64_t last;
+};
+struct mailbox_facts mailbox_look(struct cells *c, struct bytes app, struct bytes user);
+void mailbox_note_wishes(struct step *s, struct bytes user);
 /* newest position of any entry they see; 0: none */
 uint64_t mailbox_last(struct cells *c, struct bytes app, struct bytes user);
 /* cursors before it - 1 are past retention; 1 when nothing was trimmed */

@@ -14,8 +14,10 @@ struct list_head {        /* stored as it is */
     uint64_t last;        /* newest position */
     uint64_t first_block; /* oldest block kept */
     uint64_t trimmed;     /* newest position that retention took; 0: none */
-    /* of a user: the position at which they were made, and their slot among everyone; else 0 */
-    uint64_t born, slot;
+    /* of a user: the position at which they were made, their slot among everyone, and whether they
+     * ever said whom or what they do not want to hear; else 0 */
+    uint64_t born;
+    uint32_t slot, wishes;
 };
 struct list_walk {
     struct cells *cells;

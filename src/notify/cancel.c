@@ -29,7 +29,7 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
     struct workflow w;
     struct inbox i;
     if (!mailbox_known(s->cells, s->app, user)) return true;
-    if (mailbox_own_last(s->cells, s->app, user) == s->position) return false;
+    if (mailbox_look(s->cells, s->app, user).last == s->position) return false;
     if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s, s->position - 1);

@@ -1,6 +1,9 @@
 /* notify: what a trigger says, and its totals, once in each partition that it reached.
  *
- *   '&' app trigger   u8 flags, totals, then the content (content_encode). Totals: of one recipient
+ *   '&' app n         triggers for one recipient, in the order in which they came, LIST_BLOCK to a key: i64
+ *                     newest time before the block, repeated varbytes(as below);  '&' app   u64 ever
+ *                     kept, u64 first block, i64 newest time
+ *   '&' app trigger   others: u8 flags, totals, then the content (content_encode). Totals: of one recipient
  *                     u32 of bits, a bit for each; of many u32 each
  *                     and behind it the packed ids of those here whom it names
  *   '"' app day       varbytes ids of the triggers kept on that day: they go when their time is over
@@ -13,7 +16,7 @@
 #include "notify/notify_in.h"
 
 enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4 };
-enum { DAY_MS = 86400000 };
+enum { DAY_MS = 86400000, LIST_BLOCK = 32, LIST_LOOK_MAX = 256, LIST_TRIM = 2 };
 /* flags and bits, flags and numbers */
 enum { HEAD_ONE = 1 + 4, HEAD_MANY = 1 + 4 * TOTAL_COUNT };
 
@@ -48,11 +51,101 @@ enum err content_decode(struct unpack *u, struct content *out) {
     return u->bad ? MALFORMED : OK;
 }
 
+static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
+
+/* ---- where a content lies ---- */
+struct place { /* cell NULL: nowhere */
+    struct cell *cell;
+    uint32_t at, size;
+};
+
 static struct cell *content_cell(struct cells *c, struct bytes app, struct bytes id) {
     uint8_t room[300];
     return cells_get(c, key2(room, '&', app, id));
 }
+static struct cell *block_cell(struct cells *c, struct bytes app, uint64_t n) {
+    uint8_t room[300];
+    return cells_get(c, key2n(room, '&', app, (struct bytes){0}, n));
+}
 
+bool trigger_is_direct(struct bytes id) {
+    return (message_id_seq(id) >> TRIGGER_ID_SHIFT & TRIGGER_DIRECT) != 0;
+}
+
+struct list { /* stored as it is */
+    uint64_t count, first_block;
+    int64_t newest_ms;
+};
+static struct list list_get(struct cells *c, struct bytes app, struct cell **out) {
+    struct list l = {0};
+    *out = content_cell(c, app, (struct bytes){0});
+    if ((*out)->size) memcpy(&l, (*out)->data, sizeof l);
+    return l;
+}
+
+/* The id stands behind the flags and the bits. */
+static struct bytes id_of(struct bytes one) {
+    struct unpack u = unpack_of(one);
+    u.p += HEAD_ONE;
+    return unpack_bytes(&u);
+}
+
+static bool block_look(struct cell *cell, struct bytes id, struct place *out) {
+    struct unpack u = unpack_of(view_of(cell));
+    if (cell->size) u.p += sizeof(int64_t);
+    while (unpack_more(&u)) {
+        struct bytes one = unpack_bytes(&u);
+        if (one.n <= HEAD_ONE || !bytes_eq(id_of(one), id)) continue;
+        *out = (struct place){cell, (uint32_t)(one.p - cell->data), (uint32_t)one.n};
+        return true;
+    }
+    return false;
+}
+
+static int64_t before_of(struct cells *c, struct bytes app, uint64_t block) {
+    const struct cell *cell = block_cell(c, app, block);
+    int64_t ms = 0;
+    if (cell->size) memcpy(&ms, cell->data, sizeof ms);
+    return ms;
+}
+
+/* They come in the order of their times, but for what two threads made at once: the newest time before
+ * each block only rises. The newest block is looked at first: most are asked for when they come. */
+static bool list_look(struct cells *c, struct bytes app, struct bytes id, struct place *out) {
+    struct cell *head;
+    struct list l = list_get(c, app, &head);
+    int64_t ms = message_id_ms(id);
+    if (!l.count) return false;
+    uint64_t last = (l.count - 1) / LIST_BLOCK, low = l.first_block, high = last;
+    if (block_look(block_cell(c, app, last), id, out)) return true;
+    while (low < high) { /* the first block whose successor begins behind that time */
+        uint64_t mid = low + (high - low) / 2;
+        if (before_of(c, app, mid + 1) >= ms) high = mid;
+        else low = mid + 1;
+    }
+    for (uint64_t n = low; n <= last && n < low + LIST_LOOK_MAX; n++)
+        if (block_look(block_cell(c, app, n), id, out)) return true;
+    return false;
+}
+
+static struct place find(struct cells *c, struct bytes app, struct bytes id) {
+    struct place p = {0};
+    if (trigger_is_direct(id)) {
+        list_look(c, app, id, &p);
+        return p;
+    }
+    struct cell *cell = content_cell(c, app, id);
+    if (cell->size) p = (struct place){cell, 0, cell->size};
+    return p;
+}
+
+static const uint8_t *data_of(const struct place *p) { return p->cell->data + p->at; }
+static struct bytes content_of(const struct place *p) {
+    size_t head = *data_of(p) & FLAG_MANY ? HEAD_MANY : HEAD_ONE;
+    return bytes_of(data_of(p) + head, p->size - head);
+}
+
+/* ---- keeping ---- */
 /* The day's list, so that what is older than the mailbox keeps can go. */
 static void day_add(struct step *s, struct bytes id) {
     uint8_t room[300];
@@ -75,7 +168,7 @@ static void apply_forget(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct cell *cell =
         cells_get(s->cells, key2n(room, '"', s->app, (struct bytes){0}, unpack_var(&u)));
-    struct bytes ids = arena_copy(s->arena, bytes_of(cell->data, cell->size));
+    struct bytes ids = arena_copy(s->arena, view_of(cell));
     cells_put(s->cells, cell, (struct bytes){0});
     struct unpack list = unpack_of(ids);
     while (unpack_more(&list))
@@ -84,32 +177,85 @@ static void apply_forget(struct step *s) {
 static const struct record_rule RULES[] = {{KIND_NOTIFY_FORGET, apply_forget}};
 const struct notify_part notify_contents = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
 
+/* A new block begins: old ones whose successor began long ago go. */
+static struct cell *list_begin(struct step *s, struct list *l) {
+    uint8_t room[300];
+    uint64_t n = l->count / LIST_BLOCK;
+    for (int i = 0; i < LIST_TRIM && mailbox_retention_ms && l->first_block + 1 < n; i++) {
+        if (before_of(s->cells, s->app, l->first_block + 1) >= s->time_ms - mailbox_retention_ms)
+            break;
+        cells_put(s->cells, block_cell(s->cells, s->app, l->first_block++), (struct bytes){0});
+    }
+    struct cell *cell = cells_new(s->cells, key2n(room, '&', s->app, (struct bytes){0}, n));
+    cells_put(s->cells, cell, bytes_of(&l->newest_ms, sizeof l->newest_ms));
+    return cell;
+}
+
+static void list_add(struct step *s, struct bytes one) {
+    struct cell *head, *cell;
+    struct list l = list_get(s->cells, s->app, &head);
+    struct buf b = {0};
+    if (l.count % LIST_BLOCK == 0) cell = list_begin(s, &l);
+    else cell = block_cell(s->cells, s->app, l.count / LIST_BLOCK);
+    buf_reserve(&b, one.n + 8);
+    pack_bytes(&b, one);
+    cells_append(s->cells, cell, buf_view(&b));
+    buf_done(&b);
+    l.count++;
+    if (s->time_ms > l.newest_ms) l.newest_ms = s->time_ms;
+    if (head->size) memcpy(cells_edit(s->cells, head), &l, sizeof l);
+    else cells_put(s->cells, head, bytes_of(&l, sizeof l));
+}
+
 bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep) {
-    struct cell *cell = content_cell(s->cells, s->app, k->id);
-    if (cell->size) return false;
+    if (find(s->cells, s->app, k->id).cell) return false;
     bool many = keep != KEEP_ONE;
     uint8_t head[HEAD_MANY] = {
         (uint8_t)((many ? FLAG_MANY : 0) | (keep == KEEP_SHARED ? FLAG_SHARED : 0))};
     struct buf b = {0};
-    buf_reserve(&b, 256 + k->data.n + k->args.n);
+    buf_reserve(&b, HEAD_MANY + 128 + k->data.n + k->args.n + users.n);
     buf_add(&b, head, many ? HEAD_MANY : HEAD_ONE);
     content_encode(&b, k);
     buf_bytes(&b, users);
-    cells_put(s->cells, cell, buf_view(&b));
+    if (trigger_is_direct(k->id)) {
+        list_add(s, buf_view(&b));
+    } else {
+        cells_put(s->cells, content_cell(s->cells, s->app, k->id), buf_view(&b));
+        day_add(s, k->id);
+    }
     buf_done(&b);
-    day_add(s, k->id);
     return true;
 }
 
-static size_t head_size(const struct cell *cell) {
-    return cell->data[0] & FLAG_MANY ? HEAD_MANY : HEAD_ONE;
+void content_blank(struct step *s, struct bytes id) {
+    struct content k;
+    struct place p = find(s->cells, s->app, id);
+    if (!p.cell || *data_of(&p) & FLAG_MANY) return;
+    struct unpack u = unpack_of(content_of(&p));
+    check(content_decode(&u, &k) == OK);
+    struct content left = {.id = k.id, .workflow = k.workflow, .created_ms = k.created_ms};
+    struct buf b = {0}, one = {0};
+    buf_add(&b, data_of(&p), HEAD_ONE);
+    content_encode(&b, &left);
+    uint32_t prefix = 0;
+    if (p.at) { /* of a block: its size stands before it */
+        pack_bytes(&one, bytes_of(data_of(&p), p.size));
+        prefix = (uint32_t)(one.n - p.size);
+        buf_reset(&one);
+        pack_bytes(&one, buf_view(&b));
+    } else {
+        buf_bytes(&one, buf_view(&b));
+    }
+    cells_splice(s->cells, p.cell, p.at - prefix, p.size + prefix, buf_view(&one));
+    buf_done(&b);
+    buf_done(&one);
 }
 
+/* ---- reading ---- */
 bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out) {
-    struct cell *cell = content_cell(c, app, id);
-    if (!cell->size) return false;
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-    u.p += head_size(cell);
+    struct place p = find(c, app, id);
+    if (!p.cell) return false;
+    struct unpack u = unpack_of(content_of(&p));
     check(content_decode(&u, out) == OK);
     return true;
 }
@@ -125,67 +271,68 @@ bool content_copy(struct step *s, struct bytes id, struct content *out) {
 }
 
 struct bytes content_users(struct cells *c, struct bytes app, struct bytes id) {
-    const struct cell *cell = content_cell(c, app, id);
+    struct place p = find(c, app, id);
     struct content k;
-    if (!cell->size) return (struct bytes){0};
-    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
-    u.p += head_size(cell);
+    if (!p.cell) return (struct bytes){0};
+    struct unpack u = unpack_of(content_of(&p));
     check(content_decode(&u, &k) == OK);
     return bytes_of(u.p, (size_t)(u.end - u.p));
 }
 
+/* ---- totals ---- */
 uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum total t) {
-    struct cell *cell = content_cell(c, app, id);
+    struct place p = find(c, app, id);
     uint32_t v = 0;
-    if (!cell->size) return 0;
-    bool many = cell->data[0] & FLAG_MANY;
-    memcpy(&v, cell->data + 1 + (many ? 4 * (size_t)t : 0), sizeof v);
+    if (!p.cell) return 0;
+    bool many = *data_of(&p) & FLAG_MANY;
+    memcpy(&v, data_of(&p) + 1 + (many ? 4 * (size_t)t : 0), sizeof v);
     return many ? v : v >> t & 1;
 }
 
 /* Bits become numbers. */
-static void widen(struct step *s, struct cell *cell) {
+static void widen(struct step *s, struct place *p) {
     uint32_t bits;
-    uint8_t head[HEAD_MANY] = {cell->data[0] | FLAG_MANY};
-    memcpy(&bits, cell->data + 1, sizeof bits);
+    uint8_t head[HEAD_MANY] = {*data_of(p) | FLAG_MANY};
+    memcpy(&bits, data_of(p) + 1, sizeof bits);
     for (unsigned t = 0; t < TOTAL_COUNT; t++) head[1 + 4 * t] = bits >> t & 1;
-    cells_splice(s->cells, cell, 0, HEAD_ONE, bytes_of(head, sizeof head));
+    cells_splice(s->cells, p->cell, 0, HEAD_ONE, bytes_of(head, sizeof head));
 }
 
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
-    struct cell *cell = content_cell(s->cells, s->app, id);
+    struct place p = find(s->cells, s->app, id);
     uint32_t v;
-    if (!cell->size || !by) return;
-    if (!(cell->data[0] & FLAG_MANY)) {
-        memcpy(&v, cell->data + 1, sizeof v);
+    if (!p.cell || !by) return;
+    if (!(*data_of(&p) & FLAG_MANY)) {
+        memcpy(&v, data_of(&p) + 1, sizeof v);
         int64_t now = (v >> t & 1) + by;
-        if (now == 0 || now == 1) {
-            v = (v & ~(1u << t)) | (uint32_t)now << t;
-            memcpy(cells_edit(s->cells, cell) + 1, &v, sizeof v);
+        if (p.at || now == 0 || now == 1) { /* in a block: one recipient, yes or no */
+            v = (v & ~(1u << t)) | (uint32_t)(now > 0) << t;
+            memcpy(cells_edit(s->cells, p.cell) + p.at + 1, &v, sizeof v);
             return;
         }
-        widen(s, cell);
+        widen(s, &p);
     }
-    uint8_t *at = cells_edit(s->cells, cell) + 1 + 4 * (size_t)t;
+    uint8_t *at = cells_edit(s->cells, p.cell) + 1 + 4 * (size_t)t;
     memcpy(&v, at, sizeof v);
     int64_t sum = (int64_t)v + by;
     v = sum < 0 ? 0 : (uint32_t)sum;
     memcpy(at, &v, sizeof v);
 }
 
-bool content_cancelled(struct cells *c, struct bytes app, struct bytes id) {
-    const struct cell *cell = content_cell(c, app, id);
-    return cell->size && cell->data[0] & FLAG_CANCELLED;
+static bool has_flag(struct cells *c, struct bytes app, struct bytes id, uint8_t flag) {
+    struct place p = find(c, app, id);
+    return p.cell && *data_of(&p) & flag;
 }
-
+bool content_cancelled(struct cells *c, struct bytes app, struct bytes id) {
+    return has_flag(c, app, id, FLAG_CANCELLED);
+}
 bool content_is_shared(struct cells *c, struct bytes app, struct bytes id) {
-    const struct cell *cell = content_cell(c, app, id);
-    return cell->size && cell->data[0] & FLAG_SHARED;
+    return has_flag(c, app, id, FLAG_SHARED);
 }
 
 bool content_cancel(struct step *s, struct bytes id) {
-    struct cell *cell = content_cell(s->cells, s->app, id);
-    if (!cell->size || cell->data[0] & FLAG_CANCELLED) return false;
-    *cells_edit(s->cells, cell) |= FLAG_CANCELLED;
+    struct place p = find(s->cells, s->app, id);
+    if (!p.cell || *data_of(&p) & FLAG_CANCELLED) return false;
+    cells_edit(s->cells, p.cell)[p.at] |= FLAG_CANCELLED;
     return true;
 }

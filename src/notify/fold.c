@@ -50,7 +50,7 @@ static void fold_one(
     if (!content_find(i->cells, i->app, trigger, &k) ||
         !workflow_find(i->cells, i->app, k.workflow, &w))
         return;
-    enum why why = forbidden(i->cells, i->app, i->user, &w, &k, i->now_ms);
+    enum why why = forbidden(i->cells, i->app, i->user, i->person.wishes, &w, &k, i->now_ms);
     if (why) {
         k.id = trigger; /* of the arena: counting edits the content's cell */
         if (s) refused(s, i->user, &k, why);
@@ -62,10 +62,9 @@ static void fold_one(
     buf_done(&copy);
     check(content_decode(&u, &k) == OK);
     struct placed p = place(s, i, &(struct placing){&w, &k, NULL, position, at_ms, false});
-    if (!s) return;
-    if (p.joined) content_count(s, k.id, TOTAL_GROUPED, 1);
-    why_add(s, i->user, k.id, p.joined ? WHY_GROUPED : WHY_DELIVERED, 0, 0,
-        p.joined ? p.row->id : (struct bytes){0});
+    if (!s || !p.joined) return;
+    content_count(s, k.id, TOTAL_GROUPED, 1);
+    why_add(s, i->user, k.id, WHY_GROUPED, 0, 0, p.row->id);
 }
 
 bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {

@@ -138,6 +138,7 @@ void inbox_open(struct inbox *i, struct cells *c, struct bytes app, struct bytes
         size_t caps = cell->size - sizeof i->head;
         if (caps) i->caps = arena_copy(arena, bytes_of(cell->data + sizeof i->head, caps));
     }
+    i->person = mailbox_look(c, app, user);
     i->stored = i->head.rows;
     if (i->head.next_expiry && i->head.next_expiry <= now_ms) recount(i);
 }
@@ -366,7 +367,10 @@ void inbox_erase(struct step *s, struct bytes user) {
     struct inbox i;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_load(&i);
-    for (size_t k = 0; k < i.count; k++) actors_forget(s, &i, &i.row[k]);
+    for (size_t k = 0; k < i.count; k++) {
+        actors_forget(s, &i, &i.row[k]);
+        content_blank(s, i.row[k].trigger);
+    }
     for (uint64_t n = head.first / INBOX_BLOCK; n * INBOX_BLOCK < head.rows; n++)
         cells_put(s->cells, block_cell(s->cells, s->app, user, n), (struct bytes){0});
     cells_put(s->cells, head_cell(s->cells, s->app, user), (struct bytes){0});

@@ -138,7 +138,7 @@ static bool digest_settle(struct step *s, struct inbox *i, const struct workflow
         struct bytes id = unpack_bytes(&u);
         if (!content_copy(s, id, &k)) continue;
         content_count(s, id, TOTAL_HELD, -1);
-        enum why why = forbidden(s->cells, s->app, i->user, w, &k, s->time_ms);
+        enum why why = forbidden(s->cells, s->app, i->user, i->person.wishes, w, &k, s->time_ms);
         if (why) {
             refused(s, i->user, &k, why);
             actors_leave(s, i, &d->row, &k);
@@ -164,7 +164,7 @@ static bool digest_due(struct step *s, struct bytes user, struct unpack *u) {
     digest_read(c, s->arena, &d);
     if (d.serial != serial) return true;
     bool known = mailbox_known(s->cells, s->app, user);
-    if (known && !d.empty && mailbox_own_last(s->cells, s->app, user) == s->position) return false;
+    if (known && !d.empty && mailbox_look(s->cells, s->app, user).last == s->position) return false;
     cells_put(s->cells, c, (struct bytes){0});
     if (d.empty || !known || !workflow_find(s->cells, s->app, workflow, &w)) return true;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
@@ -208,7 +208,7 @@ static bool waiting_read(struct step *s, struct unpack *u, struct waiting *h) {
 
 /* Wishes of now; quiet hours may have been changed, and hold it again. */
 static void go_on(struct step *s, struct waiting *h) {
-    enum why why = forbidden(s->cells, s->app, h->user, &h->w, &h->k, s->time_ms);
+    enum why why = forbidden(s->cells, s->app, h->user, true, &h->w, &h->k, s->time_ms);
     if (why) {
         refused(s, h->user, &h->k, why);
         return;

@@ -227,9 +227,12 @@ enum total { /* stored: never renumbered */
 /* Of one recipient in this partition, of several, or of an audience whose inboxes merge it. false: it
  * is there already. */
 enum keep { KEEP_ONE, KEEP_MANY, KEEP_SHARED };
+bool trigger_is_direct(struct bytes id); /* its one recipient lives where it does */
 bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep);
 /* Those here that it is for by name, packed; view until the next edit. */
 struct bytes content_users(struct cells *c, struct bytes app, struct bytes id);
+/* Of one recipient, who is erased: what it said goes, that it was stays. */
+void content_blank(struct step *s, struct bytes id);
 bool content_is_shared(struct cells *c, struct bytes app, struct bytes id);
 /* Views until the next edit. */
 bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
@@ -329,6 +332,7 @@ struct inbox {
     struct bytes app, user;
     struct arena *arena;
     int64_t now_ms;
+    struct mailbox_facts person;
     struct inbox_head head;
     struct bytes caps; /* packed { u32 hash of workflow, u32 window, u32 count } */
     uint64_t stored;   /* head.rows as stored */
@@ -389,9 +393,10 @@ void actors_first(
     struct inbox *i, struct row *r, const struct content *k); /* a row of one trigger */
 
 /* ---- receive.c: what becomes of a trigger for one person ---- */
-/* What stands against it for this person, now; 0: nothing. Asked again whenever something leaves. */
-enum why forbidden(struct cells *c, struct bytes app, struct bytes user, const struct workflow *w,
-    const struct content *k, int64_t now_ms);
+/* What stands against it for this person, now; 0: nothing. Asked again whenever something leaves.
+ * wishes: of mailbox_look. */
+enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wishes,
+    const struct workflow *w, const struct content *k, int64_t now_ms);
 int64_t expiry_of(const struct workflow *w, const struct content *k); /* 0: never */
 /* k's texts outlive the step's edits. false: something was appended to their mailbox at this position
  * already: another record must. */
@@ -437,6 +442,9 @@ void cancel_here(struct step *s, struct bytes id); /* in this partition */
 /* ---- home.c: triggers in the partition of their id ---- */
 /* An id made by the server says its partition in the lowest bits of its number. */
 enum { TRIGGER_ID_SHIFT = 12 };
+/* Above them: it was made here; and it is for one recipient, in that partition (content.c). */
+#define TRIGGER_MADE (1ull << 36)
+#define TRIGGER_DIRECT (1ull << 37)
 uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions);
 struct trigger_home {
     bool cancelled, waits; /* waits: for send_at */

@@ -266,6 +266,7 @@ static void apply_put(struct step *s) {
     check(!u.bad);
     mailbox_ensure(s, user);
     fold(s, user); /* what came before holds by what was wished before */
+    mailbox_note_wishes(s, user);
     struct preferences p = preferences_get(s->cells, s->app, user);
     if (given & GIVEN_QUIET) p.quiet = quiet;
     if (given & GIVEN_PAUSE) p.paused_until_ms = paused_until_ms;

@@ -24,11 +24,12 @@ int64_t expiry_of(const struct workflow *w, const struct content *k) {
     return (k->send_at_ms > k->created_ms ? k->send_at_ms : k->created_ms) + w->expires_ms;
 }
 
-enum why forbidden(struct cells *c, struct bytes app, struct bytes user, const struct workflow *w,
-    const struct content *k, int64_t now_ms) {
+enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wishes,
+    const struct workflow *w, const struct content *k, int64_t now_ms) {
     int64_t expires = expiry_of(w, k);
     if (content_cancelled(c, app, k->id)) return WHY_CANCELLED;
     if (expires && expires <= now_ms) return WHY_EXPIRED;
+    if (!wishes) return 0;
     if (k->actor.n) {
         if (id_in(mailbox_block_list(c, app, user), k->actor)) return WHY_BLOCKED;
         if (id_in(mailbox_mute_list(c, app, user), k->actor)) return WHY_MUTED;
@@ -142,15 +143,13 @@ static void told_why(
         why_add(s, i->user, k->id, WHY_GROUPED, 0, 0, p->row->id);
     } else if (p->replaced.n) {
         why_add(s, i->user, k->id, WHY_COLLAPSED, 0, 0, p->replaced);
-    } else {
-        why_add(s, i->user, k->id, WHY_DELIVERED, 0, 0, (struct bytes){0});
-    }
+    } /* else its row says it: one line less for each */
 }
 
 static void send_outside(struct step *s, struct inbox *i, const struct workflow *w,
     const struct content *k, struct bytes notification, uint8_t channels) {
     int64_t until = 0;
-    if (w->priority != PRIORITY_HIGH && preferences_any(s->cells, s->app, i->user))
+    if (w->priority != PRIORITY_HIGH && i->person.wishes)
         until = preferences_quiet_until(s->cells, s->app, i->user, s->time_ms);
     if (until) {
         hold(s, i->user, notification, k, channels, until);
@@ -163,8 +162,7 @@ static void send_outside(struct step *s, struct inbox *i, const struct workflow 
 void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     const struct row *digest) {
     uint8_t off = 0;
-    if (preferences_any(s->cells, s->app, i->user))
-        off = preferences_off(s->cells, s->app, i->user, k->workflow);
+    if (i->person.wishes) off = preferences_off(s->cells, s->app, i->user, k->workflow);
     uint8_t outside = w->at_once & (uint8_t) ~(off | CHANNEL_INAPP);
     bool inapp = w->at_once & ~off & CHANNEL_INAPP;
     inbox_cap_use(i, w, k->workflow, s->time_ms);
@@ -181,13 +179,16 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
 bool receive(struct step *s, struct bytes user, const struct content *k) {
     struct workflow w;
     struct inbox i;
-    mailbox_ensure(s, user);
-    if (mailbox_own_last(s->cells, s->app, user) == s->position) return false;
+    inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
+    if (!i.person.known) {
+        mailbox_ensure(s, user);
+        i.person = mailbox_look(s->cells, s->app, user);
+    }
+    if (i.person.last == s->position) return false;
     if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true; /* deleted meanwhile */
     content_count(s, k->id, TOTAL_RECIPIENTS, 1);
-    inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s, s->position);
-    enum why why = forbidden(s->cells, s->app, user, &w, k, s->time_ms);
+    enum why why = forbidden(s->cells, s->app, user, i.person.wishes, &w, k, s->time_ms);
     if (!why && inbox_cap_reached(&i, &w, k->workflow, s->time_ms)) why = WHY_CAPPED;
     if (why) refused(s, user, k, why);
     else {
@@ -376,21 +377,14 @@ static bool sweep_note(void *arg, struct bytes user) {
     return true;
 }
 
-static void decided(void *arg, const struct decision *d) {
-    (void)d;
-    *(bool *)arg = true;
-}
-
 /* false: as receive. */
 static bool sweep_one(struct sweep *w, struct bytes user) {
     struct step *s = w->s;
-    bool done = false;
     if (w->mode == SWEEP_CANCEL) return withdraw(s, user, &w->k, WHY_CANCELLED);
     if (!mailbox_known(s->cells, s->app, user) ||
         !mailbox_was_in(s->cells, s->app, user, w->k.audience, w->position))
         return true;
-    why_each(s->cells, s->app, user, w->k.id, decided, &done);
-    return done || receive(s, user, &w->k);
+    return receive(s, user, &w->k);
 }
 
 static void apply_sweep(struct step *s) {

@@ -1,6 +1,7 @@
 /* notify: a trigger as its owner sees it: how many it reached, why not the others, and every decision on
  * the way to one person.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "notify/notify_in.h"
@@ -160,8 +161,7 @@ struct deciding {
     size_t n;
 };
 
-static void decision_json(void *arg, const struct decision *d) {
-    struct deciding *w = arg;
+static void decision_json(struct deciding *w, const struct decision *d) {
     struct buf words = {0};
     struct json_out *o = &w->o;
     jo_open_obj(o);
@@ -219,29 +219,67 @@ static void why_merged(struct query *q, struct deciding *w, const struct content
     struct decision d = {.at_ms = l.position ? l.at_ms : k->created_ms};
     if (!l.position) d.code = WHY_NOT_IN_AUDIENCE;
     else if (workflow_find(q->cells, app, k->workflow, &flow))
-        d.code = forbidden(q->cells, app, user, &flow, k, r->now_ms);
+        d.code = forbidden(
+            q->cells, app, user, mailbox_look(q->cells, app, user).wishes, &flow, k, r->now_ms);
     if (!d.code) d.code = WHY_MERGED;
     decision_json(w, &d);
 }
 
-static void why_marks(struct query *q, struct deciding *w, struct arena *arena) {
+/* The row that the trigger began or joined last. */
+static const struct row *row_of(struct inbox *i, struct bytes id) {
+    inbox_load(i);
+    for (size_t n = i->count; n > 0; n--) {
+        const struct row *r = &i->row[n - 1];
+        if (!(r->flags & ROW_MOVED) && (bytes_eq(r->id, id) || bytes_eq(r->trigger, id))) return r;
+    }
+    return NULL;
+}
+
+struct history { /* decisions that were written down */
+    struct decision d[64];
+    size_t n;
+};
+static void history_note(void *arg, const struct decision *d) {
+    struct history *h = arg;
+    if (h->n < sizeof h->d / sizeof *h->d) h->d[h->n++] = *d;
+}
+
+/* That it came into the inbox is not written down: its row says so, unless it came another way. */
+static bool row_came(const struct row *r, struct bytes id, const struct history *h) {
+    bool taken = false;
+    if (!bytes_eq(r->id, id)) return false;
+    for (size_t n = 0; n < h->n; n++) {
+        enum why c = h->d[n].code;
+        if (c == WHY_COLLAPSED || c == WHY_DIGEST_SENT) return false;
+        taken |= c == WHY_REPLACED || c == WHY_CANCELLED || c == WHY_EXPIRED || c == WHY_WITHDRAWN;
+    }
+    return taken || !(r->flags & ROW_HIDDEN); /* hidden, and not taken away: only sent outside */
+}
+
+static void why_list(struct query *q, struct deciding *w, struct bytes user) {
     const struct request *r = q->request;
+    struct history *h = must_alloc(sizeof *h);
+    struct arena arena = {0};
     struct inbox i;
-    inbox_open(&i, q->cells, r->who.app, r->params[1], r->now_ms, arena);
-    inbox_load(&i);
-    for (size_t n = i.count; n > 0; n--) {
-        const struct row *row = &i.row[n - 1];
-        if (row->flags & ROW_MOVED ||
-            !(bytes_eq(row->id, r->params[0]) || bytes_eq(row->trigger, r->params[0])))
-            continue;
+    inbox_open(&i, q->cells, r->who.app, user, r->now_ms, &arena);
+    const struct row *row = row_of(&i, r->params[0]);
+    why_each(q->cells, r->who.app, user, r->params[0], history_note, h);
+    bool came = row && row_came(row, r->params[0], h);
+    size_t n = 0;
+    for (; n < h->n && (!came || h->d[n].code == WHY_LIKELY || h->d[n].code == WHY_EXPLORED); n++)
+        decision_json(w, &h->d[n]);
+    if (came) decision_json(w, &(struct decision){.at_ms = row->created_ms, .code = WHY_DELIVERED});
+    for (; n < h->n; n++) decision_json(w, &h->d[n]);
+    if (row && !(row->flags & ROW_HIDDEN)) {
         struct decision d[] = {{.at_ms = row->seen_ms, .code = WHY_SEEN},
             {.at_ms = row->read_ms, .code = WHY_READ},
             {.at_ms = row->clicked_ms, .code = WHY_CLICKED},
             {.at_ms = row->archived_ms, .code = WHY_ARCHIVED}};
         for (size_t k = 0; k < sizeof d / sizeof *d; k++)
             if (d[k].at_ms) decision_json(w, &d[k]);
-        return;
     }
+    arena_done(&arena);
+    free(h);
 }
 
 /* The first byte: is the trigger known here? Then the list. */
@@ -250,7 +288,6 @@ static void query_why(struct query *q) {
     struct bytes app = r->who.app, id = r->params[0], user = r->params[1];
     struct trigger_home home;
     struct content k;
-    struct arena arena = {0};
     struct buf *b = &q->answer->body;
     answer_ok(q->answer, 200);
     bool here = content_find(q->cells, app, id, &k);
@@ -259,15 +296,13 @@ static void query_why(struct query *q) {
     if (partition_of_user(app, user, r->partitions) != q->partition) return;
     struct deciding w = {.o = {b, false}};
     jo_open_arr(&w.o);
-    why_each(q->cells, app, user, id, decision_json, &w);
+    why_list(q, &w, user);
     if (!w.n && here && k.audience.n) why_merged(q, &w, &k);
     else if (!w.n && here && k.send_at_ms > r->now_ms)
         decision_json(
             &w, &(struct decision){
                     .at_ms = k.created_ms, .code = WHY_SCHEDULED, .until_ms = k.send_at_ms});
-    why_marks(q, &w, &arena);
     jo_close_arr(&w.o);
-    arena_done(&arena);
     if (w.n) b->p[0] = 1;
 }
 

@@ -131,6 +131,11 @@ static bool ask_read(struct request *r, struct json item, struct ask *k, struct 
     if (!request_part(item, F, COUNT, f, a)) return false;
     k->k.id = text_of(r, &f[0]);
     k->own_id = k->k.id.n != 0;
+    if (k->own_id && trigger_is_direct(k->k.id)) {
+        answer_problem(a, PROBLEM_INVALID_VALUE, "id",
+            "'id' has the form of those that the server makes; choose another");
+        return false;
+    }
     k->k.workflow = text_of(r, &f[1]);
     if (!to_read(r, k, f[2].v, a)) return false;
     k->k.actor = text_of(r, &f[3]);
@@ -167,12 +172,13 @@ static void id_of_key(struct request *r, struct ask *k, size_t index) {
     buf_done(&id);
 }
 
-static void id_make(struct request *r, struct ask *k, uint16_t partition) {
+static void id_make(struct request *r, struct ask *k, uint16_t partition, bool direct) {
     struct buf b = {0};
     struct tools *t = r->tools;
     uint64_t unique = t->next_id & ((1ull << 36) - 1);
     t->next_id += t->id_step ? t->id_step : 1;
-    message_id_make(&b, r->now_ms, (unique | 1ull << 36) << TRIGGER_ID_SHIFT | partition);
+    unique |= (direct ? TRIGGER_DIRECT | TRIGGER_MADE : TRIGGER_MADE);
+    message_id_make(&b, r->now_ms, unique << TRIGGER_ID_SHIFT | partition);
     k->k.id = arena_copy(r->arena, buf_view(&b));
     buf_done(&b);
 }
@@ -217,7 +223,7 @@ static void records_plan(struct request *r, struct plan *p, struct batch *b) {
         if (!k->own_id && k->user_count == 1) {
             struct unpack u = unpack_of(k->users);
             uint16_t at = partition_of_user(r->who.app, unpack_bytes(&u), r->partitions);
-            id_make(r, k, at);
+            id_make(r, k, at, true);
             put(p, k, &direct[at], at, KIND_NOTIFY_COPY, 64);
             continue;
         }
@@ -226,7 +232,7 @@ static void records_plan(struct request *r, struct plan *p, struct batch *b) {
                 lot = (uint16_t)(r->tools->next_id % r->partitions);
                 in_lot = 1;
             }
-            id_make(r, k, lot);
+            id_make(r, k, lot, false);
         }
         uint16_t at = trigger_home(r->who.app, k->k.id, r->partitions);
         put(p, k, &home[at], at, KIND_NOTIFY, ITEMS_PER_RECORD);

@@ -155,8 +155,7 @@ struct counts {
 
 /* Nothing about the person, or in the workflow, makes what an audience gets other than one more row. */
 static bool plain_person(struct cells *c, struct bytes app, struct bytes user) {
-    return !preferences_any(c, app, user) && !mailbox_block_list(c, app, user).n &&
-           !mailbox_mute_list(c, app, user).n;
+    return !mailbox_look(c, app, user).wishes;
 }
 static bool plain_content(struct cells *c, struct bytes app, const struct content *k) {
     struct workflow w;
@@ -241,7 +240,8 @@ static void counts_json(struct buf *out, struct counts n) {
 static bool may_show(
     struct cells *c, struct bytes app, const struct view *v, const struct content *k) {
     struct workflow w;
-    return workflow_find(c, app, k->workflow, &w) && !forbidden(c, app, v->user, &w, k, v->now_ms);
+    return workflow_find(c, app, k->workflow, &w) &&
+           !forbidden(c, app, v->user, mailbox_look(c, app, v->user).wishes, &w, k, v->now_ms);
 }
 
 static bool row_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
