@@ -22,8 +22,8 @@ bool mailbox_known(struct cells *c, struct bytes app, struct bytes user) {
 
 bool mailbox_ensure(struct step *s, struct bytes user) {
     if (mailbox_known(s->cells, s->app, user)) return false;
-    struct list_head h = {
-        .born = s->position, .slot = packed_add(s->cells, &PACKED_MEMBERS, s->app, EVERYONE, user)};
+    struct list_head h = {.born = s->position,
+        .slot = packed_add(s->cells, &PACKED_MEMBERS, s->app, EVERYONE, user, false)};
     list_head_set(s->cells, 'm', s->app, user, &h);
     return true;
 }

@@ -46,9 +46,9 @@ extern const int64_t mailbox_retention_ms;
 void mailbox_append(struct step *s, struct bytes user, const struct entry *e);
 void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e);
 
-/* Membership of an audience from this position on / up to this position. Idempotent. */
-void mailbox_join(struct step *s, struct bytes user, struct bytes audience);
-void mailbox_leave(struct step *s, struct bytes user, struct bytes audience);
+/* Membership of an audience from this position on / up to this position. false: it was so already. */
+bool mailbox_join(struct step *s, struct bytes user, struct bytes audience);
+bool mailbox_leave(struct step *s, struct bytes user, struct bytes audience);
 bool mailbox_is_in(struct cells *c, struct bytes app, struct bytes user, struct bytes audience);
 /* They are in it now, and have been since before that position. */
 bool mailbox_was_in(

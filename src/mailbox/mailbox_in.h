@@ -55,9 +55,10 @@ struct packed {
 extern const struct packed PACKED_MEMBERS, PACKED_MEMBERSHIPS, PACKED_TOPICS;
 uint32_t packed_count(
     struct cells *c, const struct packed *k, struct bytes app, struct bytes owner);
-/* its slot; the record does not begin with a zero byte */
+/* its slot; the record does not begin with a zero byte. fresh: the store has no such list, and is not
+ * asked */
 uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
-    struct bytes record);
+    struct bytes record, bool fresh);
 /* The record in a slot; *out_cell and *out_at say where its bytes lie, to be edited in place. */
 struct bytes packed_at(struct cells *c, const struct packed *k, struct bytes app,
     struct bytes owner, uint32_t slot, struct cell **out_cell, uint32_t *out_at);

@@ -102,19 +102,26 @@ void mailbox_topics(struct cells *c, struct bytes app, struct bytes user,
     packed_each(c, &PACKED_TOPICS, app, user, audience_open, &w);
 }
 
-void mailbox_join(struct step *s, struct bytes user, struct bytes audience) {
+bool mailbox_join(struct step *s, struct bytes user, struct bytes audience) {
+    uint8_t room[300];
+    struct list_head h;
     check(!bytes_eq(audience, EVERYONE)); /* nobody comes or goes: they are there */
-    struct cell *cell = row_cell(s->cells, s->app, user, audience);
+    /* of who was made by this very record nothing can be stored: many are, when a topic is filled */
+    bool fresh = list_head_find(s->cells, 'm', s->app, user, &h) && h.born == s->position;
+    struct cell *cell = fresh ? cells_new(s->cells, key3(room, 'r', s->app, user, audience))
+                              : row_cell(s->cells, s->app, user, audience);
     struct row r;
-    if (cell->size) return;
-    r.member = packed_add(s->cells, &PACKED_MEMBERS, s->app, audience, user);
+    if (cell->size) return false;
+    r.member = packed_add(s->cells, &PACKED_MEMBERS, s->app, audience, user, false);
     struct buf b = {0};
     pack_bytes(&b, audience);
     pack_u64(&b, s->position);
     pack_u64(&b, 0);
-    r.membership = packed_add(s->cells, memberships_of(audience), s->app, user, buf_view(&b));
+    r.membership =
+        packed_add(s->cells, memberships_of(audience), s->app, user, buf_view(&b), fresh);
     buf_done(&b);
     cells_put(s->cells, cell, bytes_of(&r, sizeof r));
+    return true;
 }
 
 static void membership_end(
@@ -130,13 +137,14 @@ static void membership_end(
             sizeof s->position);
 }
 
-void mailbox_leave(struct step *s, struct bytes user, struct bytes audience) {
+bool mailbox_leave(struct step *s, struct bytes user, struct bytes audience) {
     struct cell *cell = row_cell(s->cells, s->app, user, audience);
-    if (!cell->size) return;
+    if (!cell->size) return false;
     struct row r = row_read(cell);
     packed_remove(s->cells, &PACKED_MEMBERS, s->app, audience, r.member);
     cells_put(s->cells, cell, (struct bytes){0});
     membership_end(s, user, audience, r.membership);
+    return true;
 }
 
 /* ---- erasing ---- */

@@ -87,11 +87,15 @@ static void replace(struct cells *c, struct cell *chunk, uint32_t n, struct byte
 }
 
 uint32_t packed_add(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
-    struct bytes record) {
-    struct cell *cell = head_cell(c, k, app, owner);
+    struct bytes record, bool fresh) {
+    uint8_t room[300];
+    struct cell *cell =
+        fresh ? cells_new(c, key2(room, k->head, app, owner)) : head_cell(c, k, app, owner);
     struct head h = head_read(cell);
     uint32_t slot = h.hole ? h.hole - 1 : h.slots, at, size;
-    struct cell *chunk = chunk_cell(c, k, app, owner, slot / k->per);
+    struct cell *chunk = slot == h.slots && slot % k->per == 0
+                             ? cells_new(c, key2n(room, k->chunk, app, owner, slot / k->per))
+                             : chunk_cell(c, k, app, owner, slot / k->per);
     check(record.n && record.p[0]);
     if (h.hole) {
         struct bytes hole = nth(chunk, slot % k->per, &at, &size);

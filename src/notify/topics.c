@@ -42,16 +42,9 @@ static void apply_topic_users(struct step *s) {
     while (unpack_more(&add)) {
         struct bytes user = unpack_bytes(&add);
         mailbox_ensure(s, user);
-        if (mailbox_is_in(s->cells, s->app, user, audience)) continue;
-        mailbox_join(s, user, audience);
-        came++;
+        came += mailbox_join(s, user, audience);
     }
-    while (unpack_more(&remove)) {
-        struct bytes user = unpack_bytes(&remove);
-        if (!mailbox_is_in(s->cells, s->app, user, audience)) continue;
-        mailbox_leave(s, user, audience);
-        went++;
-    }
+    while (unpack_more(&remove)) went += mailbox_leave(s, unpack_bytes(&remove), audience);
     answer_ok(s->answer, 200);
     if (!s->wanted) return;
     pack_var(&s->answer->body, came);
