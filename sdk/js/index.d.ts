@@ -1,8 +1,8 @@
 // The face of kith-client: everything that an application calls. index.js keeps what is said here.
 // SPDX-License-Identifier: Apache-2.0
 import type {
-  Conversation, ConversationEntry, ConversationPut, Member, MemberRole, Message, MessageEntry, MessagePatch, MessagePost, MessageShown,
-  Operations, Problem, Reaction, Receipt, ReceiptEntry, Role, User, UserConversation, UserConversationPut, UserConversationSet, UserPut,
+  Conversation, ConversationEntry, ConversationPut, Marked, Member, MemberRole, Message, MessageEntry, MessagePatch, MessagePost, MessageShown, Notification,
+  NotificationCounts, NotificationEntry, NotificationPage, Operations, Preferences, PreferencesPut, Problem, Reaction, Receipt, ReceiptEntry, Role, User, UserConversation, UserConversationPut, UserConversationSet, UserPut,
 } from './api.js';
 
 export type * from './api.js';
@@ -11,7 +11,18 @@ export type * from './api.js';
 export type TokenAnswer = string | { token: string; expires_at?: string };
 
 /** What one entry of the mailbox is; new types of entries may come with newer servers. */
-export type Entry = MessageEntry | ReceiptEntry | ConversationEntry;
+export type Entry = MessageEntry | ReceiptEntry | ConversationEntry | NotificationEntry;
+
+/** What a user does with a notification: a click is a read, a read is a look. */
+export type Mark = 'seen' | 'read' | 'archived' | 'clicked';
+/** Which ones: by their ids, or all up to one as they are listed. */
+export type Which = string | string[] | { ids: string[] } | { upto: string };
+export type NotificationState = 'unseen' | 'unread' | 'archived' | 'unarchived';
+
+/** As much of a ServiceWorkerRegistration as push needs. */
+export interface PushRegistration {
+  readonly pushManager: { getSubscription(): Promise<any>; subscribe(options?: any): Promise<any> };
+}
 
 /** A page of a list: give `next` back as `cursor` to go on; null: this was the last one. */
 export interface Page<T> { items: T[]; next: string | null }
@@ -110,6 +121,13 @@ export interface KithEvents {
   receipt: ReceiptEntry;
   /** This user came into a conversation, or is out of it. */
   conversation: ConversationEntry;
+  /**
+   * About the user's notifications: one that came, or a group that somebody joined (`title` in it); marks that were made, on any
+   * device (`marked` in it); one that is gone (`reason` in it). Each with the counts since.
+   */
+  notification: NotificationEntry;
+  /** How many notifications are unseen and unread now. */
+  counts: NotificationCounts;
   /** A message of this device came to a new state. */
   outbox: Outgoing;
   /** Somebody writes just now. Live only. */
@@ -236,6 +254,19 @@ export class Kith {
   mute(user: string): Promise<void>;
   unmute(user: string): Promise<void>;
   mutes(options?: PageOptions): Promise<Page<{ id: string }>>;
+  /** Newest first, with the counts; the archived too, unless `state` says otherwise. */
+  notifications(options?: PageOptions & { state?: NotificationState }): Promise<NotificationPage>;
+  mark(mark: Mark, which: Which): Promise<Marked>;
+  /** A list of them that keeps itself as it is: for a bell, and what it opens. */
+  inbox(options?: { state?: NotificationState; limit?: number }): Inbox;
+  /** How this user wants to be told: by workflow and channel, quiet hours, pause. */
+  preferences(): Promise<Preferences>;
+  /** What it does not name stays; null takes back. */
+  putPreferences(put: PreferencesPut): Promise<Preferences>;
+  /** The browser is pushed to from now on, through the service worker that `registration` is of. Asks the user, if nobody has: call it where they click. */
+  subscribePush(registration: PushRegistration): Promise<void>;
+  unsubscribePush(registration: PushRegistration): Promise<void>;
+
   /** What reached the user after the cursor, oldest first; without: from the oldest kept. */
   mailbox(options?: PageOptions): Promise<Page<Entry>>;
 
@@ -246,6 +277,26 @@ export class Kith {
   call<K extends keyof Operations>(operation: K, ...args: Given<Arguments<K>>): Promise<Operations[K]['answer']>;
   /** Any call as it is: `kith.call('PUT', '/v1/users/bob/mutes/eve')`. 429 and 503 are tried again after Retry-After. */
   call<T = unknown>(method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, options?: CallOptions): Promise<T>;
+}
+
+/** A user's notifications as they are shown, kept so by what comes live. */
+export class Inbox {
+  /** Newest first, as far as they were asked for; one that others join moves to the top. */
+  readonly items: Notification[];
+  readonly counts: NotificationCounts;
+  /** The first page was read. */
+  readonly loaded: boolean;
+  /** next() would give more. */
+  readonly more: boolean;
+  /** `change`: items or counts are others. Gives what takes the handler away again. */
+  on(event: 'change', handler: (inbox: Inbox) => void): () => void;
+  on(event: 'error', handler: (error: KithError) => void): () => void;
+  /** Reads the newest again; it does so itself at the start and after a gap. */
+  load(): Promise<void>;
+  next(): Promise<void>;
+  /** Shown at once; when the server refuses, read again. */
+  mark(mark: Mark, which: Which): Promise<void>;
+  close(): void;
 }
 
 /** A new id: 26 characters that sort by time, unique also among many devices. */

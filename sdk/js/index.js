@@ -48,7 +48,7 @@ function deviceOfTab(anew) {
   }
 }
 
-const OWN = new Set(['state', 'entry', 'outbox', 'typing', 'presence', 'gap', 'error']); // events that no type of an entry becomes
+const OWN = new Set(['state', 'entry', 'outbox', 'typing', 'presence', 'gap', 'error', 'counts']); // events that no type of an entry becomes
 const singular = { stories: 'story' };
 
 export class Kith extends Calls {
@@ -421,6 +421,7 @@ export class Kith extends Calls {
     if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.values().next().value);
     const m = entry.message;
     if (m && entry.event === 'created' && m.from === this.user) this.#outbox.seen(m.id, m.seq);
+    if (entry.notification?.counts) this.#events.emit('counts', entry.notification.counts);
     const waits = [this.#events.emit('entry', entry), OWN.has(entry.type) ? undefined : this.#events.emit(entry.type, entry)].filter(Boolean);
     if (!waits.length) return this.#reached(entry.cursor);
     return Promise.all(waits).then(() => this.#reached(entry.cursor));

@@ -6,7 +6,8 @@ import { fileStore, Kith } from '../../sdk/js/node.js';
 const [port, transport, user, device, token] = process.argv.slice(2);
 const tell = (value) => process.stdout.write(JSON.stringify({ value: value ?? null }) + '\n');
 const received = [], told = [], states = [];
-let minted = 0;
+let minted = 0, inbox, pushed = null;
+const shown = () => ({ items: inbox.items.map((n) => [n.title, ...['seen', 'read', 'clicked'].filter((m) => n[`${m}_at`])].join(' ')), ids: inbox.items.map((n) => n.id), counts: inbox.counts, more: inbox.more });
 
 /** Tokens that live `PEER_TTL` seconds, made by the server key, as an application's backend does. */
 async function mint({ device: of }) {
@@ -23,7 +24,7 @@ const kith = new Kith({
 });
 kith.on('message', ({ event, message, cursor }) => void received.push({ event, item: { ...message, cursor } }));
 kith.on('state', ({ state, transport: by, resumed, error }) => void states.push({ state, transport: by, resumed, code: error?.code }));
-for (const name of ['receipt', 'conversation', 'typing', 'presence', 'gap', 'error']) kith.on(name, (what) => void told.push([name, what]));
+for (const name of ['receipt', 'conversation', 'counts', 'typing', 'presence', 'gap', 'error']) kith.on(name, (what) => void told.push([name, what]));
 
 const acts = {
   connect: async () => { await kith.connect(); return { present: states.at(-1).resumed }; },
@@ -38,6 +39,18 @@ const acts = {
   read: (conversation, seq) => kith.read(conversation, Number(seq)),
   typing: (conversation) => kith.typing(conversation),
   presence: (online) => kith.presence(online === 'true'),
+  inbox: async () => { inbox ??= kith.inbox({ limit: 3 }); await inbox.load(); return shown(); },
+  bell: () => shown(),
+  more: async () => { await inbox.next(); return shown(); },
+  mark: async (how, which) => { await inbox.mark(how, which.startsWith('{') ? JSON.parse(which) : which); return shown(); },
+  wishes: async (put) => (put ? kith.putPreferences(JSON.parse(put)) : kith.preferences()),
+  push: async (p256dh) => { // a browser's push service, as far as the client sees it
+    const subscription = (options) => ({ options, toJSON: () => ({ endpoint: 'https://push.example/1', expirationTime: null, keys: { p256dh, auth: 'A'.repeat(22) } }), unsubscribe: () => { pushed = null; } });
+    const registration = { pushManager: { getSubscription: async () => pushed, subscribe: async (options) => (pushed = subscription(options)) } };
+    if (p256dh) await kith.subscribePush(registration);
+    else await kith.unsubscribePush({ pushManager: { getSubscription: async () => pushed } });
+    return pushed?.options.applicationServerKey.length ?? 0;
+  },
   refused: async () => { try { return await kith.connect() ?? 'connected'; } catch (e) { return e.code; } },
 };
 

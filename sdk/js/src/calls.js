@@ -1,4 +1,6 @@
 // The HTTP calls that applications make most, each one line over `call`. SPDX-License-Identifier: Apache-2.0
+import { Inbox } from './inbox.js';
+import { subscribe, unsubscribe } from './push.js';
 
 const nothing = () => {};
 
@@ -37,6 +39,14 @@ export class Calls {
   mute(user) { return this.#other('PUT', 'mutes', user); }
   unmute(user) { return this.#other('DELETE', 'mutes', user); }
   mutes(query) { return this.#own('GET', '/mutes', { query }); }
+  notifications(query) { return this.#own('GET', '/notifications', { query }); }
+  mark(mark, which) { return this.#own('POST', `/notifications/${mark}`, { body: typeof which === 'string' ? { ids: [which] } : Array.isArray(which) ? { ids: which } : which }); }
+  preferences() { return this.#own('GET', '/preferences'); }
+  putPreferences(body) { return this.#own('PUT', '/preferences', { body }); }
+  inbox(options) { return new Inbox(this, options); }
+  subscribePush(registration) { return this.#user().then(() => subscribe(this, registration)); }
+  unsubscribePush(registration) { return this.#user().then(() => unsubscribe(this, registration)); }
+
   mailbox(query) { return this.#own('GET', '/mailbox', { query }); }
 
   async *all(list) {
