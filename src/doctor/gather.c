@@ -61,6 +61,7 @@ struct gathered {
     size_t count;
     int64_t from_ns, now_ns;
     uint32_t causes[CAUSE_COUNT], judged;
+    bool looks_on; /* nobody asked */
 };
 
 struct doctor *doctor_create(const struct doctor_sources *s) {
@@ -226,8 +227,11 @@ static void journeys_gather(const struct doctor *d, struct gathered *g) {
     sources_find(g);
 }
 
-static bool is_final(const struct known *k, int64_t now_ns, int64_t end_ns) {
-    return k && now_ns - end_ns > SETTLED_NS && k->judged_ns - end_ns > SETTLED_NS;
+/* Is the verdict good as it is? Who looks on is content with a cause until all is written. */
+static bool is_known(const struct known *k, const struct gathered *g, int64_t end_ns) {
+    if (!k) return false;
+    if (g->now_ns - end_ns > SETTLED_NS) return k->judged_ns - end_ns > SETTLED_NS;
+    return g->looks_on && k->diagnosis.cause != CAUSE_unknown;
 }
 
 /* What is known of it, unless something may have come to light since. */
@@ -236,7 +240,7 @@ static bool verdict_of(
     const struct known *k = known_find(d, s->key);
     int64_t end = ended(s->journey);
     if (k) *out = k->diagnosis;
-    if (is_final(k, g->now_ns, end)) return true;
+    if (is_known(k, g, end)) return true;
     if (g->judged++ >= JUDGED_MAX) return k != NULL;
     struct diagnosis x;
     diagnose(&g->h, s->journey, s->source, &x);
@@ -256,19 +260,19 @@ static void judge_all(struct doctor *d, struct gathered *g) {
     }
 }
 
-/* Is there one whose verdict is not final? */
+/* Is there one to be judged? */
 static bool judges_anew(const struct doctor *d, const struct gathered *g) {
     for (size_t i = 0; i < g->count; i++) {
         const struct known *k = known_find(d, g->slow[i].key);
-        if (!is_final(k, g->now_ns, ended(g->slow[i].journey))) return true;
+        if (!is_known(k, g, ended(g->slow[i].journey))) return true;
     }
     return false;
 }
 
-/* f NULL: for the verdicts only, so events are read only if one is to be found. */
+/* f NULL: it only looks on, so that events are read only if there is something to judge. */
 static void gather(
     struct doctor *d, const struct doctor_facts *f, int64_t back_ns, struct gathered *g) {
-    *g = (struct gathered){.now_ns = clock_mono_ns()};
+    *g = (struct gathered){.now_ns = clock_mono_ns(), .looks_on = !f};
     g->from_ns = g->now_ns - back_ns;
     g->h.shards = (unsigned)d->sources.shards;
     g->h.wall_minus_mono_ms = clock_wall_ms() - g->now_ns / MS;

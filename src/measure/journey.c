@@ -249,10 +249,25 @@ void journey_passed(struct journeys *j, const struct journey_record *r) {
     if (u) u->applied_ns = u->durable_ns;
 }
 
-static void name_set(char *to, struct bytes from) {
-    size_t n = from.n < JOURNEY_NAME_MAX ? from.n : JOURNEY_NAME_MAX;
-    if (n) memcpy(to, from.p, n);
+static inline uint64_t load(const uint8_t *p) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return w;
+}
+static inline uint64_t load4(const uint8_t *p) {
+    uint32_t w;
+    memcpy(&w, p, 4);
+    return w;
+}
+
+/* Names are short: in words, of which the last two may overlap, instead of by a call. */
+static inline void name_set(char *to, struct bytes from) {
+    size_t n = from.n < JOURNEY_NAME_MAX ? from.n : JOURNEY_NAME_MAX, i = 0;
     to[n] = 0;
+    for (; i + 8 < n; i += 8) memcpy(to + i, from.p + i, 8);
+    if (n >= 8) memcpy(to + n - 8, from.p + n - 8, 8);
+    else
+        for (; i < n; i++) to[i] = (char)from.p[i];
 }
 
 /* At the turn's end nothing is left to take a name from. Those that may then be kept need theirs: as
@@ -282,26 +297,24 @@ static void name_take(struct journeys *j, struct under_way *u, const struct jour
     name_over_set(j);
 }
 
-static inline uint64_t load(const uint8_t *p) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    return w;
+#define MIX 0x9e3779b97f4a7c15u
+static inline uint64_t mixed(uint64_t h) {
+    h *= MIX;
+    return h ^ h >> 32;
 }
 
-static inline uint64_t load4(const uint8_t *p) {
-    uint32_t w;
-    memcpy(&w, p, 4);
-    return w;
-}
-
-/* Of the app as much as tells most of them apart: whoever finds an item asks for it in its own app. */
+/* All of the item; of the app as much as tells most of them apart: whoever finds an item asks for it in
+ * its own app. In words, as ids are short. */
 static inline uint64_t item_hash(struct bytes app, struct bytes item) {
     uint64_t some = 0;
     if (app.n >= 8) some = load(app.p) ^ load(app.p + app.n - 8) << 8;
     else if (app.n >= 4) some = load4(app.p) << 32 ^ load4(app.p + app.n - 4);
     else if (app.n)
         some = (uint64_t)app.p[0] << 16 ^ (uint64_t)app.p[1 % app.n] << 8 ^ app.p[app.n - 1];
-    return hash64(item) ^ (some + app.n) * 0x9e3779b97f4a7c15u;
+    if (item.n < 8) return hash64(item) ^ (some + app.n) * MIX;
+    uint64_t h = (some + app.n) * MIX ^ item.n;
+    for (size_t i = 0; i + 8 < item.n; i += 8) h = mixed(h ^ load(item.p + i));
+    return mixed(h ^ load(item.p + item.n - 8));
 }
 
 /* As slot_write would, but from where the name stands, and its words only: what is behind its end is
@@ -597,11 +610,11 @@ static void work_count(const struct journeys *j, struct work *w) {
 
 /* Most of a turn's records relays of few others, of one partition (members that were added, say), or
  * at least for one partition. */
-static void queue_look(struct journeys *j) {
+static seldom void queue_look(struct journeys *j) {
     enum { EACH = 64 }; /* relays of one record */
     struct work w = {.all = j->applied - j->head};
     const struct under_way *first = &j->queue[j->head & queue_mask(j)];
-    if (w.all < QUEUE_MIN || j->now_ns - first->durable_ns < QUEUE_NS) return;
+    if (j->now_ns - first->durable_ns < QUEUE_NS) return;
     if (!work_vote(j, &w)) return;
     work_count(j, &w);
     bool relays = w.all >= FANOUT_MIN && w.relays > w.all / 2 && w.relays >= w.records * EACH;
@@ -686,7 +699,7 @@ void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     j->appends = j->applies = 0;
     j->current = NULL;
     if (j->head == j->applied) return;
-    queue_look(j);
+    if (j->applied - j->head >= QUEUE_MIN) queue_look(j);
     slow_look(j);
     const struct under_way *u = &j->queue[j->head & queue_mask(j)], *end = j->queue + j->cap;
     for (uint32_t left = j->applied - j->head; left > 0; left--) {
