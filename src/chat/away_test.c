@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "chat/member_in.h"
+#include "person/person.h"
 
 #define APP BYTES("app")
 
@@ -25,13 +26,15 @@ static struct world {
 } w;
 
 static void relay_words(const struct relay *r) {
+    if (r->kind == KIND_AWAY_NAME || r->kind == KIND_AWAY_NAMED) return;
     struct unpack u = unpack_of(r->body);
     struct bytes user = unpack_bytes(&u), conv = unpack_bytes(&u), text = {0};
     unsigned long long seq = unpack_u64(&u);
     char one[300];
     assert_true(conv.n);
     if (r->kind == KIND_NOTIFY_MESSAGE) {
-        assert_true(unpack_bytes(&u).n && unpack_bytes(&u).n && !unpack_bytes(&u).n);
+        assert_true(unpack_bytes(&u).n && bytes_is(unpack_bytes(&u), "bob"));
+        assert_true(bytes_is(unpack_bytes(&u), "Bob B."));
         text = unpack_bytes(&u);
         unpack_bytes(&u);
         unpack_u8(&u);
@@ -63,6 +66,17 @@ static void apply(uint8_t kind) {
     w.told[0] = 0;
     for (size_t i = 0; i < w.step.relay_count; i++) relay_words(&w.step.relays[i]);
     buf_reset(&w.body);
+}
+/* The name is asked for, and comes. */
+static void apply_named(uint8_t kind) {
+    apply(kind);
+    for (int way = 0; way < 2; way++) {
+        if (!w.step.relay_count) return;
+        assert_int_equal(w.step.relay_count, 1);
+        assert_int_equal(w.step.relays[0].kind, way ? KIND_AWAY_NAMED : KIND_AWAY_NAME);
+        buf_bytes(&w.body, w.step.relays[0].body);
+        apply(w.step.relays[0].kind);
+    }
 }
 
 static void pack(const char *text) { pack_bytes(&w.body, bytes_str(text)); }
@@ -107,7 +121,7 @@ static const char *away(const char *conv, uint64_t seq, const char *a, const cha
     pack_var(&w.body, seq);
     pack_bytes(&w.body, buf_view(&users));
     buf_done(&users);
-    apply(KIND_NOTIFY_AWAY);
+    apply_named(KIND_NOTIFY_AWAY);
     return w.told;
 }
 static const char *marks(const char *conv, const char *user, uint64_t delivered, uint64_t read) {
@@ -130,6 +144,9 @@ static int begin(void **state) {
     w.time_ms = 1700000000000;
     for (const char *const *who = (const char *const[]){"ann", "bob", "cid", NULL}; *who; who++)
         join("g", CONV_GROUP, *who, 0);
+    struct person_profile bob = {.created_ms = 1};
+    bob.f[PROFILE_NAME] = BYTES("Bob B.");
+    person_profile_set(&w.step, BYTES("bob"), &bob);
     for (uint64_t seq = 1; seq <= 6; seq++) {
         char text[32];
         snprintf(text, sizeof text, "hello %llu", (unsigned long long)seq);
@@ -226,6 +243,26 @@ static void reading_or_leaving_takes_it_back(void **state) {
     assert_string_equal(away("g", 6, "cid", NULL), "");
 }
 
+static void what_is_read_while_the_name_comes_is_not_told(void **state) {
+    (void)state;
+    struct buf asked = {0}, users = {0};
+    pack_bytes(&users, BYTES("ann"));
+    pack_bytes(&users, BYTES("cid"));
+    pack("g");
+    pack_var(&w.body, 1);
+    pack_bytes(&w.body, buf_view(&users));
+    apply(KIND_NOTIFY_AWAY);
+    buf_bytes(&w.body, w.step.relays[0].body);
+    apply(KIND_AWAY_NAME);
+    buf_bytes(&asked, w.step.relays[0].body);
+    assert_string_equal(marks("g", "ann", 1, 1), "ann read 1, ");
+    buf_bytes(&w.body, buf_view(&asked));
+    apply(KIND_AWAY_NAMED);
+    assert_string_equal(w.told, "cid 1 hello 1, ");
+    buf_done(&asked);
+    buf_done(&users);
+}
+
 static void a_long_text_is_cut_between_characters(void **state) {
     (void)state;
     char text[301];
@@ -243,6 +280,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_they_had_or_read_is_not_told, begin, end),
         cmocka_unit_test_setup_teardown(nobody_is_told_against_their_wishes, begin, end),
         cmocka_unit_test_setup_teardown(reading_or_leaving_takes_it_back, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_read_while_the_name_comes_is_not_told, begin, end),
         cmocka_unit_test_setup_teardown(a_long_text_is_cut_between_characters, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

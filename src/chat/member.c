@@ -339,6 +339,8 @@ const struct record_rule chat_member_rules[] = {
     {KIND_COPY_ERASED, apply_copy_erased},
     {KIND_USER_LEAVES, apply_user_leaves},
     {KIND_NOTIFY_AWAY, apply_notify_away},
+    {KIND_AWAY_NAME, apply_away_name},
+    {KIND_AWAY_NAMED, apply_away_named},
 };
 const size_t chat_member_rule_count = sizeof chat_member_rules / sizeof *chat_member_rules;
 

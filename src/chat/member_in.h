@@ -64,6 +64,8 @@ bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct
 
 /* ---- away.c: what is told to those who are away ---- */
 void apply_notify_away(struct step *s);
+void apply_away_name(struct step *s);
+void apply_away_named(struct step *s);
 /* The member has read up to p->read, and no further than `before` until now; or is no more in it. */
 void away_read(
     struct step *s, struct bytes user, struct bytes conv, const struct place *p, uint64_t before);

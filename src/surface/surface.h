@@ -51,6 +51,8 @@ enum record_kind {
     KIND_CONV_PREFS /* PUT /v1/users/{id}/conversations/{c} */,
     KIND_COPY_ERASED,
     KIND_USER_LEAVES /* relay from users: erased; varbytes user */,
+    KIND_AWAY_NAME /* relay to a sender's partition: what are they called? */,
+    KIND_AWAY_NAMED /* relay back */,
     /* deliver, applied in the user's partition */
     KIND_SESSION_OPEN = 100,
     KIND_SESSION_FILTERS,
