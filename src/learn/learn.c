@@ -265,15 +265,17 @@ static void threshold_hold(struct person *p) {
 /* Time lowers the threshold by what may leave in it. */
 static void threshold_fall(struct person *p, int32_t asks, uint32_t per_day_milli, int64_t now_ms) {
     enum { MEAN_OF = 16 };
-    if (!p->asked) {
-        p->threshold = p->mean = asks;
+    int64_t gain = gain_of(per_day_milli), a_day = gain * per_day_milli / 1000;
+    if (!p->asked) { /* so low that the first day's worth of such as this leaves */
+        p->mean = asks;
+        p->threshold = (int32_t)within(
+            a_day > gain / 2 ? asks - (a_day - gain / 2) : asks, INT32_MIN, INT32_MAX);
         p->asked = 1;
         p->asked_ms = now_ms;
     }
     int64_t last = within(p->asked_ms, -INT64_MAX / 4, INT64_MAX / 4);
     int64_t now = within(now_ms, -INT64_MAX / 4, INT64_MAX / 4),
             passed = within(now - last, 0, DAY_MS);
-    int64_t a_day = gain_of(per_day_milli) * per_day_milli / 1000;
     int64_t fall = a_day * passed / DAY_MS, mean = p->mean + ((int64_t)asks - p->mean) / MEAN_OF;
     p->mean = (int32_t)within(mean, -100 * LEARN_ONE, 100 * LEARN_ONE);
     p->threshold = (int32_t)within(p->threshold - fall, INT32_MIN, INT32_MAX);

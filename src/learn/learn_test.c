@@ -17,7 +17,7 @@
 #define NOW 1795200000000
 #define HOUR 3600000ll
 #define DAY (24 * HOUR)
-#define GOLDEN 0xb38667d1fb0833b3u
+#define GOLDEN 0x2f59cc4f13143bcfu
 enum { PEOPLE = 40, WORKFLOWS = 8, ACTORS = 24, A_DAY = 25 };
 
 /* ---- people whose chances are known ---- */
@@ -312,6 +312,24 @@ static void few_are_all_sent_and_many_do_not_flood(void **state) {
     assert_true(burst < 20);
 }
 
+/* Of whom nothing is known yet: a day's worth leaves at once, and no more. */
+static void the_first_day_has_its_worth(void **state) {
+    (void)state;
+    for (uint32_t per_day = 1; per_day <= 20; per_day++) {
+        uint8_t s[LEARN_STATE_BYTES] = {0};
+        struct learn_target t = {.per_day_milli = per_day * 1000};
+        struct learn_prediction p = {.log_odds = -2 * LEARN_ONE};
+        uint32_t sent = 0;
+        for (int i = 0; i < 100; i++) {
+            struct learn_choice c;
+            learn_wants(bytes_of(s, sizeof s), &p, &t, NOW + i * 1000, &c, s);
+            assert_true(c.now || sent == per_day);
+            sent += c.now;
+        }
+        assert_int_equal(sent, per_day);
+    }
+}
+
 static void none_wanted_is_none_sent(void **state) {
     (void)state;
     uint8_t s[LEARN_STATE_BYTES] = {0};
@@ -467,7 +485,7 @@ int main(void) {
         cmocka_unit_test(each_person_gets_the_volume_wanted),
         cmocka_unit_test(it_does_not_matter_how_often_it_is_asked),
         cmocka_unit_test(few_are_all_sent_and_many_do_not_flood),
-        cmocka_unit_test(none_wanted_is_none_sent),
+        cmocka_unit_test(the_first_day_has_its_worth), cmocka_unit_test(none_wanted_is_none_sent),
         cmocka_unit_test(the_coin_is_thrown_as_often_as_it_should),
         cmocka_unit_test(the_heaviest_terms_are_named),
         cmocka_unit_test(the_same_acts_leave_the_same_bytes),

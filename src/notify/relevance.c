@@ -44,6 +44,7 @@ static void terms_words(
             (int)((int64_t)choice->propensity * 10000 / one % 100));
     for (int i = 0; i < 4; i++) {
         int32_t w = p->terms[i].weight;
+        if (i && !w) break;
         uint32_t size = w < 0 ? -(uint32_t)w : (uint32_t)w;
         buf_fmt(out, "%s%s %c%u.%02u", i ? ", " : ": ", learn_term_name(p->terms[i].term),
             w < 0 ? '-' : '+', size / LEARN_ONE,
