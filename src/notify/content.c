@@ -48,6 +48,7 @@ enum err content_decode(struct unpack *u, struct content *out) {
     out->created_ms = (int64_t)unpack_var(u);
     out->send_at_ms = (int64_t)unpack_var(u);
     out->expires_ms = (int64_t)unpack_var(u);
+    out->cancelled = false;
     return u->bad ? MALFORMED : OK;
 }
 
@@ -83,20 +84,21 @@ static struct list list_get(struct cells *c, struct bytes app, struct cell **out
     return l;
 }
 
-/* The id stands behind the flags and the bits. */
-static struct bytes id_of(struct bytes one) {
-    struct unpack u = unpack_of(one);
-    u.p += HEAD_ONE;
-    return unpack_bytes(&u);
-}
-
+/* Of each only the id is looked at, which stands behind the flags and the bits; ids end in what makes
+ * them different. */
 static bool block_look(struct cell *cell, struct bytes id, struct place *out) {
+    enum { LEAST = HEAD_ONE + 2 };
     struct unpack u = unpack_of(view_of(cell));
     if (cell->size) u.p += sizeof(int64_t);
-    while (unpack_more(&u)) {
-        struct bytes one = unpack_bytes(&u);
-        if (one.n <= HEAD_ONE || !bytes_eq(id_of(one), id)) continue;
-        *out = (struct place){cell, (uint32_t)(one.p - cell->data), (uint32_t)one.n};
+    while (u.p < u.end) {
+        size_t n = unpack_var(&u);
+        const uint8_t *one = u.p;
+        check(!u.bad && n <= (size_t)(u.end - u.p));
+        u.p += n;
+        if (n < LEAST + id.n || one[HEAD_ONE] != id.n) continue;
+        const uint8_t *its = one + HEAD_ONE + 1;
+        if (its[id.n - 1] != id.p[id.n - 1] || memcmp(its, id.p, id.n) != 0) continue;
+        *out = (struct place){cell, (uint32_t)(one - cell->data), (uint32_t)n};
         return true;
     }
     return false;
@@ -137,6 +139,26 @@ static struct place find(struct cells *c, struct bytes app, struct bytes id) {
     struct cell *cell = content_cell(c, app, id);
     if (cell->size) p = (struct place){cell, 0, cell->size};
     return p;
+}
+
+/* In a step the same one is asked for again and again. What grows behind it leaves it in its place. */
+struct found {
+    struct bytes id;
+    struct place place;
+};
+static void found_note(struct step *s, struct bytes id, struct place p) {
+    if (!s->scratch) s->scratch = arena_zero(s->arena, sizeof(struct found));
+    *(struct found *)s->scratch = (struct found){id, p};
+}
+static struct place find_in(struct step *s, struct bytes id) {
+    const struct found *f = s->scratch;
+    if (f && f->place.cell && f->id.p == id.p && f->id.n == id.n) return f->place;
+    struct place p = find(s->cells, s->app, id);
+    found_note(s, id, p);
+    return p;
+}
+static void found_forget(struct step *s) {
+    if (s->scratch) *(struct found *)s->scratch = (struct found){0};
 }
 
 static const uint8_t *data_of(const struct place *p) { return p->cell->data + p->at; }
@@ -191,7 +213,7 @@ static struct cell *list_begin(struct step *s, struct list *l) {
     return cell;
 }
 
-static void list_add(struct step *s, struct bytes one) {
+static struct place list_add(struct step *s, struct bytes one) {
     struct cell *head, *cell;
     struct list l = list_get(s->cells, s->app, &head);
     struct buf b = {0};
@@ -205,10 +227,13 @@ static void list_add(struct step *s, struct bytes one) {
     if (s->time_ms > l.newest_ms) l.newest_ms = s->time_ms;
     if (head->size) memcpy(cells_edit(s->cells, head), &l, sizeof l);
     else cells_put(s->cells, head, bytes_of(&l, sizeof l));
+    return (struct place){cell, cell->size - (uint32_t)one.n, (uint32_t)one.n};
 }
 
 bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep) {
-    if (find(s->cells, s->app, k->id).cell) return false;
+    bool direct = trigger_is_direct(k->id);
+    /* a record of the outside world brings new ones; what was put off comes again as a relay */
+    if ((!direct || s->relay) && find(s->cells, s->app, k->id).cell) return false;
     bool many = keep != KEEP_ONE;
     uint8_t head[HEAD_MANY] = {
         (uint8_t)((many ? FLAG_MANY : 0) | (keep == KEEP_SHARED ? FLAG_SHARED : 0))};
@@ -217,8 +242,8 @@ bool content_keep(struct step *s, const struct content *k, struct bytes users, e
     buf_add(&b, head, many ? HEAD_MANY : HEAD_ONE);
     content_encode(&b, k);
     buf_bytes(&b, users);
-    if (trigger_is_direct(k->id)) {
-        list_add(s, buf_view(&b));
+    if (direct) {
+        found_note(s, k->id, list_add(s, buf_view(&b)));
     } else {
         cells_put(s->cells, content_cell(s->cells, s->app, k->id), buf_view(&b));
         day_add(s, k->id);
@@ -247,6 +272,7 @@ void content_blank(struct step *s, struct bytes id) {
         buf_bytes(&one, buf_view(&b));
     }
     cells_splice(s->cells, p.cell, p.at - prefix, p.size + prefix, buf_view(&one));
+    found_forget(s);
     buf_done(&b);
     buf_done(&one);
 }
@@ -257,16 +283,19 @@ bool content_find(struct cells *c, struct bytes app, struct bytes id, struct con
     if (!p.cell) return false;
     struct unpack u = unpack_of(content_of(&p));
     check(content_decode(&u, out) == OK);
+    out->cancelled = *data_of(&p) & FLAG_CANCELLED;
     return true;
 }
 
 bool content_copy(struct step *s, struct bytes id, struct content *out) {
     if (!content_find(s->cells, s->app, id, out)) return false;
+    bool cancelled = out->cancelled;
     struct buf b = {0};
     content_encode(&b, out);
     struct unpack u = unpack_of(arena_copy(s->arena, buf_view(&b)));
     buf_done(&b);
     check(content_decode(&u, out) == OK);
+    out->cancelled = cancelled;
     return true;
 }
 
@@ -296,10 +325,11 @@ static void widen(struct step *s, struct place *p) {
     memcpy(&bits, data_of(p) + 1, sizeof bits);
     for (unsigned t = 0; t < TOTAL_COUNT; t++) head[1 + 4 * t] = bits >> t & 1;
     cells_splice(s->cells, p->cell, 0, HEAD_ONE, bytes_of(head, sizeof head));
+    found_forget(s);
 }
 
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
-    struct place p = find(s->cells, s->app, id);
+    struct place p = find_in(s, id);
     uint32_t v;
     if (!p.cell || !by) return;
     if (!(*data_of(&p) & FLAG_MANY)) {

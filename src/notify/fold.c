@@ -61,6 +61,7 @@ static void fold_one(
     struct unpack u = unpack_of(arena_copy(i->arena, buf_view(&copy)));
     buf_done(&copy);
     check(content_decode(&u, &k) == OK);
+    k.id = trigger;
     struct placed p = place(s, i, &(struct placing){&w, &k, NULL, position, at_ms, false});
     if (!s || !p.joined) return;
     content_count(s, k.id, TOTAL_GROUPED, 1);

@@ -196,6 +196,7 @@ struct content {
     struct bytes collapse_key;
     struct bytes audience; /* "#topic", "@user" (their followers), "*" (everyone); empty: users */
     int64_t created_ms, send_at_ms, expires_ms; /* 0: none */
+    bool cancelled;                             /* of one that was found; not encoded */
 };
 void content_encode(struct buf *b, const struct content *c);
 enum err content_decode(struct unpack *u, struct content *out) must_use;

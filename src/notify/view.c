@@ -160,7 +160,7 @@ static bool plain_person(struct cells *c, struct bytes app, struct bytes user) {
 static bool plain_content(struct cells *c, struct bytes app, const struct content *k) {
     struct workflow w;
     return !k->collapse_key.n && workflow_find(c, app, k->workflow, &w) && !w.group_by.n &&
-           !expiry_of(&w, k) && !content_cancelled(c, app, k->id);
+           !expiry_of(&w, k) && !k->cancelled;
 }
 
 struct adding {

@@ -194,6 +194,7 @@ struct step {
     /* a bug on purpose, for the simulator: enum apply_bug; 0 in production */
     unsigned planted;
     struct arena *arena; /* until the turn ends */
+    void *scratch;       /* of the rule that runs: what it found for itself; NULL at first */
     /* out: what the record is about, for people who look at its journey; views of the turn */
     struct bytes conversation, item, repeated_by; /* the last: who sent again what is stored */
     struct answer *answer;
