@@ -101,6 +101,8 @@ export type Export = {
   blocks: Array<Id>;
   /** Oldest first. */
   mutes: Array<Id>;
+  /** Those they are in. */
+  topics: Array<Id>;
   /** Those they are in, then those they left. */
   conversations: Array<ExportPlace>;
   /** All of them. */

@@ -389,6 +389,13 @@ static void devices_export(
     jo_close_arr(o);
 }
 
+/* What begins with another letter is whom they follow. */
+static bool topic_export(void *arg, struct bytes audience, uint64_t from) {
+    (void)from;
+    if (audience.p[0] == '#') jo_str(arg, bytes_of(audience.p + 1, audience.n - 1));
+    return true;
+}
+
 bool users_export(struct query *q, struct json_out *o) {
     const struct request *r = q->request;
     struct bytes app = r->who.app, user = r->params[0];
@@ -405,6 +412,10 @@ bool users_export(struct query *q, struct json_out *o) {
     packed_json(o, "followers", view_of(cells_get(q->cells, key2(room, 'F', app, user))));
     packed_json(o, "blocks", mailbox_block_list(q->cells, app, user));
     packed_json(o, "mutes", mailbox_mute_list(q->cells, app, user));
+    jo_key(o, "topics");
+    jo_open_arr(o);
+    mailbox_topics(q->cells, app, user, topic_export, o);
+    jo_close_arr(o);
     jo_key(o, "devices");
     devices_export(q->cells, app, user, o);
     return true;

@@ -86,6 +86,7 @@ def export_and_erase(s):
         c("PUT", "/v1/users/" + path)
     expect(c("PUT", "/v1/users/eva/devices/phone", {"push": {"fcm": {"token": "push-4711"}}})[0], 201)
     expect(c("PUT", "/v1/users/eva/keys/phone", {"identity_key": "ik-4711", "one_time_keys": ["otk-4711"]})[0], 201)
+    expect(c("PUT", "/v1/topics/topic-4711/users/eva")[0], 201)
     c("PUT", "/v1/conversations/eg", {"type": "direct", "members": ["eva", "gus"]})
     c("PUT", "/v1/conversations/left", {"type": "group", "members": ["gus", "eva", "fay"]})
     c("PUT", "/v1/conversations/stay", {"type": "group", "members": ["gus", "eva", "fay"]})
@@ -98,7 +99,7 @@ def export_and_erase(s):
 
     def whole():
         text = json.dumps(c("GET", "/v1/users/eva/export")[1])
-        for thing in ("meta-4711", "eva@example.com", "fay", "gus", "pest", "loud", "push-4711", "ik-4711", "phone", "body-eva-eg", "body-eva-left", "body-gus-stay"):
+        for thing in ("topic-4711", "meta-4711", "eva@example.com", "fay", "gus", "pest", "loud", "push-4711", "ik-4711", "phone", "body-eva-eg", "body-eva-left", "body-gus-stay"):
             assert thing in text, f"the export lacks {thing}: {text[:1500]}"
     eventually(whole)
     token = s.token("eva", "phone")
