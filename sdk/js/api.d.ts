@@ -1051,6 +1051,8 @@ export type NotificationGone = {
   id: Id;
   /** Why: a decision's code. */
   reason: string;
+  /** Further ones that went with it. */
+  more?: Array<Id>;
   counts: NotificationCounts;
 };
 

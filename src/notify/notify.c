@@ -17,6 +17,7 @@ static const struct {
     {"notify, cancelling", &notify_cancelling},
     {"notify, inboxes", &notify_inboxes},
     {"notify, contents", &notify_contents},
+    {"notify, messages", &notify_messages},
     {"notify, relevance", &notify_relevance},
     {"notify, preferences", &notify_preferences},
     {"notify, webhooks", &notify_webhooks},

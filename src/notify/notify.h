@@ -15,7 +15,7 @@
 #include "mailbox/mailbox.h"
 
 /* Its parts, as the shard's table takes them; returns how many. */
-enum { NOTIFY_SURFACES_MAX = 12 };
+enum { NOTIFY_SURFACES_MAX = 16 };
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
 
 /* What a mailbox entry of type NOTIFICATION shows to this user now: members of the JSON object without

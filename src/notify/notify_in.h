@@ -43,7 +43,7 @@ struct notify_part {
 };
 extern const struct notify_part notify_workflows, notify_preferences, notify_webhooks,
     notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends,
-    notify_contents, notify_cancelling, notify_relevance, notify_later;
+    notify_contents, notify_cancelling, notify_messages, notify_relevance, notify_later;
 
 /* ---- settings.c: what an app sets once and every partition has: workflows, webhooks ---- */
 struct settings { /* one sort of them */
@@ -379,7 +379,7 @@ enum said {
     SAID_ROW = 1 /* its seq */,
     SAID_SHARED /* varbytes trigger, for an audience */,
     SAID_MARKS /* u8 mark, varbytes ids (packed), varbytes upto */,
-    SAID_GONE /* varbytes notification, u8 why */
+    SAID_GONE /* varbytes notification, u8 why, repeated varbytes further ones */
 };
 void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum why why);
 
@@ -446,6 +446,7 @@ enum { TRIGGER_ID_SHIFT = 12 };
 /* Above them: it was made here; and it is for one recipient, in that partition (content.c). */
 #define TRIGGER_MADE (1ull << 36)
 #define TRIGGER_DIRECT (1ull << 37)
+#define TRIGGER_OWN (1ull << 38) /* by a partition, of what happened there (messages.c) */
 uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions);
 struct trigger_home {
     bool cancelled, waits; /* waits: for send_at */

@@ -360,6 +360,11 @@ static bool gone_json(struct unpack *u, struct buf *out) {
     jo_str(&o, unpack_bytes(u));
     jo_key(&o, "reason");
     jo_str(&o, bytes_str(why_code((enum why)unpack_u8(u))));
+    if (!unpack_more(u)) return !u->bad;
+    jo_key(&o, "more");
+    jo_open_arr(&o);
+    while (unpack_more(u)) jo_str(&o, unpack_bytes(u));
+    jo_close_arr(&o);
     return !u->bad;
 }
 

@@ -211,7 +211,9 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .rules = channels_rules,
         .spread = channels_spread,
         .want_retained = channels_want_retained,
-        .group_changed = channels_group_changed};
+        .group_changed = channels_group_changed,
+        .away_wanted = away_wanted,
+        .away = away_append};
     s->deliver = deliver_create(&d);
     s->retained = retained_create();
     s->rules = channel_rules_create(v->board);
