@@ -305,6 +305,7 @@ size_t deliver_connected(
     return n;
 }
 
+static void session_close(struct deliver *d, struct session *s);
 static void take_over(struct deliver *d, const struct session_open *o) {
     struct session *s = session_find(d, o->app, o->user.n ? o->user : o->device);
     while (s) {
@@ -312,7 +313,7 @@ static void take_over(struct deliver *d, const struct session_open *o) {
         if (session_is_of(s, o->app, o->user) && s->kind == SESSION_MQTT &&
             bytes_eq(s->device, o->device)) {
             void *conn = s->conn;
-            deliver_close(d, s);
+            session_close(d, s);
             d->o.end(d->o.arg, conn, 0x8e);
         }
         s = next;
@@ -374,6 +375,11 @@ static void open_done(struct deliver *d, struct session *s, const struct answer 
 }
 
 void deliver_close(struct deliver *d, struct session *s) {
+    away_left(d, s);
+    session_close(d, s);
+}
+
+static void session_close(struct deliver *d, struct session *s) {
     if (s->kind == SESSION_MQTT && (s->open || s->kept)) {
         if (s->kept && s->expiry_s == 0) {
             ack_store(d, s, 0);

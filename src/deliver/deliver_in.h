@@ -155,6 +155,8 @@ void spread_entry(
     struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
 /* ---- who is away (away.c) ---- */
 void replayed_free(struct deliver *d);
+/* The session is about to end, and its device not to come back at once. */
+void away_left(struct deliver *d, const struct session *s);
 void away_tell(struct deliver *d, uint16_t partition, struct bytes app, const struct delivery *v);
 
 /* ---- 'D' cells (records.c) ---- */

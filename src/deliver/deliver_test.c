@@ -316,6 +316,41 @@ static void who_has_no_device_connected_is_away(void **state) {
     buf_done(&out);
 }
 
+static void who_hears_no_messages_is_away_and_so_is_who_vanished(void **state) {
+    (void)state;
+    world_open();
+    w.away_wanted = true;
+    struct session *s = session_come();
+    subscribe(s, "users/ann/notifications");
+    assert_string_equal(send("ann", NULL, 1), "1: ann, ");
+    subscribe(s, "users/ann/messages");
+    deliver_turn(w.deliver);
+    append_entries(2, 3);
+    s->caught_up = false;
+    session_pump(w.deliver, s);
+    assert_int_equal(s->flight_count, 3);
+    assert_int_equal(deliver_acked(w.deliver, s, s->window[s->flight_head].packet), OK);
+    uint16_t last = s->window[(s->flight_head + 1) % s->window_cap].packet;
+    assert_int_equal(deliver_acked(w.deliver, s, last), OK); /* before the one it came after */
+    w.away[0] = 0;
+    deliver_close(w.deliver, s);
+    assert_string_equal(w.away, "3: ann, ");
+    s = session_come();
+    deliver_turn(w.deliver);
+    while (s->flight_count)
+        assert_int_equal(deliver_acked(w.deliver, s, s->window[s->flight_head].packet), OK);
+    append_entries(5, 1);
+    s->caught_up = false;
+    session_pump(w.deliver, s);
+    assert_int_equal(s->flight_count, 1);
+    w.away[0] = 0;
+    struct session *again = session_come(); /* takes over: it is sent again at once */
+    assert_string_equal(w.away, "");
+    deliver_close(w.deliver, again);
+    assert_string_equal(w.away, "5: ann, ");
+    world_close();
+}
+
 static void a_start_tells_again_what_came_last(void **state) {
     (void)state;
     world_open();
@@ -349,6 +384,7 @@ static void a_start_tells_again_what_came_last(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(who_has_no_device_connected_is_away),
         cmocka_unit_test(a_start_tells_again_what_came_last),
+        cmocka_unit_test(who_hears_no_messages_is_away_and_so_is_who_vanished),
         cmocka_unit_test(an_audience_is_those_of_it_who_are_connected),
         cmocka_unit_test(a_session_is_told_what_retention_took),
         cmocka_unit_test(a_session_that_missed_nothing_is_not_told)};

@@ -96,6 +96,22 @@ static void walk_many_all(struct world *w, uint64_t i) {
     (void)i;
     mailbox_walk(w->cells, APP, BYTES("busy"), w->position / 2, 50, take, &sum);
 }
+static bool take_shared(void *arg, const struct entry *e, struct bytes audience) {
+    *(uint64_t *)arg += e->position + audience.n;
+    return true;
+}
+static void walk_shared(struct world *w, uint64_t i) {
+    uint64_t sum = 0;
+    (void)i;
+    mailbox_walk_shared(w->cells, APP, BYTES("busy"), 0, UINT64_MAX, take_shared, &sum);
+}
+static void topic_fill(struct world *w, uint64_t i) {
+    char room[32];
+    struct step *s = act(w);
+    struct bytes user = name_of(room, 'n', w->position + i);
+    mailbox_ensure(s, user);
+    mailbox_join(s, user, BYTES("#topic"));
+}
 static void join_leave(struct world *w, uint64_t i) {
     char room[32];
     struct bytes user = name_of(room, 'm', i * 7919 % 100000);
@@ -119,6 +135,10 @@ int main(void) {
     measure("walk: 500 audiences, cursor 3 records back", w, walk_many_idle, 1000);
     measure("walk: 500 audiences all with news, 50 entries", w, walk_many_all, 1000);
     measure("leave and join again, 100,000 members", w, join_leave, EACH);
+    measure("walk of topics and everyone: 500 groups, none of these", w, walk_shared, EACH);
+    mailbox_append_shared(act(w), BYTES("*"), &(struct entry){.type = ENTRY_NOTIFICATION});
+    measure("the same with one entry for everyone", w, walk_shared, EACH);
+    measure("a new user joins a topic", w, topic_fill, EACH);
     arena_done(&w->arena);
     cells_free(&w->cells);
     w->store->calls->close(w->store);
