@@ -107,6 +107,11 @@ export type Export = {
   conversations: Array<ExportPlace>;
   /** All of them. */
   devices: Array<ExportDevice>;
+  preferences: Preferences;
+  /** All that their inbox holds, newest first. */
+  notifications: Array<Notification>;
+  /** What was learned of which notifications they open: weights, in base64url. Not there: nothing. */
+  learned?: string;
   /** What reached them and what they sent, oldest first; ?cursor= goes on with its next. */
   mailbox: MailboxPage;
 };

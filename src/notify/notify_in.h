@@ -73,6 +73,12 @@ typedef void settings_json(struct json_out *o, struct bytes id, struct bytes val
 enum err settings_plan_list(const struct settings *k, settings_json *json, struct request *r,
     struct plan *p, struct answer *a);
 void answer_take(struct answer *a, const struct answer *part); /* a copy */
+/* Each of a partition is listed and can be read; lines in *why where not. */
+bool settings_sound(
+    struct cells *c, const struct settings *k, bool (*whole)(struct bytes value), struct buf *why);
+bool workflows_sound(struct cells *c, struct buf *why);
+bool webhooks_sound(struct cells *c, struct buf *why);
+bool preferences_whole(struct bytes value); /* of a '%' cell */
 
 /* ---- workflow.c ---- */
 enum {
@@ -430,6 +436,7 @@ bool relevance_waits(
 void relevance_joins(struct step *s, struct bytes user, const struct row *r);
 void relevance_opened(struct step *s, struct bytes user, const struct row *r);
 void relevance_erase(struct step *s, struct bytes user);
+struct bytes relevance_state(struct cells *c, struct bytes app, struct bytes user); /* for export */
 
 /* Through an audience, some at a time: to receive, or to take back. */
 enum sweep_mode { SWEEP_RECEIVE = 1, SWEEP_CANCEL };

@@ -67,6 +67,19 @@ static struct wish wish_unpack(struct unpack *u) {
     return w;
 }
 
+bool preferences_whole(struct bytes value) {
+    struct unpack u = unpack_of(value);
+    struct quiet_hours q = quiet_unpack(&u);
+    bool whole = q.from < 1440 && q.to < 1440;
+    (void)unpack_u64(&u);
+    while (unpack_more(&u)) {
+        unpack_bytes(&u);
+        uint8_t set = unpack_u8(&u), on = unpack_u8(&u);
+        whole = whole && set && !(set & ~CHANNELS_ALL) && !(on & ~set);
+    }
+    return whole && !u.bad;
+}
+
 bool preferences_any(struct cells *c, struct bytes app, struct bytes user) {
     return cell_of(c, app, user)->size != 0;
 }

@@ -143,6 +143,10 @@ static void apply_learn(struct step *s) {
     if (!u.bad) learn(s, user, id, workflow, false);
 }
 
+struct bytes relevance_state(struct cells *c, struct bytes app, struct bytes user) {
+    return view_of(state_cell(c, app, user));
+}
+
 void relevance_erase(struct step *s, struct bytes user) {
     cells_put(s->cells, state_cell(s->cells, s->app, user), (struct bytes){0});
 }

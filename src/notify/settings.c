@@ -54,6 +54,55 @@ void settings_each(struct cells *c, const struct settings *k, struct bytes app,
     }
 }
 
+/* ---- kith check ---- */
+struct checking {
+    const struct settings *k;
+    bool (*whole)(struct bytes value);
+    struct buf apps; /* packed: those with a list */
+    uint64_t stored, listed;
+    bool sound;
+};
+
+static bool check_cell(void *arg, struct bytes key, struct bytes value) {
+    struct checking *w = arg;
+    struct bytes app, id;
+    if (!value.n || !key2_read(key, &app, &id)) return true;
+    if (!id.n) pack_bytes(&w->apps, app);
+    if (!id_valid(id)) return true;
+    w->stored++;
+    if (value.n < sizeof(uint64_t) ||
+        !w->whole(bytes_of(value.p + sizeof(uint64_t), value.n - sizeof(uint64_t))))
+        w->sound = false;
+    return true;
+}
+
+bool settings_sound(
+    struct cells *c, const struct settings *k, bool (*whole)(struct bytes value), struct buf *why) {
+    struct checking w = {.k = k, .whole = whole, .sound = true};
+    uint64_t version;
+    cells_scan(c, bytes_of(&k->tag, 1), check_cell, &w);
+    if (!w.sound) buf_fmt(why, "a %s cannot be read\n", k->noun);
+    for (struct unpack apps = unpack_of(buf_view(&w.apps)); unpack_more(&apps);) {
+        struct bytes app = unpack_bytes(&apps);
+        struct unpack u = list_of(c, k, app, &version);
+        struct buf ids = {0}; /* looking one up may move the list */
+        buf_add(&ids, u.p, (size_t)(u.end - u.p));
+        for (u = unpack_of(buf_view(&ids)); unpack_more(&u); w.listed++)
+            if (!settings_find(c, k, app, unpack_bytes(&u), &version).n) {
+                w.sound = false;
+                buf_fmt(why, "a %s is listed and not there\n", k->noun);
+            }
+        buf_done(&ids);
+    }
+    if (w.listed != w.stored) {
+        w.sound = false;
+        buf_fmt(why, "%llu %ss are listed and %llu stored\n", (unsigned long long)w.listed, k->noun,
+            (unsigned long long)w.stored);
+    }
+    buf_done(&w.apps);
+    return w.sound;
+}
+
 /* ---- apply ---- */
 static void list_change(struct step *s, const struct settings *k, struct bytes id, uint64_t version,
     bool had, bool has) {

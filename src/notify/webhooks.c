@@ -30,13 +30,18 @@ struct webhook {
     int64_t old_until_ms;
 };
 
-static struct webhook webhook_unpack(struct bytes v) {
+static bool webhook_read(struct bytes v, struct webhook *out) {
     struct unpack u = unpack_of(v);
-    struct webhook w = {.url = unpack_bytes(&u)};
-    w.events = unpack_u32(&u);
-    w.old_until_ms = (int64_t)unpack_u64(&u);
-    w.secrets = unpack_bytes(&u);
-    check(!u.bad);
+    out->url = unpack_bytes(&u);
+    out->events = unpack_u32(&u);
+    out->old_until_ms = (int64_t)unpack_u64(&u);
+    out->secrets = unpack_bytes(&u);
+    return !u.bad;
+}
+
+static struct webhook webhook_unpack(struct bytes v) {
+    struct webhook w;
+    check(webhook_read(v, &w));
     return w;
 }
 
@@ -115,6 +120,14 @@ bool webhook_find(struct cells *c, struct bytes app, struct bytes id, int64_t no
     *out_url = w.url;
     *out_secrets = secrets_at(&w, now_ms);
     return true;
+}
+
+static bool webhook_whole(struct bytes value) {
+    struct webhook w;
+    return webhook_read(value, &w) && w.events && w.secrets.n;
+}
+bool webhooks_sound(struct cells *c, struct buf *why) {
+    return settings_sound(c, &WEBHOOKS, webhook_whole, why);
 }
 
 /* ---- JSON ---- */

@@ -19,6 +19,14 @@ bool workflow_find(struct cells *c, struct bytes app, struct bytes id, struct wo
     return true;
 }
 
+static bool workflow_whole(struct bytes value) {
+    struct workflow w;
+    return definition_unpack(value, &w);
+}
+bool workflows_sound(struct cells *c, struct buf *why) {
+    return settings_sound(c, &WORKFLOWS, workflow_whole, why);
+}
+
 bool notify_wants_messages(struct cells *c, struct bytes app) {
     uint64_t version;
     return settings_find(c, &WORKFLOWS, app, BYTES("message"), &version).n != 0;

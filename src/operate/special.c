@@ -1,6 +1,7 @@
 /* operate: routes that no surface owns: health, the OpenAPI document, typing and presence.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "chat/chat.h"
+#include "notify/notify.h"
 #include "operate/operate.h"
 #include "send/send.h"
 #include "users/users.h"
@@ -57,7 +58,7 @@ static void export(struct shard *s, struct job *j) {
     struct json_out o = {&j->answer.body, false};
     answer_ok(&j->answer, 200);
     jo_open_obj(&o);
-    if (users_export(&q, &o) && chat_export(&q, &o)) jo_close_obj(&o);
+    if (users_export(&q, &o) && notify_export(&q, &o) && chat_export(&q, &o)) jo_close_obj(&o);
 }
 
 bool special_run(struct shard *s, struct job *j) {

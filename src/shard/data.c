@@ -16,6 +16,7 @@
 
 #include "chat/chat.h"
 #include "due/due.h"
+#include "notify/notify.h"
 #include "shard/shard_in.h"
 
 enum err data_lock(const char *dir, int *out_fd, struct buf *why) {
@@ -372,6 +373,7 @@ static enum err state_check(struct store *store, uint16_t partitions, struct buf
         sound &= mailbox_check(c, why);
         sound &= channel_check(c, why);
         sound &= due_check(c, why);
+        sound &= notify_check(c, why);
         cells_free(&c);
     }
     return sound ? OK : CORRUPT;

@@ -1,5 +1,5 @@
 """How a person wants to be told: wishes by workflow and channel, quiet hours, a pause; what is absent stays, and null takes back."""
-from harness import Server, expect
+from harness import Server, eventually, expect
 
 s = Server("--shards", "2")
 P = "/v1/users/ann/preferences"
@@ -51,6 +51,23 @@ expect(s.call("PUT", "/v1/users/bob/preferences", {}, key=ann)[0], 403)
 expect(s.call("GET", "/v1/users/bob/preferences")[0], 404)
 expect(put({"workflows": {"likes": {"push": False}}}, path="/v1/users/bob/preferences"), {"workflows": {"likes": {"push": False}}})
 expect(s.call("GET", "/v1/users/bob")[0], 200)
+# what is held of someone shows it, and goes with them
+expect(s.call("PUT", "/v1/workflows/news", {"channels": ["inapp"], "templates": {"en": {"title": "News of {topic}"}}})[0], 201)
+expect(s.call("PUT", "/v1/topics/cats/users/bob")[0], 201)
+for to in ({"users": ["bob"]}, {"topic": "cats"}):
+    expect(s.call("POST", "/v1/notifications", {"workflow": "news", "to": to, "data": {"topic": "cats"}})[0], 202)
+
+
+def held():
+    export = s.call("GET", "/v1/users/bob/export")[1]
+    expect((export["preferences"], export["topics"], [n["title"] for n in export["notifications"]]), ({"workflows": {"likes": {"push": False}}}, ["cats"], ["News of cats"] * 2))
+
+
+eventually(held)
+expect(s.call("PUT", "/v1/users/eve/preferences", {"workflows": {"likes": {"push": False}}})[0], 200)
+expect(s.call("DELETE", "/v1/users/eve")[0], 204)
+expect(s.call("PUT", "/v1/users/eve", {})[0], 201)
+eventually(lambda: expect(s.call("GET", "/v1/users/eve/preferences")[1], {"workflows": {}}))
 s.kill()
 s.start()
 expect(s.call("GET", P, key=ann)[1], {"workflows": {}, "quiet_hours": QUIET})
