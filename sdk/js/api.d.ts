@@ -894,11 +894,11 @@ export type TriggerTotals = {
   clicked: number;
   /** Those who archived it. */
   archived: number;
-  /** Sends given up. */
+  /** People for whom a push, mail or webhook was given up. */
   failed: number;
-  /** Pushes that a provider took. */
+  /** People to one of whose devices a push went: a provider took it. */
   pushed: number;
-  /** Mails that a server took. */
+  /** People to whom a mail went: a server took it. */
   mailed: number;
   /** Webhooks that answered. */
   webhooks: number;
@@ -1100,6 +1100,38 @@ export type WebhookListed = {
   /** https; with --dev also http to this machine. */
   url: string;
   events: Array<WebhookEvent>;
+};
+
+export type DeadLetter = {
+  id: Id;
+  /** By which it was to leave. */
+  channel: "push" | "email" | "webhook";
+  user: Id;
+  notification: Id;
+  trigger?: Id;
+  /** Of a webhook: what it was to be told. */
+  event?: string;
+  device?: Id;
+  webhook?: Id;
+  /** Who refused it last; absent when nobody was asked. */
+  provider?: string;
+  /** In the provider's own word, or the server's. */
+  reason: string;
+  /** How often it was tried. */
+  attempts: number;
+  created_at: Time;
+  failed_at: Time;
+};
+
+export type DeadLetterPage = {
+  items: Array<DeadLetter>;
+  next: Next;
+};
+
+export type DeadLetterTaken = {
+  id: Id;
+  /** In a word. */
+  state: "sending";
 };
 
 export type WebhookPage = {
@@ -1804,6 +1836,16 @@ export interface Operations {
   "GET /v1/users/{id}/preferences": {
     path: { id: Id };
     answer: Preferences;
+  };
+  /** List what could not be sent */
+  "GET /v1/dead-letters": {
+    query?: { limit?: number; cursor?: Cursor };
+    answer: DeadLetterPage;
+  };
+  /** Send a dead letter again */
+  "POST /v1/dead-letters/{id}/retry": {
+    path: { id: Id };
+    answer: DeadLetterTaken;
   };
   /** List the app's webhooks */
   "GET /v1/webhooks": {

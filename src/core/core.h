@@ -98,7 +98,7 @@ enum {
 enum protocol { PROTO_HTTP = 1, PROTO_MQTT, PROTO_CONTROL };
 /* What a connection is used for, for people: over TLS or not. */
 enum spoken { SPOKEN_HTTP, SPOKEN_STREAM, SPOKEN_MQTT, SPOKEN_WEBSOCKET, SPOKEN_COUNT };
-enum { SURFACES_MAX = 24, SHARDS_MOST = 64, RINGS_MOST = SHARDS_MOST + 3 };
+enum { SURFACES_MAX = 32, SHARDS_MOST = 64, RINGS_MOST = SHARDS_MOST + 3 };
 enum { DRAIN_RETRY_S = 2 };
 enum { SWEEP_MS = 500 }; /* timeouts are looked at so often */
 
@@ -151,6 +151,7 @@ struct shard {
     struct engine *engine;
     struct deliver *deliver;
     struct tools tools;
+    struct sends *sends; /* what is to leave the server, or is on its way (sends.c) */
     struct json_reader *json;
     struct measure measure;
     struct journeys *journeys; /* NULL: --journeys off */
@@ -328,6 +329,11 @@ const struct route *route_find(const struct server *v, const char *method, const
 /* What any mailbox entry shows: struct tools' entry_json. */
 bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared);
+/* sends.c */
+void sends_told(struct shard *s, uint16_t partition, struct bytes body); /* of DELIVER_SEND */
+bool sends_turn(struct shard *s); /* true: more is left to do at once */
+bool sends_are_out(const struct shard *s);
+void sends_done(struct shard *s);
 /* tell.c */
 void tell_serving(const struct server *v);
 void tell_recovered(const struct server *v);

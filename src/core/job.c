@@ -189,6 +189,10 @@ void engine_answered(void *arg, uint64_t ticket, struct answer *a) {
 
 void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d) {
     struct shard *s = arg;
+    if (d->kind == DELIVER_SEND) {
+        if (s->recovered) sends_told(s, partition, d->body);
+        return;
+    }
     if (!s->recovered) deliver_replayed(s->deliver, partition, app, d);
     else if (!channels_delivered(s, partition, app, d))
         deliver_entry(s->deliver, partition, app, d);

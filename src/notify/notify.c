@@ -21,6 +21,8 @@ static const struct {
     {"notify, relevance", &notify_relevance},
     {"notify, preferences", &notify_preferences},
     {"notify, webhooks", &notify_webhooks},
+    {"notify, sends", &notify_sends},
+    {"notify, dead letters", &notify_letters},
 };
 
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {

@@ -24,12 +24,12 @@ size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
 bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared);
 /* What a DELIVER_SEND delivery (body: u64 n) asks to be sent: rendered in the user's language, addressed.
- * NULL: it is not to be sent any more. The task's cookie is n; its result comes back as a record
- * (notify_sent_record). */
+ * The task's id is n; its result comes back as a record of its app (notify_sent_record). NULL: *refused
+ * is the result at once; or, when that names no app, it is not to be sent any more. */
 struct send_task;
 struct send_result;
-struct send_task *notify_send_task(
-    struct tools *t, struct cells *c, struct bytes app, uint16_t partition, struct bytes body);
+struct send_task *notify_send_task(struct tools *t, struct json_reader *json, struct cells *c,
+    uint64_t n, int64_t now_ms, struct send_result *refused);
 /* The body of a KIND_NOTIFY_SENT record. */
 void notify_sent_record(const struct send_result *r, struct buf *out);
 

@@ -43,7 +43,8 @@ struct notify_part {
 };
 extern const struct notify_part notify_workflows, notify_preferences, notify_webhooks,
     notify_topics, notify_triggers, notify_homes, notify_receiving, notify_inboxes, notify_sends,
-    notify_contents, notify_cancelling, notify_messages, notify_relevance, notify_later;
+    notify_letters, notify_contents, notify_cancelling, notify_messages, notify_relevance,
+    notify_later;
 
 /* ---- settings.c: what an app sets once and every partition has: workflows, webhooks ---- */
 struct settings { /* one sort of them */
@@ -531,5 +532,6 @@ void sends_add(struct step *s, const struct outgoing *o);
 void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
 /* Those not yet sent are given up: seen or read elsewhere, cancelled. Cheap when there are none. */
 void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
+void sends_erase(struct step *s, struct bytes user); /* none is sent any more, none is listed */
 
 #endif

@@ -1,9 +1,397 @@
-/* notify: sends: what leaves the server. Nobody has an address yet that this room could send to: each
- * is told so. SPDX-License-Identifier: Apache-2.0 */
-#include "notify/notify_in.h"
+/* notify: sends: what leaves the server, from the decision to its end. Each is a cell that lasts until the
+ * other side took it or it is given up: nothing is lost with the process.
+ * The cells are drawn in sends_in.h.
+ *
+ * Keeps: a send has one turn that counts; a lease falls due with each, so that what was under way when
+ * the server ended goes out again. Pauses double, and are spread by a hash, as apply knows no chance.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "due/due.h"
+#include "notify/sends_in.h"
+#include "outward/outward.h"
+#include "person/person.h"
+
+enum {
+    LEASE_MS = 60000,
+    BACKOFF_MS = 2000,
+    BACKOFF_MAX_MS = 3600 * 1000,
+    TRY_MS = 24 * 3600 * 1000, /* what nobody took for so long is given up */
+    SENDS_OF_STEP = 256
+};
+
+/* ---- as stored ---- */
+struct cell *sending_cell(struct cells *c, uint64_t n) {
+    uint8_t room[300];
+    return cells_get(c, key2n(room, '<', (struct bytes){0}, (struct bytes){0}, n));
+}
+
+void sending_encode(struct buf *b, const struct sending *x) {
+    pack_u32(b, x->turn);
+    pack_u32(b, x->attempts);
+    pack_u8(b, x->channel);
+    pack_u8(b, x->provider);
+    pack_u8(b, x->counted);
+    pack_u64(b, (uint64_t)x->created_ms);
+    pack_bytes(b, x->app);
+    pack_bytes(b, x->user);
+    pack_bytes(b, x->notification);
+    pack_bytes(b, x->trigger);
+    pack_bytes(b, x->to);
+    pack_bytes(b, x->event);
+}
+
+bool sending_decode(struct unpack *u, struct sending *out) {
+    out->turn = unpack_u32(u);
+    out->attempts = unpack_u32(u);
+    out->channel = unpack_u8(u);
+    out->provider = unpack_u8(u);
+    out->counted = unpack_u8(u);
+    out->created_ms = (int64_t)unpack_u64(u);
+    out->app = unpack_bytes(u);
+    out->user = unpack_bytes(u);
+    out->notification = unpack_bytes(u);
+    out->trigger = unpack_bytes(u);
+    out->to = unpack_bytes(u);
+    out->event = unpack_bytes(u);
+    return !u->bad;
+}
+
+bool sending_find(struct cells *c, uint64_t n, struct sending *out) {
+    const struct cell *cell = sending_cell(c, n);
+    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
+    if (!cell->size) return false;
+    check(sending_decode(&u, out));
+    return true;
+}
+
+static void sending_write(struct step *s, uint64_t n, const struct sending *x) {
+    struct buf b = {0};
+    sending_encode(&b, x);
+    cells_put(s->cells, sending_cell(s->cells, n), buf_view(&b));
+    buf_done(&b);
+}
+
+/* ---- those of a user ---- */
+static struct cell *list_cell(struct step *s, struct bytes user) {
+    uint8_t room[300];
+    return cells_get(s->cells, key2(room, '<', s->app, user));
+}
+
+static void list_remove(struct step *s, struct bytes user, uint64_t n) {
+    struct cell *list = list_cell(s, user);
+    for (uint32_t at = 0; at + sizeof n <= list->size; at += (uint32_t)sizeof n) {
+        if (memcmp(list->data + at, &n, sizeof n) != 0) continue;
+        cells_splice(s->cells, list, at, sizeof n, (struct bytes){0});
+        return;
+    }
+}
+
+static void sending_end(struct step *s, uint64_t n, struct bytes user) {
+    list_remove(s, user, n);
+    cells_put(s->cells, sending_cell(s->cells, n), (struct bytes){0});
+}
+
+/* ---- on its way ---- */
+static void due_for(struct step *s, uint64_t n, uint32_t turn, int64_t at_ms) {
+    struct buf b = {0};
+    pack_u64(&b, n);
+    pack_u32(&b, turn);
+    due_add(s, at_ms, KIND_NOTIFY_SEND_DUE, buf_view(&b));
+    buf_done(&b);
+}
+
+static void hand_over(struct step *s, uint64_t n, uint32_t turn) {
+    struct buf b = {0};
+    pack_u64(&b, n);
+    due_for(s, n, turn, s->time_ms + LEASE_MS);
+    step_deliver(s, &(struct delivery){.kind = DELIVER_SEND, .body = buf_view(&b)});
+    buf_done(&b);
+}
+
+void sending_begin(struct step *s, const struct sending *x) {
+    uint64_t n = s->position << 8;
+    unsigned tried = 0;
+    while (tried < SENDS_OF_STEP && sending_cell(s->cells, n)->size) n++, tried++;
+    if (tried == SENDS_OF_STEP) return; /* one record about one person makes no more */
+    sending_write(s, n, x);
+    cells_append(s->cells, list_cell(s, x->user), bytes_of(&n, sizeof n));
+    hand_over(s, n, x->turn);
+}
+
+struct adding {
+    struct step *s;
+    struct sending x;
+    struct bytes list; /* packed ids of those it goes to */
+    struct buf packed;
+};
+
+static bool device_add(void *arg, struct bytes device, struct bytes push) {
+    struct adding *a = arg;
+    (void)push;
+    pack_bytes(&a->packed, device);
+    return true;
+}
+static void webhook_add(void *arg, struct bytes id, struct bytes url, struct bytes secrets) {
+    struct adding *a = arg;
+    (void)url, (void)secrets;
+    pack_bytes(&a->packed, id);
+}
+
+static unsigned begin_each(struct adding *a) {
+    struct unpack u = unpack_of(buf_view(&a->packed));
+    unsigned n = 0;
+    for (; unpack_more(&u); n++) {
+        a->x.to = unpack_bytes(&u);
+        sending_begin(a->s, &a->x);
+    }
+    buf_done(&a->packed);
+    return n;
+}
 
 void sends_add(struct step *s, const struct outgoing *o) {
-    why_add(s, o->user, o->trigger, WHY_NO_ADDRESS, o->channel, 0, (struct bytes){0});
+    struct person who;
+    struct adding a = {.s = s,
+        .x = {.channel = o->channel,
+            .created_ms = s->time_ms,
+            .app = s->app,
+            .user = o->user,
+            .notification = o->notification,
+            .trigger = o->trigger}};
+    if (o->channel == CHANNEL_PUSH) person_push(s->cells, s->app, o->user, device_add, &a);
+    else if (o->channel == CHANNEL_WEBHOOK)
+        webhooks_each(s->cells, s->app, "notification.sent", s->time_ms, webhook_add, &a);
+    else if (person_find(s->cells, s->app, o->user, &who) && who.email.n)
+        pack_bytes(&a.packed, (struct bytes){0});
+    bool any = begin_each(&a) != 0;
+    why_add(s, o->user, o->trigger, any ? WHY_SENDING : WHY_NO_ADDRESS, o->channel, 0,
+        (struct bytes){0});
 }
-void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification) {}
-void sends_withdraw(struct step *s, struct bytes user, struct bytes notification) {}
+
+void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification) {
+    struct adding a = {.s = s,
+        .x = {.channel = CHANNEL_WEBHOOK,
+            .created_ms = s->time_ms,
+            .app = s->app,
+            .user = user,
+            .notification = notification,
+            .event = bytes_str(event)}};
+    if (!webhooks_want(s->cells, s->app, event)) return;
+    webhooks_each(s->cells, s->app, event, s->time_ms, webhook_add, &a);
+    (void)begin_each(&a);
+}
+
+static struct bytes list_copy(struct step *s, struct bytes user) {
+    uint8_t room[300];
+    const struct cell *list = cells_find(s->cells, key2(room, '<', s->app, user));
+    return list ? arena_copy(s->arena, bytes_of(list->data, list->size)) : (struct bytes){0};
+}
+
+void sends_withdraw(struct step *s, struct bytes user, struct bytes notification) {
+    struct bytes list = list_copy(s, user);
+    for (size_t at = 0; at + sizeof(uint64_t) <= list.n; at += sizeof(uint64_t)) {
+        uint64_t n;
+        struct sending x;
+        memcpy(&n, list.p + at, sizeof n);
+        if (!sending_find(s->cells, n, &x) || !bytes_eq(x.notification, notification) || x.event.n)
+            continue;
+        struct bytes trigger = arena_copy(s->arena, x.trigger);
+        uint8_t channel = x.channel;
+        sending_end(s, n, user);
+        why_add(s, user, trigger, WHY_WITHDRAWN, channel, 0, (struct bytes){0});
+    }
+}
+
+void sends_erase(struct step *s, struct bytes user) {
+    struct bytes list = list_copy(s, user);
+    for (size_t at = 0; at + sizeof(uint64_t) <= list.n; at += sizeof(uint64_t)) {
+        uint64_t n;
+        memcpy(&n, list.p + at, sizeof n);
+        cells_put(s->cells, sending_cell(s->cells, n), (struct bytes){0});
+    }
+    if (list.n) cells_put(s->cells, list_cell(s, user), (struct bytes){0});
+    letters_erase(s, user);
+}
+
+/* ---- what became of it ---- */
+struct sent {
+    uint64_t n;
+    enum outward_verdict verdict;
+    uint8_t provider, next;
+    bool at_once;
+    int64_t retry_after_ms, gone_since_ms, took_ms;
+    struct bytes name, reason, id;
+};
+
+/* A copy whose texts outlive edits. */
+static bool sending_copy(struct step *s, uint64_t n, struct sending *out) {
+    const struct cell *cell = sending_cell(s->cells, n);
+    if (!cell->size) return false;
+    struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(cell->data, cell->size)));
+    return sending_decode(&u, out);
+}
+
+static struct bytes detail_of(struct step *s, const struct sent *r) {
+    struct buf b = {0};
+    buf_bytes(&b, r->name);
+    if (r->reason.n) buf_str(&b, b.n ? ": " : "");
+    buf_bytes(&b, r->reason);
+    struct bytes v = arena_copy(s->arena, buf_view(&b));
+    buf_done(&b);
+    return v;
+}
+
+static void told(
+    struct step *s, const struct sending *x, enum why why, int64_t until_ms, struct bytes detail) {
+    if (!x->event.n) why_add(s, x->user, x->trigger, why, x->channel, until_ms, detail);
+}
+
+/* The sends of the same to the person's other addresses know that it is counted. */
+static void siblings_mark(struct step *s, const struct sending *x, uint8_t mark) {
+    struct bytes list = list_copy(s, x->user);
+    for (size_t at = 0; at + sizeof(uint64_t) <= list.n; at += sizeof(uint64_t)) {
+        uint64_t n;
+        struct sending other;
+        memcpy(&n, list.p + at, sizeof n);
+        if (!sending_copy(s, n, &other) || other.channel != x->channel || other.event.n ||
+            !bytes_eq(other.trigger, x->trigger))
+            continue;
+        other.counted |= mark;
+        sending_write(s, n, &other);
+    }
+}
+
+/* Totals count people. */
+static void counted(struct step *s, const struct sending *x, bool good) {
+    uint8_t mark = good ? COUNTED_SENT : COUNTED_FAILED;
+    enum total t = x->channel == CHANNEL_PUSH    ? TOTAL_PUSHED
+                   : x->channel == CHANNEL_EMAIL ? TOTAL_MAILED
+                                                 : TOTAL_HOOKED;
+    if (x->event.n || x->counted & mark) return;
+    content_count(s, x->trigger, good ? t : TOTAL_FAILED, 1);
+    siblings_mark(s, x, mark);
+}
+
+/* Given up: by another webhook the app hears of it, unless it is one that failed. */
+static void failed(struct step *s, const struct sending *x, const struct sent *r, bool letter) {
+    told(s, x, WHY_SEND_FAILED, 0, detail_of(s, r));
+    counted(s, x, false);
+    if (letter) letter_add(s, x, r->name, r->reason);
+    if (x->channel != CHANNEL_WEBHOOK)
+        sends_event(s, "notification.failed", x->user, x->notification);
+}
+
+/* A provider says that a device's address is no more: one that came later is another. */
+static void address_gone(struct step *s, const struct sending *x, const struct sent *r) {
+    struct buf b = {0};
+    pack_bytes(&b, x->user);
+    pack_bytes(&b, x->to);
+    pack_u64(&b, (uint64_t)(r->gone_since_ms ? r->gone_since_ms : s->time_ms - r->took_ms));
+    step_relay(s, s->partition, KIND_PUSH_GONE, buf_view(&b));
+    buf_done(&b);
+}
+
+static int64_t pause_of(const struct sending *x, uint64_t n, const struct sent *r) {
+    int64_t ms = BACKOFF_MAX_MS;
+    if (x->attempts < 12 && (BACKOFF_MS << x->attempts) < ms) ms = BACKOFF_MS << x->attempts;
+    uint64_t spread = hash64(bytes_of((uint64_t[]){n, x->turn}, 2 * sizeof n));
+    ms = ms * 3 / 4 + (int64_t)(spread % (uint64_t)(ms / 2)); /* within a quarter of it */
+    return ms > r->retry_after_ms ? ms : r->retry_after_ms;
+}
+
+static void retried(struct step *s, struct sending *x, const struct sent *r) {
+    int64_t at = s->time_ms;
+    x->turn++;
+    x->provider = r->next;
+    if (!r->at_once) at += pause_of(x, r->n, r);
+    if (at - x->created_ms > TRY_MS) {
+        sending_end(s, r->n, x->user);
+        failed(s, x, r, true);
+        return;
+    }
+    if (!r->at_once) x->attempts++;
+    sending_write(s, r->n, x);
+    told(s, x, WHY_SEND_RETRY, at, detail_of(s, r));
+    if (r->at_once) hand_over(s, r->n, x->turn);
+    else due_for(s, r->n, x->turn, at);
+}
+
+static void apply_sent(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct sent r = {.n = unpack_u64(&u)};
+    struct sending x;
+    r.verdict = unpack_u8(&u);
+    r.provider = unpack_u8(&u);
+    r.next = unpack_u8(&u);
+    r.at_once = unpack_u8(&u) != 0;
+    r.retry_after_ms = (int64_t)unpack_u64(&u);
+    r.gone_since_ms = (int64_t)unpack_u64(&u);
+    r.took_ms = (int64_t)unpack_u64(&u);
+    r.name = unpack_bytes(&u);
+    r.reason = unpack_bytes(&u);
+    r.id = unpack_bytes(&u);
+    check(!u.bad);
+    answer_ok(s->answer, 200);
+    if (!sending_copy(s, r.n, &x)) return; /* withdrawn meanwhile, or told before */
+    if (r.verdict == OUTWARD_RETRY) {
+        retried(s, &x, &r);
+        return;
+    }
+    sending_end(s, r.n, x.user);
+    if (r.verdict == OUTWARD_DELIVERED) {
+        told(s, &x, WHY_SENT, 0, r.name);
+        counted(s, &x, true);
+        return;
+    }
+    bool gone = r.verdict == OUTWARD_DROP && x.channel == CHANNEL_PUSH;
+    failed(s, &x, &r, !gone);
+    if (gone) address_gone(s, &x, &r);
+}
+
+/* ---- its time has come (again) ---- */
+/* What stands against it now: wishes are asked each time. 0: nothing; *until: it is held. */
+static enum why stands_against(struct step *s, const struct sending *x, int64_t *until) {
+    struct content k;
+    struct workflow w;
+    *until = 0;
+    if (!mailbox_known(s->cells, s->app, x->user)) return WHY_CANCELLED;
+    if (x->event.n) return 0;
+    if (!content_find(s->cells, s->app, x->trigger, &k) ||
+        content_cancelled(s->cells, s->app, x->trigger) ||
+        !workflow_find(s->cells, s->app, k.workflow, &w))
+        return WHY_CANCELLED;
+    enum why why = forbidden(s->cells, s->app, x->user, true, &w, &k, s->time_ms);
+    if (why || !preferences_any(s->cells, s->app, x->user)) return why;
+    if (preferences_off(s->cells, s->app, x->user, k.workflow) & x->channel) return WHY_OPTED_OUT;
+    if (w.priority != PRIORITY_HIGH && x->channel != CHANNEL_WEBHOOK)
+        *until = preferences_quiet_until(s->cells, s->app, x->user, s->time_ms);
+    return 0;
+}
+
+static void apply_due(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    uint64_t n = unpack_u64(&u);
+    uint32_t turn = unpack_u32(&u);
+    struct sending x;
+    int64_t until;
+    check(!u.bad);
+    if (!sending_copy(s, n, &x) || x.turn != turn) return;
+    enum why why = stands_against(s, &x, &until);
+    if (why) {
+        sending_end(s, n, x.user);
+        if (mailbox_known(s->cells, s->app, x.user)) told(s, &x, why, 0, (struct bytes){0});
+        return;
+    }
+    x.turn++;
+    sending_write(s, n, &x);
+    if (until > s->time_ms) {
+        told(s, &x, WHY_HELD_QUIET, until, (struct bytes){0});
+        due_for(s, n, x.turn, until);
+    } else {
+        hand_over(s, n, x.turn);
+    }
+}
+
+static const struct record_rule RULES[] = {
+    {KIND_NOTIFY_SENT, apply_sent}, {KIND_NOTIFY_SEND_DUE, apply_due}};
+const struct notify_part notify_sends = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

@@ -66,6 +66,7 @@ static void apply_user_gone(struct step *s) {
     preferences_erase(s, user);
     relevance_erase(s, user);
     inbox_erase(s, user);
+    sends_erase(s, user);
 }
 int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user) {
     const struct cell *cell = gone_cell(c, app, user);

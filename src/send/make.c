@@ -144,8 +144,32 @@ static enum err signed_put(const struct provider *p, const struct outward_key *k
     return e;
 }
 
+/* The owner's page where one click ends it: "https://app.example/u?user={user}&workflow={workflow}".
+ * Ids need no escape in a URL. */
+static void unsubscribe_put(const struct provider *p, const struct send_task *t, struct buf *out) {
+    const struct {
+        const char *name;
+        struct bytes value;
+    } PARTS[] = {{"{app}", t->app}, {"{user}", t->user}, {"{workflow}", t->workflow}};
+    if (t->unsubscribe_url.n || !p->unsubscribe) {
+        buf_bytes(out, t->unsubscribe_url);
+        return;
+    }
+    for (const char *c = p->unsubscribe; *c;) {
+        size_t k = 0;
+        while (k < 3 && strncmp(c, PARTS[k].name, strlen(PARTS[k].name)) != 0) k++;
+        if (k == 3) buf_char(out, *c++);
+        else {
+            buf_bytes(out, PARTS[k].value);
+            c += strlen(PARTS[k].name);
+        }
+    }
+}
+
 static enum err mail_make(struct provider *p, struct flight *f, int64_t now_ms, const char **why) {
     const struct send_task *t = f->task;
+    struct buf text = {0}, unsubscribe = {0};
+    unsubscribe_put(p, t, &unsubscribe);
     struct mail m = {.from_name = bytes_str(p->from_name),
         .from = bytes_str(p->from),
         .to_name = t->address_name,
@@ -155,9 +179,8 @@ static enum err mail_make(struct provider *p, struct flight *f, int64_t now_ms, 
         .text = t->body,
         .html = t->html,
         .id = t->message_id,
-        .unsubscribe_url = t->unsubscribe_url,
+        .unsubscribe_url = buf_view(&unsubscribe),
         .list_id = t->list_id};
-    struct buf text = {0};
     enum err e = mail_write(&m, now_ms, &text, why);
     if (e == OK)
         e = signed_put(p, p->dkim_rsa, DKIM_RSA_SUFFIX, buf_view(&text), now_ms, &f->q.body);
@@ -172,17 +195,29 @@ static enum err mail_make(struct provider *p, struct flight *f, int64_t now_ms, 
         f->x.mail_from = p->from;
         f->x.mail_to = (const char *)f->q.head.p;
     }
+    buf_done(&unsubscribe);
     buf_done(&text);
     return e;
 }
 
 /* ---- webhooks ---- */
+/* https; or where private addresses are allowed http as well, for what runs beside this server. */
+static bool webhook_url_good(const struct provider *p, struct bytes url) {
+    struct bytes origin;
+    struct buf https = {0};
+    if (p->carry.public_only || !bytes_starts(url, "http://")) return outward_url(url, &origin);
+    buf_str(&https, "https");
+    buf_add(&https, url.p + 4, url.n - 4);
+    bool good = outward_url(buf_view(&https), &origin);
+    buf_done(&https);
+    return good;
+}
+
 static enum err webhook_make(
     struct provider *p, struct flight *f, int64_t now_ms, const char **why) {
     const struct send_task *t = f->task;
     struct webhook_signer by = {t->secrets, t->secret_count, p->key};
-    struct bytes origin;
-    if (!outward_url(t->url, &origin)) return *why = "the URL is not an https one", MALFORMED;
+    if (!webhook_url_good(p, t->url)) return *why = "the URL is not an https one", MALFORMED;
     buf_bytes(&f->q.url, t->url);
     buf_str(&f->q.head, "Content-Type: application/json\r\n");
     buf_bytes(&f->q.body, t->payload);

@@ -60,6 +60,7 @@ static void flight_end(
     s->cookie = t->cookie;
     s->partition = t->partition;
     s->channel = t->channel;
+    snprintf(s->app, sizeof s->app, "%.*s", (int)t->app.n, (const char *)t->app.p);
     s->verdict = d->verdict;
     s->retry_after_ms = d->retry_after_ms;
     s->gone_since_ms = d->gone_since_ms;

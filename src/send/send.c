@@ -237,6 +237,15 @@ struct bytes send_webhook_key(const struct send *s) {
     return buf_view(&s->webhook_key);
 }
 
+bool send_webhooks_private(const struct send *s) {
+    bool any = false;
+    for (size_t i = 0; i < s->settings.n; i++) {
+        const struct provider *p = s->settings.list[i];
+        any |= p->channel == SEND_WEBHOOK && !p->carry.public_only;
+    }
+    return any;
+}
+
 static void record_put(
     const struct provider *p, const struct outward_key *k, const char *suffix, struct buf *out) {
     buf_fmt(out, "%s%s._domainkey.%s TXT ", p->dkim_selector, suffix, p->dkim_domain);

@@ -57,11 +57,13 @@ struct send_task {
                                    others, which is {id, title, body, image, thread, badge, data} */
     struct bytes image, sound, thread, category;
     struct bytes collapse_key;
-    struct bytes unsubscribe_url; /* mail: https, one click (RFC 8058) */
-    struct bytes list_id;         /* mail */
-    int64_t badge;                /* below 0: left as it is */
-    int64_t expires_ms;           /* 0: a day from when it is sent */
-    bool high, low, silent;       /* priority; silent: wakes the app and shows nothing */
+    /* mail: https, one click (RFC 8058); empty: by the provider's pattern, of app, user and workflow */
+    struct bytes unsubscribe_url;
+    struct bytes user, workflow;
+    struct bytes list_id;   /* mail */
+    int64_t badge;          /* below 0: left as it is */
+    int64_t expires_ms;     /* 0: a day from when it is sent */
+    bool high, low, silent; /* priority; silent: wakes the app and shows nothing */
 };
 struct send_task *send_task_create(enum send_channel channel); /* badge -1, all else zero */
 void send_task_free(struct send_task **);
@@ -73,6 +75,7 @@ struct send_result {
     uint64_t id, cookie;
     uint16_t partition;
     enum send_channel channel;
+    char app[SEND_NAME_MAX + 1];
     enum outward_verdict verdict; /* never RENEW */
     unsigned provider;            /* the one that was tried */
     /* The one to try next. `failover`: it is another, as this one failed for a reason of its own (it
@@ -99,6 +102,7 @@ struct send_options {
     void (*wake)(void *arg, unsigned shard); /* results came; called on the sender's thread */
     void *arg;
     int64_t (*now_ms)(void); /* NULL: the machine's clock */
+    bool dev;                /* Web Push and webhooks to private addresses are allowed */
 };
 /* "none" in place of a file: nothing is sent, and no socket made. */
 bool send_is_off(const char *providers);
@@ -123,6 +127,8 @@ size_t send_out(const struct send *s, unsigned shard);
 unsigned send_provider_count(const struct send *s, enum send_channel c, struct bytes app);
 /* What a page subscribes with: base64url of the VAPID key's 65 bytes. */
 struct bytes send_webpush_key(const struct send *s);
+/* May webhooks go to private addresses, and there without TLS? */
+bool send_webhooks_private(const struct send *s);
 struct bytes send_webhook_key(const struct send *s); /* "whpk_...": checks v1a */
 /* DNS records to be set, one line each, for people: "s1._domainkey.example.com TXT v=DKIM1; ...".
  * Nothing when no mail is sent. */

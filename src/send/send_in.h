@@ -105,7 +105,8 @@ struct provider {
     struct webpush *webpush;
     struct apns *apns;
     struct fcm *fcm;
-    const char *smtp_url, *from, *from_name, *reply_to, *dkim_domain, *dkim_selector;
+    const char *smtp_url, *from, *from_name, *reply_to, *dkim_domain, *dkim_selector,
+        *unsubscribe;                            /* https://...{user}...{workflow}; NULL: none */
     struct outward_key *dkim_rsa, *dkim_ed25519; /* NULL: it signs nothing */
     /* running: the thread's */
     struct carrier *carrier;

@@ -40,6 +40,7 @@ enum {
     F_FROM,
     F_FROM_NAME,
     F_REPLY_TO,
+    F_UNSUBSCRIBE,
     F_DKIM,
     F_DKIM_DOMAIN,
     F_DKIM_SELECTOR,
@@ -79,6 +80,7 @@ static const struct {
     [F_FROM] = {{"from", JSON_STRING, false, false, 254}, ONLY(SEND_MAIL)},
     [F_FROM_NAME] = {{"from_name", JSON_STRING, false, false, 256}, ONLY(SEND_MAIL)},
     [F_REPLY_TO] = {{"reply_to", JSON_STRING, false, false, 254}, ONLY(SEND_MAIL)},
+    [F_UNSUBSCRIBE] = {{"unsubscribe_url", JSON_STRING, false, false, 1024}, ONLY(SEND_MAIL)},
     [F_DKIM] = {{"dkim", JSON_BOOL, false, false, 0}, ONLY(SEND_MAIL)},
     [F_DKIM_DOMAIN] = {{"dkim_domain", JSON_STRING, false, false, 253}, ONLY(SEND_MAIL)},
     [F_DKIM_SELECTOR] = {{"dkim_selector", JSON_STRING, false, false, 40}, ONLY(SEND_MAIL)},
@@ -158,7 +160,7 @@ static enum err webpush_read(struct reading *r) {
     size_t n = strlen(own);
     p->concurrency = 256;
     p->carry.connections_max = 8;
-    p->carry.public_only = !yes(r, F_ALLOW_PRIVATE) && !p->base_url;
+    p->carry.public_only = !yes(r, F_ALLOW_PRIVATE) && !p->base_url && !r->o->dev;
     enum err e = key_take(r, "vapid", OUTWARD_P256, &p->key);
     if (e != OK) return e;
     if (gethostname(own + n, sizeof own - n - 1)) strcpy(own + n, "localhost");
@@ -254,6 +256,9 @@ static enum err mail_read(struct reading *r) {
     if (!mail_address_valid(bytes_str(p->from))) return wrong(r, F_FROM, "must be a mail address");
     if (p->reply_to[0] && !mail_address_valid(bytes_str(p->reply_to)))
         return wrong(r, F_REPLY_TO, "is no mail address");
+    p->unsubscribe = text_of(r, F_UNSUBSCRIBE, NULL);
+    if (p->unsubscribe && strncmp(p->unsubscribe, "https://", 8) != 0)
+        return wrong(r, F_UNSUBSCRIBE, "must be an https URL");
     p->concurrency = 4; /* connections, each with one mail after the other */
     p->carry.connections_max = CONCURRENCY_MAX;
     snprintf(url, sizeof url, "%s://%s:%d/%s", k == 1 ? "smtps" : "smtp", host, (int)port,
@@ -267,7 +272,7 @@ static enum err webhook_read(struct reading *r) {
     struct provider *p = r->p;
     p->concurrency = 128;
     p->carry.connections_max = 8;
-    p->carry.public_only = !yes(r, F_ALLOW_PRIVATE) && !p->base_url;
+    p->carry.public_only = !yes(r, F_ALLOW_PRIVATE) && !p->base_url && !r->o->dev;
     return key_take(r, "webhook", OUTWARD_ED25519, &p->key);
 }
 

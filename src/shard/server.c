@@ -164,7 +164,6 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->tools.programs = template_cache_create(s->tools.kit, PROGRAMS_KEPT);
     s->tools.inboxes = inbox_memo_create();
     s->tools.entry_json = entry_json;
-    s->tools.http_webhooks = v->o.dev;
     random_secret(&s->tools.next_id, sizeof s->tools.next_id);
     s->tools.id_step = v->shards;
     s->tools.next_id -= s->tools.next_id % v->shards - i;
@@ -318,9 +317,12 @@ static enum err send_open(struct server *v, struct buf *why) {
         .data_dir = v->dir,
         .shards = v->shards,
         .wake = send_wake,
-        .arg = v};
+        .arg = v,
+        .dev = v->o.dev};
     enum err e = send_create(&o, &v->sender, why);
     if (e != OK) return e;
+    for (unsigned i = 0; i < v->shards; i++)
+        v->shard[i].tools.http_webhooks = send_webhooks_private(v->sender);
     dkim_tell(v);
     if (!send_is_off(v->o.providers)) send_start(v->sender);
     return OK;
@@ -386,6 +388,7 @@ static void shard_close(struct server *v, struct shard *s) {
     channels_done(s);
     jobs_drop(s);
     engine_free(&s->engine);
+    sends_done(s);
     journeys_free(&s->journeys);
     json_reader_free(&s->json);
     inbox_memo_free(&s->tools.inboxes);

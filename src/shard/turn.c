@@ -127,6 +127,7 @@ static bool shard_turn(struct shard *s, int wait_ms) {
     pace_phase(&s->pace, PHASE_apply);
     deliver_turn(s->deliver);
     pace_phase(&s->pace, PHASE_deliver);
+    more |= sends_turn(s);
     housekeeping(s);
     shards_wake(s);
     pace_phase(&s->pace, PHASE_keep);
@@ -158,15 +159,15 @@ static bool batch_waits(struct shard *s) {
 /* Everything promised is kept: acknowledged records applied, relays settled, cursors stored, tables
  * written. */
 static void drain(struct shard *s) {
-    enum { DRAIN_MS = 10000 };
-    int64_t until = clock_mono_ns() / 1000000 + DRAIN_MS;
+    enum { DRAIN_MS = 10000, SENDS_MS = 3000 }; /* what is not answered by then is sent again */
+    int64_t until = clock_mono_ns() / 1000000 + DRAIN_MS, sends_until = until - DRAIN_MS + SENDS_MS;
     drain_begin(s);
     tell_draining(s);
     deliver_store_cursors(s->deliver, true);
     unsigned quiet = 0;
     while (quiet < 20 && s->mono_ms < until) {
-        bool busy =
-            shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) || batch_waits(s);
+        bool busy = shard_turn(s, 5) || s->jobs_out || engine_outbox_count(s->engine) ||
+                    batch_waits(s) || (sends_are_out(s) && s->mono_ms < sends_until);
         conn_drain(s); /* behind the turn: it reads what came before the signal */
         quiet = busy ? 0 : quiet + 1;
     }

@@ -67,7 +67,12 @@ static void start(struct peer *p) {
     p->providers =
         text(p, "providers").n ? strdup(arena_cstr(&p->arena, text(p, "providers"))) : NULL;
     p->data = strdup(arena_cstr(&p->arena, text(p, "data")));
-    struct send_options o = {p->providers, p->data, SHARDS, wake, p, now_ms};
+    struct send_options o = {.providers = p->providers,
+        .data_dir = p->data,
+        .shards = SHARDS,
+        .wake = wake,
+        .arg = p,
+        .now_ms = now_ms};
     enum err e = send_create(&o, &p->send, &why);
     if (e == OK) send_start(p->send);
     say(p, "err", bytes_str(err_name(e)));

@@ -502,6 +502,17 @@ refused(422, "invalid-value", "PUT", H, {"url": "http://example.com/"}, "url")
 refused(403, "forbidden", "GET", H, key=ann)
 refused(404, "not-found", "GET", "/v1/webhooks/none")
 ok(204, "DELETE", H)
+# nobody sends to iPhones here: what is for one is given up, and can be sent again
+ok(201, "PUT", "/v1/workflows/ring", {"channels": ["push"], "templates": {"en": {"title": "ring"}}})
+ok(201, "PUT", "/v1/users/bob/devices/ringing", {"push": {"apns": {"token": "00fc13"}}})
+ok(202, "POST", "/v1/notifications", {"workflow": "ring", "to": {"users": ["bob"]}})
+eventually(lambda: expect([x["reason"] for x in ok(200, "GET", "/v1/dead-letters")["items"]], ["no provider of this channel is configured"]))
+letter = f"/v1/dead-letters/{ok(200, 'GET', '/v1/dead-letters')['items'][0]['id']}/retry"
+refused(403, "forbidden", "POST", letter, key=bob)
+expect(ok(202, "POST", letter)["state"], "sending")
+refused(404, "not-found", "POST", "/v1/dead-letters/none/retry")
+refused(422, "invalid-value", "GET", "/v1/dead-letters?limit=0", field="limit")
+refused(403, "forbidden", "GET", "/v1/dead-letters", key=bob)
 W = "/v1/workflows/likes"
 likes = ok(201, "PUT", W, {"channels": ["inapp", "email"], "templates": {"en": {"title": "{actor} liked {object}", "html": "<b>{note}</b>"}}, "priority": "high",
                            "data": {"note": "text"}, "group_by": ["object", "data.note"], "digest": {"window": "1h", "first_at_once": True}, "cap": {"count": 2, "per": "day"},

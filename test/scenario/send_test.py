@@ -248,7 +248,7 @@ def webhooks(w, receiver):
         expect([q["path"] for q in w.requests()], ["/hook"], "no redirect is followed")
     w.script("/hook", {"status": 200, "fill": 1 << 20}, {"status": 500, "fill": 10000})
     expect((hook()["verdict"], len(hook()["reason"])), ("delivered", 95), "what answers at length is cut off")
-    for url in ("http://example.com/", "https://user@example.com/", "file:///etc/passwd", "https://"):
+    for url in ("https://user@example.com/", "file:///etc/passwd", "https://"):
         expect((hook(url=url)["verdict"], hook(url=url)["reason"]), ("give up", "the URL is not an https one"), url)
     expect(hook(url="https://nowhere.invalid/")["verdict"], "retry")
     w.requests()
@@ -261,6 +261,11 @@ def webhooks(w, receiver):
     expect({r["verdict"] for r in w.ours.take(20, shard=1)}, {"delivered"})
     assert time.monotonic() - began < 0.8, "held up by another"
     expect({r["verdict"] for r in w.ours.take(4)}, {"retry"}, "and it is left after its timeout")
+    # without the owner's word: https only, and nobody within
+    w.start({"name": "hooks", "channel": "webhook"})
+    w.requests()
+    expect((hook()["reason"], hook(url="http://example.com/")["reason"]), ("the address is not a public one", "the URL is not an https one"))
+    expect(w.requests(), [])
 
 
 def limits(w):

@@ -1,0 +1,42 @@
+/* notify, inside sends.c, dispatch.c and letters.c: a send as it is stored.
+ *
+ *   '<' "" "" n      sending_encode    n: the record's position << 8, and a number in the step
+ *   '<' app user     u64 n of each of the user's, packed
+ *   '=' "" ""        u64 key of the newest dead letter: (milliseconds << 9) + partition, strictly rising
+ *   '=' app ""       u64 keys of the app's dead letters, oldest first
+ *   '=' app "" key   a dead letter: sending_encode, then i64 failed, varbytes provider, varbytes reason
+ *
+ *   NOTIFY_SENT  u64 n, u8 verdict, u8 provider, u8 next provider, u8 whether at once, u64 retry after ms,
+ *                u64 gone since ms, u64 took ms, varbytes provider, reason, id
+ *   NOTIFY_SEND_DUE  u64 n, u32 turn
+ *   NOTIFY_RETRY  u64 key
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef KITH_NOTIFY_SENDS_IN_H
+#define KITH_NOTIFY_SENDS_IN_H
+
+#include "notify/notify_in.h"
+
+enum { COUNTED_SENT = 1, COUNTED_FAILED = 2 };
+struct sending {   /* views of its cell */
+    uint32_t turn; /* rises with each change: what fell due for an earlier one is nothing */
+    uint32_t attempts;
+    uint8_t channel, provider;
+    uint8_t counted; /* COUNTED_*: of this person, whichever of their addresses it was */
+    int64_t created_ms;
+    struct bytes app, user, notification, trigger;
+    struct bytes to;    /* push: the device; a webhook: its id */
+    struct bytes event; /* of a webhook that is told of something: "notification.read" */
+};
+struct cell *sending_cell(struct cells *c, uint64_t n);
+void sending_encode(struct buf *b, const struct sending *x);
+bool sending_decode(struct unpack *u, struct sending *out);
+bool sending_find(struct cells *c, uint64_t n, struct sending *out);
+/* A new one, to be sent at once. x is copied. */
+void sending_begin(struct step *s, const struct sending *x);
+
+/* ---- letters.c ---- */
+void letter_add(
+    struct step *s, const struct sending *x, struct bytes provider, struct bytes reason);
+void letters_erase(struct step *s, struct bytes user);
+
+#endif
