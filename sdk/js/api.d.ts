@@ -1077,7 +1077,7 @@ export type NotificationEntry = {
 export type WebhookEvent = "*" | "notification.sent" | "notification.seen" | "notification.read" | "notification.clicked" | "notification.archived" | "notification.failed" | "message.created";
 
 export type WebhookPut = {
-  /** https; with --dev also http to this machine. Needed when it is made. */
+  /** https; also http to hosts of a private network where the owner allows these (`allow_private`, `--dev`). Needed when it is made. */
   url?: string;
   /** Without it, all. */
   events?: Array<WebhookEvent> | null;
@@ -1087,7 +1087,7 @@ export type WebhookPut = {
 
 export type Webhook = {
   id: Id;
-  /** https; with --dev also http to this machine. */
+  /** https; also http to hosts of a private network where the owner allows these (`allow_private`, `--dev`). */
   url: string;
   events: Array<WebhookEvent>;
   /** It signs what is sent. */
@@ -1097,7 +1097,7 @@ export type Webhook = {
 
 export type WebhookListed = {
   id: Id;
-  /** https; with --dev also http to this machine. */
+  /** https; also http to hosts of a private network where the owner allows these (`allow_private`, `--dev`). */
   url: string;
   events: Array<WebhookEvent>;
 };

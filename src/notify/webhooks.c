@@ -214,10 +214,28 @@ static void apply_copy(struct step *s) { settings_copied(s, &WEBHOOKS); }
 /* ---- PUT ---- */
 static bool is_one_of(uint8_t c, const char *set) { return c && strchr(set, c); }
 
-static bool host_is_loopback(struct bytes host) {
-    bool address = bytes_starts(host, "127.");
-    for (size_t i = 0; address && i < host.n; i++) address = is_one_of(host.p[i], "0123456789.");
-    return address || bytes_is(host, "localhost") || bytes_is(host, "[::1]");
+static bool ends_with(struct bytes v, const char *end) {
+    size_t n = strlen(end);
+    return v.n > n && memcmp(v.p + v.n - n, end, n) == 0;
+}
+
+/* By its name, as far as that tells: which address it has is seen when something is sent there. */
+static bool host_is_private(struct bytes host) {
+    static const char *const NETWORKS[] = {"127.", "10.", "192.168.", "169.254."};
+    bool address = true, dots = false;
+    for (size_t i = 0; i < host.n; i++) {
+        address &= is_one_of(host.p[i], "0123456789.");
+        dots |= host.p[i] == '.';
+    }
+    for (size_t i = 0; address && i < sizeof NETWORKS / sizeof *NETWORKS; i++)
+        if (bytes_starts(host, NETWORKS[i])) return true;
+    if (address) /* 172.16.0.0/12 */
+        return host.n > 7 && bytes_starts(host, "172.") && host.p[6] == '.' &&
+               ((host.p[4] == '1' && host.p[5] >= '6') || host.p[4] == '2' ||
+                   (host.p[4] == '3' && host.p[5] <= '1'));
+    if (host.p[0] == '[') return bytes_is(host, "[::1]") || bytes_starts(host, "[fd");
+    return !dots || ends_with(host, ".localhost") || ends_with(host, ".local") ||
+           ends_with(host, ".internal");
 }
 
 /* host or [address], and perhaps a port. */
@@ -250,7 +268,7 @@ static bool url_good(struct bytes url, bool http_too) {
     size_t from = https ? 8 : 7, n = 0;
     while (from + n < url.n && !is_one_of(url.p[from + n], "/?")) n++;
     return authority_read(bytes_of(url.p + from, n), &host) &&
-           (https || (http_too && host_is_loopback(host)));
+           (https || (http_too && host_is_private(host)));
 }
 
 struct events_reading {
@@ -281,7 +299,8 @@ static bool fields_read(
     if (f[0].present && !url_good(json_string(f[0].v), r->tools->http_webhooks)) {
         answer_problem(a, PROBLEM_INVALID_VALUE, "url",
             "'url' must be https://, a host, perhaps a port and a path, without user, fragment or "
-            "spaces");
+            "spaces%s",
+            r->tools->http_webhooks ? "; http:// only to hosts of a private network" : "");
         return false;
     }
     *events = EVENTS_ALL;

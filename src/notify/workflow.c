@@ -96,8 +96,14 @@ static void put_begin(const struct request *r, struct plan *p) {
 static bool gather_put(
     struct request *r, struct plan *p, const struct answer *parts, struct answer *a) {
     struct put *put = r->args;
-    if (parts[0].problem != PROBLEM_CONFLICT || ++put->tries == PUT_TRIES_MAX)
+    if (parts[0].problem != PROBLEM_CONFLICT)
         return settings_stored(&WORKFLOWS, r, p, &parts[0], a);
+    if (++put->tries == PUT_TRIES_MAX) {
+        answer_problem(a, PROBLEM_OVERLOADED, "",
+            "others keep changing this workflow; nothing was stored; try again");
+        a->retry_after_s = 1;
+        return false;
+    }
     put_begin(r, p);
     return true;
 }

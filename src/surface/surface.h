@@ -242,7 +242,7 @@ struct tools {
     struct template_kit *kit;
     struct template_cache *programs;
     struct inbox_memo *inboxes;
-    bool http_webhooks; /* those on loopback may be without TLS (send.h) */
+    bool http_webhooks; /* those in private networks may be without TLS (send.h) */
     /* of ids made while planning: the next, and how far to the one after it, so that no two threads
      * make the same */
     uint64_t next_id, id_step;

@@ -69,11 +69,12 @@ expect(len(ok(200, "GET", "/v1/webhooks")["items"]), 1)
 s.stop()
 s.check()
 
-# --dev takes those on this machine without TLS, and no others
+# --dev takes those of private networks without TLS, and no others
 dev = Server("--dev")
-status, said = dev.call("PUT", H, {"url": "http://127.0.0.1:8080/hook"})
-expect(status, 201, said)
-expect(dev.call("PUT", H, {"url": "http://localhost/hook"})[0], 200)
-expect(dev.call("PUT", H, {"url": "http://127.0.0.1.example.com/"})[0], 422)
+for i, url in enumerate(("http://127.0.0.1:8080/hook", "http://localhost/hook", "http://10.1.2.3/", "http://172.31.0.1/", "http://app:3000/x", "http://[::1]:80/", "http://hooks.internal/")):
+    status, said = dev.call("PUT", H, {"url": url})
+    expect(status, 200 if i else 201, said)
+for url in ("http://127.0.0.1.example.com/", "http://172.32.0.1/", "http://1721.1.1.1/", "http://8.8.8.8/", "http://example.com", "http://[2001:db8::1]/", "http://internal.example/"):
+    expect(dev.call("PUT", H, {"url": url})[0], 422, url)
 dev.close()
 print("webhooks: all as promised")
