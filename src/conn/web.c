@@ -99,6 +99,7 @@ static const struct route *demo_route(
     } CALLS[] = {
         {"POST", "/v1/users/{id}/tokens"},
         {"GET", "/v1/items/{id}/journey"},
+        {"POST", "/v1/notifications"},
     };
     struct http_request inner = *q;
     inner.segments[0] = BYTES("v1");
@@ -129,6 +130,53 @@ static bool token_body(struct job *j, const struct http_request *q) {
     return true;
 }
 
+/* What the demo's backend triggers: who did it, to whom and a number are in the query, the rest is
+ * fixed. */
+static void trigger_json(
+    struct buf *b, const char *more, const char *data, const struct request *r) {
+    struct bytes to = request_query(r, "to"), actor = request_query(r, "actor"),
+                 n = request_query(r, "n");
+    bool number = n.n == 1 && n.p[0] >= '0' && n.p[0] <= '9';
+    if (to.n) buf_fmt(b, "\"to\":{\"users\":[\"%.*s\"]},", (int)to.n, (const char *)to.p);
+    else buf_str(b, "\"to\":{\"everyone\":true},");
+    buf_fmt(b, "\"actor\":\"%.*s\",%s\"data\":{\"n\":%c%s}}", (int)actor.n, (const char *)actor.p,
+        more, number ? n.p[0] : '0', data);
+}
+
+static bool trigger_body(struct job *j, const struct http_request *q) {
+    static const struct {
+        const char *what, *more, *data;
+    } TRIGGERS[] = {
+        {"like", "\"object\":\"photo-lake\",", ",\"photo\":\"The lake path\""},
+        {"comment", "\"object\":\"photo-lake\",", ",\"photo\":\"The lake path\""},
+        {"train", "\"collapse_key\":\"train\",", ""},
+        {"announcement", "", ",\"words\":\"The lake path is open again\""},
+    };
+    const struct request *r = &j->request;
+    struct bytes what = request_query(r, "what"), to = request_query(r, "to");
+    size_t i = 0, count = sizeof TRIGGERS / sizeof *TRIGGERS;
+    while (i < count && !bytes_is(what, TRIGGERS[i].what)) i++;
+    if (q->body.n || i == count || (to.n && !id_valid(to)) ||
+        !id_valid(request_query(r, "actor"))) {
+        answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "what",
+            "the query says 'what' (like, comment, train, announcement), 'actor' and 'to' (all, "
+            "without), and there is no body");
+        return false;
+    }
+    struct buf b = {0};
+    buf_fmt(&b, "{\"workflow\":\"%s\",", TRIGGERS[i].what);
+    trigger_json(&b, TRIGGERS[i].more, TRIGGERS[i].data, r);
+    j->request.body = arena_copy(&j->arena, buf_view(&b));
+    buf_done(&b);
+    return true;
+}
+
+/* The body of the call that this one stands for. false: the answer says what is wrong. */
+static bool inner_body(struct job *j, const struct http_request *q) {
+    if (!bytes_is(j->request.method, "POST")) return true;
+    return strcmp(j->route->path, "/v1/notifications") == 0 ? trigger_body(j, q) : token_body(j, q);
+}
+
 bool demo_take(struct shard *s, const struct conn *c, struct job *j, const struct http_request *q) {
     struct request *r = &j->request;
     if (!s->server->o.dev || q->segment_count < 3 || !bytes_is(q->segments[0], "demo") ||
@@ -140,9 +188,9 @@ bool demo_take(struct shard *s, const struct conn *c, struct job *j, const struc
         return true;
     }
     j->route = demo_route(s->server, j, q);
-    if (!j->route || (bytes_is(r->method, "POST") && !token_body(j, q))) return true;
+    if (!j->route || !inner_body(j, q)) return true;
     r->who = (struct principal){.server = true,
-        .scopes = SCOPE_TOKENS | SCOPE_OPERATE,
+        .scopes = SCOPE_TOKENS | SCOPE_OPERATE | SCOPE_WRITE,
         .app = BYTES(DEMO_APP),
         .key = BYTES("demo-page")};
     return true;

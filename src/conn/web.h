@@ -1,11 +1,13 @@
 /* conn: web: pages of the program, and what the demo's page may do without a key. Inside the room.
  *
  * The demo runs under --dev only, where all listeners are on loopback. Its page is given device
- * tokens of the app `demo` and the journeys of that app's items by two calls, which stand for those
+ * tokens of the app `demo`, the journeys of that app's items and what the demo's backend would
+ * trigger (of workflows that drive/demo.c makes) by three calls, which stand for those
  * under /v1 with a key that the page never sees:
  *
  *   POST /demo/api/users/{id}/tokens?device=ID     POST /v1/users/{id}/tokens
  *   GET  /demo/api/items/{id}/journey              GET  /v1/items/{id}/journey
+ *   POST /demo/api/notifications?what=W&to=ID&actor=ID   POST /v1/notifications, with one of a few bodies
  *
  * They are for a page of this very origin. A page of another one is told apart by Origin, which a
  * browser sends with every POST, or by Sec-Fetch-Site, and cannot read the answer besides; a name

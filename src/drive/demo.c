@@ -1,4 +1,4 @@
-/* drive: the people and conversations that `kith serve --dev` begins with: enough to try each call
+/* drive: the people, workflows and conversations that `kith serve --dev` begins with: enough to try each call
  * of the guide. Made over HTTP, as an application would; what is there already stays as it is.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "drive/drive.h"
@@ -17,6 +17,38 @@ static const struct {
     {"PUT /v1/users/cid", "{\"name\":\"Cid\"}", false},
     {"PUT /v1/users/dee", "{\"name\":\"Dee\"}", false},
     {"PUT /v1/users/eli", "{\"name\":\"Eli\"}", false},
+    {"PUT /v1/users/fay", "{\"name\":\"Fay\"}", false},
+    {"PUT /v1/users/gus", "{\"name\":\"Gus\"}", false},
+    {"PUT /v1/users/hal", "{\"name\":\"Hal\"}", false},
+    {"PUT /v1/users/ida", "{\"name\":\"Ida\"}", false},
+    {"PUT /v1/users/jon", "{\"name\":\"Jon\"}", false},
+    {"PUT /v1/users/kim", "{\"name\":\"Kim\"}", false},
+    {"PUT /v1/users/lea", "{\"name\":\"Lea\"}", false},
+    {"PUT /v1/users/max", "{\"name\":\"Max\"}", false},
+    {"PUT /v1/users/nia", "{\"name\":\"Nia\"}", false},
+    {"PUT /v1/workflows/like",
+        "{\"channels\":[\"inapp\",\"push\"],\"group_by\":\"object\",\"templates\":{\"en\":{"
+        "\"title\":\"{others, plural, =0 {{actor} liked your photo} one {{actor} and # other "
+        "liked your photo} other {{actor} and # others liked your photo}}\","
+        "\"body\":\"{photo}\"}}}",
+        false},
+    {"PUT /v1/workflows/comment",
+        "{\"channels\":[\"inapp\",\"push\",\"email\"],\"digest\":{\"window\":\"20s\","
+        "\"first_at_once\":true},\"group_by\":\"object\",\"templates\":{\"en\":{\"title\":"
+        "\"{others, plural, =0 {{actor} wrote about your photo} one {{actor} and # other wrote "
+        "about your photo} other {{actor} and # others wrote about your photo}}\","
+        "\"body\":\"{photo}\"}}}",
+        false},
+    {"PUT /v1/workflows/train",
+        "{\"channels\":[\"inapp\",\"push\"],\"priority\":\"high\",\"expires_after\":\"10m\","
+        "\"templates\":{\"en\":{\"title\":\"{n, plural, =0 {Your train leaves now} one {Your "
+        "train leaves in # minute} other {Your train leaves in # minutes}}\","
+        "\"body\":\"Platform 2, to the lake\"}}}",
+        false},
+    {"PUT /v1/workflows/announcement",
+        "{\"channels\":[\"inapp\"],\"templates\":{\"en\":{\"title\":\"{words}\",\"body\":"
+        "\"{actor}, to everyone\"}}}",
+        false},
     {"PUT " ANN_BOB, "{\"type\":\"direct\",\"members\":[\"ann\",\"bob\"]}", false},
     {"PUT " ANN_CID, "{\"type\":\"direct\",\"members\":[\"ann\",\"cid\"]}", false},
     {"PUT " FRIENDS,

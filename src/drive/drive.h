@@ -243,7 +243,7 @@ bool crowd_directs(
 uint16_t crowd_publish(
     struct crowd *c, size_t i, const char *to, int64_t due_ns, uint32_t number, const char *id);
 
-/* Makes the people and conversations of --dev at "ADDR:PORT" (demo.c). false: words in *why. */
+/* Makes the people, workflows and conversations of --dev at "ADDR:PORT" (demo.c). false: words in *why. */
 bool drive_demo(const char *http, const char *key, struct buf *why);
 
 #endif

@@ -66,6 +66,12 @@ def tokens(port, key):
     expect(ask(port, "POST", path, Host="evil.example", Origin="http://evil.example")[0], 403, "a name that was bound to this address")
     expect(ask(port, "POST", "/demo/api/users/ann/tokens?device=a%22b", Origin=own)[0], 422)
     expect(ask(port, "POST", "/demo/api/users/ann/tokens", Origin=own)[0], 422)
+    trigger = "/demo/api/notifications?what=like&to=ann&actor=bob"
+    expect(ask(port, "POST", trigger, Origin=own)[0], 202)
+    expect(ask(port, "POST", trigger, Origin="http://evil.example")[0], 403)
+    expect(ask(port, "POST", trigger)[0], 403)
+    for wrong in ("what=like&to=a%22b&actor=bob", "what=like&to=ann&actor=", "what=all&to=ann&actor=bob", "to=ann&actor=bob"):
+        expect(ask(port, "POST", "/demo/api/notifications?" + wrong, Origin=own)[0], 422, wrong)
     assert ask(port, "POST", path, b'{"device":"other"}', Origin=own)[0] in (401, 422)
     for method, other in (("PUT", "users/ann"), ("GET", "users/ann/mailbox"), ("DELETE", "users/ann"), ("POST", "conversations/ann-bob/messages"), ("GET", "users/ann/export")):
         expect(ask(port, method, "/demo/api/" + other, Origin=own)[0], 404, other)

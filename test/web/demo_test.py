@@ -281,6 +281,110 @@ def by_keyboard(b, dev):
     done_with(b, page)
 
 
+def notifications(b, dev):
+    """A bell for each: groups seen live by two people, the same badge in two tabs of one, what is done with them by mouse and keys, and how one wants to be told."""
+    page = b.page(dev.url + "/", width=1440, height=900)
+    ann, bob = Phone(page, "ann"), Phone(page, "bob")
+    titles = lambda phone: phone.at(".ping .title").all_inner_texts()
+    badge = lambda phone, n: eventually(lambda: same(phone.at(".bell .badge").inner_text(), n), f"{phone.who}'s badge")
+    send = lambda phone, what: phone.at(f"[data-what={what}]").click()
+    for phone in (ann, bob):
+        phone.has(".wave", "Online")
+        phone.at(".bell").click()
+        phone.at(".none").get_by_text("Nothing yet").wait_for()
+        send(phone, "like12")
+    for phone in (ann, bob):
+        eventually(lambda: same(bool(re.fullmatch(r"[A-Z][a-z]+ and 11 others liked your photo", titles(phone)[0])), True), f"{phone.who}'s group")
+        same(phone.at(".ping").count(), 1)
+        badge(phone, "")  # it lies open before them
+    send(ann, "train")
+    eventually(lambda: same(titles(ann)[0], "Your train leaves in 9 minutes"), "the train")
+    send(ann, "like")
+    eventually(lambda: same([t.split(" ", 1)[1] for t in titles(ann)], ["and 11 others liked your photo", "train leaves in 9 minutes"])
+               if "11" in titles(ann)[0] else same(titles(ann)[0].endswith("and 12 others liked your photo"), True), "who joins brings the group to the top")
+    badge(ann, "")
+    ann.at(".bell").click()
+    send(bob, "announcement")
+    send(bob, "announcement")
+    badge(ann, "2")
+    badge(bob, "")
+    tab = page.context.new_page()
+    tab.goto(dev.url + "/")
+    there = Phone(tab, "ann")
+    badge(there, "2")
+    there.at(".bell").click()
+    badge(there, "")
+    badge(ann, "")
+    same(there.at(".pingrow.unread").count(), 4)
+    there.at(".ping").nth(1).click()
+    there.at(".pingrow").nth(2).hover()
+    there.at(".stow").nth(2).click()
+    eventually(lambda: same((there.at(".ping").count(), there.at(".pingrow.unread").count()), (3, 2)), "read and archived")
+    ann.at(".bell").focus()
+    page.keyboard.press("Enter")
+    eventually(lambda: same((ann.at(".ping").count(), ann.at(".pingrow.unread").count()), (3, 2)), "the same in the other tab")
+    same(page.evaluate("document.activeElement.className"), "ping")
+    page.wait_for_timeout(300)
+    same(bob.at(".inside").bounding_box()["x"], bob.at(".stage").bounding_box()["x"])
+    shot(page, "demo-bell")
+    audit(page, "the inbox")
+    contrast(page, BELLS, 4.5)
+    page.keyboard.press("End")
+    page.keyboard.press("Delete")
+    eventually(lambda: same(there.at(".ping").count(), 2), "archived by a key")
+    ann.at("button[title='Mark all as read']").click()
+    eventually(lambda: same(there.at(".pingrow.unread").count(), 0), "all are read in the other tab")
+    ann.at("[data-view=archived]").click()
+    eventually(lambda: same(ann.at(".ping").count(), 2), "the archive")
+    tab.close()
+    page.keyboard.press("Escape")
+    same(page.evaluate("document.activeElement.className"), "bell")
+    bob.at("button[title='How to be told']").click()
+    with page.expect_response("**/preferences"):
+        bob.at("input[aria-label='Likes: Push']").click()
+    bob.at("input[aria-label='Quiet hours']").click()
+    bob.has(".saved", "Saved")
+    with page.expect_response("**/preferences"):
+        bob.at("input[aria-label='Quiet from']").fill("21:30")
+        bob.at("input[aria-label='Quiet from']").dispatch_event("change")
+    with page.expect_response("**/preferences"):
+        bob.at("[data-day=sun]").click()
+    with page.expect_response("**/preferences"):
+        bob.at("button[aria-label='Pause for 8 h']").click()
+    audit(page, "how to be told")
+    contrast(page, BELLS, 4.5)
+    assert shifts(page) < JUMPS, f"it jumps: {shifts(page)}"
+    said = page.request.get(dev.url + "/v1/users/bob/preferences", headers={"Authorization": "Bearer " + dev.key}).json()
+    same((said["workflows"], said["quiet_hours"]), ({"like": {"push": False}}, {"from": "21:30", "to": "07:00", "days": ["mon", "tue", "wed", "thu", "fri", "sat"]}))
+    assert "paused_until" in said, said
+    page.reload()
+    bob.has(".wave", "Online")
+    bob.at(".bell").click()
+    bob.at("button[title='How to be told']").click()
+    eventually(lambda: same((bob.at("input[aria-label='Likes: Push']").is_checked(), bob.at("input[aria-label='Likes: Here']").is_checked(), bob.at("input[aria-label='Quiet from']").input_value(),
+                             bob.at("[data-day=sun]").get_attribute("aria-pressed")), (False, True, "21:30", "false")), "what was saved")
+    done_with(b, page)
+    page = b.page(dev.url + "/", width=390, height=844, touch=True, scale=2, dark=True)
+    page.locator(".row").first.wait_for()
+    page.locator(".bell").tap()
+    page.locator(".ping").first.wait_for()
+    page.wait_for_timeout(300)
+    shot(page, "demo-bell-phone")
+    contrast(page, BELLS, 4.5)
+    audit(page, "the inbox on a phone, in the dark")
+    page.locator("button[title='How to be told']").tap()
+    page.wait_for_timeout(400)
+    shot(page, "demo-wishes-phone")
+    page.set_viewport_size({"width": 320, "height": 640})
+    same(page.evaluate("document.documentElement.scrollWidth"), 320)
+    for size in page.locator(".wishes button:visible, .wishes input:visible").evaluate_all("(all) => all.map((e) => [e.outerHTML.slice(0, 80), e.getBoundingClientRect().height])"):
+        assert size[1] >= 24, f"{size}: too small for a finger"
+    done_with(b, page)
+
+
+BELLS = ".ping .title, .ping .line, .ping time, .tabs button, .tries span, .tries button, .sheet th, .sheet h4, .sheet section p, .bell .badge, .none"
+
+
 def luminance(color):
     """Of what a computed colour is on a screen."""
     r, g, b = (c / 255 for c in color)
@@ -403,6 +507,7 @@ def main():
         shot(page, "demo")
         assert shifts(page) < JUMPS, f"it jumps: {shifts(page)}"
         done_with(b, page)
+        notifications(b, dev)
         by_keyboard(b, dev)
         again(b, dev)
         light_and_dark(b, dev)

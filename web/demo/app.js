@@ -34,7 +34,7 @@ const app = {
   isShown: (id) => shown.has(id),
   waitingFor: (id) => waiting.get(id)?.size ?? 0,
   follow: (person, m) => m && journey.follow(m, true),
-  menu, compose,
+  menu, compose, tell: (words) => tell(words),
 };
 const panes = new Map([...people].map(([id, person]) => [id, new Pane(person, people, app)]));
 

@@ -1,5 +1,6 @@
 // One person's phone: their name and the switch of their connection above; below, the list of conversations or one of them. SPDX-License-Identifier: Apache-2.0
 import { h, icon, keyed, roving, say, when } from '/demo/dom.js';
+import { Bell } from '/demo/bell.js';
 import { Chat } from '/demo/chat.js';
 
 /** The round sign of a person, or of a group. */
@@ -21,7 +22,7 @@ export function lineOf(people, m, me, c) {
 
 export class Pane {
   shown = null; // the conversation, or null: the list
-  #person; #people; #app; #drawn = false; #rows; #chat;
+  #person; #people; #app; #drawn = false; #rows; #chat; #bell;
 
   constructor(person, people, app) {
     this.#person = person;
@@ -36,13 +37,15 @@ export class Pane {
     this.start = h('button', { class: 'new', type: 'button', 'aria-label': 'New conversation', title: 'New conversation', onclick: () => app.compose(person, (id) => this.open(id, true)) }, icon('plus'), 'New');
     this.listScreen = h('div', { class: 'screen lists' }, h('div', { class: 'under' }, h('h3', {}, 'Conversations'), this.start), this.list);
     this.#chat = new Chat(person, people, app, { back: () => this.back() });
+    this.#bell = new Bell(person, people, { changed: () => this.draw(), told: app.tell });
     this.note = h('p', { class: 'note', hidden: true });
     this.root = h('section', { class: 'phone', 'aria-label': name, style: { '--h': person.hue }, 'data-person': person.id },
       h('header', { class: 'who' },
         h('span', { class: 'face self', style: { '--h': person.hue }, 'aria-hidden': 'true' }, person.name.slice(0, 1)),
-        h('div', { class: 'names' }, h('h2', {}, person.name), this.wave), this.flip),
-      h('div', { class: 'stage' }, this.listScreen, this.#chat.root), this.note);
+        h('div', { class: 'names' }, h('h2', {}, person.name), this.wave), this.#bell.button, this.flip),
+      h('div', { class: 'stage' }, this.listScreen, this.#chat.root, this.#bell.root), this.note);
     person.addEventListener('change', (e) => {
+      if (e.detail.what === 'started') this.#bell.start();
       if (e.detail.what === 'error') this.#tell(person.error);
       this.draw();
     });
@@ -75,7 +78,8 @@ export class Pane {
   }
 
   focus() {
-    if (this.shown) this.#chat.focus();
+    if (this.#bell.open) this.#bell.root.querySelector('.ping[tabindex="0"], .tabs button').focus();
+    else if (this.shown) this.#chat.focus();
     else this.list.querySelector('.row[tabindex="0"]')?.focus();
   }
 
@@ -94,8 +98,9 @@ export class Pane {
     this.flip.setAttribute('aria-checked', String(!p.cut));
     if (this.shown && !p.conversations.has(this.shown) && p.conversations.size) this.shown = null;
     this.root.classList.toggle('in', this.shown !== null);
-    this.listScreen.inert = this.shown !== null && !this.#wide();
-    this.#chat.root.inert = this.shown === null;
+    this.listScreen.inert = this.#bell.open || (this.shown !== null && !this.#wide());
+    this.#chat.root.inert = this.#bell.open || this.shown === null;
+    this.#bell.draw();
     keyed(this.list, p.list(), (c) => c.id, (c) => this.#row(c), (e, c) => this.#fill(e, c));
     this.#rows();
     this.#chat.draw();

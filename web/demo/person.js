@@ -57,6 +57,7 @@ export class Person extends EventTarget {
 
   async start() {
     await this.kith.connect();
+    this.#changed('started');
     await this.load();
   }
 
