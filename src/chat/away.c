@@ -101,8 +101,8 @@ void apply_notify_away(struct step *s) {
     while (unpack_more(&users)) {
         struct bytes user = unpack_bytes(&users);
         struct place p;
-        if (!place_of(s, user, conv, &p) || seq <= p.told_seq || !is_owed(s, user, &m, &p))
-            continue;
+        if (!place_of(s, user, conv, &p) || !is_owed(s, user, &m, &p)) continue;
+        if (seq <= p.told_seq && s->planted != BUG_TOLD_TWICE) continue;
         p.told_seq = seq;
         place_set(s, user, conv, &p);
         pack_bytes(&owed, user);

@@ -179,7 +179,8 @@ enum apply_bug {
     BUG_RETAINED_OLD, /* the first message of a topic stays */
     BUG_LISTENER_EARLY /* by one filter given up all are told gone */,
     BUG_DUE_EARLY,
-    BUG_DUE_KEPT /* what a tick took stays, now and then */
+    BUG_DUE_KEPT /* what a tick took stays, now and then */,
+    BUG_TOLD_TWICE /* a start tells again who was away, and is believed */
 };
 struct step {
     struct cells *cells;

@@ -237,6 +237,7 @@ void check_all(struct sim *s, bool complete) {
         for (unsigned c = 0; c < CONVS; c++) check_conversation(s, a, c);
         for (unsigned u = 0; u < USERS; u++) {
             check_mailbox(s, a, u, complete);
+            check_away(s, a, u, complete);
             if (complete) check_unread(s, a, u);
         }
     }

@@ -24,8 +24,8 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
     "plain publishes acknowledged", "plain publishes sent again", "plain publishes live only",
     "plain at QoS 1", "plain at QoS 2", "plain released", "plain to a group", "plain retained",
-    "plain filters given up", "alarms set", "alarms rung", "hashes after a crash",
-    "hashes rebuilt from the log", "hashes with other lanes"};
+    "plain filters given up", "alarms set", "alarms rung", "told while away",
+    "hashes after a crash", "hashes rebuilt from the log", "hashes with other lanes"};
 static const struct {
     const char *name;
     unsigned bug;
@@ -38,7 +38,7 @@ static const struct {
     {"packet-forgotten", BUG_PACKET_FORGOTTEN}, {"shared-twice", BUG_SHARED_TWICE},
     {"retained-old", BUG_RETAINED_OLD}, {"listener-forgotten", BUG_LISTENER_FORGOTTEN},
     {"listener-early", BUG_LISTENER_EARLY}, {"due-early", BUG_DUE_EARLY},
-    {"due-kept", BUG_DUE_KEPT}};
+    {"due-kept", BUG_DUE_KEPT}, {"told-twice", BUG_TOLD_TWICE}};
 enum { PLANTED_COUNT = sizeof PLANTED / sizeof *PLANTED, PLANTED_SEEDS_MAX = 120 };
 
 /* ---- one seed ---- */
@@ -61,6 +61,7 @@ static void hash_same(struct sim *s, uint64_t want, enum count count, const char
 static void hashes_check(struct sim *s) {
     static const unsigned LANES[] = {1, 2, 7};
     uint64_t want = node_hash(s);
+    s->comparing = true;
     node_down(s, true);
     hash_same(s, want, COUNT_HASH_AFTER_CRASH, "after a crash");
     node_down(s, false);

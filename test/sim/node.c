@@ -52,8 +52,9 @@ static void answered(void *arg, uint64_t number, struct answer *a) {
 
 static void delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *v) {
     struct sim *s = arg;
-    if (s->recovered && !channels_delivered(s, partition, app, v))
-        deliver_entry(s->deliver[partition % s->lanes], partition, app, v);
+    struct deliver *d = s->deliver[partition % s->lanes];
+    if (!s->recovered) deliver_replayed(d, partition, app, v);
+    else if (!channels_delivered(s, partition, app, v)) deliver_entry(d, partition, app, v);
 }
 
 static void mail_put(struct sim *s, struct mail m) {
@@ -111,7 +112,7 @@ enum err node_append(struct sim *s, uint16_t partition, uint8_t kind, unsigned a
     struct bytes body, const struct ticket *t) {
     uint64_t number = 0;
     bool must = kind == KIND_SESSION_ACK || kind == KIND_SESSION_MARK || kind == KIND_SESSION_END ||
-                kind == KIND_SESSION_RELEASED;
+                kind == KIND_SESSION_RELEASED || kind == KIND_NOTIFY_AWAY;
     if (t) number = ++s->next_ticket;
     struct outside record = {.partition = partition,
         .kind = kind,
@@ -204,6 +205,8 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
             .spread = channels_spread,
             .want_retained = channels_want_retained,
             .group_changed = channels_group_changed,
+            .away_wanted = away_wanted,
+            .away = away_append,
             .mark_ahead = 48,
             .planted = s->planted};
         s->deliver[i] = deliver_create(&o);
@@ -225,7 +228,8 @@ void node_start(struct sim *s) {
     surfaces[5] = &due_surface;
     surfaces[6] = &alarms_surface;
     size_t notify_count = notify_surfaces(notify);
-    for (size_t i = 0; i < notify_count; i++) surfaces[OWN + i] = &notify[i];
+    for (size_t i = 0; i < notify_count; i++)
+        surfaces[OWN + i] = strcmp(notify[i].name, "notify, messages") ? &notify[i] : &away_surface;
     uint64_t from[PARTITIONS];
     struct buf why = {0};
     if (engine_start_positions(s->store, PARTITIONS, from) != OK)
@@ -332,6 +336,8 @@ static void recovery_look(struct sim *s) {
         if (!engine_caught_up(s->engine[i])) return;
     s->recovered = true;
     channels_recovered(s);
+    /* who is away is told by new records, which a comparison must not have */
+    for (unsigned i = 0; i < s->lanes && !s->comparing; i++) deliver_recovered(s->deliver[i]);
 }
 
 void node_step(struct sim *s) {

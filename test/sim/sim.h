@@ -74,6 +74,7 @@ enum count { /* branches that a run must have reached */
     COUNT_PLAIN_GIVEN_UP,
     COUNT_ALARMS,
     COUNT_RUNG,
+    COUNT_TOLD,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
     COUNT_HASH_OTHER_LANES,
@@ -178,6 +179,7 @@ struct sim {
     struct retained *retained[LANES_MAX];
     struct lane_arg lane_arg[LANES_MAX];
     bool up, dead, recovered, full, keep_all, setting_up, closing;
+    bool comparing; /* states, by their hashes */
     int64_t now_ms;
     uint64_t step, next_ticket;
     struct mail *mail;
@@ -273,6 +275,13 @@ void alarm_answered(struct sim *s, const struct ticket *t);
 bool alarms_wait(struct sim *s);
 void alarms_tick(struct sim *s, unsigned percent); /* of the lanes look what is due */
 void check_alarms(struct sim *s, bool complete);
+
+/* ---- away.c ---- */
+extern const struct surface away_surface;
+bool away_wanted(struct cells *c, struct bytes app, struct bytes conversation);
+void away_append(
+    void *arg, uint16_t partition, struct bytes app, const struct entry *e, struct bytes users);
+void check_away(struct sim *s, unsigned app, unsigned user, bool complete);
 
 /* ---- checks.c ---- */
 void check_conversation(struct sim *s, unsigned app, unsigned conv);
