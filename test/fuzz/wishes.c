@@ -87,7 +87,7 @@ static void hook(void *arg, struct bytes id, struct bytes url, struct bytes secr
     struct unpack u = unpack_of(secrets);
     unsigned n = 0;
     for (; unpack_more(&u); n++) check(bytes_starts(unpack_bytes(&u), "whsec_"));
-    check(n >= 1 && n <= 2 && url.n > 8 && bytes_eq(id, ID) && !u.bad);
+    check(n >= 1 && n <= 2 && url.n >= 8 && bytes_eq(id, ID) && !u.bad);
 }
 
 static void ask(struct world *w) {
