@@ -14,7 +14,7 @@
 
 enum {
     LEASE_MS = 60000,
-    BACKOFF_MS = 2000,
+    BACKOFF_MS = 1000,
     BACKOFF_MAX_MS = 3600 * 1000,
     TRY_MS = 24 * 3600 * 1000, /* what nobody took for so long is given up */
     SENDS_OF_STEP = 256
@@ -293,7 +293,7 @@ static void address_gone(struct step *s, const struct sending *x, const struct s
 
 static int64_t pause_of(const struct sending *x, uint64_t n, const struct sent *r) {
     int64_t ms = BACKOFF_MAX_MS;
-    if (x->attempts < 12 && (BACKOFF_MS << x->attempts) < ms) ms = BACKOFF_MS << x->attempts;
+    if (x->attempts < 13 && (BACKOFF_MS << x->attempts) < ms) ms = BACKOFF_MS << x->attempts;
     uint64_t spread = hash64(bytes_of((uint64_t[]){n, x->turn}, 2 * sizeof n));
     ms = ms * 3 / 4 + (int64_t)(spread % (uint64_t)(ms / 2)); /* within a quarter of it */
     return ms > r->retry_after_ms ? ms : r->retry_after_ms;

@@ -1,0 +1,328 @@
+/* Sends as records make them: tried again with growing pauses, by another provider at once, after their
+ * lease when the server had ended, withdrawn, given up, sent again.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "due/due.h"
+#include "notify/sends_in.h"
+#include "outward/outward.h"
+#include "person/person.h"
+
+static const struct bytes APP = {(const uint8_t *)"demo", 4}, ANN = {(const uint8_t *)"ann", 3};
+#define NOW_MS 1795217400000ll
+#define DAY_MS (24 * 3600 * 1000ll)
+
+struct world {
+    struct store *store;
+    struct cells *cells;
+    uint64_t position, handed; /* handed: n of the last DELIVER_SEND */
+    unsigned hand_overs, gone; /* gone: PUSH_GONE relays */
+    int64_t now_ms;
+    struct arena arena;
+};
+
+static struct step step_of(struct world *w, struct answer *a, struct bytes body) {
+    return (struct step){.cells = w->cells,
+        .partitions = 1,
+        .position = ++w->position,
+        .time_ms = w->now_ms,
+        .app = APP,
+        .body = body,
+        .arena = &w->arena,
+        .wanted = true,
+        .answer = a};
+}
+
+static void step_end(struct world *w, struct step *s) {
+    for (size_t i = 0; i < s->delivery_count; i++) {
+        struct unpack u = unpack_of(s->deliveries[i].body);
+        if (s->deliveries[i].kind != DELIVER_SEND) continue;
+        w->handed = unpack_u64(&u);
+        w->hand_overs++;
+    }
+    for (size_t i = 0; i < s->relay_count; i++) w->gone += s->relays[i].kind == KIND_PUSH_GONE;
+    buf_done(&s->answer->body);
+    arena_reset(&w->arena);
+}
+
+static int run(struct world *w, const struct notify_part *part, uint8_t kind, struct bytes body) {
+    struct answer a = {0};
+    struct step s = step_of(w, &a, body);
+    for (size_t i = 0; i < part->rule_count; i++)
+        if (part->rules[i].kind == kind) part->rules[i].apply(&s);
+    step_end(w, &s);
+    return a.status;
+}
+
+/* Lets time pass, with a tick each second, whose records apply. */
+static void pass(struct world *w, int64_t ms) {
+    for (int64_t until = w->now_ms + ms; w->now_ms < until; w->now_ms += 1000) {
+        struct answer a = {0};
+        if (due_next(w->cells) > w->now_ms) continue;
+        struct step s = step_of(w, &a, (struct bytes){0});
+        for (size_t i = 0; i < due_surface.record_count; i++)
+            if (due_surface.records[i].kind == KIND_TICK) due_surface.records[i].apply(&s);
+        size_t n = s.relay_count;
+        struct relay relays[64];
+        assert_true(n <= 64);
+        for (size_t i = 0; i < n; i++) relays[i] = s.relays[i];
+        for (size_t i = 0; i < n; i++) {
+            struct answer answer = {0};
+            struct step one = step_of(w, &answer, relays[i].body);
+            if (relays[i].kind == KIND_NOTIFY_SEND_DUE)
+                for (size_t k = 0; k < notify_sends.rule_count; k++)
+                    if (notify_sends.rules[k].kind == KIND_NOTIFY_SEND_DUE)
+                        notify_sends.rules[k].apply(&one);
+            for (size_t k = 0; k < one.delivery_count; k++)
+                if (one.deliveries[k].kind == DELIVER_SEND) w->hand_overs++;
+            buf_done(&answer.body);
+        }
+        step_end(w, &s);
+    }
+}
+
+/* ann with a phone, and one push to it. */
+static void begin(struct world *w) {
+    struct buf definition = {0}, b = {0};
+    struct answer a = {0};
+    struct tools tools = {.kit = template_kit_create()};
+    struct content k = {.id = BYTES("t1"), .workflow = BYTES("likes"), .created_ms = NOW_MS};
+    *w = (struct world){.store = store_create_memory(), .now_ms = NOW_MS};
+    w->cells = cells_create(w->store, 0, 1 << 20);
+    assert_true(definition_read(&tools,
+        BYTES("{\"channels\":[\"push\"],\"templates\":{\"en\":{\"title\":\"t\"}}}"), &definition,
+        &a));
+    pack_bytes(&b, BYTES("likes"));
+    pack_u64(&b, 0);
+    pack_bytes(&b, buf_view(&definition));
+    run(w, &notify_workflows, KIND_WORKFLOW_PUT, buf_view(&b));
+    struct answer given = {0};
+    struct step s = step_of(w, &given, (struct bytes){0});
+    struct person_device d = {.there = true, .push = BYTES("{\"fcm\":{\"token\":\"t\"}}")};
+    struct buf list = {0};
+    mailbox_ensure(&s, ANN);
+    person_device_set(&s, ANN, BYTES("phone"), &d);
+    pack_bytes(&list, BYTES("phone"));
+    cells_append(w->cells, person_devices(w->cells, APP, ANN), buf_view(&list));
+    content_keep(&s, &k, (struct bytes){0}, KEEP_ONE);
+    sends_add(&s, &(struct outgoing){ANN, BYTES("t1"), BYTES("t1"), CHANNEL_PUSH});
+    step_end(w, &s);
+    assert_int_equal(w->hand_overs, 1);
+    buf_done(&list);
+    buf_done(&b);
+    buf_done(&definition);
+    template_kit_free(&tools.kit);
+}
+
+static void end(struct world *w) {
+    cells_free(&w->cells);
+    w->store->calls->close(w->store);
+    arena_done(&w->arena);
+}
+
+static bool is_there(struct world *w, struct sending *x) {
+    return sending_find(w->cells, w->handed, x);
+}
+
+static void result(struct world *w, enum outward_verdict v, bool at_once, int64_t retry_after_ms) {
+    struct buf b = {0};
+    pack_u64(&b, w->handed);
+    pack_u8(&b, (uint8_t)v);
+    pack_u8(&b, 0);
+    pack_u8(&b, at_once);
+    pack_u8(&b, at_once);
+    pack_u64(&b, (uint64_t)retry_after_ms);
+    pack_u64(&b, 0);
+    pack_u64(&b, 5);
+    pack_bytes(&b, BYTES("google"));
+    pack_bytes(&b, v == OUTWARD_DELIVERED ? (struct bytes){0} : BYTES("words"));
+    pack_bytes(&b, (struct bytes){0});
+    assert_int_equal(run(w, &notify_sends, KIND_NOTIFY_SENT, buf_view(&b)), 200);
+    buf_done(&b);
+}
+
+struct found {
+    enum why codes[64];
+    size_t n;
+    struct bytes user;
+};
+static void decision_take(void *arg, const struct decision *d) {
+    struct found *f = arg;
+    f->codes[f->n++ % 64] = d->code;
+}
+static enum why last_why(struct world *w) {
+    struct found f = {.n = 0};
+    why_each(w->cells, APP, ANN, BYTES("t1"), decision_take, &f);
+    return f.n ? f.codes[(f.n - 1) % 64] : 0;
+}
+
+static uint64_t letter_newest(struct world *w, size_t *count) {
+    uint8_t room[300];
+    uint64_t key = 0;
+    const struct cell *list = cells_get(w->cells, key2(room, '=', APP, (struct bytes){0}));
+    *count = list->size / sizeof key;
+    if (list->size) memcpy(&key, list->data + list->size - sizeof key, sizeof key);
+    return key;
+}
+
+static void delivered_is_the_end(void **state) {
+    struct world w;
+    struct sending x;
+    (void)state;
+    begin(&w);
+    result(&w, OUTWARD_DELIVERED, false, 0);
+    assert_false(is_there(&w, &x));
+    assert_int_equal(last_why(&w), WHY_SENT);
+    assert_int_equal(content_total(w.cells, APP, BYTES("t1"), TOTAL_PUSHED), 1);
+    result(&w, OUTWARD_GIVE_UP, false, 0); /* told twice: nothing */
+    pass(&w, DAY_MS / 24);
+    assert_int_equal(w.hand_overs, 1);
+    assert_int_equal(content_total(w.cells, APP, BYTES("t1"), TOTAL_FAILED), 0);
+    end(&w);
+}
+
+/* Pauses double within a quarter, up to an hour; Retry-After is kept; after a day it is given up. */
+static void pauses_grow(void **state) {
+    struct world w;
+    struct sending x;
+    int64_t total = 0;
+    (void)state;
+    begin(&w);
+    for (int n = 0; n < 11; n++) {
+        unsigned before = w.hand_overs;
+        int64_t took = 0, want = 1000ll << n;
+        result(&w, OUTWARD_RETRY, false, 0);
+        assert_int_equal(last_why(&w), WHY_SEND_RETRY);
+        for (; w.hand_overs == before; took += 1000) pass(&w, 1000);
+        if (took < want * 3 / 4 || took > want * 5 / 4 + 2000)
+            fail_msg("%d: %lld", n, (long long)took);
+        total += took;
+    }
+    unsigned before = w.hand_overs;
+    result(&w, OUTWARD_RETRY, false, 2 * 3600 * 1000ll);
+    pass(&w, 2 * 3600 * 1000ll - 2000);
+    assert_int_equal(w.hand_overs, before);
+    pass(&w, 4000);
+    assert_int_equal(w.hand_overs, before + 1);
+    for (size_t count = 0, tries = 0; !count; tries++) {
+        assert_true(tries < 40);
+        if (!is_there(&w, &x)) break;
+        result(&w, OUTWARD_RETRY, false, 0);
+        before = w.hand_overs;
+        for (int hours = 0; is_there(&w, &x) && w.hand_overs == before && hours < 6000; hours++)
+            pass(&w, 1000);
+        letter_newest(&w, &count);
+    }
+    assert_false(is_there(&w, &x));
+    assert_true(w.now_ms - NOW_MS > DAY_MS * 9 / 10 && w.now_ms - NOW_MS < DAY_MS * 11 / 10);
+    assert_int_equal(last_why(&w), WHY_SEND_FAILED);
+    assert_int_equal(content_total(w.cells, APP, BYTES("t1"), TOTAL_FAILED), 1);
+    end(&w);
+}
+
+/* The server ended while it was under way: no result ever comes, and it is handed over again. */
+static void leases_run_out(void **state) {
+    struct world w;
+    struct sending x;
+    (void)state;
+    begin(&w);
+    pass(&w, 59000);
+    assert_int_equal(w.hand_overs, 1);
+    pass(&w, 3000);
+    assert_int_equal(w.hand_overs, 2);
+    result(&w, OUTWARD_RETRY, true, 0); /* and by another provider, at once */
+    assert_int_equal(w.hand_overs, 3);
+    assert_true(is_there(&w, &x) && x.provider == 1 && x.attempts == 0);
+    pass(&w, 58000); /* the lease of before counts no more */
+    assert_int_equal(w.hand_overs, 3);
+    pass(&w, 4000);
+    assert_int_equal(w.hand_overs, 4);
+    end(&w);
+}
+
+static void withdrawn_or_cancelled(void **state) {
+    struct world w;
+    struct sending x;
+    (void)state;
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        struct answer a = {0};
+        begin(&w);
+        result(&w, OUTWARD_RETRY, false, 0);
+        struct step s = step_of(&w, &a, (struct bytes){0});
+        if (cancelled) assert_true(content_cancel(&s, BYTES("t1")));
+        else sends_withdraw(&s, ANN, BYTES("t1"));
+        step_end(&w, &s);
+        pass(&w, 120000);
+        assert_int_equal(w.hand_overs, 1);
+        assert_false(is_there(&w, &x));
+        assert_int_equal(last_why(&w), cancelled ? WHY_CANCELLED : WHY_WITHDRAWN);
+        end(&w);
+    }
+}
+
+static void given_up_and_again(void **state) {
+    struct world w;
+    struct sending x;
+    struct buf b = {0};
+    size_t count;
+    (void)state;
+    begin(&w);
+    result(&w, OUTWARD_GIVE_UP, false, 0);
+    uint64_t key = letter_newest(&w, &count);
+    assert_int_equal(count, 1);
+    pack_u64(&b, key);
+    assert_int_equal(run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
+    assert_int_equal(w.hand_overs, 2);
+    assert_true(is_there(&w, &x) && x.attempts == 0 && bytes_eq(x.to, BYTES("phone")));
+    letter_newest(&w, &count);
+    assert_int_equal(count, 0);
+    (void)run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b));
+    assert_int_equal(w.hand_overs, 2); /* it is gone: nothing */
+    result(&w, OUTWARD_DROP, false, 0);
+    assert_int_equal(w.gone, 1);
+    letter_newest(&w, &count);
+    assert_int_equal(count, 0);
+    buf_done(&b);
+    end(&w);
+}
+
+/* The newest thousand; those of an erased user go. */
+static void letters_are_bounded(void **state) {
+    struct world w;
+    size_t count;
+    uint64_t before = 0;
+    (void)state;
+    begin(&w);
+    for (int n = 0; n < 1010; n++) {
+        struct answer a = {0};
+        struct step s = step_of(&w, &a, (struct bytes){0});
+        struct sending x = {
+            .channel = CHANNEL_EMAIL, .app = APP, .user = n % 2 ? ANN : BYTES("bob")};
+        letter_add(&s, &x, BYTES("mx"), BYTES("no"));
+        step_end(&w, &s);
+        uint64_t key = letter_newest(&w, &count);
+        assert_true(key > before); /* within one millisecond, too */
+        before = key;
+    }
+    assert_int_equal(count, 1000);
+    struct answer a = {0};
+    struct step s = step_of(&w, &a, (struct bytes){0});
+    sends_erase(&s, ANN);
+    step_end(&w, &s);
+    letter_newest(&w, &count);
+    assert_int_equal(count, 500);
+    end(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(delivered_is_the_end),
+        cmocka_unit_test(pauses_grow), cmocka_unit_test(leases_run_out),
+        cmocka_unit_test(withdrawn_or_cancelled), cmocka_unit_test(given_up_and_again),
+        cmocka_unit_test(letters_are_bounded)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
