@@ -682,6 +682,37 @@ static void dkim_signs(void **state) {
     buf_done(&out);
 }
 
+/* ---- what mail servers answer ---- */
+static void mail_servers_answer(void **state) {
+    static const struct {
+        int status;
+        enum mail_step at;
+        const char *text;
+        enum outward_verdict verdict;
+    } CASES[] = {{250, MAIL_DATA, "250 2.0.0 Ok: queued as 4Zk\r\n", OUTWARD_DELIVERED},
+        {0, MAIL_GREETING, "", OUTWARD_RETRY}, {554, MAIL_GREETING, "554 go away", OUTWARD_RETRY},
+        {535, MAIL_GREETING, "535 5.7.8 bad password", OUTWARD_RETRY},
+        {550, MAIL_SENDER, "550 5.7.1 not you", OUTWARD_RETRY},
+        {451, MAIL_RECIPIENT, "451 4.7.1 greylisted", OUTWARD_RETRY},
+        {421, MAIL_DATA, "421 closing", OUTWARD_RETRY},
+        {550, MAIL_RECIPIENT, "550 5.1.1 unknown", OUTWARD_DROP},
+        {550, MAIL_RECIPIENT, "550-5.1.1 The account\r\n550 5.1.1 is not there", OUTWARD_DROP},
+        {550, MAIL_RECIPIENT, "550 no such mailbox", OUTWARD_DROP},
+        {550, MAIL_RECIPIENT, "550 5.7.1 blocked", OUTWARD_GIVE_UP},
+        {552, MAIL_RECIPIENT, "552 5.2.2 full", OUTWARD_GIVE_UP},
+        {550, MAIL_DATA, "550 looks like spam", OUTWARD_GIVE_UP},
+        {550, MAIL_DATA, "550 5.1.1 unknown", OUTWARD_DROP},
+        {554, MAIL_DATA, "554 5.7.1 no", OUTWARD_GIVE_UP}, {550, MAIL_RECIPIENT, "", OUTWARD_DROP}};
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct outward_answer a = {.status = CASES[i].status, .body = bytes_str(CASES[i].text)};
+        struct outward_decision d;
+        mail_answer(&a, CASES[i].at, &d);
+        assert_int_equal(d.verdict, CASES[i].verdict);
+        if (!i) assert_string_equal(d.id, "2.0.0 Ok: queued as 4Zk");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(keys_are_written_and_read),
         cmocka_unit_test(web_push_is_rfc_8291s_example), cmocka_unit_test(web_push_has_limits),
@@ -692,6 +723,7 @@ int main(void) {
         cmocka_unit_test(fcm_answers_decide), cmocka_unit_test(webhooks_are_the_standards_example),
         cmocka_unit_test(webhooks_are_verified_while_secrets_change),
         cmocka_unit_test(mail_is_as_it_must_be),
-        cmocka_unit_test(mail_takes_no_headers_from_values), cmocka_unit_test(dkim_signs)};
+        cmocka_unit_test(mail_takes_no_headers_from_values), cmocka_unit_test(mail_servers_answer),
+        cmocka_unit_test(dkim_signs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

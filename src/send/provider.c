@@ -16,7 +16,10 @@
 #define PAUSE_MAX_MS (3600 * 1000ll)
 #define TOKEN_PAUSE_MS 10000ll /* after an access token could not be bought */
 #define BURST_S 0.1            /* of a rate: what may leave in one go */
-enum { LANE_SHARE = 4, LANES_KEPT = 4096 };
+#define MISS_PAUSE_MS 1000ll   /* doubles with each further miss */
+#define MISS_PAUSE_MAX_MS 60000ll
+enum { LANE_SHARE = 4, LANES_KEPT = 4096, MISSES = 5 };
+enum { KEYS_AHEAD = 512, KEYS_AT_ONCE = 8 };
 
 /* ---- flights ---- */
 struct flight *flight_create(struct runner *r, struct send_task *t) {
@@ -165,14 +168,15 @@ void provider_take(struct provider *p, struct runner *r, struct flight *f, int64
     f->by = p;
     f->lane = l;
     if (l->paused_until_ms > now_ms)
-        return later(r, f, l->paused_until_ms - now_ms, "paused: it asked us to wait");
+        return later(r, f, l->paused_until_ms - now_ms,
+            l->misses < MISSES ? "paused: it asked us to wait" : "paused: it does not answer");
     lane_put(r, l, f, false);
     lane_line_up(p, l);
 }
 
 /* ---- launching ---- */
 static void launch(struct provider *p, struct runner *r, struct flight *f, int64_t mono_ms) {
-    f->flying = true;
+    f->flying = p->used = true;
     f->asked_ns = clock_mono_ns();
     p->flying++;
     if (f->lane) f->lane->flying++;
@@ -271,6 +275,16 @@ static bool asks_to_wait(const struct flight *f, const struct outward_decision *
            (f->x.status == 429 || f->x.status == 503);
 }
 
+/* Who does not answer, or only with errors, is left alone for a moment: what waits goes elsewhere, or
+ * comes later, and nobody waits for timeout after timeout. */
+static int64_t miss_pause(struct lane *l, const struct flight *f) {
+    bool miss = !f->x.refused && (!f->x.status || (f->x.status >= 500 && !f->x.mail_to));
+    l->misses = miss ? l->misses + 1 : 0;
+    if (l->misses < MISSES) return 0;
+    int64_t ms = MISS_PAUSE_MS << (l->misses - MISSES < 6 ? l->misses - MISSES : 6);
+    return ms < MISS_PAUSE_MAX_MS ? ms : MISS_PAUSE_MAX_MS;
+}
+
 static void answer_take(struct provider *p, struct runner *r, struct flight *f, int64_t now_ms) {
     struct outward_decision d;
     struct lane *l = f->lane;
@@ -289,7 +303,9 @@ static void answer_take(struct provider *p, struct runner *r, struct flight *f, 
         lane_put(r, l, f, true);
     } else {
         bool wait = asks_to_wait(f, &d);
+        int64_t miss_ms = miss_pause(l, f);
         flight_end(r, f, &d, own);
+        if (miss_ms) lane_pause(r, l, c, miss_ms, now_ms, "paused: it does not answer");
         if (wait) lane_pause(r, l, c, d.retry_after_ms, now_ms, "paused: it asked us to wait");
     }
     lane_line_up(p, l);
@@ -302,6 +318,11 @@ void provider_turn(struct provider *p, struct runner *r, int64_t now_ms, int64_t
         answer_take(p, r, f, now_ms);
     }
     launch_all(p, r, now_ms, mono_ms);
+}
+
+bool provider_idle(struct provider *p) {
+    return p->webpush && p->used && webpush_ahead(p->webpush, 0) < KEYS_AHEAD &&
+           webpush_ahead(p->webpush, KEYS_AT_ONCE) < KEYS_AHEAD;
 }
 
 int64_t provider_due_ms(const struct provider *p, int64_t mono_ms) {

@@ -32,6 +32,7 @@ struct send {
     struct buf webpush_key, webhook_key;
     pthread_t thread;
     bool started;
+    bool making; /* the thread's: has work for when there is none */
     _Atomic bool stop;
 };
 
@@ -120,9 +121,16 @@ static int wait_of(const struct send *s) {
     return (int)wait;
 }
 
+/* true: there is more to be made ready. */
+static bool idle(struct send *s) {
+    bool more = false;
+    for (size_t i = 0; i < s->settings.n; i++) more |= provider_idle(s->settings.list[i]);
+    return more;
+}
+
 static void turn(struct send *s) {
     struct loop_event events[EVENTS_MAX];
-    size_t n = loop_wait(s->runner.loop, wait_of(s), events, EVENTS_MAX);
+    size_t n = loop_wait(s->runner.loop, s->making ? 0 : wait_of(s), events, EVENTS_MAX);
     int64_t now_ms = now_of(s), mono_ms = clock_mono_ns() / 1000000;
     for (size_t i = 0; i < n; i++) carry_event(events[i].tag, events[i].what);
     for (unsigned i = 0; i < s->o.shards; i++)
@@ -134,6 +142,7 @@ static void turn(struct send *s) {
         s->sides[i].told = false;
         if (told && s->o.wake) s->o.wake(s->o.arg, i);
     }
+    s->making = !n && idle(s);
 }
 
 static void *thread_main(void *arg) {

@@ -90,6 +90,7 @@ struct lane {
     struct flight *head, **tail;
     unsigned flying;
     int64_t paused_until_ms;
+    unsigned misses;         /* in a row: no answer, or an error of its own */
     struct lane *next_ready; /* has some waiting, and is in the provider's line */
     bool ready;
 };
@@ -116,6 +117,7 @@ struct provider {
     double allowance; /* requests that may leave now */
     int64_t allowance_ms;
     struct flight *token; /* FCM's, on its way */
+    bool used;            /* something was launched */
 };
 /* Of the file, or when there is none those that need no account. */
 struct settings {
@@ -145,6 +147,8 @@ void provider_stop(struct provider *p); /* after its flights are gone */
 /* Queues it, or answers at once when its lane is paused. */
 void provider_take(struct provider *p, struct runner *r, struct flight *f, int64_t now_ms);
 /* Takes what was answered, launches what may leave. */
+/* In a moment without work: key pairs for Web Push. true: there are more to make. */
+bool provider_idle(struct provider *p);
 void provider_turn(struct provider *p, struct runner *r, int64_t now_ms, int64_t mono_ms);
 int64_t provider_due_ms(const struct provider *p, int64_t mono_ms); /* -1: only when events come */
 /* Gives it back without asking anybody. */

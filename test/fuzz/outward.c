@@ -8,7 +8,7 @@
 
 #include "outward/outward_in.h"
 
-enum { APNS, FCM, FCM_TOKEN, WEBPUSH, ACCOUNT, KEY, WEBHOOK, MAIL, PUSH, KINDS };
+enum { APNS, FCM, FCM_TOKEN, WEBPUSH, ACCOUNT, KEY, WEBHOOK, MAIL, PUSH, MAILSERVER, KINDS };
 #define NOW_MS 1767323045678
 
 /* Kept over all inputs: keys are costly, and hold nothing of an input but FCM's token. */
@@ -62,7 +62,8 @@ void fuzz_seeds(void (*give)(void *arg, struct bytes seed), void *arg) {
         {MAIL, 0,
             "ann@example.com\nAnn \"x\"\nA subject \xe2\x99\xa5 that is "
             "long\ntext\nhttps://a/b\nid.1"},
-        {PUSH, 0, "00ff\nTitle\nbody\n{\"a\":1}\nkey\nsound"}};
+        {MAILSERVER, 12, "550-5.1.1 no such\r\n550 5.1.1 user\r\n"},
+        {MAILSERVER, 1, "250 2.0.0 Ok"}, {PUSH, 0, "00ff\nTitle\nbody\n{\"a\":1}\nkey\nsound"}};
     struct buf b = {0};
     for (size_t i = 0; i < sizeof SEEDS / sizeof *SEEDS; i++) {
         buf_reset(&b);
@@ -91,12 +92,17 @@ static bool ascii(const char *s) {
 
 static void answer(int what, uint8_t status, struct bytes in) {
     static const int STATUSES[] = {0, 200, 201, 400, 403, 410, 404, 429, 503, 401};
-    struct outward_answer a = {.status = STATUSES[status % 10], .body = in, .apns_id = in};
+    static const int REPLIES[] = {0, 250, 421, 451, 550, 553, 554, 535, 354, 999};
+    bool mail_server = what == MAILSERVER;
+    struct outward_answer a = {.status = mail_server ? REPLIES[status % 10] : STATUSES[status % 10],
+        .body = in,
+        .apns_id = in};
     struct outward_decision d = {0};
     if (what == WEBPUSH) a.retry_after = in;
     if (what == APNS) apns_answer(kept()->apns, &a, NOW_MS, &d);
     else if (what == FCM) fcm_answer(kept()->fcm, &a, NOW_MS, &d);
     else if (what == FCM_TOKEN) fcm_token_answer(kept()->fcm, &a, NOW_MS, &d);
+    else if (mail_server) mail_answer(&a, (enum mail_step)(status / 10 % 4), &d);
     else webpush_answer(&a, NOW_MS, &d);
     check(d.verdict <= OUTWARD_GIVE_UP && ascii(d.reason) && ascii(d.id));
     check(memchr(d.reason, 0, sizeof d.reason) && memchr(d.id, 0, sizeof d.id));

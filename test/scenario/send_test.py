@@ -233,6 +233,7 @@ def fcm(w):
 
 def webhooks(w, receiver):
     w.start({"name": "hooks", "channel": "webhook", "allow_private": True, "timeout": "1s", "concurrency": 8})
+    w.ours.do("ahead", ms=0)
     about = w.ours.do("about")
     body = json.dumps({"type": "notification.failed", "user": "Zo\u00eb"}, ensure_ascii=False)
     hook = lambda path="/hook", **more: w.ours.one("webhook", **{"url": w.base + path, "message_id": "msg_1", "payload": body, "secrets": [about["secret"]], **more})
@@ -261,6 +262,16 @@ def webhooks(w, receiver):
     expect({r["verdict"] for r in w.ours.take(20, shard=1)}, {"delivered"})
     assert time.monotonic() - began < 0.8, "held up by another"
     expect({r["verdict"] for r in w.ours.take(4)}, {"retry"}, "and it is left after its timeout")
+    # who has only errors is left alone for a moment
+    w.ours.do("ahead", ms=2000)
+    expect(hook()["verdict"], "delivered")
+    w.script("/hook", *[{"status": 500}] * 5)
+    w.requests()
+    expect([hook()["reason"] for _ in "123456"], ["status 500"] * 5 + ["paused: it does not answer"])
+    expect(len(w.requests()), 5)
+    w.ours.do("ahead", ms=4000)
+    expect(hook()["verdict"], "delivered")
+    w.ours.do("ahead", ms=0)
     # without the owner's word: https only, and nobody within
     w.start({"name": "hooks", "channel": "webhook"})
     w.requests()
