@@ -1220,6 +1220,12 @@ export type Flow = {
     words: string;
     hit: number;
   }>;
+  /** What was decided of notifications, by person, since the start: first the triggers. `merged` is what was stored once for an audience. */
+  notifications: Array<{
+    outcome: string;
+    words: string;
+    count: number;
+  }>;
   /** By owner; resident is all, allocated what was asked for of it (0: not known). */
   memory_bytes: {
     resident: number;

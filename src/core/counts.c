@@ -1,6 +1,7 @@
 /* core: what rooms count themselves, put where everybody reads it, and figures of the whole server.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "core/core.h"
+#include "notify/notify.h"
 
 #define MEMORY_DEFAULT (512ull << 20)
 
@@ -11,6 +12,12 @@ uint64_t server_memory(const struct server *v) {
 bool disk_is_full(const struct server *v) {
     enum { LARGE_RECORD = 128 << 10 };
     return atomic_load(&v->tables.disk_full) || v->log->calls->room(v->log) < LARGE_RECORD;
+}
+
+static void tallies_take(struct shard *s, const uint64_t *tallies) {
+#define X(name) measure_set(&s->measure, COUNTER_notify_##name, tallies[NOTIFY_TALLY_##name]);
+    NOTIFY_TALLIES(X)
+#undef X
 }
 
 void counts_take(struct shard *s) {
@@ -29,6 +36,7 @@ void counts_take(struct shard *s) {
     measure_set(&s->measure, COUNTER_records_appended, e->records_appended);
     measure_set(&s->measure, COUNTER_records_applied, e->records_applied);
     measure_set(&s->measure, COUNTER_table_flushes, e->flushes);
+    tallies_take(s, e->tallies);
     measure_set(&s->measure, COUNTER_messages_delivered, counts.delivered);
     measure_set(&s->measure, COUNTER_channel_messages_dropped, counts.dropped);
 }

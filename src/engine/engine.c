@@ -492,7 +492,8 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
             .wanted = r.ticket && !(r.ticket & TICKET_BRIEF),
             .planted = e->o.planted,
             .arena = &e->turn,
-            .answer = &answer};
+            .answer = &answer,
+            .tallies = e->awake ? e->counts.tallies : NULL};
         check(e->rules[r.kind]);
         e->rules[r.kind](&s);
         __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);

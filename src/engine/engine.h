@@ -96,6 +96,7 @@ uint64_t engine_held_bytes(const struct engine *);  /* all cells in memory */
 struct engine_counts {
     uint64_t records_appended, records_applied, relays_sent, relays_received, relays_duplicate,
         relays_gap, flushes;
+    uint64_t tallies[STEP_TALLIES]; /* of what is not replayed */
 };
 const struct engine_counts *engine_counts(const struct engine *);
 uint64_t engine_hash(struct engine *, uint16_t partition); /* state hash, order-free; slow */

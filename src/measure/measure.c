@@ -26,6 +26,7 @@ static const char *const STAGES[] = {
 static const uint8_t BOUNDS[] = {
     14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 32, 34};
 enum { BOUND_COUNT = sizeof BOUNDS };
+#define DECISION "notify_"
 _Static_assert(BOUND_COUNT + 3 == METRICS_SERIES, "the face says how many");
 
 const char *measure_name(enum measure_counter c) { return COUNTERS[c].name + strlen("kith_"); }
@@ -219,13 +220,37 @@ void metrics_hist(struct metrics *t, const char *labels, const struct hist *of) 
     if (hist_count(&h)) histogram_text(t, &one, &h);
 }
 
+static uint64_t sum_of(const struct metrics_of *of, size_t n, size_t counter) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += measure_get(of[i].measure, (enum measure_counter)counter);
+    return sum;
+}
+
+/* What was decided of notifications is one family, as its counters are of the same things. */
+static bool is_decision(size_t counter) {
+    return counter != COUNTER_notify_triggers &&
+           strncmp(measure_name((enum measure_counter)counter), DECISION, strlen(DECISION)) == 0;
+}
+
+static void decisions(struct metrics *t, const struct metrics_of *of, size_t n) {
+    metrics_family(t, METRIC_COUNTER, "kith_notify_decisions",
+        "What was decided of notifications, by person and outcome");
+    for (size_t c = 0; c < COUNTER_COUNT; c++) {
+        char label[60];
+        if (!is_decision(c)) continue;
+        snprintf(label, sizeof label, "outcome=\"%s\"",
+            measure_name((enum measure_counter)c) + strlen(DECISION));
+        metrics_value(t, label, sum_of(of, n, c));
+    }
+}
+
 void metrics_measures(struct metrics *t, const struct metrics_of *of, size_t n) {
     for (size_t c = 0; c < COUNTER_COUNT; c++) {
-        uint64_t sum = 0;
-        for (size_t i = 0; i < n; i++) sum += measure_get(of[i].measure, (enum measure_counter)c);
+        if (is_decision(c)) continue;
         metrics_family(t, METRIC_COUNTER, COUNTERS[c].name, COUNTERS[c].help);
-        metrics_value(t, NULL, sum);
+        metrics_value(t, NULL, sum_of(of, n, c));
     }
+    decisions(t, of, n);
     metrics_family(t, METRIC_HISTOGRAM, "kith_stage_seconds",
         "Time spent in each stage of a record's way, by shard and thread");
     for (size_t i = 0; i < n; i++) stages_of(t, &of[i]);

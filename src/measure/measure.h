@@ -16,7 +16,8 @@
 #include "measure/journey.h"
 
 /* Name, and help for people. Rendered as kith_<name>_total. Names that begin with `limit_` count
- * how often a limit was hit. */
+ * how often a limit was hit; of those that begin with `notify_`, all but the triggers are rendered as
+ * kith_notify_decisions_total{outcome="<rest of the name>"}. */
 #define MEASURE_COUNTERS(X)                                                                        \
     X(connections_opened, "Connections accepted")                                                  \
     X(connections_closed, "Connections closed")                                                    \
@@ -58,7 +59,33 @@
     X(limit_request_size, "Requests refused because they were too large")                          \
     X(accepts_failed, "Connections that could not be taken, as descriptors or memory ran out")     \
     X(messages_failed, "Messages refused for the server's own sake: load, a full disk, its end")   \
-    X(slow, "Requests and deliveries that took 20 ms and more")
+    X(slow, "Requests and deliveries that took 20 ms and more")                                    \
+    X(notify_triggers, "Triggers taken")                                                           \
+    X(notify_recipients, "People that triggers were for")                                          \
+    X(notify_delivered, "Notifications put into inboxes")                                          \
+    X(notify_merged, "Notifications stored once for an audience, by member")                       \
+    X(notify_grouped, "Notifications that joined a group")                                         \
+    X(notify_collapsed, "Notifications that gave way to newer ones")                               \
+    X(notify_digested, "Notifications that waited for a digest")                                   \
+    X(notify_held, "Notifications that waited: quiet hours, a pause, a digest")                    \
+    X(notify_unlikely, "Notifications that waited because they would hardly be opened")            \
+    X(notify_opted_out, "Notifications that people had opted out of")                              \
+    X(notify_capped, "Notifications beyond a cap")                                                 \
+    X(notify_blocked, "Notifications of actors who are blocked")                                   \
+    X(notify_muted, "Notifications of actors who are muted")                                       \
+    X(notify_expired, "Notifications that expired before they could leave")                        \
+    X(notify_cancelled, "Notifications taken back")                                                \
+    X(notify_seen, "Notifications seen")                                                           \
+    X(notify_read, "Notifications read")                                                           \
+    X(notify_clicked, "Notifications clicked")                                                     \
+    X(notify_archived, "Notifications archived")                                                   \
+    X(notify_pushed, "Notifications that a push provider took")                                    \
+    X(notify_mailed, "Notifications that a mail server took")                                      \
+    X(notify_hooked, "Notifications that a webhook took")                                          \
+    X(notify_failed, "Notifications whose sends were given up")                                    \
+    X(notify_push_failed, "Pushes given up")                                                       \
+    X(notify_mail_failed, "Mails given up")                                                        \
+    X(notify_hook_failed, "Calls of webhooks given up")
 enum measure_counter {
 #define X(name, help) COUNTER_##name,
     MEASURE_COUNTERS(X)

@@ -53,8 +53,14 @@ static void counters_are_summed(void **state) {
     for (unsigned i = 0; i < SHARDS; i++) {
         measure_add(f->m[i], COUNTER_http_requests, 10u + i);
         measure_add(f->m[i], COUNTER_bytes_in, 1ull << 62);
+        measure_add(f->m[i], COUNTER_notify_triggers, 1);
+        measure_add(f->m[i], COUNTER_notify_opted_out, 2);
     }
     render(f);
+    assert_true(says(f, "kith_notify_triggers_total 3"));
+    assert_true(says(f, "# TYPE kith_notify_decisions counter"));
+    assert_true(says(f, "kith_notify_decisions_total{outcome=\"opted_out\"} 6"));
+    assert_false(says(f, "kith_notify_opted_out_total 6"));
     assert_true(says(f, "# TYPE kith_http_requests counter"));
     assert_true(says(f, "# HELP kith_http_requests HTTP requests answered."));
     assert_true(says(f, "kith_http_requests_total 33"));
@@ -140,7 +146,11 @@ static void form_is_right(struct fixture *f, bool open) {
         assert_int_equal(strncmp(name, family, strlen(family)), 0);
         assert_non_null(strchr(" _{", name[strlen(family)]));
     }
-    assert_int_equal(families, COUNTER_COUNT + 1);
+    size_t decisions = 0; /* one family */
+    for (unsigned c = 0; c < COUNTER_COUNT; c++)
+        decisions += strncmp(measure_name((enum measure_counter)c), "notify_", 7) == 0;
+    decisions--;
+    assert_int_equal(families, COUNTER_COUNT - decisions + 2);
     assert_int_equal(samples, COUNTER_COUNT + TIMED_COUNT * METRICS_SERIES * SHARDS);
 }
 static void form_is_openmetrics(void **state) { form_is_right(*state, true); }

@@ -330,7 +330,9 @@ static void apply_copy(struct step *s) {
         struct answer one = {0};
         if (s->relay || trigger_fits(s->cells, s->app, &k, &one))
             item_take(s, &t, &k, users, &later);
-        if (!s->relay) trigger_result(out, &one);
+        if (s->relay) continue;
+        step_tally(s, NOTIFY_TALLY_triggers, !one.problem);
+        trigger_result(out, &one);
     }
     if (later.n) step_relay(s, s->partition, KIND_NOTIFY_COPY, buf_view(&later));
     buf_done(&later);

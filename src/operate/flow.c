@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -300,26 +301,24 @@ static void doors(const struct server *v, struct json_out *o) {
     jo_close_arr(o);
 }
 
-/* Since the start. */
-static void limits(const struct server *v, struct json_out *o) {
-    static const struct {
-        const char *name, *help;
-    } ALL[] = {
-#define X(name, help) {#name, help},
-        MEASURE_COUNTERS(X)
-#undef X
-    };
-    jo_key(o, "limits");
+/* Those whose names begin so, since the start. */
+struct counted {
+    const char *key, *prefix, *name, *value;
+};
+static void counters(const struct server *v, struct json_out *o, const struct counted *k) {
+    size_t skip = strcmp(k->prefix, "limit_") == 0 ? 0 : strlen(k->prefix);
+    jo_key(o, k->key);
     jo_open_arr(o);
     for (unsigned c = 0; c < COUNTER_COUNT; c++) {
+        const char *name = measure_name((enum measure_counter)c);
         uint64_t n = 0;
-        if (!bytes_starts(bytes_str(ALL[c].name), "limit_")) continue;
+        if (!bytes_starts(bytes_str(name), k->prefix)) continue;
         for (unsigned i = 0; i < v->shards; i++)
             n += measure_get(&v->shard[i].measure, (enum measure_counter)c);
         jo_open_obj(o);
-        word(o, "limit", ALL[c].name);
-        word(o, "words", ALL[c].help);
-        number(o, "hit", n);
+        word(o, k->name, name + skip);
+        word(o, "words", measure_help((enum measure_counter)c));
+        number(o, k->value, n);
         jo_close_obj(o);
     }
     jo_close_arr(o);
@@ -376,7 +375,8 @@ void flow_json(struct shard *s, struct job *j) {
     threads(v, &o);
     partitions(v, &o);
     doors(v, &o);
-    limits(v, &o);
+    counters(v, &o, &(struct counted){"limits", "limit_", "limit", "hit"});
+    counters(v, &o, &(struct counted){"notifications", "notify_", "outcome", "count"});
     sizes(v->flow, &o);
     jo_key(&o, "history");
     buf_char(o.b, '{');

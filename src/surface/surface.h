@@ -203,7 +203,14 @@ struct step {
     size_t relay_count, relay_cap;
     struct delivery *deliveries;
     size_t delivery_count, delivery_cap;
+    /* out: [STEP_TALLIES], how often what was decided, for people who look at the server: added to,
+     * never read. NULL: nobody counts (a replay). What each stands for, a surface's face says. */
+    uint64_t *tallies;
 };
+enum { STEP_TALLIES = 32 };
+static inline void step_tally(struct step *s, unsigned tally, uint64_t by) {
+    if (s->tallies) s->tallies[tally] += by;
+}
 /* body copied to the arena */
 void step_relay(struct step *s, uint16_t to, uint8_t kind, struct bytes body);
 /* views copied to the arena */

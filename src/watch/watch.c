@@ -102,7 +102,8 @@ static void counted_choose(struct watch *w) {
     for (size_t i = 0; i < sizeof COUNTED / sizeof *COUNTED; i++)
         w->counted[w->counted_count++] = COUNTED[i];
     for (unsigned c = 0; c < COUNTER_COUNT; c++)
-        if (strncmp(COUNTER_NAMES[c], "limit_", 6) == 0)
+        if (strncmp(COUNTER_NAMES[c], "limit_", 6) == 0 ||
+            strncmp(COUNTER_NAMES[c], "notify_", 7) == 0)
             w->counted[w->counted_count++] = (enum measure_counter)c;
 }
 

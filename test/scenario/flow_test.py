@@ -56,6 +56,42 @@ def load_is_seen(s, key):
     return history["first"] + history["count"] - 1
 
 
+def decisions_are_counted(s, key):
+    """Each decision about notifications, once, also where one is stored for a whole audience; not again when the log is replayed."""
+    put = lambda id, **more: expect(s.call("PUT", f"/v1/workflows/{id}", {"channels": ["inapp"], "templates": {"en": {"title": "{actor}"}}, **more})[0], 201)
+    post = lambda w, users, **more: expect(s.call("POST", "/v1/notifications", {"workflow": w, "to": {"users": users} if isinstance(users, list) else users, "actor": "eve", **more})[0], 202)
+    counts = lambda: {n["outcome"]: n["count"] for n in flow(s, key=key)["notifications"] if n["count"]}
+    put("like", group_by="object")
+    put("once", cap={"count": 1, "per": "day"})
+    put("out", channels=["inapp", "push"])
+    s.call("PUT", "/v1/users/dan/mutes/eve")
+    s.call("PUT", "/v1/users/cid/preferences", {"workflows": {"like": {"inapp": False}}})
+    s.call("POST", "/v1/topics/t/users", {"add": ["ann", "bob", "cid"]})
+    expect(counts(), {})
+    post("like", ["ann", "bob", "cid", "dan"], object="x")
+    post("like", ["ann"], object="x", actor="bob")
+    post("once", ["ann"])
+    post("once", ["ann"])
+    post("once", ["ann"], collapse_key="k", actor="bob", id="again")
+    post("once", ["ann"], collapse_key="k", actor="bob", id="again")
+    expect(s.call("POST", "/v1/notifications/batch", {"items": [{"workflow": "none", "to": {"users": ["ann"]}}]})[0], 202)
+    put("news")
+    post("news", {"topic": "t"})
+    want = {"triggers": 6, "recipients": 11, "delivered": 4, "merged": 3, "grouped": 1, "opted_out": 1, "muted": 1, "capped": 2}
+    eventually(lambda: expect(counts(), want))
+    top = s.call("GET", "/v1/users/ann/notifications")[1]["items"][0]["id"]
+    s.call("POST", "/v1/users/ann/notifications/clicked", {"ids": [top]})
+    want.update(seen=1, read=1, clicked=1)
+    eventually(lambda: expect(counts(), want))
+    text = s.call("GET", "/metrics", key=key)[1].decode()
+    assert 'kith_notify_decisions_total{outcome="merged"} 3\n' in text and "kith_notify_triggers_total 6\n" in text, text
+    assert eventually(lambda: sum(columns(flow(s, key=key)["history"])[0]["notify_recipients_per_s"]) >= 9 or expect(False, True)) is not None
+    s.kill()
+    s.start()
+    eventually(lambda: expect(s.call("GET", "/v1/users/ann/notifications")[0], 200))
+    expect(counts(), {}, "since the start")
+
+
 def newer_points_only(s, last):
     def one_more():
         h = flow(s, last)["history"]
@@ -147,6 +183,7 @@ newer_points_only(s, last)
 sessions_of_a_user(s, operate)
 operators_see_no_content(s, operate)
 expect(status_at(s.http, "/console"), 200, "in every mode")
+decisions_are_counted(s, operate)
 costs_little(s)
 s.close()
 door_of_their_own()

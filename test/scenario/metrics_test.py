@@ -79,7 +79,7 @@ labels = {}
 for name in now:
     for label, value in re.findall(r'(\w+)="([^"]*)"', name):
         labels.setdefault(label, set()).add(value)
-expect(set(labels) - {"stage", "shard", "le", "protocol", "owner", "of", "version", "kind", "quantile", "channel"}, set(), "labels")
+expect(set(labels) - {"stage", "shard", "le", "protocol", "owner", "of", "version", "kind", "quantile", "channel", "outcome"}, set(), "labels")
 expect(labels["shard"], {"0", "1", "log"})
 print(f"  {len(now)} series, {len(text)} bytes")
 expect(len(now) < 700, True, "series of two shards")
