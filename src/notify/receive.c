@@ -202,43 +202,51 @@ bool receive(struct step *s, struct bytes user, const struct content *k) {
 }
 
 /* ---- records ---- */
-/* Users of one record that were told of something in it. A bit that two share defers one of them,
- * which is harmless. */
+/* Whom one record told of something by an audience. A bit that two share defers one of them, which is
+ * harmless; who was told by name is known exactly, by their mailbox. */
 enum { TOUCHED_BITS = 4096, AUDIENCE_LOOKED_AT = 64 };
 struct touched {
     uint64_t bits[TOUCHED_BITS / 64];
-    bool all; /* an audience too large to be looked at */
-    bool any;
+    bool all;         /* an audience too large to be looked at */
+    bool any, anyone; /* by an audience, at all */
+};
+struct touching {
+    struct step *s;
+    struct touched *t;
     bool clash;
 };
 
-static void touch(struct touched *t, struct bytes user) {
+static bool touched_has(const struct touched *t, struct bytes user) {
     uint64_t at = hash64(user) % TOUCHED_BITS;
-    uint64_t bit = 1ull << (at % 64);
-    t->clash |= (t->bits[at / 64] & bit) != 0;
-    t->bits[at / 64] |= bit;
-    t->any = true;
+    return t->all || (t->any && t->bits[at / 64] >> at % 64 & 1);
 }
 
-static bool touch_member(void *arg, struct bytes user) {
-    touch(arg, user);
+static bool member_clashes(void *arg, struct bytes user) {
+    struct touching *w = arg;
+    w->clash = touched_has(w->t, user) ||
+               mailbox_look(w->s->cells, w->s->app, user).last == w->s->position;
+    return !w->clash;
+}
+static bool member_touch(void *arg, struct bytes user) {
+    struct touching *w = arg;
+    uint64_t at = hash64(user) % TOUCHED_BITS;
+    w->t->bits[at / 64] |= 1ull << at % 64;
     return true;
 }
 
 /* true: someone of it was told of something at this position already. */
 static bool touch_audience(struct step *s, struct touched *t, struct bytes audience) {
-    if (t->all) return true;
-    struct touched before = *t;
+    struct touching w = {s, t, false};
     if (mailbox_member_count(s->cells, s->app, audience) > AUDIENCE_LOOKED_AT) {
-        if (t->any) return true;
-        t->all = t->any = true;
-        return false;
+        if (t->any || t->anyone) return true;
+        t->all = true;
+    } else if (t->any || t->anyone) {
+        mailbox_members(s->cells, s->app, audience, member_clashes, &w);
+        if (w.clash) return true;
     }
-    t->clash = false;
-    mailbox_members(s->cells, s->app, audience, touch_member, t);
-    if (!t->clash) return false;
-    *t = before;
-    return true;
+    if (!t->all) mailbox_members(s->cells, s->app, audience, member_touch, &w);
+    t->any = t->anyone = true;
+    return false;
 }
 
 /* In-app at once and nothing else: an inbox can merge it when it is read. */
@@ -261,9 +269,8 @@ static void users_receive(struct step *s, struct touched *t, const struct conten
     struct buf clash = {0};
     while (unpack_more(&u)) {
         struct bytes user = unpack_bytes(&u);
-        t->clash = t->all;
-        if (!t->clash) touch(t, user);
-        if (t->clash || !receive(s, user, k)) pack_bytes(&clash, user);
+        if (touched_has(t, user) || !receive(s, user, k)) pack_bytes(&clash, user);
+        t->anyone = true;
     }
     if (clash.n) defer(later, k, buf_view(&clash));
     buf_done(&clash);
