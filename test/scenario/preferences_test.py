@@ -1,4 +1,6 @@
 """How a person wants to be told: wishes by workflow and channel, quiet hours, a pause; what is absent stays, and null takes back."""
+import datetime
+
 from harness import Server, eventually, expect
 
 s = Server("--shards", "2")
@@ -51,6 +53,40 @@ expect(s.call("PUT", "/v1/users/bob/preferences", {}, key=ann)[0], 403)
 expect(s.call("GET", "/v1/users/bob/preferences")[0], 404)
 expect(put({"workflows": {"likes": {"push": False}}}, path="/v1/users/bob/preferences"), {"workflows": {"likes": {"push": False}}})
 expect(s.call("GET", "/v1/users/bob")[0], 200)
+# what they do: Kathmandu is always 5:45 ahead of UTC, so that the end of quiet hours can be reckoned here
+for id, channels, priority in (("pushed", ["inapp", "push"], "normal"), ("urgent", ["inapp", "push"], "high")):
+    expect(s.call("PUT", f"/v1/workflows/{id}", {"channels": channels, "templates": {"en": {"title": "t"}}, "priority": priority})[0], 201)
+expect(s.call("PUT", "/v1/users/ann", {"timezone": "Asia/Kathmandu"})[0], 200)
+
+
+def decided(workflow, user="ann"):
+    """Each decision about a trigger of it, and the titles' number in the inbox."""
+    id = s.call("POST", "/v1/notifications", {"workflow": workflow, "to": {"users": [user]}})[1]["id"]
+
+    def whys():
+        found = s.call("GET", f"/v1/notifications/{id}/why/{user}")[1]["items"]
+        assert found, "nothing was decided yet"
+        return {d["decision"]: d for d in found}
+    return eventually(whys)
+
+
+local = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=5, minutes=45)
+end = (local + datetime.timedelta(hours=2)).replace(second=0, microsecond=0)
+until = (end - datetime.timedelta(hours=5, minutes=45)).strftime("%Y-%m-%dT%H:%M:00.000Z")
+put({"quiet_hours": {"from": (local - datetime.timedelta(hours=1)).strftime("%H:%M"), "to": end.strftime("%H:%M")}})
+held = decided("pushed")
+expect((held["held"]["until"], held["held"].get("channels"), "delivered" in held), (until, "push", True), "push is held until clocks there show it, in-app is not")
+assert "held" not in decided("urgent"), "what is urgent waits for nobody"
+put({"paused_until": "2100-01-01T00:00:00.000Z"})
+expect(decided("pushed")["held"]["until"] >= "2100-01-01", True, "a pause holds longer")
+put({"workflows": {"*": {"push": False}}})
+expect("held" in decided("pushed"), False, "nothing is held of what they do not want")
+put({"workflows": {"pushed": {"push": True}}})
+expect("held" in decided("pushed"), True, "what is said of a workflow wins over what is said of all")
+put({"workflows": {"pushed": {"push": False, "inapp": False}, "urgent": {"push": False, "inapp": False}}})
+expect([list(decided(w)) for w in ("pushed", "urgent")], [["opted_out"]] * 2, "an opt-out wins over urgency")
+put({"workflows": None, "paused_until": None, "quiet_hours": QUIET})
+
 # what is held of someone shows it, and goes with them
 expect(s.call("PUT", "/v1/workflows/news", {"channels": ["inapp"], "templates": {"en": {"title": "News of {topic}"}}})[0], 201)
 expect(s.call("PUT", "/v1/topics/cats/users/bob")[0], 201)
