@@ -332,6 +332,26 @@ static void locales_fall_back_as_cldr_says(void **state) {
         if (strcmp(at < N ? HAVE[at] : "", FACTS[i][1]) != 0) print_error("%s\n", FACTS[i][0]);
         assert_string_equal(at < N ? HAVE[at] : "", FACTS[i][1]);
     }
+    /* remembered it is the same, whatever else takes its place meanwhile */
+    struct buf packed = {0}, fewer = {0};
+    for (size_t i = 0; i < N; i++) pack_bytes(&packed, have[i]);
+    pack_bytes(&fewer, BYTES("zz"));
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof FACTS / sizeof *FACTS; i++) {
+            struct bytes wanted = bytes_str(FACTS[i][0]);
+            size_t at = template_locale_pick(m->k, wanted, have, N);
+            assert_int_equal(template_locale_pick_kept(m->k, wanted, buf_view(&packed)),
+                at == N ? SIZE_MAX : at);
+            assert_int_equal(template_locale_pick_kept(m->k, wanted, buf_view(&fewer)), SIZE_MAX);
+        }
+    for (int i = 0; i < 3000; i++) { /* more than there are places */
+        char tag[32];
+        snprintf(tag, sizeof tag, "pt-x-%d", i);
+        size_t at = template_locale_pick(m->k, bytes_str(tag), have, N);
+        assert_int_equal(template_locale_pick_kept(m->k, bytes_str(tag), buf_view(&packed)), at);
+    }
+    buf_done(&packed);
+    buf_done(&fewer);
     /* without zh-Hant, zh is not shown to who reads traditional script */
     assert_int_equal(
         template_locale_pick(m->k, BYTES("zh-TW"), (struct bytes[]){BYTES("zh")}, 1), 1);
