@@ -14,15 +14,18 @@ void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum wh
     buf_done(&said);
 }
 
-/* The row that the trigger began or joined last, or, in a group, the group's. */
-static struct row *row_of(struct inbox *i, const struct workflow *w, const struct content *k) {
+/* The notification that it is in: another's, where a decision says that it joined that one. */
+static void joined_note(void *arg, const struct decision *d) {
+    if (d->code == WHY_GROUPED || d->code == WHY_DIGEST_SENT) *(struct bytes *)arg = d->detail;
+}
+static struct row *row_of(struct step *s, struct inbox *i, const struct content *k) {
+    struct bytes id = k->id;
+    why_each(s->cells, s->app, i->user, k->id, joined_note, &id);
     for (size_t n = i->count; n > 0; n--) {
         struct row *r = &i->row[n - 1];
-        if (r->flags & ROW_MOVED) continue;
-        if (bytes_eq(r->id, k->id) || bytes_eq(r->trigger, k->id)) return r;
+        if (!(r->flags & ROW_MOVED) && bytes_eq(r->id, id)) return r;
     }
-    uint64_t group = group_of(w, k);
-    return group ? inbox_by_group(i, k->workflow, group) : NULL;
+    return NULL;
 }
 
 bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why) {
@@ -34,7 +37,7 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s, s->position - 1);
     inbox_load(&i);
-    struct row *r = row_of(&i, &w, k);
+    struct row *r = row_of(s, &i, k);
     if (!r || r->seen_ms || r->flags & ROW_HIDDEN) {
         if (r) sends_withdraw(s, user, r->id);
         inbox_save(s, &i);
@@ -44,7 +47,7 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
         actors_leave(s, &i, r, k);
     } else {
         row_begin(&i, r);
-        r->flags |= ROW_HIDDEN;
+        r->flags |= ROW_HIDDEN | ROW_TAKEN;
         row_end(&i, r);
     }
     bool gone = r->flags & ROW_HIDDEN;

@@ -96,6 +96,36 @@ static void damaged(char tag, const char *id, struct bytes value, const char *wo
     w.store->calls->close(w.store);
 }
 
+/* An inbox of one row, whose block or content is not as it must be. */
+static void rows_damaged(void) {
+    struct world w;
+    struct inbox_head head = {.rows = 1, .unseen = 1, .unread = 1};
+    struct row r = {.id = BYTES("t1"), .trigger = BYTES("t1"), .workflow = BYTES("likes")};
+    struct buf row = {0}, block = {0};
+    uint8_t room[300];
+    fill(&w);
+    row_encode(&row, &r);
+    pack_bytes(&block, buf_view(&row));
+    struct cell *cell = cells_get(w.cells, key2n(room, '*', APP, BYTES("ann"), 0));
+    cells_put(w.cells, cell, buf_view(&block));
+    put(&w, ')', "ann", bytes_of(&head, sizeof head));
+    finds(&w, "");
+    cells_put(w.cells, cell, BYTES("\3\0\0\0"));
+    finds(&w, "a row that cannot be read");
+    cells_put(w.cells, cell, BYTES("\77"));
+    finds(&w, "a row that cannot be read");
+    pack_bytes(&block, buf_view(&row));
+    cells_put(w.cells, cell, buf_view(&block));
+    finds(&w, "rows: 2 is stored, 1 belongs there");
+    head = (struct inbox_head){.rows = 2, .unseen = 2, .unread = 2};
+    put(&w, ')', "ann", bytes_of(&head, sizeof head));
+    finds(&w, "one notification, at places: 2");
+    cells_free(&w.cells);
+    w.store->calls->close(w.store);
+    buf_done(&row);
+    buf_done(&block);
+}
+
 static void finds_what_is_wrong(void **state) {
     struct inbox_head head = {.unseen = 2, .unread = 3};
     (void)state;
@@ -106,7 +136,17 @@ static void finds_what_is_wrong(void **state) {
     damaged('$', "ops", BYTES("12345678\100"), "a webhook cannot be read");
     damaged('%', "ann", BYTES("12345678"), "app demo, ann: the preferences cannot be read");
     damaged('%', "ann", BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\20\0"), "cannot be read");
-    damaged(')', "ann", bytes_of(&head, sizeof head), "counts 2 unseen and 3 unread, has 0 and 0");
+    struct bytes h = bytes_of(&head, sizeof head);
+    damaged(')', "ann", h, "unseen ones: 2 is stored, 0 belongs there");
+    damaged(')', "ann", h, "unread ones: 3 is stored, 0 belongs there");
+    damaged(')', "ann", bytes_of(&head, sizeof head - 1), "the size of its head");
+    damaged(')', "zoe", bytes_of(&(struct inbox_head){0}, sizeof head), "a user who is known");
+    head = (struct inbox_head){.rows = 7};
+    damaged(')', "ann", h, "rows: 0 is stored, 7 belongs there");
+    head.first = 32;
+    damaged(')', "ann", h, "its oldest row: 32 is stored");
+    damaged('-', "zoe", BYTES("x"), "a digest of someone who is known");
+    rows_damaged();
 }
 
 int main(void) {

@@ -382,6 +382,19 @@ bool content_is_shared(struct cells *c, struct bytes app, struct bytes id) {
     return has_flag(c, app, id, FLAG_SHARED);
 }
 
+bool content_is_kept(struct cells *c, struct bytes app, struct bytes id) {
+    uint8_t room[300];
+    struct cell *head;
+    int64_t ms = message_id_ms(id);
+    if (!(message_id_seq(id) >> TRIGGER_ID_SHIFT & TRIGGER_MADE)) return false;
+    if (trigger_is_direct(id)) {
+        struct list l = list_get(c, app, &head);
+        return l.count && ms > before_of(c, app, l.first_block);
+    }
+    uint64_t day = (uint64_t)(ms / DAY_MS);
+    return cells_get(c, key2n(room, '"', app, (struct bytes){0}, day))->size != 0;
+}
+
 bool content_cancel(struct step *s, struct bytes id) {
     struct place p = find(s->cells, s->app, id);
     if (!p.cell || *data_of(&p) & FLAG_CANCELLED) return false;

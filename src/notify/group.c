@@ -95,9 +95,9 @@ static bool joined_before(struct inbox *i, struct bytes id, struct bytes actor) 
 }
 
 void actors_forget(struct step *s, struct inbox *i, const struct row *r) {
-    if (r->triggers < 2) return;
+    if (r->triggers < 2 && !(r->flags & ROW_LEFT)) return;
     struct cell *first = set_cell(i, r->id, 0);
-    bool spread = first->size >= 8 * GROUP_FIRST || r->actors > GROUP_FIRST;
+    bool spread = first->size >= 8 * GROUP_FIRST || r->actors > GROUP_FIRST || r->flags & ROW_LEFT;
     cells_put(s->cells, first, (struct bytes){0});
     for (uint64_t n = 1; spread && n <= GROUP_SPREAD; n++)
         cells_put(s->cells, set_cell(i, r->id, n), (struct bytes){0});
@@ -149,11 +149,13 @@ void actors_join(struct step *s, struct inbox *i, struct row *r, const struct co
         r->actors++;
     } else {
         bool there = named(r->newest, k->actor) ||
-                     (r->triggers > 1 && times(i, r->id, hash64(k->actor)) > 0);
+                     ((r->triggers > 1 || !r->newest.n) && times(i, r->id, hash64(k->actor)) > 0);
         if (!s) there |= joined_before(i, r->id, k->actor);
-        if (s && r->triggers == 1 && r->newest.n) {
+        if (r->triggers == 1 && r->newest.n) {
             struct unpack u = unpack_of(r->newest);
-            set_add(s, i, r->id, unpack_bytes(&u));
+            struct bytes first = unpack_bytes(&u);
+            if (s && !times(i, r->id, hash64(first))) set_add(s, i, r->id, first);
+            if (!s) (void)joined_before(i, r->id, first);
         }
         if (s) set_add(s, i, r->id, k->actor);
         r->actors += !there;
@@ -177,6 +179,7 @@ void actors_leave(struct step *s, struct inbox *i, struct row *r, const struct c
         r->actors -= r->actors > 0;
     }
     r->triggers -= r->triggers > 0;
-    if (!r->triggers || !r->actors) r->flags |= ROW_HIDDEN;
+    r->flags |= ROW_LEFT;
+    if (!r->triggers || !r->actors) r->flags |= ROW_HIDDEN | ROW_TAKEN;
     row_end(i, r);
 }

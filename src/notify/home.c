@@ -49,9 +49,7 @@ static void item_add(struct buf *to, struct bytes content, struct bytes users) {
 static void spread_item(struct spread *w, const struct content *k, struct bytes users) {
     const struct step *s = w->s;
     struct buf content = {0};
-    struct content now = *k;
-    now.send_at_ms = 0;
-    content_encode(&content, &now);
+    content_encode(&content, k);
     struct unpack u = unpack_of(users);
     while (unpack_more(&u)) {
         struct bytes user = unpack_bytes(&u);

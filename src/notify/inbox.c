@@ -12,7 +12,7 @@
 #include "person/person.h"
 #include "zone/zone.h"
 
-enum { HAS_GROUP = 4, HAS_COLLAPSE = 8, HAS_TRIGGER = 16, STORED_FLAGS = 31 };
+enum { HAS_GROUP = 4, HAS_COLLAPSE = 8, HAS_TRIGGER = 16 };
 
 static struct cell *head_cell(struct cells *c, struct bytes app, struct bytes user) {
     uint8_t room[300];
@@ -50,12 +50,12 @@ void row_encode(struct buf *b, const struct row *r) {
     pack_bytes(b, r->newest);
 }
 
-void row_decode(struct bytes v, uint64_t n, struct row *r) {
+bool row_read(struct bytes v, uint64_t n, struct row *r) {
     struct unpack u = unpack_of(v);
     *r = (struct row){.n = n};
     uint8_t flags = unpack_u8(&u);
-    r->flags = flags & (ROW_MOVED | ROW_HIDDEN);
-    if (flags & ROW_MOVED) return;
+    r->flags = flags & (ROW_MOVED | ROW_HIDDEN | ROW_TAKEN | ROW_LEFT);
+    if (flags & ROW_MOVED) return !u.bad;
     if (flags & HAS_GROUP) r->group = unpack_u64(&u);
     if (flags & HAS_COLLAPSE) r->collapse = unpack_u64(&u);
     r->id = unpack_bytes(&u);
@@ -72,8 +72,9 @@ void row_decode(struct bytes v, uint64_t n, struct row *r) {
     r->triggers = (uint32_t)unpack_var(&u);
     r->actors = (uint32_t)unpack_var(&u);
     r->newest = unpack_bytes(&u);
-    check(!u.bad);
+    return !u.bad && u.p == u.end;
 }
+void row_decode(struct bytes v, uint64_t n, struct row *r) { check(row_read(v, n, r)); }
 
 bool inbox_row_at(
     struct cells *c, struct bytes app, struct bytes user, uint64_t n, struct row *out) {
@@ -361,12 +362,13 @@ void inbox_save(struct step *s, struct inbox *i) {
 void inbox_erase(struct step *s, struct bytes user) {
     struct cell *cell = head_cell(s->cells, s->app, user);
     struct inbox_head head;
-    if (!cell->size) return;
+    if (!cell->size) return; /* a digest comes with decisions, which a head counts */
     why_erase(s, user);
     memcpy(&head, cell->data, sizeof head);
     struct inbox i;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_load(&i);
+    digests_erase(s, &i);
     for (size_t k = 0; k < i.count; k++) {
         actors_forget(s, &i, &i.row[k]);
         content_blank(s, i.row[k].trigger);

@@ -3,6 +3,7 @@
  *
  *   '-' app user workflow group   an open digest: var until, u64 serial, varbytes row (empty: nothing
  *                                 collected), repeated varbytes trigger
+ *   '-' app user                  which of them are open: repeated { varbytes workflow, u64 group }
  *
  *   NOTIFY_DUE  u8 what, varbytes user, then: DIGEST varbytes workflow, u64 group, u64 serial;
  *               HELD varbytes notification, varbytes trigger, u8 channels;
@@ -56,6 +57,51 @@ static void digest_write(
     buf_done(&row);
 }
 
+/* Which are open, so that those of who is erased can go. */
+static struct cell *open_cell(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    return cells_get(c, key2(room, '-', app, user));
+}
+static void open_note(
+    struct step *s, struct bytes user, struct bytes workflow, uint64_t group, bool on) {
+    struct cell *c = open_cell(s->cells, s->app, user);
+    struct buf b = {0};
+    pack_bytes(&b, workflow);
+    pack_u64(&b, group);
+    if (on) {
+        cells_append(s->cells, c, buf_view(&b));
+    } else {
+        for (struct unpack u = unpack_of(bytes_of(c->data, c->size)); unpack_more(&u);) {
+            uint32_t at = (uint32_t)(u.p - c->data);
+            (void)unpack_bytes(&u);
+            (void)unpack_u64(&u);
+            if (!bytes_eq(bytes_of(c->data + at, (size_t)(u.p - c->data) - at), buf_view(&b)))
+                continue;
+            cells_splice(s->cells, c, at, (uint32_t)b.n, (struct bytes){0});
+            break;
+        }
+    }
+    buf_done(&b);
+}
+
+void digests_erase(struct step *s, struct inbox *i) {
+    struct cell *list = open_cell(s->cells, s->app, i->user);
+    if (!list->size) return;
+    struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(list->data, list->size)));
+    while (unpack_more(&u)) {
+        struct bytes workflow = unpack_bytes(&u);
+        struct cell *c = digest_cell(s->cells, s->app, i->user, workflow, unpack_u64(&u));
+        struct digest d;
+        if (!c->size) continue;
+        digest_read(c, s->arena, &d);
+        if (!d.empty) actors_forget(s, i, &d.row);
+        for (struct unpack t = unpack_of(d.triggers); unpack_more(&t);)
+            content_blank(s, unpack_bytes(&t));
+        cells_put(s->cells, c, (struct bytes){0});
+    }
+    cells_put(s->cells, list, (struct bytes){0});
+}
+
 static void due_digest(struct step *s, struct bytes user, const struct content *k, uint64_t group,
     const struct digest *d) {
     struct buf b = {0};
@@ -107,6 +153,7 @@ bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, cons
         d = (struct digest){.empty = true, .serial = s->position};
         d.until_ms = s->time_ms + digest_window(w);
         due_digest(s, i->user, k, group, &d);
+        open_note(s, i->user, k->workflow, group, true);
         if (w->first_at_once && !unlikely) {
             digest_write(s, c, &d, NULL);
             return false;
@@ -133,6 +180,7 @@ static bool digest_settle(struct step *s, struct inbox *i, const struct workflow
     struct digest *d, struct content *newest) {
     struct unpack u = unpack_of(d->triggers);
     struct content k;
+    uint8_t off = preferences_off(s->cells, s->app, i->user, d->row.workflow);
     bool any = false;
     while (unpack_more(&u)) {
         struct bytes id = unpack_bytes(&u);
@@ -144,6 +192,7 @@ static bool digest_settle(struct step *s, struct inbox *i, const struct workflow
             actors_leave(s, i, &d->row, &k);
             continue;
         }
+        if (w->at_once & ~off & CHANNEL_INAPP) content_count(s, id, TOTAL_DELIVERED, 1);
         why_add(s, i->user, id, WHY_DIGEST_SENT, 0, 0, d->row.id);
         *newest = k;
         any = true;
@@ -166,6 +215,7 @@ static bool digest_due(struct step *s, struct bytes user, struct unpack *u) {
     bool known = mailbox_known(s->cells, s->app, user);
     if (known && !d.empty && mailbox_look(s->cells, s->app, user).last == s->position) return false;
     cells_put(s->cells, c, (struct bytes){0});
+    open_note(s, user, workflow, group, false);
     if (d.empty || !known || !workflow_find(s->cells, s->app, workflow, &w)) return true;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s, s->position);
@@ -249,7 +299,9 @@ static void held_due(struct step *s, struct bytes user, struct unpack *u) {
     struct row r;
     if (!waiting_read(s, u, &h)) return;
     content_count(s, h.trigger, TOTAL_HELD, -1);
-    if (row_of(s, &h, &r) && (r.seen_ms || r.read_ms || r.archived_ms)) {
+    if (!row_of(s, &h, &r)) return; /* trimmed, or its owner was erased */
+    bool withdrawn = r.flags & ROW_TAKEN;
+    if (withdrawn || r.seen_ms || r.read_ms || r.archived_ms) {
         why_add(s, user, h.trigger, WHY_WITHDRAWN, h.channels, 0, (struct bytes){0});
         return;
     }
@@ -280,7 +332,7 @@ static void escalate_due(struct step *s, struct bytes user, struct unpack *u) {
     struct row r;
     if (!waiting_read(s, u, &h)) return;
     if (!row_of(s, &h, &r)) return; /* trimmed */
-    bool withdrawn = (r.flags & ROW_HIDDEN) && (h.w.at_once & CHANNEL_INAPP);
+    bool withdrawn = r.flags & ROW_TAKEN;
     bool done = r.read_ms || r.archived_ms || (h.unless == ESCALATE_UNLESS_SEEN && r.seen_ms);
     if (withdrawn || done) {
         why_add(s, user, h.trigger, WHY_NOT_ESCALATED, h.channels, 0, (struct bytes){0});

@@ -242,6 +242,8 @@ struct bytes content_users(struct cells *c, struct bytes app, struct bytes id);
 /* Of one recipient, who is erased: what it said goes, that it was stays. */
 void content_blank(struct step *s, struct bytes id);
 bool content_is_shared(struct cells *c, struct bytes app, struct bytes id);
+/* Its id says when it came, and what came then is kept still. */
+bool content_is_kept(struct cells *c, struct bytes app, struct bytes id);
 /* Views until the next edit. */
 bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
 /* A copy in the step's arena: what is decided edits the cell that it lies in. */
@@ -307,8 +309,10 @@ void channels_words(uint8_t channels, struct buf *out); /* "push, email" */
 /* ---- inbox.c: a person's rows ---- */
 enum { ROW_NEWEST_MAX = 5, INBOX_BLOCK = 32, INBOX_BLOCKS = 32 /* rows kept: about 1,024 */ };
 enum {
-    ROW_MOVED = 1, /* its place only: it stands again further on */
-    ROW_HIDDEN = 2 /* replaced, cancelled, withdrawn */
+    ROW_MOVED = 1,  /* its place only: it stands again further on */
+    ROW_HIDDEN = 2, /* replaced, cancelled, withdrawn; or only sent outside */
+    ROW_TAKEN = 32, /* the former: it stood in the inbox, and was taken from it */
+    ROW_LEFT = 64   /* a trigger was taken out of it */
 };
 struct row {
     uint64_t n;        /* its place in the inbox, from 0 */
@@ -353,6 +357,7 @@ struct inbox {
 };
 void row_encode(struct buf *b, const struct row *r);
 void row_decode(struct bytes v, uint64_t n, struct row *r); /* views into v */
+bool row_read(struct bytes v, uint64_t n, struct row *r);   /* likewise; false: it is damaged */
 void inbox_open(struct inbox *i, struct cells *c, struct bytes app, struct bytes user,
     int64_t now_ms, struct arena *arena);
 void inbox_load(struct inbox *i); /* the stored rows */
@@ -473,6 +478,7 @@ int64_t digest_window(const struct workflow *w);
 /* true: it waits in the digest. */
 bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     bool unlikely);
+void digests_erase(struct step *s, struct inbox *i);
 void hold(struct step *s, struct bytes user, struct bytes notification, const struct content *k,
     uint8_t channels, int64_t until_ms);
 void escalations_begin(struct step *s, struct bytes user, struct bytes notification,

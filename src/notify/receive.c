@@ -70,7 +70,7 @@ static struct bytes replace(
     struct row *old = inbox_by_collapse(i, collapse);
     if (!old) return (struct bytes){0};
     row_begin(i, old);
-    old->flags |= ROW_HIDDEN;
+    old->flags |= ROW_HIDDEN | ROW_TAKEN;
     row_end(i, old);
     if (s) {
         content_count(s, old->trigger, TOTAL_COLLAPSED, 1);
@@ -137,7 +137,6 @@ static void tell(struct step *s, struct inbox *i, const struct placed *p) {
 
 static void told_why(
     struct step *s, struct inbox *i, const struct content *k, const struct placed *p) {
-    content_count(s, k->id, TOTAL_DELIVERED, 1);
     if (p->joined) {
         content_count(s, k->id, TOTAL_GROUPED, 1);
         why_add(s, i->user, k->id, WHY_GROUPED, 0, 0, p->row->id);
@@ -169,6 +168,7 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
     struct placed p = place(s, i, &(struct placing){w, k, digest, s->position, s->time_ms, !inapp});
     if (inapp) {
         tell(s, i, &p);
+        if (!digest) content_count(s, k->id, TOTAL_DELIVERED, 1); /* else digest_settle does */
         told_why(s, i, k, &p);
     }
     struct bytes id = p.row->id;

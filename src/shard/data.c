@@ -371,9 +371,9 @@ static enum err state_check(struct store *store, uint16_t partitions, struct buf
         struct cells *c = cells_create(store, p, CHECK_BYTES);
         sound &= chat_check(c, why);
         sound &= mailbox_check(c, why);
+        sound &= notify_check(c, why);
         sound &= channel_check(c, why);
         sound &= due_check(c, why);
-        sound &= notify_check(c, why);
         cells_free(&c);
     }
     return sound ? OK : CORRUPT;
