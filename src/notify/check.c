@@ -126,8 +126,8 @@ static void digests_look(struct looking *l, struct bytes key) {
 /* ---- wishes ---- */
 static void preferences_look(struct looking *l, struct bytes value) {
     if (preferences_whole(value)) return;
-    buf_fmt(l->why, "notifications: app %.*s, %.*s: the preferences cannot be read\n", (int)l->app.n,
-        (const char *)l->app.p, (int)l->user.n, (const char *)l->user.p);
+    buf_fmt(l->why, "notifications: app %.*s, %.*s: the preferences cannot be read\n",
+        (int)l->app.n, (const char *)l->app.p, (int)l->user.n, (const char *)l->user.p);
     l->sound = false;
 }
 
