@@ -10,7 +10,9 @@
  *   AWAY_NAMED           varbytes sender, conversation · var seq · varbytes users (packed) · varbytes name
  *   NOTIFY_MESSAGE       varbytes user, conversation · u64 seq · varbytes message id, from, name of from,
  *                        text (its beginning), name of the conversation · u8 type of the conversation
- *   NOTIFY_MESSAGE_READ  varbytes user, conversation · u64 up to which seq
+ *                        · u64 when it disappears (0: never)
+ *   NOTIFY_MESSAGE_READ  varbytes user, conversation · u64 up to which seq · [u64 from which on ·
+ *                        varbytes sender: those of them are deleted, read or not]
  *
  * Keeps: each message is told to a member once at most: told_seq rises, and what NOTIFY_AWAY says again
  * after a crash is told no more. Whether it is still owed is asked again when the name has come, so what
@@ -46,6 +48,7 @@ static void tell(struct step *s, struct bytes user, struct bytes conv, const str
     pack_bytes(&b, excerpt(m->body));
     pack_bytes(&b, copy_name(s->cells, s->app, conv, &metadata));
     pack_u8(&b, type);
+    pack_u64(&b, (uint64_t)m->expires_ms);
     step_relay(s, s->partition, KIND_NOTIFY_MESSAGE, buf_view(&b));
     buf_done(&b);
 }
@@ -158,4 +161,35 @@ void away_read(
     pack_u64(&b, p->in ? p->read : UINT64_MAX);
     step_relay(s, s->partition, KIND_NOTIFY_MESSAGE_READ, buf_view(&b));
     buf_done(&b);
+}
+
+/* ---- what is deleted is told no more ---- */
+struct going {
+    struct step *s;
+    struct bytes conv, sender;
+    uint64_t from, upto;
+};
+static bool gone_for(void *arg, struct bytes user) {
+    const struct going *w = arg;
+    struct step *s = w->s;
+    struct place p;
+    if (bytes_eq(user, w->sender) || !place_get(s->cells, s->app, user, w->conv, &p) ||
+        p.told_seq < w->from)
+        return true;
+    struct buf b = {0};
+    pack_bytes(&b, user);
+    pack_bytes(&b, w->conv);
+    pack_u64(&b, w->upto);
+    pack_u64(&b, w->from);
+    pack_bytes(&b, w->sender);
+    step_relay(s, s->partition, KIND_NOTIFY_MESSAGE_READ, buf_view(&b));
+    buf_done(&b);
+    return true;
+}
+
+void away_gone(
+    struct step *s, struct bytes conv, struct bytes sender, uint64_t from, uint64_t upto) {
+    struct going w = {s, conv, sender, from, upto};
+    if (chat_tells_away(s->cells, s->app, conv))
+        chat_local_members(s->cells, s->app, conv, gone_for, &w);
 }

@@ -38,6 +38,7 @@ static void relay_words(const struct relay *r) {
         text = unpack_bytes(&u);
         unpack_bytes(&u);
         unpack_u8(&u);
+        unpack_u64(&u);
         assert_true(!u.bad && !unpack_more(&u));
         snprintf(one, sizeof one, "%.*s %llu %.*s, ", (int)user.n, (const char *)user.p, seq,
             (int)text.n, (const char *)text.p);
@@ -45,6 +46,12 @@ static void relay_words(const struct relay *r) {
         assert_int_equal(r->kind, KIND_NOTIFY_MESSAGE_READ);
         snprintf(
             one, sizeof one, "%.*s read %lld, ", (int)user.n, (const char *)user.p, (long long)seq);
+    }
+    if (r->kind == KIND_NOTIFY_MESSAGE_READ && unpack_more(&u)) {
+        unsigned long long from = unpack_u64(&u);
+        assert_true(bytes_is(unpack_bytes(&u), "bob") && !u.bad);
+        snprintf(one, sizeof one, "%.*s gone %llu to %llu, ", (int)user.n, (const char *)user.p,
+            from, seq);
     }
     strcat(w.told, one);
 }
@@ -124,6 +131,24 @@ static const char *away(const char *conv, uint64_t seq, const char *a, const cha
     apply_named(KIND_NOTIFY_AWAY);
     return w.told;
 }
+static void deleted(const char *conv, uint64_t seq) {
+    char id[32];
+    snprintf(id, sizeof id, "m%llu", (unsigned long long)seq);
+    struct message m = {.seq = seq,
+        .id = bytes_str(id),
+        .from = BYTES("bob"),
+        .created_ms = w.time_ms,
+        .deleted_ms = w.time_ms};
+    struct buf one = {0};
+    message_encode(&one, &m);
+    pack(conv);
+    pack_u8(&w.body, CONV_GROUP);
+    pack_u8(&w.body, EVENT_DELETED);
+    pack_bytes(&w.body, buf_view(&one));
+    pack_var(&w.body, 0);
+    apply(KIND_COPY_UPDATE);
+    buf_done(&one);
+}
 static const char *marks(const char *conv, const char *user, uint64_t delivered, uint64_t read) {
     pack(conv);
     pack_u8(&w.body, CONV_GROUP);
@@ -201,20 +226,7 @@ static void nobody_is_told_against_their_wishes(void **state) {
     assert_string_equal(away("g", 2, "ann", NULL), "ann 2 hello 2, ");
     mailbox_set_block(&w.step, BYTES("cid"), BYTES("bob"), true);
     assert_string_equal(away("g", 2, "cid", NULL), "");
-    struct message m = {.seq = 3,
-        .id = BYTES("m3"),
-        .from = BYTES("bob"),
-        .created_ms = w.time_ms,
-        .deleted_ms = w.time_ms};
-    struct buf one = {0};
-    message_encode(&one, &m);
-    pack("g");
-    pack_u8(&w.body, CONV_GROUP);
-    pack_u8(&w.body, EVENT_DELETED);
-    pack_bytes(&w.body, buf_view(&one));
-    pack_var(&w.body, 0);
-    apply(KIND_COPY_UPDATE);
-    buf_done(&one);
+    deleted("g", 3);
     assert_string_equal(away("g", 3, "ann", NULL), "");
     join("c", CONV_CHANNEL, "ann", 0);
     say("c", CONV_CHANNEL, "bob", 1, "to all");
@@ -263,6 +275,20 @@ static void what_is_read_while_the_name_comes_is_not_told(void **state) {
     buf_done(&users);
 }
 
+static void what_is_deleted_is_taken_back(void **state) {
+    (void)state;
+    away("g", 1, "ann", "cid");
+    away("g", 3, "ann", NULL);
+    deleted("g", 2);
+    assert_string_equal(w.told, "ann gone 2 to 2, "); /* or never told: who knows only the newest */
+    pack("g");
+    pack("bob");
+    pack_var(&w.body, 1);
+    pack_var(&w.body, 100);
+    apply(KIND_COPY_ERASED);
+    assert_string_equal(w.told, "ann gone 1 to 6, cid gone 1 to 6, ");
+}
+
 static void a_long_text_is_cut_between_characters(void **state) {
     (void)state;
     char text[301];
@@ -281,6 +307,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(nobody_is_told_against_their_wishes, begin, end),
         cmocka_unit_test_setup_teardown(reading_or_leaving_takes_it_back, begin, end),
         cmocka_unit_test_setup_teardown(what_is_read_while_the_name_comes_is_not_told, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_deleted_is_taken_back, begin, end),
         cmocka_unit_test_setup_teardown(a_long_text_is_cut_between_characters, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,7 +195,9 @@ static void apply_copy_update(struct step *s) {
     check(message_decode(packed, &m) == OK);
     answer_ok(s->answer, 200);
     /* else: before this copy began */
-    if (copy_replace(s, conv, m.seq, packed)) message_told(s, type, conv, &m, event, &u);
+    if (!copy_replace(s, conv, m.seq, packed)) return;
+    message_told(s, type, conv, &m, event, &u);
+    if (event == EVENT_DELETED) away_gone(s, conv, m.from, m.seq, m.seq);
 }
 
 /* ---- marks ---- */
@@ -255,6 +257,7 @@ static void apply_copy_erased(struct step *s) {
     if (from > upto) return;
     uint64_t end = upto - from >= ERASE_STEP ? from + ERASE_STEP - 1 : upto;
     copy_blank(s, conv, from, end, user);
+    away_gone(s, conv, user, from, end);
     if (end == upto) return;
     struct buf b = {0};
     pack_bytes(&b, conv);

@@ -66,6 +66,9 @@ bool place_archived(struct cells *c, struct bytes app, struct bytes user, struct
 void apply_notify_away(struct step *s);
 void apply_away_name(struct step *s);
 void apply_away_named(struct step *s);
+/* The sender's messages from one seq to another are deleted. */
+void away_gone(
+    struct step *s, struct bytes conv, struct bytes sender, uint64_t from, uint64_t upto);
 /* The member has read up to p->read, and no further than `before` until now; or is no more in it. */
 void away_read(
     struct step *s, struct bytes user, struct bytes conv, const struct place *p, uint64_t before);

@@ -63,6 +63,7 @@ static void apply_message(struct step *s) {
     m.text = unpack_bytes(&u);
     m.name = unpack_bytes(&u);
     m.type = unpack_u8(&u);
+    int64_t expires_ms = (int64_t)unpack_u64(&u);
     check(!u.bad);
     struct buf id = {0}, args = {0}, data = {0};
     message_id_make(&id, s->time_ms,
@@ -78,7 +79,8 @@ static void apply_message(struct step *s) {
         .object = m.conversation,
         .data = buf_view(&data),
         .args = buf_view(&args),
-        .created_ms = s->time_ms};
+        .created_ms = s->time_ms,
+        .expires_ms = expires_ms};
     struct buf users = {0};
     pack_bytes(&users, m.user);
     content_keep(s, &k, buf_view(&users), KEEP_ONE);
@@ -90,14 +92,38 @@ static void apply_message(struct step *s) {
     buf_done(&data);
 }
 
-/* Is it of a message of that conversation up to that one? */
-static bool covers(const struct content *k, struct bytes conversation, uint64_t upto) {
+struct taken_back {                          /* of NOTIFY_MESSAGE_READ */
+    struct bytes user, conversation, sender; /* sender: of deleted ones; else empty */
+    uint64_t from, upto;
+};
+static void taken_back_read(struct bytes body, struct taken_back *t) {
+    struct unpack u = unpack_of(body);
+    *t = (struct taken_back){.user = unpack_bytes(&u)};
+    t->conversation = unpack_bytes(&u);
+    t->upto = unpack_u64(&u);
+    if (unpack_more(&u)) {
+        t->from = unpack_u64(&u);
+        t->sender = unpack_bytes(&u);
+    }
+    check(!u.bad);
+}
+
+/* Is it of one of these messages? */
+static bool covers(const struct content *k, const struct taken_back *t) {
     struct template_arg args[ARGS_MAX];
     size_t n = args_unpack(k->args, args, ARGS_MAX);
-    if (!bytes_is(k->workflow, "message") || !bytes_eq(k->object, conversation)) return false;
+    if (!bytes_is(k->workflow, "message") || !bytes_eq(k->object, t->conversation) ||
+        (t->sender.n && !bytes_eq(k->actor, t->sender)))
+        return false;
     for (size_t i = 0; i < n; i++)
-        if (bytes_is(args[i].name, "seq")) return (uint64_t)args[i].integer <= upto;
+        if (bytes_is(args[i].name, "seq"))
+            return (uint64_t)args[i].integer <= t->upto && (uint64_t)args[i].integer >= t->from;
     return false;
+}
+/* What was read here, and not elsewhere, stays; what is deleted does not. */
+static bool may_stand(const struct row *r, const struct taken_back *t) {
+    return r->flags & ROW_MOVED || (t->sender.n ? r->flags & ROW_HIDDEN : r->read_ms != 0) ||
+           !bytes_is(r->workflow, "message");
 }
 
 static void tell_read(struct step *s, struct bytes user, struct bytes ids) {
@@ -113,12 +139,11 @@ static void tell_read(struct step *s, struct bytes user, struct bytes ids) {
 }
 
 static void apply_message_read(struct step *s) {
-    struct unpack u = unpack_of(arena_copy(s->arena, s->body));
-    struct bytes user = unpack_bytes(&u), conversation = unpack_bytes(&u);
-    uint64_t upto = unpack_u64(&u);
+    struct taken_back t;
     struct inbox i;
     struct buf gone = {0};
-    check(!u.bad);
+    taken_back_read(arena_copy(s->arena, s->body), &t);
+    struct bytes user = t.user;
     if (!mailbox_known(s->cells, s->app, user)) return;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s, s->position);
@@ -126,8 +151,7 @@ static void apply_message_read(struct step *s) {
     for (size_t n = 0; n < i.count; n++) {
         struct row *r = &i.row[n];
         struct content k;
-        if (r->flags & ROW_MOVED || r->read_ms || !bytes_is(r->workflow, "message") ||
-            !content_find(s->cells, s->app, r->trigger, &k) || !covers(&k, conversation, upto))
+        if (may_stand(r, &t) || !content_find(s->cells, s->app, r->trigger, &k) || !covers(&k, &t))
             continue;
         bool shown = !(r->flags & ROW_HIDDEN);
         row_begin(&i, r);

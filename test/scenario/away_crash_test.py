@@ -73,6 +73,20 @@ def what_is_read_goes(s):
     eventually(lambda: expect([t for t in told(s, "ann") if t not in [("hello", "bob"), ("third", "bob")]], [("only you", "bob")], f"who has left is told no more: {before}"))
 
 
+def what_is_deleted_goes(s):
+    expect(s.call("PUT", "/v1/conversations/del", {"type": "group", "members": ["bob", "eva", "fay", "gil"]})[0], 201)
+    post(s, "del", "eva", "stays")
+    gone = post(s, "del", "bob", "a secret")
+    post(s, "del", "fay", "of who is erased")
+    settles(s, "gil", [("stays", "eva"), ("a secret", "bob"), ("of who is erased", "fay")])
+    ids = {n["data"]["text"]: n["id"] for n in s.call("GET", "/v1/users/gil/notifications")[1]["items"]}
+    expect(s.call("POST", "/v1/users/gil/notifications/read", {"ids": [ids["a secret"]]})[0], 200)
+    expect(s.call("DELETE", f"/v1/conversations/del/messages/{gone['id']}?user=bob")[0], 204)
+    settles(s, "gil", [("stays", "eva"), ("of who is erased", "fay")])
+    expect(s.call("DELETE", "/v1/users/fay")[0], 204)
+    settles(s, "gil", [("stays", "eva")])
+
+
 def a_phone_vanishes(s):
     """It was sent the message, and never acknowledged it."""
     phone = Client(s.mqtt, "dan-phone", s.token("dan", "dan-phone"))
@@ -135,6 +149,7 @@ s = Server()
 nobody_without_the_workflow(s)
 who_is_away_is_told(s)
 what_is_read_goes(s)
+what_is_deleted_goes(s)
 a_phone_vanishes(s)
 crashes_in_a_storm(s)
 s.stop()

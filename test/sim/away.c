@@ -32,11 +32,12 @@ static void apply_told(struct step *s) {
 static void apply_read(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u), conv = unpack_bytes(&u);
-    uint64_t upto = unpack_u64(&u);
+    uint64_t upto = unpack_u64(&u), from = unpack_more(&u) ? unpack_u64(&u) : 0;
     struct cell *cell = told_cell(s->cells, s->app, user, conv);
     check(!u.bad);
     for (uint32_t at = 0; at < cell->size; at += 8)
-        if (told_at(cell, at) >> 1 <= upto) cells_edit(s->cells, cell)[at] |= 1;
+        if (told_at(cell, at) >> 1 <= upto && told_at(cell, at) >> 1 >= from)
+            cells_edit(s->cells, cell)[at] |= 1;
     answer_ok(s->answer, 200);
 }
 
