@@ -233,8 +233,8 @@ static const struct record_rule RULES[] = {{KIND_NOTIFY_RETRY, apply_retry}};
 static const struct route ROUTES[] = {
     {"GET", "/v1/dead-letters", SCOPE_READ | SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_NONE, plan_letters,
         NULL},
-    {"POST", "/v1/dead-letters/{id}/retry", SCOPE_WRITE, TOKEN_NEVER, SPECIAL_NONE, plan_retry,
-        NULL},
+    {"POST", "/v1/dead-letters/{id}/retry", SCOPE_WRITE | SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_NONE,
+        plan_retry, NULL},
 };
 const struct notify_part notify_letters = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

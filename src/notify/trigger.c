@@ -486,9 +486,9 @@ static const struct route ROUTES[] = {
         NULL},
     {"DELETE", "/v1/notifications/{trigger}", SCOPE_WRITE, TOKEN_NEVER, SPECIAL_NONE, plan_cancel,
         NULL},
-    {"GET", "/v1/notifications/{trigger}", SCOPE_READ, TOKEN_NEVER, SPECIAL_NONE, plan_totals,
-        NULL},
-    {"GET", "/v1/notifications/{trigger}/why/{user}", SCOPE_READ, TOKEN_NEVER, SPECIAL_NONE,
-        plan_why, NULL},
+    {"GET", "/v1/notifications/{trigger}", SCOPE_READ | SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_NONE,
+        plan_totals, NULL},
+    {"GET", "/v1/notifications/{trigger}/why/{user}", SCOPE_READ | SCOPE_OPERATE, TOKEN_NEVER,
+        SPECIAL_NONE, plan_why, NULL},
 };
 const struct notify_part notify_triggers = {NULL, 0, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -34,6 +34,8 @@ class Load:
         while not self.stop:
             self.count += 1
             call(self.dev, "POST", "/v1/conversations/friends/messages", {"from": "ann", "id": f"load-{self.count}", "body": "a secret of ann"})
+            if self.count % 5 == 0:
+                call(self.dev, "POST", "/v1/notifications", {"workflow": "like", "to": {"users": ["ann", "eli"]}, "actor": f"fan-{self.count}", "object": "p", "data": {"photo": "a secret of ann"}})
             time.sleep(0.03)
 
     def end(self):
@@ -102,7 +104,7 @@ def readable(page, where):
     assert wide <= 0, f"{where}: {wide} px wider than the window"
 
 
-VIEWS = ("flow", "connections", "partitions", "memory", "limits", "slow", "doctor")
+VIEWS = ("flow", "connections", "partitions", "memory", "limits", "notify", "slow", "doctor")
 
 
 def wrong_keys_are_told(b, dev):
@@ -159,6 +161,42 @@ def message_is_found(page, dev):
     expect(page.url.endswith("#find/item/where-is-it"), True, page.url)
 
 
+def notifications_are_followed(page, dev):
+    """Triggers through each decision; what was given up, sent again; and why one person did not get it, by keyboard. Ids alone."""
+    page.goto(dev.url + "/console#notify")
+    until(page, "() => parseFloat(document.querySelector('[data-notify=triggers] .rate').textContent) > 0")
+    total = lambda name: int(page.locator(f"[data-outcome={name}] td.n").nth(1).inner_text().replace(",", ""))
+    expect((total("opted_out"), total("muted")), (0, 0))
+    call(dev, "PUT", "/v1/users/bob/devices/old-phone", {"push": {"fcm": {"token": "t"}}})
+    call(dev, "PUT", "/v1/users/cid/mutes/eli")
+    call(dev, "PUT", "/v1/users/dee/preferences", {"workflows": {"like": {"inapp": False, "push": False}}})
+    trigger = call(dev, "POST", "/v1/notifications", {"workflow": "like", "to": {"users": ["bob", "cid", "dee"]}, "actor": "eli", "object": "q", "data": {"photo": "a secret of ann"}})["id"]
+    call(dev, "POST", "/v1/notifications", {"workflow": "announcement", "to": {"everyone": True}, "actor": "ann", "data": {"words": "a secret of ann"}})
+    page.wait_for_function("() => ['opted_out', 'muted', 'merged'].every((name) => parseFloat(document.querySelector(`[data-outcome=${name}]`).children[2].textContent) > 0)")
+    expect((total("opted_out"), total("muted")), (1, 1))
+    assert total("merged") >= 14 and total("grouped") > 5, "stored once for everyone; fans are one group"
+    page.wait_for_function("() => document.querySelector('[data-channel=Push]').children[3].textContent === '1'")
+    page.get_by_role("button", name="Read again").click()
+    letter = page.locator(".letters tr:has-text('old-phone')")
+    letter.wait_for()
+    assert "no provider" in letter.inner_text()
+    letter.get_by_role("button", name="Send again").click()
+    page.wait_for_selector(".letters td:has-text('Nothing was given up')")
+    page.wait_for_function("() => document.querySelector('[data-channel=Push]').children[3].textContent === '2'")
+    page.get_by_role("button", name="Read again").click()  # it was tried, and nobody took it again
+    page.locator(".letters a:has-text('why')").click()
+    page.wait_for_selector(".why-list .badge:has-text('Send failed')")
+    expect(page.locator(".why-list .badge").first.inner_text(), "Delivered")
+    page.locator("#why-user").fill("dee")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".why-list .badge:has-text('Opted out')")
+    expect(page.url.endswith(f"#notify/{trigger}/dee"), True, page.url)
+    assert "secret" not in page.content(), "an operator sees no content"
+    readable(page, "why")
+    browser.audit(page, "the console's why")
+    browser.shot(page, "console-why", full_page=True)
+
+
 def every_state_is_drawn(page, dev):
     """Of a message that is read, held, late and away: made up here, as each takes a setting of its own."""
     stages = [{"stage": "relayed", "after_ms": 1.2}, {"stage": "appended", "after_ms": 1.3}, {"stage": "durable", "after_ms": 2.4}, {"stage": "applied", "after_ms": 2.5}, {"stage": "written", "after_ms": 2.6}]
@@ -201,7 +239,7 @@ def views_by_keyboard(page, dev):
     page.goto(dev.url + "/console#flow")
     page.wait_for_selector("#nav a[aria-current]:has-text('Flow')")
     page.locator("#nav a").first.focus()
-    for name in ("Connections", "Partitions", "Disk and memory", "Limits"):
+    for name in ("Connections", "Partitions", "Disk and memory", "Limits", "Notifications"):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         page.wait_for_selector(f"#nav a[aria-current]:has-text('{name}')")
@@ -363,6 +401,7 @@ def main():
             key_stays_here(page, key)
             message_is_found(page, dev)
             user_and_conversation(page, dev, load)
+            notifications_are_followed(page, dev)
             every_state_is_drawn(page, dev)
             views_by_keyboard(page, dev)
             colours_switch(page, dev)

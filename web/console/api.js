@@ -18,9 +18,8 @@ export const key = {
   forget: () => sessionStorage.removeItem(PLACE),
 };
 
-/** GET as JSON. Throws Refused, or a TypeError when the server cannot be reached. */
-export async function get(path, signal) {
-  const answer = await fetch(path, { headers: { Authorization: `Bearer ${key.get()}` }, cache: 'no-store', signal });
+async function ask(method, path, signal) {
+  const answer = await fetch(path, { method, headers: { Authorization: `Bearer ${key.get()}` }, cache: 'no-store', signal });
   const text = await answer.text();
   let body;
   try {
@@ -31,6 +30,11 @@ export async function get(path, signal) {
   if (!answer.ok || body === undefined) throw new Refused(answer.status, body);
   return body;
 }
+
+/** GET as JSON. Throws Refused, or a TypeError when the server cannot be reached. */
+export const get = (path, signal) => ask('GET', path, signal);
+/** POST without a body. Throws likewise. */
+export const post = (path) => ask('POST', path);
 
 /** An id as part of a path. */
 export const part = (id) => encodeURIComponent(id);

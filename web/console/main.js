@@ -9,10 +9,11 @@ import { flow } from './flow.js';
 import { connections, limits, memory, partitions } from './server.js';
 import { doctor, slow } from './doctor.js';
 import { find } from './find.js';
+import { notify } from './notify.js';
 
 const VIEWS = [
   ['flow', 'Flow', flow], ['connections', 'Connections', connections], ['partitions', 'Partitions', partitions], ['memory', 'Disk and memory', memory],
-  ['limits', 'Limits', limits], ['slow', 'Slow', slow], ['doctor', 'Doctor', doctor], ['find', 'Look up', find],
+  ['limits', 'Limits', limits], ['notify', 'Notifications', notify], ['slow', 'Slow', slow], ['doctor', 'Doctor', doctor], ['find', 'Look up', find],
 ];
 const SPANS = [[300000, '5 min'], [900000, '15 min'], [3600000, '1 h']];
 const EVERY_MS = 1000;
