@@ -115,11 +115,13 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app, struc
 }
 
 /* ---- what a thread keeps ---- */
-enum { MEMO_SLOTS = 1 << 14, RENDERED_SLOTS = 16 };
+/* Some 48 bytes each, touched only where someone is connected. Of a set the one used longest ago gives
+ * way. */
+enum { MEMO_SETS = 1 << 15, MEMO_WAYS = 4, RENDERED_SLOTS = 16 };
 struct merged { /* an inbox, as far as it was merged without being stored */
     uint64_t who, stamp, upto;
     int64_t next_expiry;
-    uint32_t unseen, unread;
+    uint32_t unseen, unread, used;
 };
 struct rendered {
     const struct cells *cells;
@@ -130,12 +132,13 @@ struct inbox_memo {
     struct merged *merged;
     struct rendered rendered[RENDERED_SLOTS];
     unsigned next;
+    uint32_t turn;
     struct arena arena;
 };
 
 struct inbox_memo *inbox_memo_create(void) {
     struct inbox_memo *m = must_alloc(sizeof *m);
-    m->merged = must_alloc(MEMO_SLOTS * sizeof *m->merged);
+    m->merged = must_alloc((size_t)MEMO_SETS * MEMO_WAYS * sizeof *m->merged);
     return m;
 }
 
@@ -206,6 +209,20 @@ static bool counts_go_on(struct merged *g, struct cells *c, struct bytes app, st
     return true;
 }
 
+static struct merged *merged_of(struct inbox_memo *m, uint64_t who) {
+    struct merged *set = &m->merged[who % MEMO_SETS * MEMO_WAYS], *oldest = set;
+    m->turn++;
+    for (struct merged *g = set; g < set + MEMO_WAYS; g++) {
+        if (g->who == who) {
+            oldest = g;
+            break;
+        }
+        if (m->turn - g->used > m->turn - oldest->used) oldest = g;
+    }
+    oldest->used = m->turn;
+    return oldest;
+}
+
 static struct counts counts_now(
     struct tools *t, struct cells *c, struct bytes app, struct bytes user, int64_t now_ms) {
     uint8_t room[300];
@@ -219,12 +236,12 @@ static struct counts counts_now(
     uint64_t who = hash64(key) ^ (uint64_t)(uintptr_t)c;
     uint64_t stamp = hash64(bytes_of(&head, sizeof head)) +
                      mailbox_block_list(c, app, user).n * 31 + mailbox_mute_list(c, app, user).n;
-    struct merged *g = &t->inboxes->merged[who % MEMO_SLOTS];
+    struct merged *g = merged_of(t->inboxes, who);
     if (!expired && g->who == who && g->stamp == stamp &&
         counts_go_on(g, c, app, user, newest, now_ms))
         return (struct counts){g->unseen, g->unread};
     struct counts n = counts_merged(t->inboxes, c, app, user, now_ms, &head);
-    *g = (struct merged){who, stamp, newest, head.next_expiry, n.unseen, n.unread};
+    *g = (struct merged){who, stamp, newest, head.next_expiry, n.unseen, n.unread, g->used};
     return n;
 }
 
