@@ -232,8 +232,10 @@ static struct place list_add(struct step *s, struct bytes one) {
 
 bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep) {
     bool direct = trigger_is_direct(k->id);
-    /* a record of the outside world brings new ones; what was put off comes again as a relay */
-    if ((!direct || s->relay) && find(s->cells, s->app, k->id).cell) return false;
+    /* The outside world, and the partition of an id, bring each once. What comes from this partition may
+     * have been put off, and be there already. */
+    bool fresh = s->relay ? s->source != s->partition : direct;
+    if (!fresh && find(s->cells, s->app, k->id).cell) return false;
     bool many = keep != KEEP_ONE;
     uint8_t head[HEAD_MANY] = {
         (uint8_t)((many ? FLAG_MANY : 0) | (keep == KEEP_SHARED ? FLAG_SHARED : 0))};
@@ -245,7 +247,10 @@ bool content_keep(struct step *s, const struct content *k, struct bytes users, e
     if (direct) {
         found_note(s, k->id, list_add(s, buf_view(&b)));
     } else {
-        cells_put(s->cells, content_cell(s->cells, s->app, k->id), buf_view(&b));
+        uint8_t room[300];
+        struct bytes key = key2(room, '&', s->app, k->id);
+        cells_put(
+            s->cells, fresh ? cells_new(s->cells, key) : cells_get(s->cells, key), buf_view(&b));
         day_add(s, k->id);
     }
     buf_done(&b);
