@@ -218,6 +218,7 @@ void client_answered(struct sim *s, const struct ticket *t, struct answer *a) {
     if (t->kind == TICKET_MESSAGE) message_answered(s, t->sent, a);
     plain_answered(s, t, a);
     alarm_answered(s, t);
+    setting_answered(s, t, a);
     if (t->kind == TICKET_BLOCK) {
         if (a->problem) violated(s, "a block is refused: %s", a->detail);
         s->block[t->app][t->user][t->other] = t->on;
@@ -432,6 +433,7 @@ void clients_step(struct sim *s) {
     else if (what < 54) member_change(s);
     else if (what < 69) plain_step(s);
     else if (what < 72) alarm_step(s);
+    else if (what < 74) setting_step(s);
     else device_step(s);
 }
 

@@ -4,7 +4,7 @@
  *
  *   main.c    seeds, modes, planted bugs, counts          node.c    the node: start, crash, tables,
  *             parcels, faults
- *   alarms.c  what falls due
+ *   alarms.c  what falls due            settings.c  what an app sets for all partitions
  *   client.c  what users and devices do, and what they were told          checks.c  what must hold,
  *             asked through queries
  *
@@ -30,6 +30,7 @@ enum {
     SENT_MAX = 4096,
     PLAIN_MAX = 2048,
     ALARMS_MAX = 1024,
+    HOOKS = 3,
     PLAIN_FILTERS = 8,
     PUBLISHERS = 4,
     LISTENERS = USERS * DEVICES /* of an app */
@@ -75,6 +76,7 @@ enum count { /* branches that a run must have reached */
     COUNT_ALARMS,
     COUNT_RUNG,
     COUNT_TOLD,
+    COUNT_SETTINGS,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
     COUNT_HASH_OTHER_LANES,
@@ -88,6 +90,7 @@ enum ticket_kind {
     TICKET_PLAIN,
     TICKET_RELEASE,
     TICKET_ALARM,
+    TICKET_SETTING,
     TICKET_OTHER
 };
 struct ticket {
@@ -118,6 +121,10 @@ struct alarm { /* its number is its place */
     uint8_t app;
     bool acked;
     int64_t at_ms;
+};
+struct hook { /* the newest that was acknowledged */
+    uint64_t version;
+    uint32_t number; /* of its url; 0: deleted */
 };
 struct todo { /* what a device has to answer */
     uint8_t type;
@@ -195,6 +202,8 @@ struct sim {
     uint32_t plain_count, group_generation[APPS];
     struct alarm alarms[ALARMS_MAX];
     uint32_t alarm_count;
+    struct hook hooks[APPS][HOOKS];
+    uint32_t setting_count;
     bool ticking; /* the clock makes things fall due */
     struct device device[APPS][USERS][DEVICES];
     bool output_seen;
@@ -275,6 +284,11 @@ void alarm_answered(struct sim *s, const struct ticket *t);
 bool alarms_wait(struct sim *s);
 void alarms_tick(struct sim *s, unsigned percent); /* of the lanes look what is due */
 void check_alarms(struct sim *s, bool complete);
+
+/* ---- settings.c ---- */
+void setting_step(struct sim *s);
+void setting_answered(struct sim *s, const struct ticket *t, const struct answer *a);
+void check_settings(struct sim *s, bool complete);
 
 /* ---- away.c ---- */
 extern const struct surface away_surface;
