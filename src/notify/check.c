@@ -160,5 +160,6 @@ bool notify_check(struct cells *c, struct buf *why) {
     free(l);
     sound &= workflows_sound(c, why);
     sound &= webhooks_sound(c, why);
+    sound &= sends_sound(c, why);
     return sound;
 }

@@ -70,6 +70,15 @@ void letters_erase(struct step *s, struct bytes user) {
     }
 }
 
+bool letters_list_whole(struct cells *c, struct bytes app, struct bytes list) {
+    uint64_t key, before = 0;
+    for (size_t at = 0; at + sizeof key <= list.n; at += sizeof key, before = key) {
+        memcpy(&key, list.p + at, sizeof key);
+        if (key <= before || !letter_cell(c, app, key)->size) return false;
+    }
+    return list.n % sizeof key == 0 && list.n <= LETTERS_KEPT * sizeof key;
+}
+
 /* ---- ids ---- */
 static void id_format(uint64_t key, char out[static ID_MAX]) {
     snprintf(out, ID_MAX, "dl_%016llx", (unsigned long long)key);

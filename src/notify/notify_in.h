@@ -539,5 +539,7 @@ void sends_event(struct step *s, const char *event, struct bytes user, struct by
 /* Those not yet sent are given up: seen or read elsewhere, cancelled. Cheap when there are none. */
 void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
 void sends_erase(struct step *s, struct bytes user); /* none is sent any more, none is listed */
+/* Of kith check: a line in *why for each send and dead letter that is not as it must be. */
+bool sends_sound(struct cells *c, struct buf *why);
 
 #endif

@@ -92,6 +92,26 @@ static void sending_end(struct step *s, uint64_t n, struct bytes user) {
     cells_put(s->cells, sending_cell(s->cells, n), (struct bytes){0});
 }
 
+bool sends_list_whole(struct cells *c, struct bytes list) {
+    struct sending x;
+    for (size_t at = 0; at + sizeof(uint64_t) <= list.n; at += sizeof(uint64_t)) {
+        uint64_t n;
+        memcpy(&n, list.p + at, sizeof n);
+        if (!sending_find(c, n, &x)) return false;
+    }
+    return list.n % sizeof(uint64_t) == 0;
+}
+
+bool sends_listed(struct cells *c, const struct sending *x, struct bytes key) {
+    uint8_t room[300];
+    uint64_t n = 0;
+    const struct cell *list = cells_get(c, key2(room, '<', x->app, x->user));
+    for (size_t i = key.n - sizeof n; i < key.n; i++) n = n << 8 | key.p[i];
+    for (size_t at = 0; at + sizeof n <= list->size; at += sizeof n)
+        if (memcmp(list->data + at, &n, sizeof n) == 0) return true;
+    return false;
+}
+
 /* ---- on its way ---- */
 static void due_for(struct step *s, uint64_t n, uint32_t turn, int64_t at_ms) {
     struct buf b = {0};

@@ -34,9 +34,15 @@ bool sending_find(struct cells *c, uint64_t n, struct sending *out);
 /* A new one, to be sent at once. x is copied. */
 void sending_begin(struct step *s, const struct sending *x);
 
+/* For kith check: is each send of a user's list there; is a send, by its cell's key, in its user's? */
+bool sends_list_whole(struct cells *c, struct bytes list);
+bool sends_listed(struct cells *c, const struct sending *x, struct bytes key);
+
 /* ---- letters.c ---- */
 void letter_add(
     struct step *s, const struct sending *x, struct bytes provider, struct bytes reason);
+/* For kith check: is each letter of an app's list there, the newest last? */
+bool letters_list_whole(struct cells *c, struct bytes app, struct bytes list);
 void letters_erase(struct step *s, struct bytes user);
 
 #endif

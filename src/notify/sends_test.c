@@ -235,6 +235,9 @@ static void leases_run_out(void **state) {
     assert_int_equal(w.hand_overs, 1);
     pass(&w, 3000);
     assert_int_equal(w.hand_overs, 2);
+    struct buf why = {0};
+    uint8_t room[300];
+    assert_true(notify_check(w.cells, &why) && !why.n);
     result(&w, OUTWARD_RETRY, true, 0); /* and by another provider, at once */
     assert_int_equal(w.hand_overs, 3);
     assert_true(is_there(&w, &x) && x.provider == 1 && x.attempts == 0);
@@ -242,6 +245,9 @@ static void leases_run_out(void **state) {
     assert_int_equal(w.hand_overs, 3);
     pass(&w, 4000);
     assert_int_equal(w.hand_overs, 4);
+    cells_put(w.cells, cells_get(w.cells, key2(room, '<', APP, ANN)), (struct bytes){0});
+    assert_false(notify_check(w.cells, &why));
+    buf_done(&why);
     end(&w);
 }
 
@@ -296,6 +302,7 @@ static void letters_are_bounded(void **state) {
     struct world w;
     size_t count;
     uint64_t before = 0;
+    struct buf why = {0};
     (void)state;
     begin(&w);
     for (int n = 0; n < 1010; n++) {
@@ -316,6 +323,13 @@ static void letters_are_bounded(void **state) {
     step_end(&w, &s);
     letter_newest(&w, &count);
     assert_int_equal(count, 500);
+    assert_true(notify_check(w.cells, &why) && !why.n);
+    uint8_t room[300];
+    uint64_t key = letter_newest(&w, &count);
+    cells_put(w.cells, cells_get(w.cells, key2n(room, '=', APP, (struct bytes){0}, key)),
+        (struct bytes){0});
+    assert_false(notify_check(w.cells, &why));
+    buf_done(&why);
     end(&w);
 }
 

@@ -197,6 +197,8 @@ def main():
     w = World()
     for part in (push, retries, withdrawn, webhooks, restarts):
         part(w)
+    w.s.stop()
+    w.s.check()
     w.s.close()
     w.services.close()
 
