@@ -1,12 +1,11 @@
 """The thread that sends, against counterparts that nobody here wrote: a browser's push decryption (npm http_ece), receivers of webhooks (npm standardwebhooks), Node's HTTP/2 behaving as
 push services, APNs and FCM do, Debian's aiosmtpd behind STARTTLS and a password, dkimpy. test/peers/send.c is the side of a shard."""
-import base64, email, email.policy, json, os, shutil, site, socket, stat, subprocess, sys, tempfile, time
+import base64, email, email.policy, json, os, shutil, site, stat, subprocess, tempfile, time
 
-import certificate, harness, peers
+import certificate, harness, mailserver, peers
 from harness import expect
 
 PROGRAM = os.path.join(os.path.dirname(harness.KITH), "send")
-MAILSERVER = os.path.join(peers.SCRIPTS, "mailserver.py")
 
 
 def raw(text):
@@ -300,28 +299,8 @@ def limits(w):
     expect(w.ours.one("webhook", url=w.base + "/hook", payload="{}")["verdict"], "give up")
 
 
-class MailServer:
-    def __init__(self, w):
-        self.process = subprocess.Popen(["/usr/bin/python3", MAILSERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        taken = [socket.create_server(("127.0.0.1", 0)) for _ in "12"]
-        self.ports = [s.getsockname()[1] for s in taken]
-        for s in taken:
-            s.close()
-        self.do("start", cert=w.cert, key=w.key, ports=self.ports)
-
-    def do(self, act, **args):
-        self.process.stdin.write(json.dumps({"act": act, **args}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())["value"]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
-
-
 def mails(w):
-    server = MailServer(w)
+    server = mailserver.MailServer(w.cert, w.key)
     mx = {"channel": "email", "host": "localhost", "port": server.ports[0], "from": "no-reply@example.com", "from_name": "Example", "user": "kith", "password": "pass word", "concurrency": 1}
     plain = {**mx, "name": "plain", "port": server.ports[1]}
     w.start({**mx, "name": "mx"}, plain, {**mx, "name": "stranger", "password": "x"})
@@ -396,7 +375,7 @@ def main():
         other.close()
     for part in (apns, fcm, limits):
         part(w)
-    if subprocess.run(["/usr/bin/python3", "-c", "import aiosmtpd"], capture_output=True).returncode:
+    if not mailserver.there():
         print("skipped: mail, python3-aiosmtpd is not installed")
     else:
         mails(w)
