@@ -39,6 +39,15 @@ def storm(s):
 NOTIFY = ("--devices", "20", "--batch", "5", "--connections", "2", "--inflight", "4", "--warmup", "0.1", "--seconds", "0.3")
 
 
+def notify(s):
+    """Each notification reaches its one device, the devices of a topic, those of everybody in it, once; and is in the inboxes of people who are away."""
+    for fanout, shape in (("1", ()), ("5", ("--qos", "1", "--rate", "2000")), ("20", ("--batch", "1"))):
+        status, said = bench(s, "notify", *NOTIFY, "--fanout", fanout, *shape, broker="kith")
+        expect((status, said["valid"], said["lost"], said["others"], said["delivered_per_s"] > 200), (0, True, 0, 0, True), said)
+    status, said = bench(s, "notify-topic", "--people", "2500", "--triggers", "3", "--sample", "50", broker="kith")
+    expect((status, said["valid"], said["recipients"], said["wrong"]), (0, True, 2500, 0), said)
+
+
 def notify_peer(s):
     """Another stack is driven by the same program; what it loses, repeats or refuses makes the run none."""
     stack = usual_stack.UsualStack()
@@ -69,7 +78,7 @@ def port():
 
 s = Server("--dev", "--shards", "2", "--http", f"127.0.0.1:{port()}", "--mqtt", f"127.0.0.1:{port()}")
 try:
-    for part in (one_to_one, fanout, notify_peer, usage, storm):
+    for part in (one_to_one, fanout, notify, notify_peer, usage, storm):
         part(s)
 except BaseException:
     print(s.said()[-3000:])
