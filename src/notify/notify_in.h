@@ -516,7 +516,7 @@ enum err plan_why(struct request *r, struct plan *p, struct answer *a);
 
 /* ---- sends.c: what leaves the server, until it is delivered or given up ----
  * A send is one message to one address: a device's push address, the user's mail, one webhook. It is a
- * cell '<' n (n: the record's position << 8 and a number in the step) from sends_add to its end:
+ * cell '<' n (n: counted in its partition) from sends_add to its end:
  *
  *   sends_add ─▶ cell, due SEND_DUE (a lease), DELIVER_SEND ─▶ core: notify_send_task ─▶ src/send
  *   its result ─▶ NOTIFY_SENT record ─▶ delivered: totals, why, the cell goes

@@ -16,8 +16,7 @@ enum {
     LEASE_MS = 60000,
     BACKOFF_MS = 1000,
     BACKOFF_MAX_MS = 3600 * 1000,
-    TRY_MS = 24 * 3600 * 1000, /* what nobody took for so long is given up */
-    SENDS_OF_STEP = 256
+    TRY_MS = 24 * 3600 * 1000 /* what nobody took for so long is given up */
 };
 
 /* ---- as stored ---- */
@@ -128,11 +127,19 @@ static void hand_over(struct step *s, uint64_t n, uint32_t turn) {
     buf_done(&b);
 }
 
+/* One record may make thousands, so that its position says too little. */
+static uint64_t number_next(struct step *s) {
+    uint8_t room[300];
+    uint64_t n = 0;
+    struct cell *cell = cells_get(s->cells, key2(room, '<', (struct bytes){0}, (struct bytes){0}));
+    if (cell->size) memcpy(&n, cell->data, sizeof n);
+    n++;
+    cells_put(s->cells, cell, bytes_of(&n, sizeof n));
+    return n;
+}
+
 void sending_begin(struct step *s, const struct sending *x) {
-    uint64_t n = s->position << 8;
-    unsigned tried = 0;
-    while (tried < SENDS_OF_STEP && sending_cell(s->cells, n)->size) n++, tried++;
-    if (tried == SENDS_OF_STEP) return; /* one record about one person makes no more */
+    uint64_t n = number_next(s);
     sending_write(s, n, x);
     cells_append(s->cells, list_cell(s, x->user), bytes_of(&n, sizeof n));
     hand_over(s, n, x->turn);

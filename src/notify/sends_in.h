@@ -1,6 +1,7 @@
 /* notify, inside sends.c, dispatch.c and letters.c: a send as it is stored.
  *
- *   '<' "" "" n      sending_encode    n: the record's position << 8, and a number in the step
+ *   '<' "" ""        u64 n of the newest send of this partition
+ *   '<' "" "" n      sending_encode
  *   '<' app user     u64 n of each of the user's, packed
  *   '=' "" ""        u64 key of the newest dead letter: (milliseconds << 9) + partition, strictly rising
  *   '=' app ""       u64 keys of the app's dead letters, oldest first

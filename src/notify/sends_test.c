@@ -251,6 +251,28 @@ static void leases_run_out(void **state) {
     end(&w);
 }
 
+/* As of a trigger to many here: each is handed over, and has a name of its own. */
+static void one_record_makes_many(void **state) {
+    enum { MANY = 1000 };
+    struct world w;
+    struct answer a = {0};
+    (void)state;
+    begin(&w);
+    struct step s = step_of(&w, &a, (struct bytes){0});
+    for (int n = 0; n < MANY; n++)
+        sends_add(&s, &(struct outgoing){ANN, BYTES("t1"), BYTES("t1"), CHANNEL_PUSH});
+    uint64_t before = w.handed;
+    for (size_t i = 0; i < s.delivery_count; i++) {
+        struct unpack u = unpack_of(s.deliveries[i].body);
+        uint64_t n = unpack_u64(&u);
+        assert_true(n > before);
+        before = n;
+    }
+    step_end(&w, &s);
+    assert_int_equal(w.hand_overs, 1 + MANY);
+    end(&w);
+}
+
 static void withdrawn_or_cancelled(void **state) {
     struct world w;
     struct sending x;
@@ -336,7 +358,7 @@ static void letters_are_bounded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(delivered_is_the_end),
         cmocka_unit_test(pauses_grow), cmocka_unit_test(leases_run_out),
-        cmocka_unit_test(withdrawn_or_cancelled), cmocka_unit_test(given_up_and_again),
-        cmocka_unit_test(letters_are_bounded)};
+        cmocka_unit_test(one_record_makes_many), cmocka_unit_test(withdrawn_or_cancelled),
+        cmocka_unit_test(given_up_and_again), cmocka_unit_test(letters_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
