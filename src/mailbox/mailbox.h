@@ -79,6 +79,10 @@ size_t mailbox_walk_shared(struct cells *c, struct bytes app, struct bytes user,
     uint64_t to, bool (*fn)(void *arg, const struct entry *e, struct bytes audience), void *arg);
 /* Newest position in this partition of an entry for "#..", "@.." or "*", whoever sees it; 0: none. */
 uint64_t mailbox_newest_shared(struct cells *c, struct bytes app);
+/* How many entries the audiences "#..", "@..", "*" that the user is in were ever given, together: a number
+ * that rises by one with each, as long as *out_in, which tells who came and went, is the same. */
+uint64_t mailbox_shared_told(
+    struct cells *c, struct bytes app, struct bytes user, uint64_t *out_in);
 /* What is known of a user at one look. last: of their own list, which has one entry a position at
  * most. wishes: they block or mute someone, or another room noted that they asked for something; false
  * only when there is nothing to ask. */

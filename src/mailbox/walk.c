@@ -123,6 +123,27 @@ size_t mailbox_walk_shared(struct cells *c, struct bytes app, struct bytes user,
     return merge_run(&m, SIZE_MAX, fn, arg);
 }
 
+struct telling {
+    struct cells *cells;
+    struct bytes app;
+    uint64_t told, in;
+};
+static bool telling_add(void *arg, struct bytes record) {
+    struct telling *t = arg;
+    struct membership g = membership_read(record);
+    t->in = t->in * 31 + g.from + g.to;
+    if (!g.to) t->told += list_head_get(t->cells, 's', t->app, g.audience).count;
+    return true;
+}
+
+uint64_t mailbox_shared_told(
+    struct cells *c, struct bytes app, struct bytes user, uint64_t *out_in) {
+    struct telling t = {c, app, list_head_get(c, 's', app, EVERYONE).count, 0};
+    packed_each(c, &PACKED_TOPICS, app, user, telling_add, &t);
+    *out_in = t.in;
+    return t.told;
+}
+
 struct extent {
     struct cells *cells;
     struct bytes app;

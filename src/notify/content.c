@@ -1,6 +1,6 @@
 /* notify: what a trigger says, and its totals, once in each partition that it reached.
  *
- *   '&' app n         triggers for one recipient, in the order in which they came, LIST_BLOCK to a key: i64
+ *   '&' app n         triggers whose ids were made here, in the order in which they came, LIST_BLOCK to a key: i64
  *                     newest time before the block, repeated varbytes(as below);  '&' app   u64 ever
  *                     kept, u64 first block, i64 newest time
  *   '&' app trigger   others: u8 flags, totals, then the content (content_encode). Totals: of one recipient
@@ -16,7 +16,13 @@
 #include "notify/notify_in.h"
 
 enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4 };
-enum { DAY_MS = 86400000, LIST_BLOCK = 32, LIST_LOOK_MAX = 256, LIST_TRIM = 2 };
+enum {
+    DAY_MS = 86400000,
+    LIST_BLOCK = 32,
+    LIST_LOOK_MAX = 256,
+    LIST_TRIM = 2,
+    LATE_MS = 30000 /* no record is so late */
+};
 /* flags and bits, flags and numbers */
 enum { HEAD_ONE = 1 + 4, HEAD_MANY = 1 + 4 * TOTAL_COUNT };
 
@@ -73,6 +79,10 @@ bool trigger_is_direct(struct bytes id) {
     return (message_id_seq(id) >> TRIGGER_ID_SHIFT & TRIGGER_DIRECT) != 0;
 }
 
+static bool made_here(struct bytes id) {
+    return (message_id_seq(id) >> TRIGGER_ID_SHIFT & TRIGGER_MADE) != 0;
+}
+
 struct list { /* stored as it is */
     uint64_t count, first_block;
     int64_t newest_ms;
@@ -95,8 +105,9 @@ static bool block_look(struct cell *cell, struct bytes id, struct place *out) {
         const uint8_t *one = u.p;
         check(!u.bad && n <= (size_t)(u.end - u.p));
         u.p += n;
-        if (n < LEAST + id.n || one[HEAD_ONE] != id.n) continue;
-        const uint8_t *its = one + HEAD_ONE + 1;
+        if (n < LEAST + id.n) continue;
+        const uint8_t *its = one + (*one & FLAG_MANY ? HEAD_MANY : HEAD_ONE);
+        if (n < (size_t)(its - one) + 1 + id.n || *its++ != id.n) continue;
         if (its[id.n - 1] != id.p[id.n - 1] || memcmp(its, id.p, id.n) != 0) continue;
         *out = (struct place){cell, (uint32_t)(one - cell->data), (uint32_t)n};
         return true;
@@ -126,16 +137,15 @@ static bool list_look(struct cells *c, struct bytes app, struct bytes id, struct
         else low = mid + 1;
     }
     for (uint64_t n = low; n <= last && n < low + LIST_LOOK_MAX; n++)
-        if (block_look(block_cell(c, app, n), id, out)) return true;
+        if (n > low && before_of(c, app, n) > ms + LATE_MS) return false;
+        else if (block_look(block_cell(c, app, n), id, out)) return true;
     return false;
 }
 
 static struct place find(struct cells *c, struct bytes app, struct bytes id) {
     struct place p = {0};
-    if (trigger_is_direct(id)) {
-        list_look(c, app, id, &p);
-        return p;
-    }
+    if (made_here(id) && list_look(c, app, id, &p)) return p;
+    if (trigger_is_direct(id)) return p;
     struct cell *cell = content_cell(c, app, id);
     if (cell->size) p = (struct place){cell, 0, cell->size};
     return p;
@@ -244,7 +254,8 @@ bool content_keep(struct step *s, const struct content *k, struct bytes users, e
     buf_add(&b, head, many ? HEAD_MANY : HEAD_ONE);
     content_encode(&b, k);
     buf_bytes(&b, users);
-    if (direct) {
+    /* of the time that its id says: what waited for send_at is not, and is kept by itself */
+    if (direct || (made_here(k->id) && message_id_ms(k->id) == s->time_ms)) {
         found_note(s, k->id, list_add(s, buf_view(&b)));
     } else {
         uint8_t room[300];
@@ -369,7 +380,7 @@ void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
         }
         widen(s, &p);
     }
-    uint8_t *at = cells_edit(s->cells, p.cell) + 1 + 4 * (size_t)t;
+    uint8_t *at = cells_edit(s->cells, p.cell) + p.at + 1 + 4 * (size_t)t;
     memcpy(&v, at, sizeof v);
     int64_t sum = (int64_t)v + by;
     v = sum < 0 ? 0 : (uint32_t)sum;

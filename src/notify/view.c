@@ -120,6 +120,7 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app, struc
 enum { MEMO_SETS = 1 << 15, MEMO_WAYS = 4, RENDERED_SLOTS = 16 };
 struct merged { /* an inbox, as far as it was merged without being stored */
     uint64_t who, stamp, upto;
+    uint64_t told, in; /* of mailbox_shared_told, then */
     int64_t next_expiry;
     uint32_t unseen, unread, used;
 };
@@ -160,10 +161,12 @@ struct counts {
 static bool plain_person(struct cells *c, struct bytes app, struct bytes user) {
     return !mailbox_look(c, app, user).wishes;
 }
-static bool plain_content(struct cells *c, struct bytes app, const struct content *k) {
+static bool plain_content(
+    struct cells *c, struct bytes app, const struct content *k, uint64_t *out_words) {
     struct workflow w;
-    return !k->collapse_key.n && workflow_find(c, app, k->workflow, &w) && !w.group_by.n &&
-           !expiry_of(&w, k) && !k->cancelled;
+    if (k->collapse_key.n || k->cancelled || !workflow_find(c, app, k->workflow, &w)) return false;
+    *out_words = w.words;
+    return !w.group_by.n && !expiry_of(&w, k);
 }
 
 struct adding {
@@ -176,10 +179,11 @@ static bool add_entry(void *arg, const struct entry *e, struct bytes audience) {
     (void)audience;
     struct adding *a = arg;
     struct content k;
+    uint64_t words;
     struct unpack u = unpack_of(e->extra);
     if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED) return true;
-    a->plain =
-        content_find(a->cells, a->app, unpack_bytes(&u), &k) && plain_content(a->cells, a->app, &k);
+    a->plain = content_find(a->cells, a->app, unpack_bytes(&u), &k) &&
+               plain_content(a->cells, a->app, &k, &words);
     a->more.unseen++;
     a->more.unread++;
     return a->plain;
@@ -195,17 +199,24 @@ static struct counts counts_merged(struct inbox_memo *m, struct cells *c, struct
     return (struct counts){i.head.unseen, i.head.unread};
 }
 
-/* Of the same inbox since it was merged: true, and what came meanwhile is counted in. */
+/* Of the same inbox since it was merged: true, and what came meanwhile is counted in. one: the only
+ * thing that is known to have come, for an audience of theirs, and plain; 0: that is not known. */
 static bool counts_go_on(struct merged *g, struct cells *c, struct bytes app, struct bytes user,
-    uint64_t newest, int64_t now_ms) {
+    uint64_t newest, uint64_t one, int64_t now_ms) {
     if (g->next_expiry && g->next_expiry <= now_ms) return false;
     if (g->upto == newest) return true;
-    struct adding a = {.cells = c, .app = app, .plain = plain_person(c, app, user)};
-    if (a.plain) mailbox_walk_shared(c, app, user, g->upto, newest, add_entry, &a);
+    uint64_t in, told = mailbox_shared_told(c, app, user, &in);
+    struct adding a = {.cells = c, .app = app, .plain = true, .more = {1, 1}};
+    if (one != newest || told != g->told + 1 || in != g->in) {
+        a.more = (struct counts){0};
+        mailbox_walk_shared(c, app, user, g->upto, newest, add_entry, &a);
+    }
     if (!a.plain) return false;
     g->unseen += a.more.unseen;
     g->unread += a.more.unread;
     g->upto = newest;
+    g->told = told;
+    g->in = in;
     return true;
 }
 
@@ -223,8 +234,9 @@ static struct merged *merged_of(struct inbox_memo *m, uint64_t who) {
     return oldest;
 }
 
-static struct counts counts_now(
-    struct tools *t, struct cells *c, struct bytes app, struct bytes user, int64_t now_ms) {
+/* one: the position of a plain entry for an audience that is being shown; or 0. */
+static struct counts counts_now(struct tools *t, struct cells *c, struct bytes app,
+    struct bytes user, uint64_t one, int64_t now_ms) {
     uint8_t room[300];
     struct bytes key = key2(room, ')', app, user);
     const struct cell *cell = cells_get(c, key);
@@ -234,14 +246,21 @@ static struct counts counts_now(
     bool expired = head.next_expiry && head.next_expiry <= now_ms;
     if (newest <= head.folded && !expired) return (struct counts){head.unseen, head.unread};
     uint64_t who = hash64(key) ^ (uint64_t)(uintptr_t)c;
-    uint64_t stamp = hash64(bytes_of(&head, sizeof head)) +
-                     mailbox_block_list(c, app, user).n * 31 + mailbox_mute_list(c, app, user).n;
+    bool plain = plain_person(c, app, user);
+    uint64_t stamp = hash64(bytes_of(&head, sizeof head));
     struct merged *g = merged_of(t->inboxes, who);
-    if (!expired && g->who == who && g->stamp == stamp &&
-        counts_go_on(g, c, app, user, newest, now_ms))
+    if (plain && !expired && g->who == who && g->stamp == stamp &&
+        counts_go_on(g, c, app, user, newest, one, now_ms))
         return (struct counts){g->unseen, g->unread};
     struct counts n = counts_merged(t->inboxes, c, app, user, now_ms, &head);
-    *g = (struct merged){who, stamp, newest, head.next_expiry, n.unseen, n.unread, g->used};
+    *g = (struct merged){.who = plain ? who : 0,
+        .stamp = stamp,
+        .upto = newest,
+        .next_expiry = head.next_expiry,
+        .unseen = n.unseen,
+        .unread = n.unread,
+        .used = g->used};
+    if (plain) g->told = mailbox_shared_told(c, app, user, &g->in);
     return n;
 }
 
@@ -284,12 +303,10 @@ static bool own_json(struct tools *t, struct cells *c, struct bytes app, const s
 
 /* Rendered once for all who share it and read the same language. */
 static void shared_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, const struct content *k, struct buf *out) {
+    const struct entry *e, const struct content *k, uint64_t version, struct buf *out) {
     struct inbox_memo *m = t->inboxes;
-    struct workflow w;
     struct bytes locale = locale_of(c, app, v->user);
-    uint64_t language = hash64(locale), version = 0, trigger = hash64(k->id);
-    if (workflow_find(c, app, k->workflow, &w)) version = w.words;
+    uint64_t language = hash64(locale), trigger = hash64(k->id);
     for (int i = 0; i < RENDERED_SLOTS; i++) {
         const struct rendered *x = &m->rendered[i];
         if (x->cells != c || x->position != e->position || x->locale != language ||
@@ -337,16 +354,19 @@ static bool merged_json(struct tools *t, struct cells *c, struct bytes app, cons
 }
 
 static bool audience_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, struct bytes trigger, struct buf *out) {
+    const struct entry *e, struct bytes trigger, bool *out_plain, struct buf *out) {
     struct content k;
+    uint64_t words;
     struct inbox_head head = {0};
     uint8_t room[300];
     if (!content_find(c, app, trigger, &k)) return false;
     const struct cell *cell = cells_get(c, key2(room, ')', app, v->user));
     if (cell->size) memcpy(&head, cell->data, sizeof head);
-    if (head.folded >= e->position || !plain_person(c, app, v->user) || !plain_content(c, app, &k))
+    if (head.folded >= e->position || !plain_person(c, app, v->user) ||
+        !plain_content(c, app, &k, &words))
         return merged_json(t, c, app, v, e, out);
-    shared_json(t, c, app, v, e, &k, out);
+    shared_json(t, c, app, v, e, &k, words, out);
+    *out_plain = true;
     return true;
 }
 
@@ -390,13 +410,14 @@ bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const
     struct unpack u = unpack_of(e->extra);
     enum said said = (enum said)unpack_u8(&u);
     size_t before = out->n;
-    bool there = false;
+    bool there = false, plain = false;
     *shared = false; /* counts are each reader's own */
     if (said == SAID_ROW) there = own_json(t, c, app, v, e, unpack_bytes(&u), out);
-    else if (said == SAID_SHARED) there = audience_json(t, c, app, v, e, unpack_bytes(&u), out);
+    else if (said == SAID_SHARED)
+        there = audience_json(t, c, app, v, e, unpack_bytes(&u), &plain, out);
     else if (said == SAID_MARKS) there = marks_json(t, c, app, v, &u, out);
     else if (said == SAID_GONE) there = gone_json(&u, out);
-    if (there) counts_json(out, counts_now(t, c, app, v->user, v->now_ms));
+    if (there) counts_json(out, counts_now(t, c, app, v->user, plain ? e->position : 0, v->now_ms));
     else out->n = before;
     return there;
 }
