@@ -127,7 +127,7 @@ class Session:
         return self.ports[known]
 
     def fit(self, command):
-        command = re.sub(r"(?<=127\.0\.0\.1:)\d{2,5}\b|(?<=127\.0\.0\.1., )\d{2,5}\b|(?<=localhost:)\d{2,5}\b|(?<=-p )\d{4,5}\b|(?<=0\.0\.0\.0:)\d{2,5}\b", lambda m: self.port(m.group()), command)
+        command = re.sub(r"(?<=127\.0\.0\.1:)\d{2,5}\b|(?<=127\.0\.0\.1., )\d{2,5}\b|(?<=localhost:)\d{2,5}\b|(?<=-p )\d{4,5}\b|(?<=0\.0\.0\.0:)\d{2,5}\b|(?<=.port.: )\d{2,5}\b", lambda m: self.port(m.group()), command)
         command = re.sub(r"\bmake run\b", "kith serve --dev", re.sub(r"\bmake build\b", "true", command))
         command = re.sub(r"(?<![\w.])/(var/lib/kith|backups|etc/kith)\b", lambda m: f"{self.folder}/{m.group(1)}", command)
         return re.sub(r"export (KITH_KEY|TOKEN)=\.\.\..*", r"export \1=$\1", command)
