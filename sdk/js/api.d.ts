@@ -693,7 +693,8 @@ export type WorkflowPut = {
   /** How many reach one person, by their own calendar. */
   cap?: {
     count: number;
-    per: "hour" | "day" | "week";
+    /** hour, day or week; a duration of that length is the same: 1h, 24h, 7d. */
+    per: string;
   } | null;
   /** What follows if they do not look. A channel named here is not used at once, even if it is in `channels`. */
   escalate?: Array<Escalation> | null;
@@ -728,7 +729,8 @@ export type Workflow = {
   /** How many reach one person, by their own calendar. */
   cap?: {
     count: number;
-    per: "hour" | "day" | "week";
+    /** hour, day or week; a duration of that length is the same: 1h, 24h, 7d. */
+    per: string;
   };
   /** What follows if they do not look. A channel named here is not used at once, even if it is in `channels`. */
   escalate?: Array<Escalation>;

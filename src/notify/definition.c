@@ -379,9 +379,13 @@ static bool cap_read(struct reading *d, struct json v) {
         return FAULT(
             d, INVALID_VALUE, "cap.count", "'cap.count' is a whole number from 1 to %d", CAP_MOST);
     d->w.cap_count = (uint32_t)n;
+    static const int64_t LENGTHS_MS[] = {0, DAY_MS / 24, DAY_MS, 7 * DAY_MS};
+    int64_t ms = 0;
+    if (duration_parse(json_string(f[1].v), &ms) != OK) ms = -1;
     for (uint8_t i = CAP_HOUR; i <= CAP_WEEK; i++)
-        if (bytes_is(json_string(f[1].v), NAMES[i])) d->w.cap_per = i;
-    return d->w.cap_per || FAULT(d, INVALID_VALUE, "cap.per", "'cap.per' is hour, day or week");
+        if (bytes_is(json_string(f[1].v), NAMES[i]) || ms == LENGTHS_MS[i]) d->w.cap_per = i;
+    return d->w.cap_per || FAULT(d, INVALID_VALUE, "cap.per",
+                               "'cap.per' is hour, day or week (1h, 24h, 7d are the same)");
 }
 
 /* ---- escalate ---- */

@@ -38,6 +38,10 @@ expect(ok(201, "PUT", W, whole), {"id": "w", **whole})
 expect(ok(200, "GET", W), {"id": "w", **whole}, "as it was given")
 expect(ok(200, "PUT", W, {"priority": "high", "cap": None, "digest": None}), {"id": "w", **{k: v for k, v in whole.items() if k not in ("cap", "digest")}, "priority": "high"})
 expect(ok(200, "PUT", W, {}), ok(200, "GET", W))
+for per in ("1h", "60m", "24h", "1d", "7d"):
+    expect(ok(200, "PUT", W, {"cap": {"count": 1, "per": per}})["cap"]["per"], per, "as it was given")
+refused(422, "cap.per", {"cap": {"count": 1, "per": "2h"}})
+ok(200, "PUT", W, {"cap": None})
 before = ok(200, "GET", W)
 
 # ---- each fault names its field
