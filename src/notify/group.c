@@ -143,20 +143,24 @@ void actors_first(struct inbox *i, struct row *r, const struct content *k) {
     if (k->actor.n) r->newest = renamed(i, (struct bytes){0}, k->actor, &k->actor_name);
 }
 
+/* A row of one trigger has no set: it begins with that one's actor. */
+static void first_note(struct step *s, struct inbox *i, const struct row *r) {
+    if (r->triggers != 1 || !r->newest.n) return;
+    struct unpack u = unpack_of(r->newest);
+    struct bytes first = unpack_bytes(&u);
+    if (!s) (void)joined_before(i, r->id, first);
+    else if (!times(i, r->id, hash64(first))) set_add(s, i, r->id, first);
+}
+
 void actors_join(struct step *s, struct inbox *i, struct row *r, const struct content *k) {
     row_begin(i, r);
+    first_note(s, i, r);
     if (!k->actor.n) {
         r->actors++;
     } else {
         bool there = named(r->newest, k->actor) ||
                      ((r->triggers > 1 || !r->newest.n) && times(i, r->id, hash64(k->actor)) > 0);
         if (!s) there |= joined_before(i, r->id, k->actor);
-        if (r->triggers == 1 && r->newest.n) {
-            struct unpack u = unpack_of(r->newest);
-            struct bytes first = unpack_bytes(&u);
-            if (s && !times(i, r->id, hash64(first))) set_add(s, i, r->id, first);
-            if (!s) (void)joined_before(i, r->id, first);
-        }
         if (s) set_add(s, i, r->id, k->actor);
         r->actors += !there;
         r->newest = renamed(i, r->newest, k->actor, &k->actor_name);

@@ -92,6 +92,7 @@ static void apply_marks(struct step *s) {
     if (upto.n) {
         const struct row *last = inbox_by_id(&i, upto);
         if (!last) {
+            inbox_save(s, &i); /* what was merged has been counted */
             answer_problem(s->answer, PROBLEM_NOT_FOUND, "upto",
                 "this inbox has no notification '%.*s'", (int)upto.n, (const char *)upto.p);
             return;

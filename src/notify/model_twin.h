@@ -31,7 +31,7 @@ struct m_flow { /* what a workflow says */
 struct m_trigger {
     char id[24];
     int flow, actor /* -1: none */, object, key, audience /* -1: named */;
-    bool named[USERS], direct, cancelled, merges;
+    bool named[USERS] /* or in the audience, when it came */, direct, cancelled, merges;
     int64_t created_ms, send_at_ms, expires_ms;
     int total[TOTAL_COUNT];
     bool odd; /* somebody whom it was for was erased: what it held is nobody's */
@@ -353,6 +353,7 @@ static inline void m_spread(struct model *m, int n) {
     struct m_trigger *t = &m->trigger[n];
     if (t->audience >= 0 && !t->merges) {
         m_due_add(m, m->now_ms, M_SWEEP, -1)->trigger = n;
+        for (int k = 0; k < USERS; k++) t->named[k] = m->user[k].in[t->audience];
         return;
     }
     for (int k = 0; k < USERS; k++) {
@@ -445,7 +446,7 @@ static inline void m_due(struct model *m, const struct m_due *d) {
     struct m_user *u = d->user < 0 ? NULL : &m->user[d->user];
     if (d->kind == M_SWEEP) {
         for (int k = 0; k < USERS; k++)
-            if (m->user[k].in[m->trigger[d->trigger].audience])
+            if (m->trigger[d->trigger].named[k] && m->user[k].in[m->trigger[d->trigger].audience])
                 m_receive(m, &m->user[k], d->trigger);
         return;
     }
@@ -512,6 +513,7 @@ static inline void m_cancel(struct model *m, int n) {
     if (t->cancelled) return;
     t->cancelled = true;
     bool waits = t->send_at_ms > m->now_ms && !t->direct; /* nobody has heard of it */
+    if (t->audience >= 0 && t->merges && !t->total[TOTAL_RECIPIENTS]) return;
     for (int k = 0; k < USERS; k++) {
         struct m_user *u = &m->user[k];
         if (u->known && !waits && (t->audience < 0 ? t->named[k] : u->in[t->audience]))

@@ -325,11 +325,9 @@ static void act_mark(struct history *h) {
     pack_bytes(&body, upto ? (struct bytes){0} : buf_view(&ids));
     pack_bytes(&body, upto ? bytes_str(id) : (struct bytes){0});
     buf_done(&ids);
-    bool hidden = r->hidden;
     int first = r->first;
     act(&h->w, KIND_NOTIFY_MARKS, &body);
-    if (!upto || !hidden) m_mark(h->m, u, first, mark, upto);
-    else m_make(h->m, u);
+    m_mark(h->m, u, first, mark, upto);
 }
 static void act_relation(struct history *h) {
     int n = (int)below(h, USERS), a = (int)below(h, ACTORS);
@@ -497,9 +495,13 @@ static bool same_inbox(struct history *h, int n) {
         k++;
     }
     while (k < look.rows && look.row[k].hidden) k++;
-    return !(differ("rows", USER[n], k, look.rows) |
-             differ("unseen ones", USER[n], i.head.unseen, unseen) |
-             differ("unread ones", USER[n], i.head.unread, unread));
+    if (differ("rows", USER[n], k, look.rows) |
+        differ("unseen ones", USER[n], i.head.unseen, unseen) |
+        differ("unread ones", USER[n], i.head.unread, unread)) {
+        show(h, &i, &look);
+        return false;
+    }
+    return true;
 }
 
 struct whys {
