@@ -3,17 +3,18 @@
 //   const registration = await navigator.serviceWorker.register('/push-worker.js');
 //   await kith.subscribePush(registration); // where the user clicked: the browser asks
 //
-// What is pushed is JSON: title, body, id (of the notification), and the data that the trigger brought. `data.url`, if it is of
-// this origin, is opened by a click; else the page that is open, or `/`. SPDX-License-Identifier: Apache-2.0
+// What is pushed is JSON: title, body, id (of the notification), badge (how many are unread), and the data that the trigger brought.
+// `data.url`, if it is of this origin, is opened by a click; else the page that is open, or `/`. SPDX-License-Identifier: Apache-2.0
 
 const here = (url) => { const u = new URL(url ?? '/', self.location.origin); return u.origin === self.location.origin ? u.href : `${self.location.origin}/`; };
 
 self.addEventListener('push', (event) => {
   let n = {};
   try { n = event.data?.json() ?? {}; } catch { n = { title: event.data.text() }; }
-  const { title = 'News', body, id, data = {} } = n;
+  const { title = 'News', body, id, image, badge, data = {} } = n;
+  if (badge !== undefined) self.navigator.setAppBadge?.(badge).catch(() => {});
   // one with the same tag takes the place of the one that is shown: of a group there is one
-  event.waitUntil(self.registration.showNotification(title, { body, tag: id, renotify: Boolean(id), icon: data.icon, data: { id, url: here(data.url) } }));
+  event.waitUntil(self.registration.showNotification(title, { body, image, tag: id, renotify: Boolean(id), icon: data.icon, data: { id, url: here(data.url) } }));
 });
 
 self.addEventListener('notificationclick', (event) => {

@@ -548,8 +548,26 @@ def pages():
         bell.click("#bell")
         bell.click("li >> nth=1")
         eventually(lambda: expect(shown(), ("0", ["two", "one"], 1)), 10)
+        worker(b, site.url)
     network.close()
     s.close()
+
+
+def worker(b, site):
+    """The service worker, as the browser runs it: what is pushed is shown, one of the same id in its place; nothing but this origin is opened."""
+    page = b.page(site + "kith-client/push-worker.js")
+    page.context.grant_permissions(["notifications"], origin=site.rstrip("/"))
+    cdp, known = page.context.new_cdp_session(page), []
+    cdp.on("ServiceWorker.workerRegistrationUpdated", lambda e: known.extend(r["registrationId"] for r in e["registrations"]))
+    cdp.send("ServiceWorker.enable")
+    page.evaluate("navigator.serviceWorker.register('/kith-client/push-worker.js').then(() => navigator.serviceWorker.ready).then(() => 1)")
+    eventually(lambda: expect(len(known) > 0, True))
+    push = lambda said: cdp.send("ServiceWorker.deliverPushMessage", {"origin": site.rstrip("/"), "registrationId": known[0], "data": said})
+    shown = lambda: page.evaluate("navigator.serviceWorker.ready.then((r) => r.getNotifications()).then((all) => all.map((n) => [n.title, n.body, n.tag, n.data.url]).sort())")
+    push(json.dumps({"id": "n1", "title": "Ann liked it", "body": "The lake", "badge": 2, "data": {"url": "/photos/1"}}))
+    push(json.dumps({"id": "n1", "title": "Ann and 1 other liked it", "body": "The lake", "data": {"url": "/photos/1"}}))
+    push(json.dumps({"id": "n2", "title": "Away", "body": "x", "data": {"url": "https://evil.example/"}}))
+    eventually(lambda: expect(shown(), [["Ann and 1 other liked it", "The lake", "n1", site + "photos/1"], ["Away", "x", "n2", site]]), 10)
 
 
 def together(*groups):
