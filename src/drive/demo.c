@@ -45,6 +45,12 @@ static const struct {
         "train leaves in # minute} other {Your train leaves in # minutes}}\","
         "\"body\":\"Platform 2, to the lake\"}}}",
         false},
+    {"PUT /v1/workflows/message",
+        "{\"channels\":[\"inapp\",\"push\"],\"group_by\":\"object\",\"templates\":{\"en\":{"
+        "\"title\":"
+        "\"{others, plural, =0 {{actor} wrote to you} one {{actor} and # other wrote to you} "
+        "other {{actor} and # others wrote to you}}\",\"body\":\"{text}\"}}}",
+        false},
     {"PUT /v1/workflows/announcement",
         "{\"channels\":[\"inapp\"],\"templates\":{\"en\":{\"title\":\"{words}\",\"body\":"
         "\"{actor}, to everyone\"}}}",

@@ -14,10 +14,11 @@ const hueOf = (id) => [...id].reduce((n, ch) => (n * 53 + ch.charCodeAt(0)) % 36
 
 export class Bell {
   open = false;
-  #person; #people; #inboxes = new Map(); #view = 'unarchived'; #rows; #wishes; #changed; #told; #minutes = 9;
+  #person; #people; #inboxes = new Map(); #view = 'unarchived'; #rows; #wishes; #changed; #told; #opened; #minutes = 9;
 
-  /** changed(): who shows it should draw. told(words): to who listens. */
-  constructor(person, people, { changed, told }) {
+  /** changed(): who shows it should draw. told(words): to who listens. opened(conversation): it is about one. */
+  constructor(person, people, { changed, told, opened }) {
+    this.#opened = opened;
     this.#person = person;
     this.#people = people;
     this.#changed = changed;
@@ -100,6 +101,9 @@ export class Bell {
 
   #click(n) {
     if (!n.clicked_at) this.#mark('clicked', n.id);
+    if (n.workflow !== 'message' || !this.#person.conversations.has(n.object)) return;
+    this.toggle(false);
+    this.#opened(n.object);
   }
 
   #archive(n, e) {

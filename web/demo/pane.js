@@ -37,7 +37,7 @@ export class Pane {
     this.start = h('button', { class: 'new', type: 'button', 'aria-label': 'New conversation', title: 'New conversation', onclick: () => app.compose(person, (id) => this.open(id, true)) }, icon('plus'), 'New');
     this.listScreen = h('div', { class: 'screen lists' }, h('div', { class: 'under' }, h('h3', {}, 'Conversations'), this.start), this.list);
     this.#chat = new Chat(person, people, app, { back: () => this.back() });
-    this.#bell = new Bell(person, people, { changed: () => this.draw(), told: app.tell });
+    this.#bell = new Bell(person, people, { changed: () => this.draw(), told: app.tell, opened: (c) => this.open(c, true) });
     this.note = h('p', { class: 'note', hidden: true });
     this.root = h('section', { class: 'phone', 'aria-label': name, style: { '--h': person.hue }, 'data-person': person.id },
       h('header', { class: 'who' },

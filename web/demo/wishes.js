@@ -2,7 +2,7 @@
 import { clock, h, icon, say } from '/demo/dom.js';
 
 const CHANNELS = [['inapp', 'Here'], ['push', 'Push'], ['email', 'Mail']];
-const WORKFLOWS = [['like', 'Likes', ['inapp', 'push']], ['comment', 'Comments', ['inapp', 'push', 'email']], ['train', 'My train', ['inapp', 'push']], ['announcement', 'Announcements', ['inapp']]];
+const WORKFLOWS = [['message', 'Messages', ['inapp', 'push']], ['like', 'Likes', ['inapp', 'push']], ['comment', 'Comments', ['inapp', 'push', 'email']], ['train', 'My train', ['inapp', 'push']], ['announcement', 'Announcements', ['inapp']]];
 const DAYS = [['mon', 'Monday'], ['tue', 'Tuesday'], ['wed', 'Wednesday'], ['thu', 'Thursday'], ['fri', 'Friday'], ['sat', 'Saturday'], ['sun', 'Sunday']];
 const PAUSES = [['Off', 0], ['1 h', 1], ['8 h', 8], ['24 h', 24]];
 const QUIET = { from: '22:00', to: '07:00' };
