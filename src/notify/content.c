@@ -19,7 +19,7 @@ enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4 };
 enum {
     DAY_MS = 86400000,
     LIST_BLOCK = 32,
-    LIST_LOOK_MAX = 256,
+    LIST_LOOK_MAX = 4096,
     LIST_TRIM = 2,
     LATE_MS = 30000 /* no record is so late */
 };
@@ -55,6 +55,7 @@ enum err content_decode(struct unpack *u, struct content *out) {
     out->send_at_ms = (int64_t)unpack_var(u);
     out->expires_ms = (int64_t)unpack_var(u);
     out->cancelled = false;
+    out->lies = 0;
     return u->bad ? MALFORMED : OK;
 }
 
@@ -64,6 +65,7 @@ static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->
 struct place { /* cell NULL: nowhere */
     struct cell *cell;
     uint32_t at, size;
+    uint64_t lies; /* struct content */
 };
 
 static struct cell *content_cell(struct cells *c, struct bytes app, struct bytes id) {
@@ -96,7 +98,9 @@ static struct list list_get(struct cells *c, struct bytes app, struct cell **out
 
 /* Of each only the id is looked at, which stands behind the flags and the bits; ids end in what makes
  * them different. */
-static bool block_look(struct cell *cell, struct bytes id, struct place *out) {
+static bool block_look(
+    struct cells *c, struct bytes app, uint64_t block, struct bytes id, struct place *out) {
+    struct cell *cell = block_cell(c, app, block);
     enum { LEAST = HEAD_ONE + 2 };
     struct unpack u = unpack_of(view_of(cell));
     if (cell->size) u.p += sizeof(int64_t);
@@ -109,7 +113,7 @@ static bool block_look(struct cell *cell, struct bytes id, struct place *out) {
         const uint8_t *its = one + (*one & FLAG_MANY ? HEAD_MANY : HEAD_ONE);
         if (n < (size_t)(its - one) + 1 + id.n || *its++ != id.n) continue;
         if (its[id.n - 1] != id.p[id.n - 1] || memcmp(its, id.p, id.n) != 0) continue;
-        *out = (struct place){cell, (uint32_t)(one - cell->data), (uint32_t)n};
+        *out = (struct place){cell, (uint32_t)(one - cell->data), (uint32_t)n, block + 1};
         return true;
     }
     return false;
@@ -130,7 +134,7 @@ static bool list_look(struct cells *c, struct bytes app, struct bytes id, struct
     int64_t ms = message_id_ms(id);
     if (!l.count) return false;
     uint64_t last = (l.count - 1) / LIST_BLOCK, low = l.first_block, high = last;
-    if (block_look(block_cell(c, app, last), id, out)) return true;
+    if (block_look(c, app, last, id, out)) return true;
     while (low < high) { /* the first block whose successor begins behind that time */
         uint64_t mid = low + (high - low) / 2;
         if (before_of(c, app, mid + 1) >= ms) high = mid;
@@ -138,7 +142,7 @@ static bool list_look(struct cells *c, struct bytes app, struct bytes id, struct
     }
     for (uint64_t n = low; n <= last && n < low + LIST_LOOK_MAX; n++)
         if (n > low && before_of(c, app, n) > ms + LATE_MS) return false;
-        else if (block_look(block_cell(c, app, n), id, out)) return true;
+        else if (block_look(c, app, n, id, out)) return true;
     return false;
 }
 
@@ -147,7 +151,7 @@ static struct place find(struct cells *c, struct bytes app, struct bytes id) {
     if (made_here(id) && list_look(c, app, id, &p)) return p;
     if (trigger_is_direct(id)) return p;
     struct cell *cell = content_cell(c, app, id);
-    if (cell->size) p = (struct place){cell, 0, cell->size};
+    if (cell->size) p = (struct place){cell, 0, cell->size, 0};
     return p;
 }
 
@@ -237,7 +241,8 @@ static struct place list_add(struct step *s, struct bytes one) {
     if (s->time_ms > l.newest_ms) l.newest_ms = s->time_ms;
     if (head->size) memcpy(cells_edit(s->cells, head), &l, sizeof l);
     else cells_put(s->cells, head, bytes_of(&l, sizeof l));
-    return (struct place){cell, cell->size - (uint32_t)one.n, (uint32_t)one.n};
+    return (struct place){
+        cell, cell->size - (uint32_t)one.n, (uint32_t)one.n, (l.count - 1) / LIST_BLOCK + 1};
 }
 
 bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep) {
@@ -294,24 +299,40 @@ void content_blank(struct step *s, struct bytes id) {
 }
 
 /* ---- reading ---- */
-bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out) {
-    struct place p = find(c, app, id);
-    if (!p.cell) return false;
-    struct unpack u = unpack_of(content_of(&p));
+static bool content_read(const struct place *p, struct content *out) {
+    if (!p->cell) return false;
+    struct unpack u = unpack_of(content_of(p));
     check(content_decode(&u, out) == OK);
-    out->cancelled = *data_of(&p) & FLAG_CANCELLED;
+    out->cancelled = *data_of(p) & FLAG_CANCELLED;
+    out->lies = p->lies;
     return true;
 }
+
+bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out) {
+    struct place p = find(c, app, id);
+    return content_read(&p, out);
+}
+
+bool content_find_at(
+    struct cells *c, struct bytes app, struct bytes id, uint64_t lies, struct content *out) {
+    struct place p = {0};
+    if (!lies || !block_look(c, app, lies - 1, id, &p)) p = find(c, app, id);
+    return content_read(&p, out);
+}
+
+uint64_t content_lies(struct step *s, struct bytes id) { return find_in(s, id).lies; }
 
 bool content_copy(struct step *s, struct bytes id, struct content *out) {
     if (!content_find(s->cells, s->app, id, out)) return false;
     bool cancelled = out->cancelled;
+    uint64_t lies = out->lies;
     struct buf b = {0};
     content_encode(&b, out);
     struct unpack u = unpack_of(arena_copy(s->arena, buf_view(&b)));
     buf_done(&b);
     check(content_decode(&u, out) == OK);
     out->cancelled = cancelled;
+    out->lies = lies;
     return true;
 }
 
@@ -325,13 +346,25 @@ struct bytes content_users(struct cells *c, struct bytes app, struct bytes id) {
 }
 
 /* ---- totals ---- */
+/* Of one recipient: a bit says yes or no, but for how often something of it is held just now, which rises
+ * and falls. */
+enum { HELD_SHIFT = 24, HELD_MOST = 255 };
+_Static_assert((int)TOTAL_COUNT <= (int)HELD_SHIFT, "each total has its bit");
+static uint32_t bits_total(uint32_t bits, enum total t) {
+    return t == TOTAL_HELD ? bits >> HELD_SHIFT : bits >> t & 1;
+}
+static uint32_t bits_set(uint32_t bits, enum total t, uint32_t v) {
+    if (t == TOTAL_HELD) return (bits & ((1u << HELD_SHIFT) - 1)) | v << HELD_SHIFT;
+    return (bits & ~(1u << t)) | v << t;
+}
+
 uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum total t) {
     struct place p = find(c, app, id);
     uint32_t v = 0;
     if (!p.cell) return 0;
     bool many = *data_of(&p) & FLAG_MANY;
     memcpy(&v, data_of(&p) + 1 + (many ? 4 * (size_t)t : 0), sizeof v);
-    return many ? v : v >> t & 1;
+    return many ? v : bits_total(v, t);
 }
 
 /* Bits become numbers. */
@@ -339,7 +372,8 @@ static void widen(struct step *s, struct place *p) {
     uint32_t bits;
     uint8_t head[HEAD_MANY] = {*data_of(p) | FLAG_MANY};
     memcpy(&bits, data_of(p) + 1, sizeof bits);
-    for (unsigned t = 0; t < TOTAL_COUNT; t++) head[1 + 4 * t] = bits >> t & 1;
+    for (unsigned t = 0; t < TOTAL_COUNT; t++)
+        head[1 + 4 * t] = (uint8_t)bits_total(bits, (enum total)t);
     cells_splice(s->cells, p->cell, 0, HEAD_ONE, bytes_of(head, sizeof head));
     found_forget(s);
 }
@@ -372,9 +406,9 @@ void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
     if (!p.cell || !by) return;
     if (!(*data_of(&p) & FLAG_MANY)) {
         memcpy(&v, data_of(&p) + 1, sizeof v);
-        int64_t now = (v >> t & 1) + by;
-        if (p.at || now == 0 || now == 1) { /* in a block: one recipient, yes or no */
-            v = (v & ~(1u << t)) | (uint32_t)(now > 0) << t;
+        int64_t now = bits_total(v, t) + by, most = t == TOTAL_HELD ? HELD_MOST : 1;
+        if (p.at || (now >= 0 && now <= most)) { /* in a block: as far as bits go */
+            v = bits_set(v, t, now < 0 ? 0 : now > most ? (uint32_t)most : (uint32_t)now);
             memcpy(cells_edit(s->cells, p.cell) + p.at + 1, &v, sizeof v);
             return;
         }

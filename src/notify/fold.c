@@ -17,6 +17,7 @@ void fold_shared(struct step *s, const struct content *k) {
     struct buf said = {0};
     pack_u8(&said, SAID_SHARED);
     pack_bytes(&said, k->id);
+    pack_var(&said, content_lies(s, k->id));
     struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_CREATED, .extra = buf_view(&said)};
     mailbox_append_shared(s, k->audience, &e);
     buf_done(&said);
@@ -61,8 +62,10 @@ static void fold_one(
     content_encode(&copy, &k);
     struct unpack u = unpack_of(arena_copy(i->arena, buf_view(&copy)));
     buf_done(&copy);
+    uint64_t lies = k.lies;
     check(content_decode(&u, &k) == OK);
     k.id = trigger;
+    k.lies = lies;
     struct placed p = place(s, i, &(struct placing){&w, &k, NULL, position, at_ms, false});
     if (!s || !p.joined) return;
     content_count(s, k.id, TOTAL_GROUPED, 1);

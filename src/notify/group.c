@@ -167,6 +167,7 @@ void actors_join(struct step *s, struct inbox *i, struct row *r, const struct co
     }
     r->triggers++;
     r->trigger = k->id;
+    r->lies = s ? content_lies(s, k->id) : k->lies;
     r->seen_ms = 0;
     row_end(i, r);
 }

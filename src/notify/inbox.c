@@ -47,6 +47,7 @@ void row_encode(struct buf *b, const struct row *r) {
     pack_var(b, (uint64_t)r->expires_ms);
     pack_var(b, r->triggers);
     pack_var(b, r->actors);
+    pack_var(b, r->lies);
     pack_bytes(b, r->newest);
 }
 
@@ -71,6 +72,7 @@ bool row_read(struct bytes v, uint64_t n, struct row *r) {
     r->expires_ms = (int64_t)unpack_var(&u);
     r->triggers = (uint32_t)unpack_var(&u);
     r->actors = (uint32_t)unpack_var(&u);
+    r->lies = unpack_var(&u);
     r->newest = unpack_bytes(&u);
     return !u.bad && u.p == u.end;
 }

@@ -172,7 +172,7 @@ static bool row_add(struct query *q, const struct row *r, struct bytes locale, b
     struct content k;
     struct bytes app = q->request->who.app;
     struct buf *b = &q->answer->body;
-    if (!content_find(q->cells, app, r->trigger, &k)) return false;
+    if (!content_find_at(q->cells, app, r->trigger, r->lies, &k)) return false;
     buf_str(b, first ? "{" : ",{");
     notification_json(q->tools, q->cells, app, locale, r, &k, b);
     buf_char(b, '}');

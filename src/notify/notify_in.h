@@ -203,7 +203,9 @@ struct content {
     struct bytes collapse_key;
     struct bytes audience; /* "#topic", "@user" (their followers), "*" (everyone); empty: users */
     int64_t created_ms, send_at_ms, expires_ms; /* 0: none */
-    bool cancelled;                             /* of one that was found; not encoded */
+    /* of one that was found; not encoded: */
+    bool cancelled;
+    uint64_t lies; /* in which block, + 1; 0: by itself */
 };
 void content_encode(struct buf *b, const struct content *c);
 enum err content_decode(struct unpack *u, struct content *out) must_use;
@@ -248,6 +250,10 @@ bool content_is_kept(struct cells *c, struct bytes app, struct bytes id);
 bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
 /* A copy in the step's arena: what is decided edits the cell that it lies in. */
 bool content_copy(struct step *s, struct bytes id, struct content *out);
+/* lies: where it did when that was noted; it is looked for there first. */
+bool content_find_at(
+    struct cells *c, struct bytes app, struct bytes id, uint64_t lies, struct content *out);
+uint64_t content_lies(struct step *s, struct bytes id);
 uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum total t);
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by);
 bool content_cancelled(struct cells *c, struct bytes app, struct bytes id);
@@ -320,7 +326,8 @@ struct row {
     uint8_t flags;
     bool changed;         /* in memory only */
     struct bytes id;      /* the notification's: that of the trigger that began it */
-    struct bytes trigger; /* the newest: its content is what is shown */
+    struct bytes trigger; /* the newest: its content is what is shown, and where that lies */
+    uint64_t lies;
     struct bytes workflow;
     int64_t created_ms, at_ms;                                     /* at: of the newest trigger */
     int64_t seen_ms, read_ms, archived_ms, clicked_ms, expires_ms; /* 0: not */
@@ -389,7 +396,7 @@ enum mark { MARK_SEEN = 1, MARK_READ, MARK_ARCHIVED, MARK_CLICKED };
 /* What a mailbox entry of type NOTIFICATION says, in its `extra`; seq: place of a row + 1, or 0. */
 enum said {
     SAID_ROW = 1 /* its seq */,
-    SAID_SHARED /* varbytes trigger, for an audience */,
+    SAID_SHARED /* varbytes trigger, for an audience, var where it lies */,
     SAID_MARKS /* u8 mark, varbytes ids (packed), varbytes upto */,
     SAID_GONE /* varbytes notification, u8 why, repeated varbytes further ones */
 };

@@ -111,6 +111,7 @@ struct placed place(struct step *s, struct inbox *i, const struct placing *p) {
     if (p->digest) fresh = *p->digest;
     else actors_first(i, &fresh, k);
     fresh.trigger = k->id;
+    fresh.lies = s ? content_lies(s, k->id) : k->lies;
     fresh.workflow = k->workflow;
     fresh.flags = p->hidden ? ROW_HIDDEN : 0;
     fresh.position = p->position;

@@ -284,7 +284,7 @@ static bool row_json(struct tools *t, struct cells *c, struct bytes app, const s
     const struct row *r, struct buf *out) {
     struct content k;
     if (!row_counts(r, v->now_ms) && !r->archived_ms) return false;
-    if (!content_find(c, app, r->trigger, &k) || !may_show(c, app, v, &k)) return false;
+    if (!content_find_at(c, app, r->trigger, r->lies, &k) || !may_show(c, app, v, &k)) return false;
     notification_json(t, c, app, locale_of(c, app, v->user), r, &k, out);
     return true;
 }
@@ -354,12 +354,14 @@ static bool merged_json(struct tools *t, struct cells *c, struct bytes app, cons
 }
 
 static bool audience_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, struct bytes trigger, bool *out_plain, struct buf *out) {
+    const struct entry *e, struct unpack *said, bool *out_plain, struct buf *out) {
     struct content k;
     uint64_t words;
     struct inbox_head head = {0};
     uint8_t room[300];
-    if (!content_find(c, app, trigger, &k)) return false;
+    struct bytes trigger = unpack_bytes(said);
+    if (!content_find_at(c, app, trigger, unpack_more(said) ? unpack_var(said) : 0, &k))
+        return false;
     const struct cell *cell = cells_get(c, key2(room, ')', app, v->user));
     if (cell->size) memcpy(&head, cell->data, sizeof head);
     if (head.folded >= e->position || !plain_person(c, app, v->user) ||
@@ -413,8 +415,7 @@ bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const
     bool there = false, plain = false;
     *shared = false; /* counts are each reader's own */
     if (said == SAID_ROW) there = own_json(t, c, app, v, e, unpack_bytes(&u), out);
-    else if (said == SAID_SHARED)
-        there = audience_json(t, c, app, v, e, unpack_bytes(&u), &plain, out);
+    else if (said == SAID_SHARED) there = audience_json(t, c, app, v, e, &u, &plain, out);
     else if (said == SAID_MARKS) there = marks_json(t, c, app, v, &u, out);
     else if (said == SAID_GONE) there = gone_json(&u, out);
     if (there) counts_json(out, counts_now(t, c, app, v->user, plain ? e->position : 0, v->now_ms));
