@@ -130,7 +130,7 @@ static struct bytes words(struct dispatch *d, const struct shown *v, const char 
     struct template_arg args[ARGS_MAX];
     struct template_fault fault;
     struct buf text = {0};
-    size_t n = notification_args(d->cells, d->x.app, &v->row, &v->k, args);
+    size_t n = notification_args(d->cells, d->x.app, &v->w, &v->row, &v->k, args);
     struct bytes locale = locale_of(d->cells, d->x.app, d->x.user), out = {0};
     if (workflow_words(d->tools, &v->w, locale, part, args, n, &text, &fault))
         out = send_text(d->task, buf_view(&text));

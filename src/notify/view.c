@@ -32,14 +32,16 @@ static struct template_arg text_arg(const char *name, struct bytes v) {
     return (struct template_arg){.name = bytes_str(name), .kind = TEMPLATE_TEXT, .text = v};
 }
 
-size_t notification_args(struct cells *c, struct bytes app, const struct row *r,
-    const struct content *k, struct template_arg out[static ARGS_MAX]) {
+size_t notification_args(struct cells *c, struct bytes app, const struct workflow *w,
+    const struct row *r, const struct content *k, struct template_arg out[static ARGS_MAX]) {
     size_t n = 0;
     out[n++] = text_arg("actor", actor_word(c, app, r));
     out[n++] = number_arg("count", r->actors);
     out[n++] = number_arg("others", r->actors ? (int64_t)r->actors - 1 : 0);
     out[n++] = text_arg("object", k->object);
-    return n + args_unpack(k->args, out + n, ARGS_MAX - n);
+    size_t data = args_unpack(k->args, out + n, ARGS_MAX - n);
+    workflow_args_settle(w, out + n, data);
+    return n + data;
 }
 
 static void words(struct tools *t, const struct workflow *w, struct bytes locale,
@@ -94,7 +96,7 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app, struc
     time_member(&o, "created_at", r->created_ms);
     if (r->at_ms != r->created_ms) time_member(&o, "updated_at", r->at_ms);
     if (workflow_find(c, app, k->workflow, &w)) {
-        size_t n = notification_args(c, app, r, k, args);
+        size_t n = notification_args(c, app, &w, r, k, args);
         words(t, &w, locale, &o, "title", args, n);
         words(t, &w, locale, &o, "body", args, n);
     }

@@ -106,13 +106,13 @@ static const char *sentence(enum why code) {
     case WHY_REPLACED: return "one with the same collapse key took its place before it was seen:";
     case WHY_BLOCKED: return "the person blocks the actor";
     case WHY_MUTED: return "the person mutes the actor";
-    case WHY_OPTED_OUT: return "the person opted out of this workflow on";
+    case WHY_OPTED_OUT: return "the person opted out of this workflow";
     case WHY_CAPPED: return "the workflow's cap for this person was reached";
     case WHY_EXPIRED: return "it expired before it could leave";
     case WHY_CANCELLED: return "its trigger was cancelled before it was seen";
     case WHY_HELD_QUIET: return "held by quiet hours, or a pause, until they end:";
     case WHY_DIGEST_OPENED: return "it opened a digest, which leaves at its window's end:";
-    case WHY_DIGEST_JOINED: return "it waits for the digest";
+    case WHY_DIGEST_JOINED: return "it waits for the digest that is open, until";
     case WHY_DIGEST_SENT: return "the digest that it was in left, as the notification";
     case WHY_SCHEDULED: return "it was to leave later:";
     case WHY_ESCALATED: return "it was not seen or read in time, and went on to";
@@ -150,7 +150,7 @@ void channels_words(uint8_t channels, struct buf *out) {
 void decision_words(const struct decision *d, struct buf *out) {
     buf_str(out, sentence(d->code));
     if (d->channels) {
-        buf_char(out, ' ');
+        buf_str(out, d->code == WHY_OPTED_OUT ? " on " : " ");
         channels_words(d->channels, out);
     }
     if (d->until_ms) {

@@ -88,6 +88,17 @@ bool workflow_args_fit(
     return true;
 }
 
+void workflow_args_settle(const struct workflow *w, struct template_arg *args, size_t n) {
+    struct unpack u = unpack_of(w->needs);
+    while (unpack_more(&u)) {
+        struct bytes name = unpack_bytes(&u);
+        uint8_t takes = unpack_u8(&u);
+        if (!(takes & 1u << TEMPLATE_TIME)) continue;
+        struct template_arg *arg = arg_find(args, n, name);
+        if (arg) (void)arg_fits(arg, takes);
+    }
+}
+
 /* ---- words ---- */
 struct set {
     struct bytes locale, parts;
@@ -113,7 +124,8 @@ struct bytes workflow_words_locale(struct tools *t, const struct workflow *w, st
     return set_for(t, w, locale).locale;
 }
 
-/* Some of its variables have no value: they show nothing, or 0. */
+/* Some of its variables have no value, or one of another kind, as the workflow was changed since: they
+ * show nothing, or 0. */
 static enum err render_missing(struct template_program *p, const struct template_arg *args,
     size_t n, enum template_escape escape, struct buf *out, struct template_fault *fault) {
     struct template_arg all[TEMPLATE_VARIABLES_MAX];
@@ -123,7 +135,8 @@ static enum err render_missing(struct template_program *p, const struct template
         all[i] = (struct template_arg){.name = v.name,
             .kind = v.takes & 1u << TEMPLATE_TEXT ? TEMPLATE_TEXT : TEMPLATE_INTEGER};
         for (size_t k = n; k; k--)
-            if (bytes_eq(args[k - 1].name, v.name)) all[i] = args[k - 1];
+            if (bytes_eq(args[k - 1].name, v.name) && v.takes & 1u << args[k - 1].kind)
+                all[i] = args[k - 1];
     }
     return template_render(p, all, count, escape, out, fault);
 }
@@ -141,8 +154,10 @@ bool workflow_words(struct tools *t, const struct workflow *w, struct bytes loca
         enum template_escape escape = strcmp(part, "html") == 0 ? TEMPLATE_HTML : TEMPLATE_PLAIN;
         if (template_cache_get(t->programs, workflow_locale(set.locale), text, &p, fault) != OK)
             return false;
+        size_t before = out->n;
         enum err e = template_render(p, args, n, escape, out, fault);
-        if (e == MISSING) e = render_missing(p, args, n, escape, out, fault);
+        if (e == MISSING || e == MALFORMED) out->n = before;
+        if (e == MISSING || e == MALFORMED) e = render_missing(p, args, n, escape, out, fault);
         return e == OK;
     }
     check(false);

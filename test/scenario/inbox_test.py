@@ -229,6 +229,24 @@ def once():
         expect((status, said["field"]), (422, field), body)
 
 
+def words():
+    """What was checked with the trigger is shown: a time, and also when the workflow has changed since."""
+    s.call("PUT", "/v1/users/zoe", {"locale": "de-AT"})
+    set_words = lambda en, de: workflow("date", templates={"en": {"title": en}, "de": {"title": de}})
+    set_words("on {when, date, long}", "am {when, date, long}")
+    one = trigger("date", ["zoe"], data={"when": "2027-03-04T09:00:00Z"})
+    trigger("date", ["yve", "zoe"], data={"when": "2027-03-05T09:00:00Z"})
+    eventually(lambda: expect((titles("zoe"), titles("yve")), (["am 5. März 2027", "am 4. März 2027"], ["on March 5, 2027"])))
+    set_words("at {when, number} {actor}", "um {when, number} {actor}")
+    expect(titles("zoe")[0], "um 0 ", "what it was not made for is shown as nothing")
+    set_words("on {when}", "am {when}")
+    expect(titles("yve"), ["on 2027-03-05T09:00:00Z"])
+    s.call("PUT", "/v1/users/zoe/preferences", {"workflows": {"date": {"inapp": False}}})
+    no = trigger("date", ["zoe"], data={"when": "x"})
+    expect([d["reason"] for d in s.call("GET", f"/v1/notifications/{no}/why/zoe")[1]["items"]], ["the person opted out of this workflow"])
+    expect(why(one, "zoe"), ["delivered"])
+
+
 def live():
     workflow("ping", group_by="object")
     s.call("POST", "/v1/topics/dogs/users", {"add": ["yan"]})
@@ -271,6 +289,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, collapsing, marking, audiences, digests, later, caps, once, live, kept):
+for story in (grouping, collapsing, marking, audiences, digests, later, caps, once, words, live, kept):
     story()
 s.close()
