@@ -14,8 +14,11 @@ void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum wh
     buf_done(&said);
 }
 
-/* The notification that it is in: another's, where a decision says that it joined that one. */
+/* The notification that it is in: another's, where a decision says that it joined that one; none while
+ * a digest has it, or when it was refused there. */
 static void joined_note(void *arg, const struct decision *d) {
+    if (d->code == WHY_DIGEST_OPENED || d->code == WHY_DIGEST_JOINED)
+        *(struct bytes *)arg = (struct bytes){0};
     if (d->code == WHY_GROUPED || d->code == WHY_DIGEST_SENT) *(struct bytes *)arg = d->detail;
 }
 static struct row *row_of(struct step *s, struct inbox *i, const struct content *k) {

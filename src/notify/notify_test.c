@@ -304,6 +304,8 @@ static void act_cancel(struct history *h) {
     struct buf body = {0};
     if (!h->m->triggers) return;
     int n = h->m->triggers - 1 - (int)below(h, h->m->triggers < 12 ? (uint64_t)h->m->triggers : 12);
+    /* whom it was for is forgotten with who was erased: whether they are looked at is open */
+    if (h->m->trigger[n].odd && h->m->trigger[n].audience < 0) return;
     buf_str(&body, h->m->trigger[n].id);
     act(&h->w, KIND_NOTIFY_CANCEL, &body);
     m_cancel(h->m, n);
@@ -625,6 +627,14 @@ static bool history(uint64_t seed, int acts) {
     return good;
 }
 
+/* Each found something that no earlier one had. */
+static void histories_that_failed(void **state) {
+    static const unsigned SEEDS[] = {
+        164, 319, 393, 547, 720, 1092, 1371, 1815, 3016, 3477, 5704, 6183, 6439};
+    (void)state;
+    for (size_t k = 0; k < sizeof SEEDS / sizeof *SEEDS; k++) assert_true(history(SEEDS[k], 120));
+}
+
 static void histories_match_the_model(void **state) {
     unsigned long long from = 1, to = 40, bad = 0;
     const char *seeds = getenv("NOTIFY_SEEDS");
@@ -635,7 +645,8 @@ static void histories_match_the_model(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(histories_match_the_model)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(histories_that_failed), cmocka_unit_test(histories_match_the_model)};
     kit = template_kit_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     template_kit_free(&kit);
