@@ -190,7 +190,7 @@ void engine_answered(void *arg, uint64_t ticket, struct answer *a) {
 void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d) {
     struct shard *s = arg;
     if (d->kind == DELIVER_SEND) {
-        if (s->recovered) sends_told(s, partition, d->body);
+        sends_told(s, partition, d->body); /* of a replay too: what has ended is told apart later */
         return;
     }
     if (!s->recovered) deliver_replayed(s->deliver, partition, app, d);

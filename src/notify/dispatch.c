@@ -218,7 +218,7 @@ struct send_task *notify_send_task(struct tools *t, struct json_reader *json, st
     struct dispatch d = {
         .tools = t, .json = json, .cells = c, .now_ms = now_ms, .n = n, .refused = refused};
     refused->app[0] = 0;
-    if (!sending_find(c, n, &d.x)) return NULL;
+    if (!sending_find(c, n, &d.x) || d.x.waits) return NULL; /* ended, or told of by a replay */
     const struct cell *cell = sending_cell(c, n); /* its texts outlive the looks at other cells */
     struct unpack u = unpack_of(arena_copy(&d.arena, bytes_of(cell->data, cell->size)));
     check(sending_decode(&u, &d.x));

@@ -220,6 +220,7 @@ static void apply_retry(struct step *s) {
     x.turn++;
     x.attempts = x.counted = 0;
     x.provider = 0;
+    x.waits = false;
     x.created_ms = s->time_ms;
     sending_begin(s, &x);
     answer_ok(s->answer, 202);

@@ -534,7 +534,7 @@ enum err plan_why(struct request *r, struct plan *p, struct answer *a);
  *                                    ├▶ address is no more: PUSH_GONE relay to users, the cell goes
  *                                    └▶ given up: a dead letter ('=' n), listed newest first, sent again when asked
  *   SEND_DUE, the cell still there: forbidden() is asked again, then DELIVER_SEND again. So what was
- *   under way when the server ended is sent once its lease is over; deliveries of a replay send nothing.
+ *   under way when the server ended is sent once its lease is over; or at once, when a replay tells of it.
  */
 struct outgoing {
     struct bytes user, notification /* row id */, trigger;

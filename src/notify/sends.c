@@ -31,6 +31,7 @@ void sending_encode(struct buf *b, const struct sending *x) {
     pack_u8(b, x->channel);
     pack_u8(b, x->provider);
     pack_u8(b, x->counted);
+    pack_u8(b, x->waits);
     pack_u64(b, (uint64_t)x->created_ms);
     pack_bytes(b, x->app);
     pack_bytes(b, x->user);
@@ -46,6 +47,7 @@ bool sending_decode(struct unpack *u, struct sending *out) {
     out->channel = unpack_u8(u);
     out->provider = unpack_u8(u);
     out->counted = unpack_u8(u);
+    out->waits = unpack_u8(u) != 0;
     out->created_ms = (int64_t)unpack_u64(u);
     out->app = unpack_bytes(u);
     out->user = unpack_bytes(u);
@@ -342,6 +344,7 @@ static void retried(struct step *s, struct sending *x, const struct sent *r) {
         return;
     }
     if (!r->at_once) x->attempts++;
+    x->waits = !r->at_once;
     sending_write(s, r->n, x);
     told(s, x, WHY_SEND_RETRY, at, detail_of(s, r));
     if (r->at_once) hand_over(s, r->n, x->turn);
@@ -415,8 +418,9 @@ static void apply_due(struct step *s) {
         return;
     }
     x.turn++;
+    x.waits = until > s->time_ms;
     sending_write(s, n, &x);
-    if (until > s->time_ms) {
+    if (x.waits) {
         told(s, &x, WHY_HELD_QUIET, until, (struct bytes){0});
         due_for(s, n, x.turn, until);
     } else {

@@ -23,6 +23,7 @@ struct sending {   /* views of its cell */
     uint32_t attempts;
     uint8_t channel, provider;
     uint8_t counted; /* COUNTED_*: of this person, whichever of their addresses it was */
+    bool waits;      /* until it falls due: it is not to be handed over */
     int64_t created_ms;
     struct bytes app, user, notification, trigger;
     struct bytes to;    /* push: the device; a webhook: its id */

@@ -211,6 +211,16 @@ def restarts(w):
     until(lambda: w.totals(id)["pushed"] == 1)
     until(lambda: w.totals(other)["pushed"] == 1, 20)
     expect(len(w.requests("/v1/projects/my-app/messages:send")), 3, "none twice")
+    # killed while the other side has it: it is sent again, without waiting for its lease; what waits, waits
+    w.requests()
+    w.script("/v1/projects/my-app/messages:send", {"hang": True})
+    id = w.trigger("like", "fay", "killed")
+    asked = []
+    until(lambda: asked.extend(w.requests("/v1/projects/my-app/messages:send")) or asked)
+    w.s.kill()
+    w.s.start()
+    until(lambda: w.totals(id)["pushed"] == 1)
+    expect(len(w.requests("/v1/projects/my-app/messages:send")), 1, "once more")
     w.ok(204, "DELETE", "/v1/users/cat")
     until(lambda: "cat" not in {x["user"] for x in w.letters()})
 
