@@ -1,8 +1,8 @@
 /* core: between the records and src/send: what a delivery says is to be sent becomes a task, and its
  * result a record.
  *
- * Keeps: nothing is sent twice while it waits here or is under way, however often its lease runs out
- * (notify/notify_in.h): a set has all of them. More than WAITING_MAX do not wait here: their leases
+ * Keeps: nothing is sent twice from when it is told of until its result was applied, however often its
+ * lease runs out (notify/notify_in.h): a set has all of them. More than WAITING_MAX do not wait here: their leases
  * bring them again. Whoever has a result stores it, or keeps it until that is possible.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
@@ -17,10 +17,12 @@ enum { WAITING_MAX = 1 << 16, OF_TURN = 256, SET_FIRST = 256 };
 struct entry_out {
     uint64_t n; /* 0: the place is free */
     uint16_t partition;
+    uint32_t serial; /* of the set's: a waiting one of another serial was told of before its end */
 };
 struct sends {
     struct entry_out *queue; /* ring of WAITING_MAX */
     size_t head, count;
+    uint32_t serial;
     struct entry_out *set; /* open addressing, half full at most */
     size_t set_count, set_cap;
     struct json_reader *json;
@@ -85,8 +87,11 @@ static struct sends *sends_of(struct shard *s) {
 void sends_told(struct shard *s, uint16_t partition, struct bytes body) {
     struct sends *o = sends_of(s);
     struct unpack u = unpack_of(body);
-    struct entry_out e = {unpack_u64(&u), partition};
-    if (u.bad || o->count == WAITING_MAX || !set_add(o, e)) return;
+    struct entry_out e = {unpack_u64(&u), partition, ++o->serial};
+    bool ended = unpack_u8(&u) != 0;
+    check(!u.bad);
+    if (ended) set_remove(o, e);
+    if (ended || o->count == WAITING_MAX || !set_add(o, e)) return;
     o->queue[(o->head + o->count++) % WAITING_MAX] = e;
 }
 
@@ -101,13 +106,14 @@ static bool result_store(struct shard *s, const struct send_result *r) {
         .must = true};
     enum err e = engine_append(s->engine, &record);
     buf_done(&body);
-    if (e == OK) set_remove(s->sends, (struct entry_out){r->id, r->partition});
     return e == OK;
 }
 
 /* true: on its way, or not to be sent any more. */
 static bool hand_one(struct shard *s, struct entry_out e) {
     struct send_result refused;
+    const struct entry_out *in = &s->sends->set[set_find(s->sends, e)];
+    if (!in->n || in->serial != e.serial) return true; /* ended, in a replay */
     struct send_task *t = notify_send_task(
         &s->tools, s->sends->json, engine_cells(s->engine, e.partition), e.n, s->now_ms, &refused);
     if (t) {

@@ -40,7 +40,7 @@ size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
  * forbidden meanwhile). */
 bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared);
-/* What a DELIVER_SEND delivery (body: u64 n) asks to be sent: rendered in the user's language, addressed.
+/* What a DELIVER_SEND delivery (body: u64 n, u8 0) asks to be sent: rendered in the user's language, addressed.
  * The task's id is n; its result comes back as a record of its app (notify_sent_record). NULL: *refused
  * is the result at once; or, when that names no app, it is not to be sent any more. */
 struct send_task;

@@ -121,12 +121,17 @@ static void due_for(struct step *s, uint64_t n, uint32_t turn, int64_t at_ms) {
     buf_done(&b);
 }
 
-static void hand_over(struct step *s, uint64_t n, uint32_t turn) {
+static void core_tell(struct step *s, uint64_t n, bool ended) {
     struct buf b = {0};
     pack_u64(&b, n);
-    due_for(s, n, turn, s->time_ms + LEASE_MS);
+    pack_u8(&b, ended);
     step_deliver(s, &(struct delivery){.kind = DELIVER_SEND, .body = buf_view(&b)});
     buf_done(&b);
+}
+
+static void hand_over(struct step *s, uint64_t n, uint32_t turn) {
+    due_for(s, n, turn, s->time_ms + LEASE_MS);
+    core_tell(s, n, false);
 }
 
 /* One record may make thousands, so that its position says too little. */
@@ -367,6 +372,7 @@ static void apply_sent(struct step *s) {
     r.id = unpack_bytes(&u);
     check(!u.bad);
     answer_ok(s->answer, 200);
+    core_tell(s, r.n, true);
     if (!sending_copy(s, r.n, &x)) return; /* withdrawn meanwhile, or told before */
     if (r.verdict == OUTWARD_RETRY) {
         retried(s, &x, &r);

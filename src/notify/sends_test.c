@@ -41,8 +41,9 @@ static struct step step_of(struct world *w, struct answer *a, struct bytes body)
 static void step_end(struct world *w, struct step *s) {
     for (size_t i = 0; i < s->delivery_count; i++) {
         struct unpack u = unpack_of(s->deliveries[i].body);
-        if (s->deliveries[i].kind != DELIVER_SEND) continue;
-        w->handed = unpack_u64(&u);
+        uint64_t n = unpack_u64(&u);
+        if (s->deliveries[i].kind != DELIVER_SEND || unpack_u8(&u)) continue;
+        w->handed = n;
         w->hand_overs++;
     }
     for (size_t i = 0; i < s->relay_count; i++) w->gone += s->relays[i].kind == KIND_PUSH_GONE;

@@ -158,7 +158,8 @@ enum delivery_kind {
     DELIVER_CHANNEL_KEPT /* the same, at entry.position of the partition's list */,
     DELIVER_RETAINED /* `body`: a topic; entry.event: DELETED when it has no message any more */,
     DELIVER_RULES /* `body`: the app's rules as they are now */,
-    DELIVER_SEND /* `body`: u64 n: something is to leave the server (notify/notify.h) */,
+    DELIVER_SEND /* `body`: u64 n, u8 whether its result is stored; else it is to leave the server (notify/notify.h) */
+    ,
     DELIVER_FILTER /* `body`: a filter that a kept session has from now on; entry.event: DELETED */
 };
 struct delivery {
