@@ -110,7 +110,7 @@ static const char *sentence(enum why code) {
     case WHY_CAPPED: return "the workflow's cap for this person was reached";
     case WHY_EXPIRED: return "it expired before it could leave";
     case WHY_CANCELLED: return "its trigger was cancelled before it was seen";
-    case WHY_HELD_QUIET: return "held by quiet hours, or a pause, until they end:";
+    case WHY_HELD_QUIET: return "held by quiet hours or a pause:";
     case WHY_DIGEST_OPENED: return "it opened a digest, which leaves at its window's end:";
     case WHY_DIGEST_JOINED: return "it waits for the digest that is open, until";
     case WHY_DIGEST_SENT: return "the digest that it was in left, as the notification";
@@ -156,7 +156,7 @@ void decision_words(const struct decision *d, struct buf *out) {
     if (d->until_ms) {
         char at[24];
         time_format(d->until_ms, at);
-        buf_char(out, ' ');
+        buf_str(out, d->code == WHY_HELD_QUIET ? " until " : " ");
         buf_add(out, at, sizeof at);
     }
     if (d->detail.n) {
