@@ -324,7 +324,7 @@ static enum err send_open(struct server *v, struct buf *why) {
     for (unsigned i = 0; i < v->shards; i++)
         v->shard[i].tools.http_webhooks = send_webhooks_private(v->sender);
     dkim_tell(v);
-    if (!send_is_off(v->o.providers)) send_start(v->sender);
+    send_start(v->sender); /* without providers too: it says so of each send */
     return OK;
 }
 

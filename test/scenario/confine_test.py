@@ -56,6 +56,11 @@ def held():
         expect((t["Seccomp"].strip(), t["NoNewPrivs"].strip()), ("2", "1"), t["Name"])
     want = {"files": "held" if LANDLOCK else "open", "calls": "held", "privileges": "held"}
     expect(proof(s), want)
+    # what was to leave is a dead letter at once
+    s.call("PUT", "/v1/workflows/ring", {"channels": ["push"], "templates": {"en": {"title": "ring"}}})
+    s.call("PUT", "/v1/users/bob/devices/phone", {"push": {"apns": {"token": "00fc13"}}})
+    expect(s.call("POST", "/v1/notifications", {"workflow": "ring", "to": {"users": ["bob"]}})[0], 202)
+    harness.eventually(lambda: expect([x["reason"] for x in s.call("GET", "/v1/dead-letters")[1]["items"]], ["no provider of this channel is configured"]))
     expect(s.call("GET", "/healthz")[0], 200, "it lives after trying")
     assert "not confined" not in s.said() or not LANDLOCK, s.said()
     for folder, _, names in os.walk(s.data):
