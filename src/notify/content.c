@@ -433,16 +433,10 @@ bool content_is_shared(struct cells *c, struct bytes app, struct bytes id) {
 }
 
 bool content_is_kept(struct cells *c, struct bytes app, struct bytes id) {
-    uint8_t room[300];
     struct cell *head;
-    int64_t ms = message_id_ms(id);
-    if (!(message_id_seq(id) >> TRIGGER_ID_SHIFT & TRIGGER_MADE)) return false;
-    if (trigger_is_direct(id)) {
-        struct list l = list_get(c, app, &head);
-        return l.count && ms > before_of(c, app, l.first_block);
-    }
-    uint64_t day = (uint64_t)(ms / DAY_MS);
-    return cells_get(c, key2n(room, '"', app, (struct bytes){0}, day))->size != 0;
+    if (!trigger_is_direct(id)) return false; /* when it came is not said */
+    struct list l = list_get(c, app, &head);
+    return l.count && message_id_ms(id) > before_of(c, app, l.first_block);
 }
 
 bool content_cancel(struct step *s, struct bytes id) {

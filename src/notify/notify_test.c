@@ -539,12 +539,16 @@ static bool same_whys(struct history *h, int n, int t) {
 }
 static bool same_totals(struct history *h, int t) {
     const struct m_trigger *m = &h->m->trigger[t];
-    bool same = true;
+    bool same = true, made = strncmp(m->id, "own-", 4) != 0;
+    int named = m->audience < 0 ? 0 : USERS;
+    for (int n = 0; n < USERS && m->audience < 0; n++) named += m->named[n];
     for (enum total k = 0; k < TOTAL_COUNT; k++) {
         char what[32];
-        if (k == TOTAL_HELD && (m->direct || m->odd)) continue;
+        if (k == TOTAL_HELD && m->odd) continue;
         snprintf(what, sizeof what, "total %d", (int)k);
-        int want = m->direct ? m->total[k] > 0 : m->total[k]; /* of one recipient: yes or no */
+        int want = m->total[k];
+        if (made && named == 1 && (m->direct || !m->send_at_ms) && k != TOTAL_HELD)
+            want = want > 0; /* of one: yes or no */
         same &= !differ(what, m->id, content_total(h->w.cells, APP, bytes_str(m->id), k), want);
     }
     return same;
