@@ -74,6 +74,28 @@ static struct bytes prefixed(struct request *r, const char *mark, struct bytes i
     return out;
 }
 
+/* Each once, in the order in which they are named first: nobody is told twice. */
+static struct bytes users_once(struct arena *arena, struct bytes packed, uint64_t *count) {
+    size_t cap = 4;
+    while (cap < 2 * *count) cap *= 2;
+    struct bytes *seen = arena_zero(arena, cap * sizeof *seen);
+    struct buf once = {0};
+    struct unpack u = unpack_of(packed);
+    *count = 0;
+    while (unpack_more(&u)) {
+        struct bytes user = unpack_bytes(&u);
+        size_t at = (size_t)hash64(user) & (cap - 1);
+        while (seen[at].n && !bytes_eq(seen[at], user)) at = (at + 1) & (cap - 1);
+        if (seen[at].n) continue;
+        seen[at] = user;
+        pack_bytes(&once, user);
+        ++*count;
+    }
+    struct bytes out = arena_copy(arena, buf_view(&once));
+    buf_done(&once);
+    return out;
+}
+
 static bool users_read(struct request *r, struct ask *k, struct json list, struct answer *a) {
     struct buf packed = {0};
     bool good = request_ids(list, "to.users", &packed, &k->user_count, a);
@@ -82,7 +104,9 @@ static bool users_read(struct request *r, struct ask *k, struct json list, struc
             "name 1 to %d users; for more, use a topic", USERS_MAX);
         good = false;
     }
-    if (good) k->users = arena_copy(r->arena, buf_view(&packed));
+    if (good && k->user_count > 1)
+        k->users = users_once(r->arena, buf_view(&packed), &k->user_count);
+    else if (good) k->users = arena_copy(r->arena, buf_view(&packed));
     buf_done(&packed);
     return good;
 }

@@ -217,6 +217,11 @@ def once():
     status, said = s.call("POST", "/v1/notifications", {**body, "to": {"users": ["vic"]}})
     expect(status, 409, said)
     eventually(lambda: expect((len(titles("vic")), len(titles("wim"))), (1, 1)))
+    twice = [trigger("pay", users, actor="ann") for users in (["zac", "zac", "zed"], ["zac", "zac"])]
+    eventually(lambda: expect((len(titles("zac")), counts("zac"), len(titles("zed"))), (2, (2, 2), 1), "who is named twice is told once"))
+    expect([totals(id)["recipients"] for id in twice], [2, 1])
+    expect([s.call("DELETE", f"/v1/notifications/{id}")[0] for id in twice], [204, 204])
+    eventually(lambda: expect((titles("zac"), titles("zed"), counts("zac")), ([], [], (0, 0))))
     plain = {"workflow": "pay", "to": {"users": ["xia"]}}
     first = s.call("POST", "/v1/notifications", plain, headers={"Idempotency-Key": "k1"})[1]["id"]
     expect(s.call("POST", "/v1/notifications", plain, headers={"Idempotency-Key": "k1"})[1]["id"], first)
