@@ -8,7 +8,7 @@
  *                     and behind it the packed ids of those here whom it names
  *   '"' app day       varbytes ids of the triggers kept on that day: they go when their time is over
  *
- * Keeps: a total never falls, but TOTAL_HELD.
+ * Keeps: a total never falls, but TOTAL_HELD and TOTAL_DELIVERED (what is withdrawn).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 

@@ -26,6 +26,8 @@
  *   '-' user         digests that are open, and what is held (later.c)
  *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
  *   '>' user         what was learned of them                                 (relevance.c)
+ *   '~' workflow     how often it is opened here                             (relevance.c)
+ *   '"' day          triggers that are forgotten together                    (content.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
