@@ -131,6 +131,7 @@ static void item_write(struct notify *b, struct buf *out, size_t target) {
 
 static void batch_send(struct notify *b, int64_t due) {
     b->batches = room_for(b->batches, b->posted, &b->posted_room, sizeof *b->batches);
+    if (b->whole == b->posted) b->moved_ns = clock_mono_ns(); /* nothing was awaited until now */
     b->batches[b->posted] = (struct batch){due, (uint32_t)(b->batch * b->fanout)};
     buf_reset(&b->body);
     buf_str(&b->body, "{\"items\":[");
