@@ -99,6 +99,11 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app, struc
         size_t n = notification_args(c, app, &w, r, k, args);
         words(t, &w, locale, &o, "title", args, n);
         words(t, &w, locale, &o, "body", args, n);
+    } else { /* deleted since */
+        jo_key(&o, "title");
+        jo_str(&o, (struct bytes){0});
+        jo_key(&o, "body");
+        jo_str(&o, (struct bytes){0});
     }
     actors_json(c, app, r, &o);
     if (k->object.n) {
