@@ -6,7 +6,7 @@ import { fileStore, Kith } from '../../sdk/js/node.js';
 const [port, transport, user, device, token] = process.argv.slice(2);
 const tell = (value) => process.stdout.write(JSON.stringify({ value: value ?? null }) + '\n');
 const received = [], told = [], states = [];
-let minted = 0, inbox, pushed = null;
+let minted = 0, inbox, archive, pushed = null;
 const shown = () => ({ items: inbox.items.map((n) => [n.title, ...['seen', 'read', 'clicked'].filter((m) => n[`${m}_at`])].join(' ')), ids: inbox.items.map((n) => n.id), counts: inbox.counts, more: inbox.more });
 
 /** Tokens that live `PEER_TTL` seconds, made by the server key, as an application's backend does. */
@@ -41,6 +41,7 @@ const acts = {
   presence: (online) => kith.presence(online === 'true'),
   inbox: async () => { inbox ??= kith.inbox({ limit: 3 }); await inbox.load(); return shown(); },
   bell: () => shown(),
+  archive: async () => { archive ??= kith.inbox({ state: 'archived' }); if (!archive.loaded) await archive.load(); return archive.items.map((n) => n.title); },
   more: async () => { await inbox.next(); return shown(); },
   mark: async (how, which) => { await inbox.mark(how, which.startsWith('{') ? JSON.parse(which) : which); return shown(); },
   wishes: async (put) => (put ? kith.putPreferences(JSON.parse(put)) : kith.preferences()),

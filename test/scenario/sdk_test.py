@@ -396,7 +396,9 @@ def inbox(s):
     note("gone", id="n-gone")
     both(["gone", "three", "bob and 1 other liked it seen", "one seen read clicked"], 2, 3)
     expect(s.call("DELETE", "/v1/notifications/n-gone")[0], 204)
+    expect(tab.do("archive"), [])
     phone.do("mark", "archived", "n-one")
+    eventually(lambda: expect(tab.do("archive"), ["one"], "what is archived elsewhere comes into the archive"))
     both(["three", "bob and 1 other liked it seen"], 1, 2)
     network.cut()
     behind, network.port_behind = network.port_behind, 9

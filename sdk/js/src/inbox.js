@@ -65,7 +65,12 @@ export class Inbox {
   }
 
   #page(query) { return this.#kith.notifications({ state: this.#o.state, limit: this.#o.limit, ...query }); }
-  #again() { this.load().catch((e) => this.#events.emit('error', asKithError(e))); }
+  /** What is being read now may be of before. */
+  async #again() {
+    await this.#loading?.catch(() => {});
+    if (this.#closed) return;
+    await this.load().catch((e) => this.#events.emit('error', asKithError(e)));
+  }
 
   async #load() {
     this.#missed = [];
@@ -85,8 +90,10 @@ export class Inbox {
   }
 
   #apply({ at: when, notification: n }) {
-    if ('marked' in n) this.#marked(n, when);
-    else if (!('workflow' in n)) this.#without(n.id);
+    if ('marked' in n) {
+      this.#marked(n, when);
+      if (n.marked === 'archived' && this.#o.state === 'archived') this.#again(); // it belongs here from now on, and only the server has it
+    } else if (!('workflow' in n)) this.#without(n.id);
     else this.#shown(n);
     this.counts = n.counts;
   }
