@@ -67,7 +67,7 @@ export class Inbox {
   #page(query) { return this.#kith.notifications({ state: this.#o.state, limit: this.#o.limit, ...query }); }
   /** What is being read now may be of before. */
   async #again() {
-    await this.#loading?.catch(() => {});
+    if (this.#loading) await this.#loading.catch(() => {});
     if (this.#closed) return;
     await this.load().catch((e) => this.#events.emit('error', asKithError(e)));
   }
@@ -93,7 +93,7 @@ export class Inbox {
     if ('marked' in n) {
       this.#marked(n, when);
       if (n.marked === 'archived' && this.#o.state === 'archived') this.#again(); // it belongs here from now on, and only the server has it
-    } else if (!('workflow' in n)) this.#without(n.id);
+    } else if (!('workflow' in n)) this.#without(n.id, ...(n.more ?? []));
     else this.#shown(n);
     this.counts = n.counts;
   }

@@ -9,6 +9,7 @@ import { EventParser } from '../src/sse-link.js';
 import { call, pathOf } from '../src/http.js';
 import { Outbox } from '../src/outbox.js';
 import { Events } from '../src/events.js';
+import { Inbox } from '../src/inbox.js';
 
 const turn = (ms = 0) => new Promise((done) => setTimeout(done, ms));
 
@@ -208,4 +209,43 @@ test('without a server: connect waits, says why, and close ends it', async () =>
   assert.equal(states.find((s) => s.state === 'offline').error.code, 'network');
   assert.equal(states.at(-1).state, 'closed');
   assert.deepEqual(kith.outbox().map((m) => [m.body, m.state]), [['kept', 'queued']]);
+});
+
+test('an inbox is what the server would list, whatever comes in whatever order', async () => {
+  const events = new Events(), at = (s) => `2026-01-02T03:04:${String(s).padStart(2, '0')}.000Z`, counts = (unseen) => ({ unseen, unread: unseen });
+  const n = (id, s, more) => ({ id, trigger: id, workflow: 'w', created_at: at(s), title: id, body: '', ...more });
+  let answer, asked = 0;
+  const kith = { on: (event, handler) => events.on(event, handler), notifications: async () => { asked++; await turn(); return answer; }, mark: async () => ({ counts: counts(0) }) };
+  const tell = (notification) => events.emit('notification', { at: at(30), event: 'updated', notification: { counts: counts(1), ...notification } });
+  answer = { items: [n('b', 2), n('a', 1)], next: 'older', counts: counts(2) };
+  const inbox = new Inbox(kith), ids = () => inbox.items.map((x) => x.id).join('');
+  tell(n('c', 3)); // while the page is on its way
+  await inbox.load();
+  assert.equal(ids(), 'cba');
+  tell(n('a', 1, { updated_at: at(4), actors: { count: 2, newest: ['x', 'y'] } }));
+  assert.equal(ids(), 'acb', 'who joins brings the group to the top');
+  tell(n('a', 1));
+  assert.equal(ids(), 'acb', 'what came before comes again');
+  tell(n('d', 5, { replaces: 'c' }));
+  assert.equal(ids(), 'dab');
+  tell(n('old', 0));
+  assert.equal(ids(), 'dab', 'what is older than what was asked for is not there yet');
+  tell({ marked: 'clicked', ids: ['a'] });
+  assert.deepEqual(inbox.items.map((x) => [x.seen_at, x.read_at, x.clicked_at].filter(Boolean).length), [0, 3, 0]);
+  tell({ marked: 'seen', ids: [], upto: 'a' });
+  assert.deepEqual(inbox.items.map((x) => Boolean(x.seen_at)), [false, true, true]);
+  tell({ id: 'a', reason: 'withdrawn', more: ['b'] });
+  assert.equal(ids(), 'd', 'several may go together');
+  answer = { items: [n('f', 7)], next: null, counts: counts(1) };
+  const before = asked;
+  events.emit('gap', {});
+  await turn(5);
+  assert.deepEqual([ids(), asked - before, inbox.more], ['f', 1, false]);
+  const marked = inbox.mark('archived', 'f');
+  assert.equal(ids(), '', 'shown at once');
+  await marked;
+  assert.equal(inbox.counts.unseen, 0);
+  inbox.close();
+  tell(n('g', 8));
+  assert.equal(ids(), '');
 });
