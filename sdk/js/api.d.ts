@@ -654,7 +654,7 @@ export type Document = {
 /** A way to reach someone. */
 export type NotificationChannel = "inapp" | "push" | "email" | "webhook";
 
-/** ICU MessageFormat. It sees `actor` (the newest actor's name), `count` (all), `others` (all but the newest), `object` and the keys of data. One of title and body is there. */
+/** ICU MessageFormat. It sees `actor` (the newest actor's name), `count` (all), `others` (all but the newest), `object` and the keys of data. One of title and body is there. Dates and times are told by the clocks of the reader's time zone, in UTC without one and in a preview. */
 export type TemplateSet = {
   title?: string;
   body?: string;

@@ -130,9 +130,10 @@ static struct bytes words(struct dispatch *d, const struct shown *v, const char 
     struct template_arg args[ARGS_MAX];
     struct template_fault fault;
     struct buf text = {0};
-    size_t n = notification_args(d->cells, d->x.app, &v->w, &v->row, &v->k, args);
-    struct bytes locale = locale_of(d->cells, d->x.app, d->x.user), out = {0};
-    if (workflow_words(d->tools, &v->w, locale, part, args, n, &text, &fault))
+    struct reader reader = reader_of(d->cells, d->x.app, d->x.user);
+    size_t n = notification_args(d->cells, d->x.app, &v->w, reader.zone, &v->row, &v->k, args);
+    struct bytes out = {0};
+    if (workflow_words(d->tools, &v->w, reader.locale, part, args, n, &text, &fault))
         out = send_text(d->task, buf_view(&text));
     buf_done(&text);
     return out;
@@ -176,8 +177,8 @@ static void payload_fill(struct dispatch *d, const struct shown *v) {
     jo_key(&o, "notification");
     jo_open_obj(&o);
     if (v->there) {
-        notification_json(d->tools, d->cells, d->x.app, locale_of(d->cells, d->x.app, d->x.user),
-            &v->row, &v->k, &b);
+        struct reader reader = reader_of(d->cells, d->x.app, d->x.user);
+        notification_json(d->tools, d->cells, d->x.app, &reader, &v->row, &v->k, &b);
     } else {
         jo_key(&o, "id");
         jo_str(&o, d->x.notification);

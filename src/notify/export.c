@@ -4,7 +4,7 @@
 
 static void inbox_json(struct query *q, struct bytes app, struct bytes user, struct json_out *o) {
     const struct request *r = q->request;
-    struct bytes locale = locale_of(q->cells, app, user);
+    struct reader reader = reader_of(q->cells, app, user);
     struct arena arena = {0};
     struct content k;
     struct inbox i;
@@ -16,7 +16,7 @@ static void inbox_json(struct query *q, struct bytes app, struct bytes user, str
         if (row->flags & (ROW_MOVED | ROW_HIDDEN) || !content_find(q->cells, app, row->trigger, &k))
             continue;
         jo_open_obj(o);
-        notification_json(q->tools, q->cells, app, locale, row, &k, o->b);
+        notification_json(q->tools, q->cells, app, &reader, row, &k, o->b);
         jo_close_obj(o);
     }
     arena_done(&arena);

@@ -168,13 +168,13 @@ static bool on_page(const struct row *r, enum state state, int64_t now_ms) {
     }
 }
 
-static bool row_add(struct query *q, const struct row *r, struct bytes locale, bool first) {
+static bool row_add(struct query *q, const struct row *r, const struct reader *reader, bool first) {
     struct content k;
     struct bytes app = q->request->who.app;
     struct buf *b = &q->answer->body;
     if (!content_find_at(q->cells, app, r->trigger, r->lies, &k)) return false;
     buf_str(b, first ? "{" : ",{");
-    notification_json(q->tools, q->cells, app, locale, r, &k, b);
+    notification_json(q->tools, q->cells, app, reader, r, &k, b);
     buf_char(b, '}');
     return true;
 }
@@ -184,7 +184,8 @@ static void query_list(struct query *q) {
     const struct page *p = r->args;
     struct inbox i;
     struct buf *b = &q->answer->body;
-    struct bytes app = r->who.app, user = r->params[0], locale = locale_of(q->cells, app, user);
+    struct bytes app = r->who.app, user = r->params[0];
+    struct reader reader = reader_of(q->cells, app, user);
     inbox_open(&i, q->cells, app, user, r->now_ms, r->arena);
     inbox_fold(&i, NULL, UINT64_MAX);
     inbox_load(&i);
@@ -202,7 +203,7 @@ static void query_list(struct query *q) {
         const struct row *row = &i.row[k - 1];
         if ((p->before && row->n >= p->before) || !on_page(row, p->state, r->now_ms)) continue;
         if (shown == p->limit) more = true;
-        else if (row_add(q, row, locale, !shown)) {
+        else if (row_add(q, row, &reader, !shown)) {
             shown++;
             last = row->n;
         }

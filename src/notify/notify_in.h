@@ -156,8 +156,10 @@ struct bytes workflow_words_locale(struct tools *t, const struct workflow *w, st
  * one is missing or of another kind; the answer names data's key. */
 bool workflow_args_fit(
     const struct workflow *w, struct template_arg *args, size_t n, struct answer *a) must_use;
-/* Texts of packed args become times where the templates take no text; what does not fit stays. Pure. */
-void workflow_args_settle(const struct workflow *w, struct template_arg *args, size_t n);
+/* Values of packed args become times of this zone where the templates take nothing else; what does not
+ * fit stays. true: there are such. Pure. */
+bool workflow_args_settle(
+    const struct workflow *w, struct bytes zone, struct template_arg *args, size_t n);
 /* Members of a data object that templates can show, as packed { varbytes name, u8 template_kind, value:
  * TEXT varbytes, INTEGER u64, NUMBER u64 (its bits), TIME u64 }; true and false are texts. */
 void args_pack(struct json data, struct buf *out);
@@ -514,11 +516,15 @@ enum { ARGS_MAX = 80 };
 /* Arguments of its templates: actor, count, others, object, keys of data. Views into row and content.
  */
 size_t notification_args(struct cells *c, struct bytes app, const struct workflow *w,
-    const struct row *r, const struct content *k, struct template_arg out[static ARGS_MAX]);
+    struct bytes zone, const struct row *r, const struct content *k,
+    struct template_arg out[static ARGS_MAX]);
 /* Members of the API's notification object, without braces. */
-void notification_json(struct tools *t, struct cells *c, struct bytes app, struct bytes locale,
-    const struct row *r, const struct content *k, struct buf *out);
-struct bytes locale_of(struct cells *c, struct bytes app, struct bytes user);
+struct reader { /* whose words they are; empty: not known */
+    struct bytes locale, zone;
+};
+struct reader reader_of(struct cells *c, struct bytes app, struct bytes user);
+void notification_json(struct tools *t, struct cells *c, struct bytes app,
+    const struct reader *reader, const struct row *r, const struct content *k, struct buf *out);
 
 /* ---- totals.c: a trigger as its owner sees it ---- */
 enum err plan_cancel(struct request *r, struct plan *p, struct answer *a);

@@ -10,9 +10,10 @@
 #include "notify/notify_in.h"
 #include "person/person.h"
 
-struct bytes locale_of(struct cells *c, struct bytes app, struct bytes user) {
+struct reader reader_of(struct cells *c, struct bytes app, struct bytes user) {
     struct person who;
-    return person_find(c, app, user, &who) ? who.locale : (struct bytes){0};
+    if (!person_find(c, app, user, &who)) return (struct reader){0};
+    return (struct reader){.locale = who.locale, .zone = who.timezone};
 }
 
 /* ---- words ---- */
@@ -33,14 +34,15 @@ static struct template_arg text_arg(const char *name, struct bytes v) {
 }
 
 size_t notification_args(struct cells *c, struct bytes app, const struct workflow *w,
-    const struct row *r, const struct content *k, struct template_arg out[static ARGS_MAX]) {
+    struct bytes zone, const struct row *r, const struct content *k,
+    struct template_arg out[static ARGS_MAX]) {
     size_t n = 0;
     out[n++] = text_arg("actor", actor_word(c, app, r));
     out[n++] = number_arg("count", r->actors);
     out[n++] = number_arg("others", r->actors ? (int64_t)r->actors - 1 : 0);
     out[n++] = text_arg("object", k->object);
     size_t data = args_unpack(k->args, out + n, ARGS_MAX - n);
-    workflow_args_settle(w, out + n, data);
+    (void)workflow_args_settle(w, zone, out + n, data);
     return n + data;
 }
 
@@ -82,8 +84,8 @@ static void time_member(struct json_out *o, const char *name, int64_t ms) {
     jo_time(o, ms);
 }
 
-void notification_json(struct tools *t, struct cells *c, struct bytes app, struct bytes locale,
-    const struct row *r, const struct content *k, struct buf *out) {
+void notification_json(struct tools *t, struct cells *c, struct bytes app,
+    const struct reader *reader, const struct row *r, const struct content *k, struct buf *out) {
     struct template_arg args[ARGS_MAX];
     struct workflow w;
     struct json_out o = {out, false};
@@ -96,9 +98,9 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app, struc
     time_member(&o, "created_at", r->created_ms);
     if (r->at_ms != r->created_ms) time_member(&o, "updated_at", r->at_ms);
     if (workflow_find(c, app, k->workflow, &w)) {
-        size_t n = notification_args(c, app, &w, r, k, args);
-        words(t, &w, locale, &o, "title", args, n);
-        words(t, &w, locale, &o, "body", args, n);
+        size_t n = notification_args(c, app, &w, reader->zone, r, k, args);
+        words(t, &w, reader->locale, &o, "title", args, n);
+        words(t, &w, reader->locale, &o, "body", args, n);
     } else { /* deleted since */
         jo_key(&o, "title");
         jo_str(&o, (struct bytes){0});
@@ -168,11 +170,13 @@ struct counts {
 static bool plain_person(struct cells *c, struct bytes app, struct bytes user) {
     return !mailbox_look(c, app, user).wishes;
 }
-static bool plain_content(
-    struct cells *c, struct bytes app, const struct content *k, uint64_t *out_words) {
+/* out_timed: its words tell times. */
+static bool plain_content(struct cells *c, struct bytes app, const struct content *k,
+    uint64_t *out_words, bool *out_timed) {
     struct workflow w;
     if (k->collapse_key.n || k->cancelled || !workflow_find(c, app, k->workflow, &w)) return false;
     *out_words = w.words;
+    *out_timed = workflow_args_settle(&w, (struct bytes){0}, NULL, 0);
     return !w.group_by.n && !expiry_of(&w, k);
 }
 
@@ -187,10 +191,11 @@ static bool add_entry(void *arg, const struct entry *e, struct bytes audience) {
     struct adding *a = arg;
     struct content k;
     uint64_t words;
+    bool timed;
     struct unpack u = unpack_of(e->extra);
     if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED) return true;
     a->plain = content_find(a->cells, a->app, unpack_bytes(&u), &k) &&
-               plain_content(a->cells, a->app, &k, &words);
+               plain_content(a->cells, a->app, &k, &words, &timed);
     a->more.unseen++;
     a->more.unread++;
     return a->plain;
@@ -292,7 +297,8 @@ static bool row_json(struct tools *t, struct cells *c, struct bytes app, const s
     struct content k;
     if (!row_counts(r, v->now_ms) && !r->archived_ms) return false;
     if (!content_find_at(c, app, r->trigger, r->lies, &k) || !may_show(c, app, v, &k)) return false;
-    notification_json(t, c, app, locale_of(c, app, v->user), r, &k, out);
+    struct reader reader = reader_of(c, app, v->user);
+    notification_json(t, c, app, &reader, r, &k, out);
     return true;
 }
 
@@ -308,12 +314,13 @@ static bool own_json(struct tools *t, struct cells *c, struct bytes app, const s
     return true;
 }
 
-/* Rendered once for all who share it and read the same language. */
+/* Rendered once for all who share it and read the same language, times in the same zone. */
 static void shared_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, const struct content *k, uint64_t version, struct buf *out) {
+    const struct entry *e, const struct content *k, uint64_t version, bool timed, struct buf *out) {
     struct inbox_memo *m = t->inboxes;
-    struct bytes locale = locale_of(c, app, v->user);
-    uint64_t language = hash64(locale), trigger = hash64(k->id);
+    struct reader reader = reader_of(c, app, v->user);
+    uint64_t language = hash64(reader.locale), trigger = hash64(k->id);
+    if (timed) language = language * 31 + hash64(reader.zone);
     for (int i = 0; i < RENDERED_SLOTS; i++) {
         const struct rendered *x = &m->rendered[i];
         if (x->cells != c || x->position != e->position || x->locale != language ||
@@ -332,7 +339,7 @@ static void shared_json(struct tools *t, struct cells *c, struct bytes app, cons
     arena_reset(&m->arena);
     actors_first(&i, &r, k);
     buf_reset(&x->text);
-    notification_json(t, c, app, locale, &r, k, &x->text);
+    notification_json(t, c, app, &reader, &r, k, &x->text);
     x->cells = c;
     x->position = e->position;
     x->trigger = trigger;
@@ -364,6 +371,7 @@ static bool audience_json(struct tools *t, struct cells *c, struct bytes app, co
     const struct entry *e, struct unpack *said, bool *out_plain, struct buf *out) {
     struct content k;
     uint64_t words;
+    bool timed;
     struct inbox_head head = {0};
     uint8_t room[300];
     struct bytes trigger = unpack_bytes(said);
@@ -372,9 +380,9 @@ static bool audience_json(struct tools *t, struct cells *c, struct bytes app, co
     const struct cell *cell = cells_get(c, key2(room, ')', app, v->user));
     if (cell->size) memcpy(&head, cell->data, sizeof head);
     if (head.folded >= e->position || !plain_person(c, app, v->user) ||
-        !plain_content(c, app, &k, &words))
+        !plain_content(c, app, &k, &words, &timed))
         return merged_json(t, c, app, v, e, out);
-    shared_json(t, c, app, v, e, &k, words, out);
+    shared_json(t, c, app, v, e, &k, words, timed, out);
     *out_plain = true;
     return true;
 }

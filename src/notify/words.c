@@ -88,15 +88,23 @@ bool workflow_args_fit(
     return true;
 }
 
-void workflow_args_settle(const struct workflow *w, struct template_arg *args, size_t n) {
+bool workflow_args_settle(
+    const struct workflow *w, struct bytes zone, struct template_arg *args, size_t n) {
     struct unpack u = unpack_of(w->needs);
+    bool any = false;
     while (unpack_more(&u)) {
         struct bytes name = unpack_bytes(&u);
         uint8_t takes = unpack_u8(&u);
-        if (!(takes & 1u << TEMPLATE_TIME)) continue;
+        if (!(takes & 1u << TEMPLATE_TIME) || takes & 1u << TEMPLATE_TEXT ||
+            takes & 1u << TEMPLATE_NUMBER)
+            continue;
+        any = true;
         struct template_arg *arg = arg_find(args, n, name);
-        if (arg) (void)arg_fits(arg, takes);
+        if (!arg || !arg_fits(arg, takes)) continue;
+        arg->kind = TEMPLATE_TIME;
+        arg->text = zone;
     }
+    return any;
 }
 
 /* ---- words ---- */
