@@ -131,7 +131,16 @@ static inline uint64_t unpack_var(struct unpack *u) { /* nearly always one byte,
     *u = rest;
     return v;
 }
-struct bytes unpack_bytes(struct unpack *u); /* a view into the input */
+static inline struct bytes unpack_bytes(struct unpack *u) { /* a view into the input */
+    uint64_t n = unpack_var(u);
+    if (__builtin_expect(u->bad || (uint64_t)(u->end - u->p) < n, 0)) {
+        u->bad = true;
+        return bytes_of(0, 0);
+    }
+    struct bytes v = {u->p, (size_t)n};
+    u->p += n;
+    return v;
+}
 static inline bool unpack_more(const struct unpack *u) { return !u->bad && u->p < u->end; }
 
 /* ---- hashes ---- */

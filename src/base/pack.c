@@ -88,17 +88,6 @@ uint64_t unpack_var_long(struct unpack *u) {
     return 0;
 }
 
-struct bytes unpack_bytes(struct unpack *u) {
-    uint64_t n = unpack_var(u);
-    if (u->bad || (uint64_t)(u->end - u->p) < n) {
-        u->bad = true;
-        return (struct bytes){0};
-    }
-    struct bytes v = bytes_of(u->p, (size_t)n);
-    u->p += n;
-    return v;
-}
-
 uint64_t rng_next(struct rng *r) {
     uint64_t z = r->s += 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;

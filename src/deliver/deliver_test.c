@@ -87,7 +87,7 @@ static void away(
     end += sprintf(end, "%llu:", (unsigned long long)e->seq);
     for (struct unpack u = unpack_of(users); unpack_more(&u);) {
         struct bytes user = unpack_bytes(&u);
-        end += sprintf(end, " %.*s", (int)user.n, (const char *)user.p);
+        end += sprintf(end, " %.*s", (int)user.n, user.n ? (const char *)user.p : "");
     }
     strcpy(end, ", ");
 }

@@ -167,6 +167,39 @@ void message_json_members(
 
 /* ---- ids: 9 base-32 digits of milliseconds, '-', base-32 digits of the seq ---- */
 static const char DIGITS[] = "0123456789abcdefghjkmnpqrstvwxyz";
+/* Their values + 1; 0: no digit. */
+static const uint8_t VALUES[256] = {['0'] = 1,
+    ['1'] = 2,
+    ['2'] = 3,
+    ['3'] = 4,
+    ['4'] = 5,
+    ['5'] = 6,
+    ['6'] = 7,
+    ['7'] = 8,
+    ['8'] = 9,
+    ['9'] = 10,
+    ['a'] = 11,
+    ['b'] = 12,
+    ['c'] = 13,
+    ['d'] = 14,
+    ['e'] = 15,
+    ['f'] = 16,
+    ['g'] = 17,
+    ['h'] = 18,
+    ['j'] = 19,
+    ['k'] = 20,
+    ['m'] = 21,
+    ['n'] = 22,
+    ['p'] = 23,
+    ['q'] = 24,
+    ['r'] = 25,
+    ['s'] = 26,
+    ['t'] = 27,
+    ['v'] = 28,
+    ['w'] = 29,
+    ['x'] = 30,
+    ['y'] = 31,
+    ['z'] = 32};
 
 void message_id_make(struct buf *b, int64_t ms, uint64_t seq) {
     char t[9];
@@ -188,9 +221,9 @@ uint64_t message_id_seq(struct bytes id) {
     uint64_t seq = 0;
     for (size_t i = 0; i < id.n; i++) {
         if (i == 9) continue;
-        const char *d = id.p[i] ? strchr(DIGITS, id.p[i]) : NULL;
+        uint8_t d = VALUES[id.p[i]];
         if (!d) return 0;
-        if (i > 9) seq = seq << 5 | (uint64_t)(d - DIGITS);
+        if (i > 9) seq = seq << 5 | (d - 1u);
     }
     return seq;
 }
@@ -199,9 +232,9 @@ int64_t message_id_ms(struct bytes id) {
     int64_t ms = 0;
     if (id.n < 11 || id.p[9] != '-') return 0;
     for (size_t i = 0; i < 9; i++) {
-        const char *d = id.p[i] ? strchr(DIGITS, id.p[i]) : NULL;
+        uint8_t d = VALUES[id.p[i]];
         if (!d) return 0;
-        ms = ms << 5 | (int64_t)(d - DIGITS);
+        ms = ms << 5 | (d - 1);
     }
     return ms;
 }
