@@ -50,7 +50,7 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
         actors_leave(s, &i, r, k);
     } else {
         row_begin(&i, r);
-        r->flags |= ROW_HIDDEN | ROW_TAKEN;
+        if (s->planted != BUG_CANCELLED_SHOWN) r->flags |= ROW_HIDDEN | ROW_TAKEN;
         row_end(&i, r);
     }
     bool gone = r->flags & ROW_HIDDEN;

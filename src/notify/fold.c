@@ -78,7 +78,8 @@ bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {
     p->arena = i->arena;
     p->count = 0;
     mailbox_walk_shared(i->cells, i->app, i->user, i->head.folded, to, pending_note, p);
-    i->head.folded = to;
+    bool again = s && s->planted == BUG_AUDIENCE_TWICE && s->position % 4 == 0;
+    if (!again) i->head.folded = to;
     size_t first = p->count > PENDING_MAX ? p->count - PENDING_MAX : 0;
     for (size_t n = first; n < p->count; n++)
         fold_one(i, s, p->one[n % PENDING_MAX].position, p->one[n % PENDING_MAX].at_ms,

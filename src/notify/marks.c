@@ -101,6 +101,7 @@ static void apply_marks(struct step *s) {
     } else {
         n = mark_ids(s, &i, ids, mark);
     }
+    if (s->planted == BUG_COUNT_KEPT) i.head.unseen += n > 0;
     inbox_save(s, &i);
     if (n) tell_marks(s, user, mark, ids, upto);
     answer_ok(s->answer, 200);

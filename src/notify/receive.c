@@ -190,6 +190,7 @@ bool receive(struct step *s, struct bytes user, const struct content *k) {
     content_count(s, k->id, TOTAL_RECIPIENTS, 1);
     inbox_fold(&i, s, s->position);
     enum why why = forbidden(s->cells, s->app, user, i.person.wishes, &w, k, s->time_ms);
+    if (s->planted == BUG_OPT_OUT_IGNORED && why == WHY_OPTED_OUT) why = 0;
     if (!why && inbox_cap_reached(&i, &w, k->workflow, s->time_ms)) why = WHY_CAPPED;
     if (why) refused(s, user, k, why);
     else {

@@ -181,7 +181,11 @@ enum apply_bug {
     BUG_LISTENER_EARLY /* by one filter given up all are told gone */,
     BUG_DUE_EARLY,
     BUG_DUE_KEPT /* what a tick took stays, now and then */,
-    BUG_TOLD_TWICE /* a start tells again who was away, and is believed */
+    BUG_TOLD_TWICE /* a start tells again who was away, and is believed */,
+    BUG_AUDIENCE_TWICE, /* what an audience got is merged again, now and then */
+    BUG_CANCELLED_SHOWN,
+    BUG_COUNT_KEPT, /* what is marked is counted still */
+    BUG_OPT_OUT_IGNORED
 };
 struct step {
     struct cells *cells;

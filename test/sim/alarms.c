@@ -134,10 +134,11 @@ void check_alarms(struct sim *s, bool complete) {
     buf_done(&why);
 }
 
+enum { SOON_MS = 30 * 1000 }; /* behind it lies what is tried again, and what is kept for weeks */
 /* true: something waits that a tick will take. */
 bool alarms_wait(struct sim *s) {
     for (uint16_t p = 0; s->ticking && p < PARTITIONS; p++)
-        if (due_next(node_cells(s, p)) != INT64_MAX) return true;
+        if (due_next(node_cells(s, p)) < s->now_ms + SOON_MS) return true;
     return false;
 }
 

@@ -234,6 +234,7 @@ void check_all(struct sim *s, bool complete) {
     check_plain(s, complete);
     check_alarms(s, complete);
     check_settings(s, complete);
+    check_triggers(s, complete);
     for (unsigned a = 0; a < APPS; a++) {
         for (unsigned c = 0; c < CONVS; c++) check_conversation(s, a, c);
         for (unsigned u = 0; u < USERS; u++) {

@@ -219,6 +219,7 @@ void client_answered(struct sim *s, const struct ticket *t, struct answer *a) {
     plain_answered(s, t, a);
     alarm_answered(s, t);
     setting_answered(s, t, a);
+    trigger_answered(s, t, a);
     if (t->kind == TICKET_BLOCK) {
         if (a->problem) violated(s, "a block is refused: %s", a->detail);
         s->block[t->app][t->user][t->other] = t->on;
@@ -420,6 +421,7 @@ void clients_begin(struct sim *s) {
                     .must_from = UINT64_MAX};
         for (unsigned c = 0; c < CONVS; c++) conversation_make(s, a, c);
     }
+    triggers_begin(s);
 }
 
 void clients_step(struct sim *s) {
@@ -434,6 +436,7 @@ void clients_step(struct sim *s) {
     else if (what < 69) plain_step(s);
     else if (what < 72) alarm_step(s);
     else if (what < 74) setting_step(s);
+    else if (what < 80) trigger_step(s);
     else device_step(s);
 }
 
@@ -442,6 +445,7 @@ void clients_crashed(struct sim *s) {
         if (s->sent[i].state == SENT_PENDING)
             s->sent[i].state = s->sent[i].acked_once ? SENT_ACKED : SENT_UNKNOWN;
     plain_crashed(s);
+    triggers_crashed(s);
     for (unsigned a = 0; a < APPS; a++)
         for (unsigned u = 0; u < USERS; u++)
             for (unsigned n = 0; n < DEVICES; n++) device_forget(&s->device[a][u][n]);
@@ -483,7 +487,7 @@ static bool devices_idle(struct sim *s) {
 void clients_finish(struct sim *s) {
     enum { ROUNDS = 400 };
     for (unsigned round = 0; round < ROUNDS; round++) {
-        bool sent = all_sent(s) & plain_finish(s), idle = devices_idle(s);
+        bool sent = all_sent(s) & plain_finish(s) & triggers_finish(s), idle = devices_idle(s);
         node_settle(s, 3000, "draining");
         if (sent && idle && devices_idle(s)) return;
     }

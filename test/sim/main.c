@@ -25,7 +25,8 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "plain publishes acknowledged", "plain publishes sent again", "plain publishes live only",
     "plain at QoS 1", "plain at QoS 2", "plain released", "plain to a group", "plain retained",
     "plain filters given up", "alarms set", "alarms rung", "told while away", "settings changed",
-    "hashes after a crash", "hashes rebuilt from the log", "hashes with other lanes"};
+    "triggers acknowledged", "people told of them", "triggers cancelled", "hashes after a crash",
+    "hashes rebuilt from the log", "hashes with other lanes"};
 static const struct {
     const char *name;
     unsigned bug;
@@ -38,7 +39,9 @@ static const struct {
     {"packet-forgotten", BUG_PACKET_FORGOTTEN}, {"shared-twice", BUG_SHARED_TWICE},
     {"retained-old", BUG_RETAINED_OLD}, {"listener-forgotten", BUG_LISTENER_FORGOTTEN},
     {"listener-early", BUG_LISTENER_EARLY}, {"due-early", BUG_DUE_EARLY},
-    {"due-kept", BUG_DUE_KEPT}, {"told-twice", BUG_TOLD_TWICE}};
+    {"due-kept", BUG_DUE_KEPT}, {"told-twice", BUG_TOLD_TWICE},
+    {"audience-twice", BUG_AUDIENCE_TWICE}, {"cancelled-shown", BUG_CANCELLED_SHOWN},
+    {"count-kept", BUG_COUNT_KEPT}, {"opt-out-ignored", BUG_OPT_OUT_IGNORED}};
 enum { PLANTED_COUNT = sizeof PLANTED / sizeof *PLANTED, PLANTED_SEEDS_MAX = 120 };
 
 /* ---- one seed ---- */
@@ -88,6 +91,7 @@ static void seed_run(
     s->now_ms = 1700000000000;
     s->tools.entry_json = entry_json;
     s->tools.inboxes = inbox_memo_create();
+    triggers_tools(&s->tools);
     s->keep_all = chance(s, 40);
     node_make(s, 1 + (unsigned)below(s, 3));
     node_start(s);
@@ -128,6 +132,7 @@ static void seed_run(
     check_all(s, false);
     clients_free(s);
     node_free(s);
+    inbox_memo_free(&s->tools.inboxes);
     free(s);
 }
 
@@ -221,6 +226,8 @@ static bool options_read(int argc, char **argv, struct options *o) {
 int main(int argc, char **argv) {
     struct options o;
     uint64_t total[COUNT_ALL] = {0};
+    struct tools warm;
+    triggers_tools(&warm); /* once, for all who are forked */
     if (!options_read(argc, argv, &o)) {
         fprintf(stderr, "usage: sim [--seeds N] [--first S] [--steps N] [--jobs 1..64] "
                         "[--no-planted] [--planted NAME]\n");

@@ -31,7 +31,8 @@ void setting_step(struct sim *s) {
     if (t.on) {
         pack_u8(&b, 1 | 2); /* url and events */
         pack_bytes(&b, bytes_str(url));
-        pack_u32(&b, 1 + (uint32_t)below(s, 127));
+        /* message.created, which nobody tells: nothing would take what is sent, for ever */
+        pack_u32(&b, 1u << 6);
         pack_bytes(&b, BYTES("whsec_c2VjcmV0"));
     }
     (void)!node_append(

@@ -5,6 +5,7 @@
  *   main.c    seeds, modes, planted bugs, counts          node.c    the node: start, crash, tables,
  *             parcels, faults
  *   alarms.c  what falls due            settings.c  what an app sets for all partitions
+ *   triggers.c  notifications
  *   client.c  what users and devices do, and what they were told          checks.c  what must hold,
  *             asked through queries
  *
@@ -30,6 +31,7 @@ enum {
     SENT_MAX = 4096,
     PLAIN_MAX = 2048,
     ALARMS_MAX = 1024,
+    TRIGGERS_MAX = 400,
     HOOKS = 3,
     PLAIN_FILTERS = 8,
     PUBLISHERS = 4,
@@ -77,6 +79,9 @@ enum count { /* branches that a run must have reached */
     COUNT_RUNG,
     COUNT_TOLD,
     COUNT_SETTINGS,
+    COUNT_TRIGGERS,
+    COUNT_NOTIFIED,
+    COUNT_CANCELLED,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
     COUNT_HASH_OTHER_LANES,
@@ -91,6 +96,9 @@ enum ticket_kind {
     TICKET_RELEASE,
     TICKET_ALARM,
     TICKET_SETTING,
+    TICKET_TRIGGER,
+    TICKET_CANCEL,
+    TICKET_MARK,
     TICKET_OTHER
 };
 struct ticket {
@@ -121,6 +129,12 @@ struct alarm { /* its number is its place */
     uint8_t app;
     bool acked;
     int64_t at_ms;
+};
+struct trigger { /* its id is "t" and its place */
+    uint8_t app, flow, to, actor, state, many;
+    uint8_t named;  /* a bit each */
+    uint32_t batch; /* the first of its record, in whose partition it lives */
+    bool acked, cancel_tried, cancelled;
 };
 struct hook { /* the newest that was acknowledged */
     uint64_t version;
@@ -204,6 +218,8 @@ struct sim {
     uint32_t alarm_count;
     struct hook hooks[APPS][HOOKS];
     uint32_t setting_count;
+    struct trigger triggers[TRIGGERS_MAX + 4];
+    uint32_t trigger_count;
     bool ticking; /* the clock makes things fall due */
     struct device device[APPS][USERS][DEVICES];
     bool output_seen;
@@ -289,6 +305,16 @@ void check_alarms(struct sim *s, bool complete);
 void setting_step(struct sim *s);
 void setting_answered(struct sim *s, const struct ticket *t, const struct answer *a);
 void check_settings(struct sim *s, bool complete);
+
+/* ---- triggers.c ---- */
+void triggers_tools(struct tools *t);
+void triggers_tools_free(void);
+void triggers_begin(struct sim *s);
+void trigger_step(struct sim *s);
+void triggers_crashed(struct sim *s);
+bool triggers_finish(struct sim *s);
+void trigger_answered(struct sim *s, const struct ticket *t, const struct answer *a);
+void check_triggers(struct sim *s, bool complete);
 
 /* ---- away.c ---- */
 extern const struct surface away_surface;
