@@ -417,7 +417,7 @@ static void act_time(struct history *h) {
 }
 
 /* ---- the two, side by side ---- */
-static bool differ(const char *what, const char *who, long long got, long long want) {
+static unsigned differ(const char *what, const char *who, long long got, long long want) {
     if (got == want) return false;
     print_error("%s of %s: %lld, not %lld\n", what, who, got, want);
     return true;

@@ -191,7 +191,6 @@ static void delivered_is_the_end(void **state) {
 static void pauses_grow(void **state) {
     struct world w;
     struct sending x;
-    int64_t total = 0;
     (void)state;
     begin(&w);
     for (int n = 0; n < 11; n++) {
@@ -202,7 +201,6 @@ static void pauses_grow(void **state) {
         for (; w.hand_overs == before; took += 1000) pass(&w, 1000);
         if (took < want * 3 / 4 || took > want * 5 / 4 + 2000)
             fail_msg("%d: %lld", n, (long long)took);
-        total += took;
     }
     unsigned before = w.hand_overs;
     result(&w, OUTWARD_RETRY, false, 2 * 3600 * 1000ll);

@@ -487,7 +487,9 @@ static bool devices_idle(struct sim *s) {
 void clients_finish(struct sim *s) {
     enum { ROUNDS = 400 };
     for (unsigned round = 0; round < ROUNDS; round++) {
-        bool sent = all_sent(s) & plain_finish(s) & triggers_finish(s), idle = devices_idle(s);
+        bool sent = all_sent(s), plain = plain_finish(s), triggers = triggers_finish(s);
+        bool idle = devices_idle(s);
+        sent = sent && plain && triggers;
         node_settle(s, 3000, "draining");
         if (sent && idle && devices_idle(s)) return;
     }
