@@ -2,7 +2,7 @@
 """The benchmarks of docs/benchmarks.md: kith, and mosquitto beside it in the same run, alternating, medians of ROUNDS rounds.
 
     make bench                      all, about an hour
-    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long measure notify notify-topic
+    make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long measure notify notify-topic decisions
     make bench ROUNDS=3
 
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
@@ -18,7 +18,7 @@ SECONDS = os.environ.get("SECONDS_EACH", "8")
 DEVICES = os.environ.get("DEVICES", "10000")
 PEOPLE = os.environ.get("PEOPLE", "1000000")
 FILL = int(os.environ.get("FILL", "10000000"))
-PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long", "measure", "notify", "notify-topic"]
+PARTS = ["one", "survive", "paced", "group", "channel", "offline", "plain", "fanout", "connect", "storm", "abuse", "idle", "long", "measure", "notify", "notify-topic", "decisions"]
 RUNS = []
 sys.path.insert(0, os.path.join(ROOT, "test", "scenario"))
 import peers as packages  # what npm installs
@@ -447,6 +447,17 @@ def measure():
             RUNS.append({"part": "measure", "server": of.name, "load": name, "instructions_a_message": got[0], "measuring": got[1]})
         off, on = statistics.median(counts[Unmeasured]), statistics.median(counts[Kith])
         row(name, f"{off:,.0f}", f"{on:,.0f}", f"{100 * (on / off - 1):+.1f} %", f"{100 * statistics.median(shares):.1f} %")
+
+
+def decisions():
+    """What is decided about people, by one thread of one partition, without sockets and without a log (src/notify/notify_bench.c)."""
+    build = os.path.dirname(KITH)
+    subprocess.run(["ninja", "-C", build, "--quiet", "notify_notify_bench"], check=True)
+    got = [json.loads(subprocess.check_output([os.path.join(build, "notify_notify_bench")], text=True)) for _ in range(ROUNDS)]
+    RUNS.extend({"part": "decisions", "server": "kith", **g} for g in got)
+    table("Decisions about people on one core, with preferences, quiet hours, caps and grouping in play", "decisions/s", "ns each", "instructions each")
+    told = [g["instructions"] for g in got if "instructions" in g]
+    row(f"{statistics.median(g['decisions_per_s'] for g in got):,.0f}", f"{statistics.median(g['ns'] for g in got):,.0f}", f"{statistics.median(told):,.0f}" if told else "-")
 
 
 def group():
