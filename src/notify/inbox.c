@@ -39,7 +39,7 @@ void row_encode(struct buf *b, const struct row *r) {
     pack_bytes(b, r->workflow);
     pack_var(b, r->position);
     pack_var(b, (uint64_t)r->created_ms);
-    pack_var(b, (uint64_t)(r->at_ms - r->created_ms));
+    pack_var(b, (uint64_t)r->at_ms - (uint64_t)r->created_ms);
     pack_var(b, (uint64_t)r->seen_ms);
     pack_var(b, (uint64_t)r->read_ms);
     pack_var(b, (uint64_t)r->archived_ms);
@@ -64,7 +64,7 @@ bool row_read(struct bytes v, uint64_t n, struct row *r) {
     r->workflow = unpack_bytes(&u);
     r->position = unpack_var(&u);
     r->created_ms = (int64_t)unpack_var(&u);
-    r->at_ms = r->created_ms + (int64_t)unpack_var(&u);
+    r->at_ms = (int64_t)((uint64_t)r->created_ms + unpack_var(&u));
     r->seen_ms = (int64_t)unpack_var(&u);
     r->read_ms = (int64_t)unpack_var(&u);
     r->archived_ms = (int64_t)unpack_var(&u);
