@@ -116,7 +116,7 @@ static void world_open(struct world *w) {
     if (!definition.n)
         check(definition_read(&w->tools,
             BYTES("{\"channels\":[\"inapp\",\"push\"],\"group_by\":[\"object\",\"data.n\"],"
-                  "\"templates\":{\"en\":{\"title\":\"{actor} {n, number}\"}}}"),
+                  "\"templates\":{\"en\":{\"title\":\"{actor} {object}\"}}}"),
             &definition, &a));
     w->count = notify_surfaces(w->surfaces);
     w->store = store_create_memory();
@@ -173,7 +173,8 @@ static void carry(struct world *w, struct request *r, struct plan *p, struct ans
 static void triggers(const char *path, struct bytes text) {
     struct world w = {.position = 0};
     struct json_reader *reader = json_reader_create();
-    struct request r = {.who = {.server = true, .app = APP},
+    struct request r = {.method = BYTES("POST"),
+        .who = {.server = true, .app = APP},
         .now_ms = 1795217400000,
         .partitions = PARTITIONS,
         .body = text,
