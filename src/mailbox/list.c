@@ -97,10 +97,11 @@ static bool trim_one(
     return true;
 }
 
-void list_append(
+bool list_append(
     struct step *s, char tag, struct bytes owner, const struct entry *e, int64_t retention_ms) {
     struct cell *cell = head_cell(s->cells, tag, s->app, owner);
     struct list_head h = head_read(cell);
+    if (tag == 'm' && !cell->size) return false;
     check(e->position > h.last);
     if (retention_ms && h.count && h.count % LIST_BLOCK == 0)
         for (unsigned i = 0; i < TRIM_MAX && trim_one(s, tag, owner, &h, s->time_ms - retention_ms);
@@ -117,6 +118,7 @@ void list_append(
     h.count++;
     h.last = e->position;
     cells_put(s->cells, cell, bytes_of(&h, sizeof h));
+    return true;
 }
 
 /* ---- finding ---- */

@@ -49,13 +49,12 @@ static void append(
     d->entry = *e;
     d->entry.position = s->position;
     d->entry.at_ms = s->time_ms;
-    list_append(s, tag, owner, &d->entry, mailbox_retention_ms);
-    step_deliver(s, d);
+    if (list_append(s, tag, owner, &d->entry, mailbox_retention_ms)) step_deliver(s, d);
 }
 
 void mailbox_append(struct step *s, struct bytes user, const struct entry *e) {
     struct delivery d = {.user = user};
-    if (mailbox_known(s->cells, s->app, user)) append(s, 'm', user, &d, e);
+    append(s, 'm', user, &d, e);
 }
 
 void mailbox_append_shared(struct step *s, struct bytes audience, const struct entry *e) {

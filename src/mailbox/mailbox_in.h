@@ -33,9 +33,9 @@ bool list_head_find(
     struct cells *c, char tag, struct bytes app, struct bytes owner, struct list_head *out);
 void list_head_set(
     struct cells *c, char tag, struct bytes app, struct bytes owner, const struct list_head *h);
-/* e has its position and time. Drops old blocks when one begins: those with no entry younger than
+/* false: of a user who is not known. e has its position and time. Drops old blocks when one begins: those with no entry younger than
  * retention_ms; 0 keeps all. */
-void list_append(
+bool list_append(
     struct step *s, char tag, struct bytes owner, const struct entry *e, int64_t retention_ms);
 /* Stands on the first entry with after < position <= to. false: there is none. */
 bool list_walk_begin(struct list_walk *w, struct cells *c, char tag, struct bytes app,

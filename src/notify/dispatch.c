@@ -178,7 +178,10 @@ static void payload_fill(struct dispatch *d, const struct shown *v) {
     jo_open_obj(&o);
     if (v->there) {
         struct reader reader = reader_of(d->cells, d->x.app, d->x.user);
-        notification_json(d->tools, d->cells, d->x.app, &reader, &v->row, &v->k, &b);
+        struct workflow w;
+        bool there = workflow_find(d->cells, d->x.app, v->k.workflow, &w);
+        notification_json(
+            d->tools, d->cells, d->x.app, &reader, &v->row, &v->k, there ? &w : NULL, &b);
     } else {
         jo_key(&o, "id");
         jo_str(&o, d->x.notification);

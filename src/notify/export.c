@@ -16,7 +16,9 @@ static void inbox_json(struct query *q, struct bytes app, struct bytes user, str
         if (row->flags & (ROW_MOVED | ROW_HIDDEN) || !content_find(q->cells, app, row->trigger, &k))
             continue;
         jo_open_obj(o);
-        notification_json(q->tools, q->cells, app, &reader, row, &k, o->b);
+        struct workflow w;
+        bool there = workflow_find(q->cells, app, k.workflow, &w);
+        notification_json(q->tools, q->cells, app, &reader, row, &k, there ? &w : NULL, o->b);
         jo_close_obj(o);
     }
     arena_done(&arena);

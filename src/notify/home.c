@@ -101,16 +101,16 @@ static void home_store(struct step *s, struct cell *c, uint64_t hash, const stru
 }
 
 /* What a trigger cannot be, in *a; true: nothing stands against it. */
-bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, struct answer *a) {
-    struct workflow w;
+bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, struct workflow *out,
+    struct answer *a) {
     struct template_arg args[ARGS_MAX];
-    if (!workflow_find(c, app, k->workflow, &w)) {
+    if (!workflow_find(c, app, k->workflow, out)) {
         answer_problem(a, PROBLEM_NOT_FOUND, "workflow",
             "there is no workflow '%.*s'; PUT /v1/workflows/{id} makes one", (int)k->workflow.n,
             (const char *)k->workflow.p);
         return false;
     }
-    return !w.needs.n || workflow_args_fit(&w, args, args_unpack(k->args, args, ARGS_MAX), a);
+    return !out->needs.n || workflow_args_fit(out, args, args_unpack(k->args, args, ARGS_MAX), a);
 }
 
 void trigger_result(struct buf *out, const struct answer *a) {
@@ -133,7 +133,8 @@ static void home_take(struct step *s, struct spread *w, struct bytes item, struc
                 "a trigger with this id exists and asked for something else");
         return;
     }
-    if (!trigger_fits(s->cells, s->app, &k, a)) return;
+    struct workflow flow;
+    if (!trigger_fits(s->cells, s->app, &k, &flow, a)) return;
     home_store(s, c, hash, &k, users, item);
     step_tally(s, NOTIFY_TALLY_triggers, 1);
     if (k.send_at_ms > s->time_ms) due_add(s, k.send_at_ms, KIND_NOTIFY_SEND_AT, k.id);

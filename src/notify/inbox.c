@@ -133,8 +133,9 @@ static void recount(struct inbox *i) {
 /* ---- in memory ---- */
 void inbox_open(struct inbox *i, struct cells *c, struct bytes app, struct bytes user,
     int64_t now_ms, struct arena *arena) {
-    const struct cell *cell = head_cell(c, app, user);
-    *i = (struct inbox){.cells = c, .app = app, .user = user, .arena = arena, .now_ms = now_ms};
+    struct cell *cell = head_cell(c, app, user);
+    *i = (struct inbox){
+        .cells = c, .app = app, .user = user, .arena = arena, .now_ms = now_ms, .cell = cell};
     if (cell->size) {
         check(cell->size >= sizeof i->head);
         memcpy(&i->head, cell->data, sizeof i->head);
@@ -326,7 +327,7 @@ static void trim(struct step *s, struct inbox *i) {
 }
 
 static void head_store(struct step *s, const struct inbox *i) {
-    struct cell *cell = head_cell(s->cells, i->app, i->user);
+    struct cell *cell = i->cell;
     struct inbox_head head = i->head;
     size_t n = sizeof head + i->caps.n;
     if (cell->size) { /* decisions were written meanwhile */

@@ -175,7 +175,9 @@ static bool row_add(struct query *q, const struct row *r, const struct reader *r
     struct buf *b = &q->answer->body;
     if (!content_find_at(q->cells, app, r->trigger, r->lies, &k)) return false;
     buf_str(b, first ? "{" : ",{");
-    notification_json(q->tools, q->cells, app, reader, r, &k, b);
+    struct workflow w;
+    bool there = workflow_find(q->cells, app, k.workflow, &w);
+    notification_json(q->tools, q->cells, app, reader, r, &k, there ? &w : NULL, b);
     buf_char(b, '}');
     return true;
 }

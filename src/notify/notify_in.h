@@ -358,6 +358,7 @@ struct inbox {
     struct arena *arena;
     int64_t now_ms;
     struct mailbox_facts person;
+    struct cell *cell; /* the head's */
     struct inbox_head head;
     struct bytes caps; /* packed { u32 hash of workflow, u32 window, u32 count } */
     uint64_t stored;   /* head.rows as stored */
@@ -482,7 +483,8 @@ struct trigger_home {
 bool trigger_home_read(
     struct cells *c, struct bytes app, struct bytes id, struct trigger_home *out);
 /* What a trigger cannot be: no such workflow, a variable that it lacks. false: the answer says so. */
-bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, struct answer *a);
+bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, struct workflow *out,
+    struct answer *a);
 void trigger_result(struct buf *out, const struct answer *a); /* of one item of a record */
 
 /* ---- later.c: digests, what is held, escalations ---- */
@@ -518,13 +520,14 @@ enum { ARGS_MAX = 80 };
 size_t notification_args(struct cells *c, struct bytes app, const struct workflow *w,
     struct bytes zone, const struct row *r, const struct content *k,
     struct template_arg out[static ARGS_MAX]);
-/* Members of the API's notification object, without braces. */
+/* Members of the API's notification object, without braces. w: its workflow; NULL: it is deleted. */
 struct reader { /* whose words they are; empty: not known */
     struct bytes locale, zone;
 };
 struct reader reader_of(struct cells *c, struct bytes app, struct bytes user);
 void notification_json(struct tools *t, struct cells *c, struct bytes app,
-    const struct reader *reader, const struct row *r, const struct content *k, struct buf *out);
+    const struct reader *reader, const struct row *r, const struct content *k,
+    const struct workflow *w, struct buf *out);
 
 /* ---- totals.c: a trigger as its owner sees it ---- */
 enum err plan_cancel(struct request *r, struct plan *p, struct answer *a);

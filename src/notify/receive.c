@@ -177,8 +177,8 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
     if (w->escalate.n) escalations_begin(s, i->user, id, w, k);
 }
 
-bool receive(struct step *s, struct bytes user, const struct content *k) {
-    struct workflow w;
+static bool receive_by(
+    struct step *s, const struct workflow *w, struct bytes user, const struct content *k) {
     struct inbox i;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     if (!i.person.known) {
@@ -186,21 +186,25 @@ bool receive(struct step *s, struct bytes user, const struct content *k) {
         i.person = mailbox_look(s->cells, s->app, user);
     }
     if (i.person.last == s->position) return false;
-    if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true; /* deleted meanwhile */
     content_count(s, k->id, TOTAL_RECIPIENTS, 1);
     inbox_fold(&i, s, s->position);
-    enum why why = forbidden(s->cells, s->app, user, i.person.wishes, &w, k, s->time_ms);
+    enum why why = forbidden(s->cells, s->app, user, i.person.wishes, w, k, s->time_ms);
     if (s->planted == BUG_OPT_OUT_IGNORED && why == WHY_OPTED_OUT) why = 0;
-    if (!why && inbox_cap_reached(&i, &w, k->workflow, s->time_ms)) why = WHY_CAPPED;
+    if (!why && inbox_cap_reached(&i, w, k->workflow, s->time_ms)) why = WHY_CAPPED;
     if (why) refused(s, user, k, why);
     else {
-        bool unlikely = w.learned && w.priority != PRIORITY_HIGH && relevance_waits(s, &i, &w, k);
-        if (w.priority == PRIORITY_HIGH || !(w.digest_ms || unlikely) ||
-            !digest_take(s, &i, &w, k, unlikely))
-            leave(s, &i, &w, k, NULL);
+        bool unlikely = w->learned && w->priority != PRIORITY_HIGH && relevance_waits(s, &i, w, k);
+        if (w->priority == PRIORITY_HIGH || !(w->digest_ms || unlikely) ||
+            !digest_take(s, &i, w, k, unlikely))
+            leave(s, &i, w, k, NULL);
     }
     inbox_save(s, &i);
     return true;
+}
+
+bool receive(struct step *s, struct bytes user, const struct content *k) {
+    struct workflow w; /* deleted meanwhile: nobody is told */
+    return !workflow_find(s->cells, s->app, k->workflow, &w) || receive_by(s, &w, user, k);
 }
 
 /* ---- records ---- */
@@ -265,13 +269,13 @@ static void defer(struct buf *later, const struct content *k, struct bytes users
     buf_done(&item);
 }
 
-static void users_receive(struct step *s, struct touched *t, const struct content *k,
-    struct bytes users, struct buf *later) {
+static void users_receive(struct step *s, struct touched *t, const struct workflow *w,
+    const struct content *k, struct bytes users, struct buf *later) {
     struct unpack u = unpack_of(users);
     struct buf clash = {0};
     while (unpack_more(&u)) {
         struct bytes user = unpack_bytes(&u);
-        if (touched_has(t, user) || !receive(s, user, k)) pack_bytes(&clash, user);
+        if (touched_has(t, user) || !receive_by(s, w, user, k)) pack_bytes(&clash, user);
         t->anyone = true;
     }
     if (clash.n) defer(later, k, buf_view(&clash));
@@ -307,15 +311,13 @@ static void later_begin(struct step *s, const struct content *k, struct bytes us
     buf_done(&b);
 }
 
-static void item_take(struct step *s, struct touched *t, const struct content *k,
-    struct bytes users, struct buf *later) {
-    struct workflow w;
-    if (!workflow_find(s->cells, s->app, k->workflow, &w)) return;
+static void item_take(struct step *s, struct touched *t, const struct workflow *w,
+    const struct content *k, struct bytes users, struct buf *later) {
     if (!k->audience.n) {
         content_keep(s, k, users, single(users) ? KEEP_ONE : KEEP_MANY);
         if (k->send_at_ms > s->time_ms) later_begin(s, k, users);
-        else users_receive(s, t, k, users, later);
-    } else if (!merges(&w)) {
+        else users_receive(s, t, w, k, users, later);
+    } else if (!merges(w)) {
         content_keep(s, k, (struct bytes){0}, KEEP_MANY);
         sweep_begin(s, k, SWEEP_RECEIVE);
     } else if (touch_audience(s, t, k->audience)) {
@@ -337,8 +339,10 @@ static void apply_copy(struct step *s) {
         check(content_decode(&u, &k) == OK);
         struct bytes users = unpack_bytes(&u);
         struct answer one = {0};
-        if (s->relay || trigger_fits(s->cells, s->app, &k, &one))
-            item_take(s, &t, &k, users, &later);
+        struct workflow w;
+        if (s->relay ? workflow_find(s->cells, s->app, k.workflow, &w)
+                     : trigger_fits(s->cells, s->app, &k, &w, &one))
+            item_take(s, &t, &w, &k, users, &later);
         if (s->relay) continue;
         step_tally(s, NOTIFY_TALLY_triggers, !one.problem);
         trigger_result(out, &one);

@@ -85,9 +85,9 @@ static void time_member(struct json_out *o, const char *name, int64_t ms) {
 }
 
 void notification_json(struct tools *t, struct cells *c, struct bytes app,
-    const struct reader *reader, const struct row *r, const struct content *k, struct buf *out) {
+    const struct reader *reader, const struct row *r, const struct content *k,
+    const struct workflow *w, struct buf *out) {
     struct template_arg args[ARGS_MAX];
-    struct workflow w;
     struct json_out o = {out, false};
     jo_key(&o, "id");
     jo_str(&o, r->id);
@@ -97,10 +97,10 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app,
     jo_str(&o, k->workflow);
     time_member(&o, "created_at", r->created_ms);
     if (r->at_ms != r->created_ms) time_member(&o, "updated_at", r->at_ms);
-    if (workflow_find(c, app, k->workflow, &w)) {
-        size_t n = notification_args(c, app, &w, reader->zone, r, k, args);
-        words(t, &w, reader->locale, &o, "title", args, n);
-        words(t, &w, reader->locale, &o, "body", args, n);
+    if (w) {
+        size_t n = notification_args(c, app, w, reader->zone, r, k, args);
+        words(t, w, reader->locale, &o, "title", args, n);
+        words(t, w, reader->locale, &o, "body", args, n);
     } else { /* deleted since */
         jo_key(&o, "title");
         jo_str(&o, (struct bytes){0});
@@ -285,20 +285,17 @@ static void counts_json(struct buf *out, struct counts n) {
 }
 
 /* ---- entries ---- */
-static bool may_show(
-    struct cells *c, struct bytes app, const struct view *v, const struct content *k) {
-    struct workflow w;
-    return workflow_find(c, app, k->workflow, &w) &&
-           !forbidden(c, app, v->user, mailbox_look(c, app, v->user).wishes, &w, k, v->now_ms);
-}
-
 static bool row_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct row *r, struct buf *out) {
     struct content k;
+    struct workflow w;
     if (!row_counts(r, v->now_ms) && !r->archived_ms) return false;
-    if (!content_find_at(c, app, r->trigger, r->lies, &k) || !may_show(c, app, v, &k)) return false;
+    if (!content_find_at(c, app, r->trigger, r->lies, &k) ||
+        !workflow_find(c, app, k.workflow, &w) ||
+        forbidden(c, app, v->user, mailbox_look(c, app, v->user).wishes, &w, &k, v->now_ms))
+        return false;
     struct reader reader = reader_of(c, app, v->user);
-    notification_json(t, c, app, &reader, r, &k, out);
+    notification_json(t, c, app, &reader, r, &k, &w, out);
     return true;
 }
 
@@ -339,7 +336,9 @@ static void shared_json(struct tools *t, struct cells *c, struct bytes app, cons
     arena_reset(&m->arena);
     actors_first(&i, &r, k);
     buf_reset(&x->text);
-    notification_json(t, c, app, &reader, &r, k, &x->text);
+    struct workflow w;
+    bool there = workflow_find(c, app, k->workflow, &w);
+    notification_json(t, c, app, &reader, &r, k, there ? &w : NULL, &x->text);
     x->cells = c;
     x->position = e->position;
     x->trigger = trigger;
