@@ -84,6 +84,7 @@ bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {
     for (size_t n = first; n < p->count; n++)
         fold_one(i, s, p->one[n % PENDING_MAX].position, p->one[n % PENDING_MAX].at_ms,
             p->one[n % PENDING_MAX].trigger);
+    if (!s) inbox_trim_look(i);
     return p->count != 0;
 }
 

@@ -326,6 +326,20 @@ static void trim(struct step *s, struct inbox *i) {
     }
 }
 
+/* The same of an inbox that is only read. */
+void inbox_trim_look(struct inbox *i) {
+    if (i->head.rows <= i->head.first + INBOX_BLOCK * (INBOX_BLOCKS + 1)) return;
+    inbox_load(i);
+    while (i->head.rows > i->head.first + INBOX_BLOCK * (INBOX_BLOCKS + 1))
+        i->head.first = (i->head.first / INBOX_BLOCK + 1) * INBOX_BLOCK;
+    for (size_t k = 0; k < i->count; k++) {
+        struct row *r = &i->row[k];
+        if (r->n >= i->head.first) continue;
+        row_begin(i, r);
+        r->flags |= ROW_MOVED;
+    }
+}
+
 static void head_store(struct step *s, const struct inbox *i) {
     struct cell *cell = i->cell;
     struct inbox_head head = i->head;

@@ -392,6 +392,7 @@ bool inbox_cap_reached(
 void inbox_cap_use(
     struct inbox *i, const struct workflow *w, struct bytes workflow, int64_t now_ms);
 void inbox_save(struct step *s, struct inbox *i);
+void inbox_trim_look(struct inbox *i); /* what saving would trim is there no more */
 void inbox_erase(struct step *s, struct bytes user);
 /* The stored row that stands at a place. false: trimmed, or moved. */
 bool inbox_row_at(

@@ -648,9 +648,39 @@ static void histories_match_the_model(void **state) {
     assert_int_equal(bad, 0);
 }
 
+/* An inbox keeps about 1,024: as many are read before they are stored as after. */
+static void a_full_inbox_reads_as_it_is_stored(void **state) {
+    struct world w;
+    struct inbox i;
+    uint32_t before, unseen[2];
+    (void)state;
+    world_open(&w, 1 << 22, 1795217400000);
+    for (int n = 0; n < 1000 + 200; n++) {
+        struct m_trigger t = {.audience = n < 1000 ? -1 : AUDIENCE_ALL, .created_ms = w.now_ms};
+        struct buf body = {0};
+        t.named[0] = n < 1000;
+        snprintf(t.id, sizeof t.id, "t%d", n);
+        item_pack(&t, &body);
+        act(&w, KIND_NOTIFY, &body);
+    }
+    for (int stored = 0; stored < 2; stored++) {
+        inbox_open(&i, w.cells, APP, user_of(0), w.now_ms, &w.arena);
+        before = i.head.unseen;
+        inbox_fold(&i, NULL, UINT64_MAX);
+        unseen[stored] = i.head.unseen;
+        struct step s = step_begin(&w, (struct bytes){0}, false);
+        fold(&s, user_of(0));
+    }
+    assert_int_equal(unseen[0], 1040);
+    assert_int_equal(unseen[1], unseen[0]);
+    assert_int_equal(before, unseen[1]);
+    world_close(&w);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(histories_that_failed), cmocka_unit_test(histories_match_the_model)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(histories_that_failed),
+        cmocka_unit_test(histories_match_the_model),
+        cmocka_unit_test(a_full_inbox_reads_as_it_is_stored)};
     kit = template_kit_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     template_kit_free(&kit);
