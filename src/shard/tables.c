@@ -12,7 +12,7 @@
 
 #define SYNC_BYTES (48u << 20) /* of batches: keeps the replayed tail short */
 #define SYNC_MS 15000
-#define FREEZE_BYTES (12u << 20)
+#define FREEZE_BYTES (24u << 20)
 #define FREEZE_MS 3000
 #define RETRY_S 1
 #define TRIM_MS 1000
