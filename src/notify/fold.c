@@ -72,7 +72,10 @@ static void fold_one(
     why_add(s, i->user, k.id, WHY_GROUPED, 0, 0, p.row->id);
 }
 
+/* While a record is applied its own position is left out: it may yet give an audience something there,
+ * behind a person of it whom it told nothing by name. */
 bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {
+    if (s && to >= s->position) to = s->position - 1;
     if (mailbox_newest_shared(i->cells, i->app) <= i->head.folded) return false;
     struct pending *p = arena_alloc(i->arena, sizeof *p);
     p->arena = i->arena;
