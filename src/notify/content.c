@@ -439,8 +439,22 @@ bool content_is_kept(struct cells *c, struct bytes app, struct bytes id) {
     return l.count && message_id_ms(id) > before_of(c, app, l.first_block);
 }
 
+/* What was put off in this partition may come behind its cancellation: that is kept then. */
+static void cancelled_before(struct step *s, struct bytes id) {
+    uint8_t room[300], head[HEAD_ONE] = {FLAG_CANCELLED};
+    struct content k = {.id = id, .created_ms = s->time_ms};
+    struct buf b = {0};
+    buf_add(&b, head, sizeof head);
+    content_encode(&b, &k);
+    cells_put(s->cells, cells_get(s->cells, key2(room, '&', s->app, id)), buf_view(&b));
+    buf_done(&b);
+    day_add(s, id);
+}
+
 bool content_cancel(struct step *s, struct bytes id) {
     struct place p = find(s->cells, s->app, id);
+    /* only of triggers that there were: an id that comes later is another's */
+    if (!p.cell && s->relay) cancelled_before(s, id);
     if (!p.cell || *data_of(&p) & FLAG_CANCELLED) return false;
     cells_edit(s->cells, p.cell)[p.at] |= FLAG_CANCELLED;
     return true;

@@ -312,7 +312,11 @@ static void later_begin(struct step *s, const struct content *k, struct bytes us
 }
 
 static void item_take(struct step *s, struct touched *t, const struct workflow *w,
-    const struct content *k, struct bytes users, struct buf *later) {
+    struct content *k, struct bytes users, struct buf *later) {
+    /* put off here, and taken back meanwhile */
+    k->cancelled =
+        s->relay && s->source == s->partition && content_cancelled(s->cells, s->app, k->id);
+    if (k->cancelled && k->audience.n) return;
     if (!k->audience.n) {
         content_keep(s, k, users, single(users) ? KEEP_ONE : KEEP_MANY);
         if (k->send_at_ms > s->time_ms) later_begin(s, k, users);
