@@ -85,4 +85,4 @@ void cancel_here(struct step *s, struct bytes id) {
 static void apply_cancelled(struct step *s) { cancel_here(s, s->body); }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_CANCELLED, apply_cancelled}};
-const struct notify_part notify_cancelling = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_cancelling = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

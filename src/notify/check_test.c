@@ -18,7 +18,7 @@ struct world {
 };
 
 static void apply(
-    struct world *w, const struct notify_part *part, uint8_t kind, const struct buf *body) {
+    struct world *w, const struct surface_part *part, uint8_t kind, const struct buf *body) {
     struct arena arena = {0};
     struct answer a = {0};
     struct step s = {.cells = w->cells,
@@ -49,14 +49,14 @@ static void fill(struct world *w) {
     pack_bytes(&b, BYTES("likes"));
     pack_u64(&b, 0);
     pack_bytes(&b, buf_view(&definition));
-    apply(w, &notify_workflows, KIND_WORKFLOW_PUT, &b);
+    apply(w, &workflows_part, KIND_WORKFLOW_PUT, &b);
     buf_reset(&b);
     pack_bytes(&b, BYTES("ops"));
     pack_u8(&b, 1);
     pack_bytes(&b, BYTES("https://example.com/"));
     pack_u32(&b, 0);
     pack_bytes(&b, BYTES("whsec_eA=="));
-    apply(w, &notify_webhooks, KIND_WEBHOOK_PUT, &b);
+    apply(w, &webhooks_part, KIND_WEBHOOK_PUT, &b);
     buf_reset(&b);
     pack_bytes(&b, BYTES("ann"));
     pack_u8(&b, 1);

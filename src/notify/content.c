@@ -211,7 +211,7 @@ static void apply_forget(struct step *s) {
         cells_put(s->cells, content_cell(s->cells, s->app, unpack_bytes(&list)), (struct bytes){0});
 }
 static const struct record_rule RULES[] = {{KIND_NOTIFY_FORGET, apply_forget}};
-const struct notify_part notify_contents = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_contents = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
 
 /* A new block begins: old ones whose successor began long ago go. */
 static struct cell *list_begin(struct step *s, struct list *l) {

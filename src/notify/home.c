@@ -212,4 +212,4 @@ bool trigger_home_read(
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY, apply_notify},
     {KIND_NOTIFY_SEND_AT, apply_send_at}, {KIND_NOTIFY_CANCEL, apply_cancel}};
-const struct notify_part notify_homes = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_homes = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

@@ -353,4 +353,4 @@ static void apply_due(struct step *s) {
 }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_DUE, apply_due}};
-const struct notify_part notify_later = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_later = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

@@ -246,5 +246,5 @@ static const struct route ROUTES[] = {
     {"POST", "/v1/dead-letters/{id}/retry", SCOPE_WRITE | SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_NONE,
         plan_retry, NULL},
 };
-const struct notify_part notify_letters = {
+const struct surface_part notify_letters = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -254,5 +254,5 @@ static const struct route ROUTES[] = {
     {"POST", INBOX "/archived", SCOPE_WRITE, TOKEN_SELF, SPECIAL_NONE, plan_archived, NULL},
     {"POST", INBOX "/clicked", SCOPE_WRITE, TOKEN_SELF, SPECIAL_NONE, plan_clicked, NULL},
 };
-const struct notify_part notify_inboxes = {
+const struct surface_part notify_inboxes = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -169,4 +169,4 @@ static void apply_message_read(struct step *s) {
 
 static const struct record_rule RULES[] = {
     {KIND_NOTIFY_MESSAGE, apply_message}, {KIND_NOTIFY_MESSAGE_READ, apply_message_read}};
-const struct notify_part notify_messages = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_messages = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

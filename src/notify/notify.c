@@ -6,9 +6,9 @@
 
 static const struct {
     const char *name;
-    const struct notify_part *part;
+    const struct surface_part *part;
 } PARTS[] = {
-    {"notify, workflows", &notify_workflows},
+    {"notify, workflows", &workflows_part},
     {"notify, topics", &notify_topics},
     {"notify, triggers", &notify_triggers},
     {"notify, homes", &notify_homes},
@@ -20,16 +20,21 @@ static const struct {
     {"notify, messages", &notify_messages},
     {"notify, relevance", &notify_relevance},
     {"notify, preferences", &notify_preferences},
-    {"notify, webhooks", &notify_webhooks},
+    {"notify, webhooks", &webhooks_part},
     {"notify, sends", &notify_sends},
     {"notify, dead letters", &notify_letters},
 };
+
+bool notify_wants_messages(struct cells *c, struct bytes app) {
+    struct workflow w;
+    return workflow_find(c, app, BYTES("message"), &w);
+}
 
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]) {
     enum { COUNT = sizeof PARTS / sizeof *PARTS };
     _Static_assert((int)COUNT <= (int)NOTIFY_SURFACES_MAX, "each part needs its place");
     for (size_t i = 0; i < COUNT; i++) {
-        const struct notify_part *p = PARTS[i].part;
+        const struct surface_part *p = PARTS[i].part;
         out[i] =
             (struct surface){PARTS[i].name, p->rules, p->rule_count, p->routes, p->route_count};
     }

@@ -444,5 +444,5 @@ static const struct route ROUTES[] = {
     {"GET", PREFERENCES, SCOPE_READ, TOKEN_SELF, SPECIAL_NONE, plan_get, NULL},
 };
 
-const struct notify_part notify_preferences = {
+const struct surface_part notify_preferences = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

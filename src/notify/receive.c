@@ -431,4 +431,4 @@ static void apply_sweep(struct step *s) {
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_COPY, apply_copy},
     {KIND_NOTIFY_LATER, apply_later}, {KIND_NOTIFY_SWEEP, apply_sweep}};
-const struct notify_part notify_receiving = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_receiving = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

@@ -152,4 +152,4 @@ void relevance_erase(struct step *s, struct bytes user) {
 }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_LEARN, apply_learn}};
-const struct notify_part notify_relevance = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_relevance = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

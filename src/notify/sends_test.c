@@ -51,7 +51,7 @@ static void step_end(struct world *w, struct step *s) {
     arena_reset(&w->arena);
 }
 
-static int run(struct world *w, const struct notify_part *part, uint8_t kind, struct bytes body) {
+static int run(struct world *w, const struct surface_part *part, uint8_t kind, struct bytes body) {
     struct answer a = {0};
     struct step s = step_of(w, &a, body);
     for (size_t i = 0; i < part->rule_count; i++)
@@ -101,7 +101,7 @@ static void begin(struct world *w) {
     pack_bytes(&b, BYTES("likes"));
     pack_u64(&b, 0);
     pack_bytes(&b, buf_view(&definition));
-    run(w, &notify_workflows, KIND_WORKFLOW_PUT, buf_view(&b));
+    run(w, &workflows_part, KIND_WORKFLOW_PUT, buf_view(&b));
     struct answer given = {0};
     struct step s = step_of(w, &given, (struct bytes){0});
     struct person_device d = {.there = true, .push = BYTES("{\"fcm\":{\"token\":\"t\"}}")};

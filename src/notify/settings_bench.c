@@ -73,7 +73,7 @@ static double best_ns(void (*fn)(struct world *), struct world *w) {
 }
 
 static void apply(
-    struct world *w, const struct notify_part *part, uint8_t kind, const struct buf *body) {
+    struct world *w, const struct surface_part *part, uint8_t kind, const struct buf *body) {
     struct arena arena = {0};
     struct answer a = {0};
     struct step s = {.cells = w->cells,
@@ -99,7 +99,7 @@ static void world_fill(struct world *w) {
     pack_bytes(&b, BYTES("likes"));
     pack_u64(&b, 0);
     pack_bytes(&b, buf_view(&definition));
-    apply(w, &notify_workflows, KIND_WORKFLOW_PUT, &b);
+    apply(w, &workflows_part, KIND_WORKFLOW_PUT, &b);
     buf_reset(&b);
     pack_bytes(&b, ANN);
     pack_u8(&b, 3); /* quiet hours and a pause */

@@ -403,5 +403,5 @@ static const struct route ROUTES[] = {
     {"GET", T "/users", SCOPE_READ, TOKEN_NEVER, SPECIAL_NONE, plan_members, NULL},
     {"GET", "/v1/users/{id}/topics", SCOPE_READ, TOKEN_SELF, SPECIAL_NONE, plan_topics, NULL},
 };
-const struct notify_part notify_topics = {
+const struct surface_part notify_topics = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

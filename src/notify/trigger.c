@@ -515,4 +515,4 @@ static const struct route ROUTES[] = {
     {"GET", "/v1/notifications/{trigger}/why/{user}", SCOPE_READ | SCOPE_OPERATE, TOKEN_NEVER,
         SPECIAL_NONE, plan_why, NULL},
 };
-const struct notify_part notify_triggers = {NULL, 0, ROUTES, sizeof ROUTES / sizeof *ROUTES};
+const struct surface_part notify_triggers = {NULL, 0, ROUTES, sizeof ROUTES / sizeof *ROUTES};

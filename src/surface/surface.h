@@ -384,6 +384,13 @@ struct record_rule {
     uint8_t kind;
     void (*apply)(struct step *s);
 };
+/* Of one file of a surface that has many. */
+struct surface_part {
+    const struct record_rule *rules;
+    size_t rule_count;
+    const struct route *routes;
+    size_t route_count;
+};
 struct surface {
     const char *name;
     const struct record_rule *records;

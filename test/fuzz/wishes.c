@@ -43,7 +43,7 @@ static void said_why(const struct answer *a) {
 }
 
 static void apply(
-    struct world *w, const struct notify_part *part, uint8_t kind, struct bytes body) {
+    struct world *w, const struct surface_part *part, uint8_t kind, struct bytes body) {
     struct answer a = {0};
     struct step s = {.cells = w->cells,
         .partitions = 1,
@@ -64,7 +64,7 @@ static void apply(
     buf_done(&why);
 }
 
-static void put(struct world *w, const struct notify_part *part, struct bytes body) {
+static void put(struct world *w, const struct surface_part *part, struct bytes body) {
     struct request r = {.arena = &w->arena,
         .tools = &w->tools,
         .now_ms = NOW_MS,
@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     struct store *store = store_create_memory();
     struct world w = {.cells = cells_create(store, 0, 1 << 20), .reader = json_reader_create()};
     if (n) {
-        const struct notify_part *part = *p == 'w' ? &notify_webhooks : &notify_preferences;
+        const struct surface_part *part = *p == 'w' ? &webhooks_part : &notify_preferences;
         w.tools.http_webhooks = n & 1;
         for (p++, n--; n;) {
             const uint8_t *zero = memchr(p, 0, n);

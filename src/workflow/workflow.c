@@ -1,4 +1,4 @@
-/* notify: workflows: how one sort of notification behaves. A change is laid over what is stored, the
+/* workflow: workflows: how one sort of notification behaves. A change is laid over what is stored, the
  * whole is checked where ICU is, and stored if nobody else changed it meanwhile.
  *
  *   PUT ─▶ ask home for what is there ─▶ merge, check ─▶ record at home ─▶ copies (settings.c) ─▶ answer
@@ -7,7 +7,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "workflow/workflow.h"
 
 static const struct settings WORKFLOWS = {
     "workflow", "#workflows", '#', KIND_WORKFLOW_COPY, 1000, NULL};
@@ -25,11 +25,6 @@ static bool workflow_whole(struct bytes value) {
 }
 bool workflows_sound(struct cells *c, struct buf *why) {
     return settings_sound(c, &WORKFLOWS, workflow_whole, why);
-}
-
-bool notify_wants_messages(struct cells *c, struct bytes app) {
-    uint64_t version;
-    return settings_find(c, &WORKFLOWS, app, BYTES("message"), &version).n != 0;
 }
 
 static void workflow_json(struct json_out *o, struct bytes id, struct bytes value, int64_t now_ms) {
@@ -323,5 +318,5 @@ static const struct route ROUTES[] = {
         NULL},
 };
 
-const struct notify_part notify_workflows = {
+const struct surface_part workflows_part = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -1,4 +1,4 @@
-/* notify: what an app sets once and every partition has: its workflows, its webhooks.
+/* workflow: what an app sets once and every partition has: its workflows, its webhooks.
  *
  *   PUT ─▶ record at home ─▶ a copy to each other partition ─▶ "is it there?" to each, until it is ─▶ answer
  *
@@ -12,7 +12,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "workflow/workflow.h"
 
 static struct bytes view_of(const struct cell *c) { return bytes_of(c->data, c->size); }
 

@@ -1,11 +1,11 @@
-/* notify: the words of a workflow's templates in someone's language, and the values that they show.
+/* workflow: the words of a workflow's templates in someone's language, and the values that they show.
  *
  *   templates   u8 place of the default set · varbytes { varbytes locale of each set } · for each set
  *               varbytes { varbytes title, body, subject, text, html }
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "workflow/workflow.h"
 
 /* ---- values ---- */
 static bool arg_pack(void *arg, struct bytes key, struct json v) {

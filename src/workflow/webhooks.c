@@ -1,4 +1,4 @@
-/* notify: webhooks: where an app's own servers hear of what happens, and the secrets that sign it.
+/* workflow: webhooks: where an app's own servers hear of what happens, and the secrets that sign it.
  *
  *   '$' app webhook  (settings.c)   varbytes url, u32 events, i64 until when the older secret signs too,
  *                                   varbytes secrets, packed: the newest first
@@ -9,7 +9,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "workflow/workflow.h"
 #include "outward/outward.h"
 
 #define ROTATION_MS (24 * 3600 * 1000ll) /* for so long the old secret signs beside the new one */
@@ -383,5 +383,5 @@ static const struct route ROUTES[] = {
     {"GET", "/v1/webhooks", SCOPE_READ, TOKEN_NEVER, SPECIAL_NONE, plan_list, NULL},
 };
 
-const struct notify_part notify_webhooks = {
+const struct surface_part webhooks_part = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "notify/notify_in.h"
+#include "workflow/workflow.h"
 
 enum { PARTITIONS = 8 };
 static const struct settings THINGS = {"thing", "#things", '#', 0, 2, NULL};

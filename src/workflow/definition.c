@@ -1,4 +1,4 @@
-/* notify: what a workflow's definition may say: the JSON of a PUT becomes bytes that workflow_find
+/* workflow: what a workflow's definition may say: the JSON of a PUT becomes bytes that workflow_find
  * reads. Every fault names its field, and how to put it right.
  *
  * Runs where there is ICU, before anything is stored; apply reads only what comes of it.
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "learn/learn.h"
-#include "notify/notify_in.h"
+#include "workflow/workflow.h"
 
 #define DAY_MS (24 * 3600 * 1000ll)
 enum {
