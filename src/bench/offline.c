@@ -37,7 +37,7 @@ static void on_published(struct device *d, const struct mqtt_packet *p) {
     struct receiver *r = &o->receivers[d - o->crowd.fleet.devices];
     int64_t due;
     uint32_t number;
-    if (!stamp_read(p->payload, o->crowd.kith, &due, &number)) {
+    if (!message_stamp(p, o->crowd.kith, &due, &number)) {
         o->others++;
         return;
     }

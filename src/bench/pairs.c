@@ -37,7 +37,7 @@ static void on_published(struct device *d, const struct mqtt_packet *p) {
     struct bench *b = bench_of(d);
     int64_t due, now = clock_mono_ns();
     uint32_t number;
-    if (!stamp_read(p->payload, b->crowd.kith, &due, &number)) {
+    if (!message_stamp(p, b->crowd.kith, &due, &number)) {
         b->others++;
         return;
     }

@@ -37,8 +37,7 @@ static void on_published(struct device *d, const struct mqtt_packet *p) {
     size_t i = (size_t)(d - s->crowd.fleet.devices);
     int64_t due;
     uint32_t number;
-    if (!s->counting || i >= s->devices || !stamp_read(p->payload, s->crowd.kith, &due, &number))
-        return;
+    if (!s->counting || i >= s->devices || !message_stamp(p, s->crowd.kith, &due, &number)) return;
     if (!track_take(&s->tracks[i], number, p->dup, &s->tally)) return;
     s->last_ns = clock_mono_ns();
     if (s->tracks[i].seen == s->sent[i] && !s->tracks[i].missing)

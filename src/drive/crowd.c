@@ -40,6 +40,14 @@ static void had_set(struct track *t, uint32_t n, bool on) {
     *word = on ? *word | bit : *word & ~bit;
 }
 
+bool message_stamp(
+    const struct mqtt_packet *p, bool kith, int64_t *out_due_ns, uint32_t *out_number) {
+    static const char END[] = "/messages";
+    size_t n = sizeof END - 1;
+    if (kith && (p->topic.n < n || memcmp(p->topic.p + p->topic.n - n, END, n) != 0)) return false;
+    return stamp_read(p->payload, kith, out_due_ns, out_number);
+}
+
 bool track_take(struct track *t, uint32_t number, bool dup, struct tally *tally) {
     if (number > t->seen) {
         uint32_t gap = number - t->seen - 1;

@@ -178,6 +178,11 @@ void progress_end(struct progress *p, uint64_t done);
 /* ---- stamps: a payload begins with "T<16 hex due ns>N<8 hex number>;" (crowd.c) ---- */
 enum { STAMP_BYTES = 27, PAYLOAD_MAX = 60000 };
 bool stamp_read(struct bytes payload, bool kith, int64_t *out_due_ns, uint32_t *out_number);
+/* Of a message; to kith's devices other things come too, which may tell its text again: receipts,
+ * notifications. */
+struct mqtt_packet;
+bool message_stamp(
+    const struct mqtt_packet *p, bool kith, int64_t *out_due_ns, uint32_t *out_number);
 /* What one receiver has seen of one numbered stream 1, 2, 3 ... */
 enum { TRACK_WINDOW = 1024 };
 struct track {
