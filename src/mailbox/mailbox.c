@@ -160,6 +160,10 @@ struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes 
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user) {
     return view_of(cell_of(c, 'z', app, user));
 }
+bool mailbox_mutes(struct cells *c, struct bytes app, struct bytes user, struct bytes other) {
+    uint32_t at, size;
+    return ids_have(mailbox_mute_list(c, app, user), other, &at, &size);
+}
 bool mailbox_blocks(struct cells *c, struct bytes app, struct bytes user, struct bytes other) {
     uint32_t at, size;
     return ids_have(mailbox_block_list(c, app, user), other, &at, &size);

@@ -110,6 +110,7 @@ bool mailbox_is_blocked(struct cells *c, struct bytes app, struct bytes other);
 /* packed varbytes; view until the next edit */
 struct bytes mailbox_block_list(struct cells *c, struct bytes app, struct bytes user);
 void mailbox_set_mute(struct step *s, struct bytes user, struct bytes other, bool on);
+bool mailbox_mutes(struct cells *c, struct bytes app, struct bytes user, struct bytes other);
 struct bytes mailbox_mute_list(struct cells *c, struct bytes app, struct bytes user);
 /* Removes the whole mailbox, memberships included. Each conversation that they are in, or were and
  * something reached them there, learns of it by a MEMBER_ERASE relay, sent with this step. */

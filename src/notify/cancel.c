@@ -38,7 +38,7 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
     if (mailbox_look(s->cells, s->app, user).last == s->position) return false;
     if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
-    inbox_fold(&i, s, s->position - 1);
+    inbox_fold(&i, s);
     inbox_load(&i);
     struct row *r = row_of(s, &i, k);
     if (!r || r->seen_ms || r->flags & ROW_HIDDEN) {
@@ -78,7 +78,7 @@ void cancel_here(struct step *s, struct bytes id) {
         struct bytes user = unpack_bytes(&u);
         if (!withdraw(s, user, &k, WHY_CANCELLED)) pack_bytes(&clash, user);
     }
-    check(!clash.n); /* a record of its own: nobody was told of anything in it */
+    if (clash.n) users_later(s, id, buf_view(&clash)); /* told of something in this record */
     buf_done(&clash);
 }
 

@@ -99,7 +99,7 @@ struct shown {
 static void row_look(struct dispatch *d, struct shown *v) {
     struct inbox i;
     inbox_open(&i, d->cells, d->x.app, d->x.user, d->now_ms, &d->arena);
-    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_fold(&i, NULL);
     inbox_load(&i);
     v->unread = i.head.unread;
     for (size_t n = i.count; n > 0; n--) {

@@ -9,7 +9,7 @@ static void inbox_json(struct query *q, struct bytes app, struct bytes user, str
     struct content k;
     struct inbox i;
     inbox_open(&i, q->cells, app, user, r->now_ms, &arena);
-    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_fold(&i, NULL);
     inbox_load(&i);
     for (size_t n = i.count; n > 0; n--) {
         const struct row *row = &i.row[n - 1];

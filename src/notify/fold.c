@@ -74,8 +74,8 @@ static void fold_one(
 
 /* While a record is applied its own position is left out: it may yet give an audience something there,
  * behind a person of it whom it told nothing by name. */
-bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {
-    if (s && to >= s->position) to = s->position - 1;
+bool inbox_fold(struct inbox *i, struct step *s) {
+    uint64_t to = s ? s->position - 1 : UINT64_MAX;
     if (mailbox_newest_shared(i->cells, i->app) <= i->head.folded) return false;
     struct pending *p = arena_alloc(i->arena, sizeof *p);
     p->arena = i->arena;
@@ -94,5 +94,5 @@ bool inbox_fold(struct inbox *i, struct step *s, uint64_t to) {
 void fold(struct step *s, struct bytes user) {
     struct inbox i;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
-    if (inbox_fold(&i, s, s->position)) inbox_save(s, &i);
+    if (inbox_fold(&i, s)) inbox_save(s, &i);
 }

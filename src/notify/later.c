@@ -218,7 +218,7 @@ static bool digest_due(struct step *s, struct bytes user, struct unpack *u) {
     open_note(s, user, workflow, group, false);
     if (d.empty || !known || !workflow_find(s->cells, s->app, workflow, &w)) return true;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
-    inbox_fold(&i, s, s->position);
+    inbox_fold(&i, s);
     if (digest_settle(s, &i, &w, &d, &newest)) leave(s, &i, &w, &newest, &d.row);
     inbox_save(s, &i);
     return true;

@@ -87,7 +87,7 @@ static void apply_marks(struct step *s) {
     size_t n = 0;
     mailbox_ensure(s, user);
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
-    inbox_fold(&i, s, s->position);
+    inbox_fold(&i, s);
     inbox_load(&i);
     if (upto.n) {
         const struct row *last = inbox_by_id(&i, upto);
@@ -190,7 +190,7 @@ static void query_list(struct query *q) {
     struct bytes app = r->who.app, user = r->params[0];
     struct reader reader = reader_of(q->cells, app, user);
     inbox_open(&i, q->cells, app, user, r->now_ms, r->arena);
-    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_fold(&i, NULL);
     inbox_load(&i);
     if (p->before && p->before <= i.head.first && i.head.first) {
         answer_problem(q->answer, PROBLEM_GONE, "cursor",

@@ -146,7 +146,7 @@ static void apply_message_read(struct step *s) {
     struct bytes user = t.user;
     if (!mailbox_known(s->cells, s->app, user)) return;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
-    inbox_fold(&i, s, s->position);
+    inbox_fold(&i, s);
     inbox_load(&i);
     for (size_t n = 0; n < i.count; n++) {
         struct row *r = &i.row[n];

@@ -318,6 +318,8 @@ void relevance_opened(struct step *s, struct bytes user, const struct row *r);
 void relevance_erase(struct step *s, struct bytes user);
 struct bytes relevance_state(struct cells *c, struct bytes app, struct bytes user); /* for export */
 
+/* Packed ids, from a record of its own: told of a trigger that is kept, or if it was cancelled no more. */
+void users_later(struct step *s, struct bytes id, struct bytes users);
 /* Through an audience, some at a time: to receive, or to take back. */
 enum sweep_mode { SWEEP_RECEIVE = 1, SWEEP_CANCEL };
 void sweep_begin(struct step *s, const struct content *k, enum sweep_mode mode);
@@ -362,7 +364,7 @@ void escalations_begin(struct step *s, struct bytes user, struct bytes notificat
 /* ---- fold.c: what an audience got, merged into one inbox ---- */
 /* Entries for audiences that the user was in become rows. step NULL: in memory only. true: there were
  * any. */
-bool inbox_fold(struct inbox *i, struct step *s, uint64_t to);
+bool inbox_fold(struct inbox *i, struct step *s);
 /* Before anything else happens to a user's inbox or wishes. */
 void fold(struct step *s, struct bytes user);
 /* A content for an audience is kept here, and told to those of it who are here. */

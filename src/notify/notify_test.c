@@ -481,7 +481,7 @@ static bool same_inbox(struct history *h, int n) {
     int64_t now = h->w.now_ms;
     arena_reset(&h->w.arena);
     inbox_open(&i, h->w.cells, APP, user_of(n), now, &h->w.arena);
-    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_fold(&i, NULL);
     inbox_load(&i);
     m_fold(h->m, &look, false);
     for (size_t at = 0; at < i.count; at++) {
@@ -666,7 +666,7 @@ static void a_full_inbox_reads_as_it_is_stored(void **state) {
     for (int stored = 0; stored < 2; stored++) {
         inbox_open(&i, w.cells, APP, user_of(0), w.now_ms, &w.arena);
         before = i.head.unseen;
-        inbox_fold(&i, NULL, UINT64_MAX);
+        inbox_fold(&i, NULL);
         unseen[stored] = i.head.unseen;
         struct step s = step_begin(&w, (struct bytes){0}, false);
         fold(&s, user_of(0));

@@ -11,13 +11,6 @@
 #include "due/due.h"
 #include "notify/notify_in.h"
 
-static bool id_in(struct bytes packed, struct bytes id) {
-    struct unpack u = unpack_of(packed);
-    while (unpack_more(&u))
-        if (bytes_eq(unpack_bytes(&u), id)) return true;
-    return false;
-}
-
 int64_t expiry_of(const struct workflow *w, const struct content *k) {
     if (k->expires_ms) return k->expires_ms;
     if (!w->expires_ms) return 0;
@@ -31,8 +24,8 @@ enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wi
     if (expires && expires <= now_ms) return WHY_EXPIRED;
     if (!wishes) return 0;
     if (k->actor.n) {
-        if (id_in(mailbox_block_list(c, app, user), k->actor)) return WHY_BLOCKED;
-        if (id_in(mailbox_mute_list(c, app, user), k->actor)) return WHY_MUTED;
+        if (mailbox_blocks(c, app, user, k->actor)) return WHY_BLOCKED;
+        if (mailbox_mutes(c, app, user, k->actor)) return WHY_MUTED;
     }
     if (preferences_any(c, app, user) &&
         !(w->channels & ~preferences_off(c, app, user, k->workflow)))
@@ -187,7 +180,7 @@ static bool receive_by(
     }
     if (i.person.last == s->position) return false;
     content_count(s, k->id, TOTAL_RECIPIENTS, 1);
-    inbox_fold(&i, s, s->position);
+    inbox_fold(&i, s);
     enum why why = forbidden(s->cells, s->app, user, i.person.wishes, w, k, s->time_ms);
     if (s->planted == BUG_OPT_OUT_IGNORED && why == WHY_OPTED_OUT) why = 0;
     if (!why && inbox_cap_reached(&i, w, k->workflow, s->time_ms)) why = WHY_CAPPED;
@@ -244,9 +237,9 @@ static bool member_touch(void *arg, struct bytes user) {
 static bool touch_audience(struct step *s, struct touched *t, struct bytes audience) {
     struct touching w = {s, t, false};
     if (mailbox_member_count(s->cells, s->app, audience) > AUDIENCE_LOOKED_AT) {
-        if (t->any || t->anyone) return true;
+        if (t->anyone) return true;
         t->all = true;
-    } else if (t->any || t->anyone) {
+    } else if (t->anyone) {
         mailbox_members(s->cells, s->app, audience, member_clashes, &w);
         if (w.clash) return true;
     }
@@ -355,7 +348,7 @@ static void apply_copy(struct step *s) {
     buf_done(&later);
 }
 
-static void users_later(struct step *s, struct bytes id, struct bytes users) {
+void users_later(struct step *s, struct bytes id, struct bytes users) {
     struct buf b = {0};
     pack_bytes(&b, id);
     pack_bytes(&b, users);

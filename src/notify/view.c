@@ -206,7 +206,7 @@ static struct counts counts_merged(struct inbox_memo *m, struct cells *c, struct
     struct inbox i;
     arena_reset(&m->arena);
     inbox_open(&i, c, app, user, now_ms, &m->arena);
-    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_fold(&i, NULL);
     *out = i.head;
     return (struct counts){i.head.unseen, i.head.unread};
 }
@@ -354,7 +354,7 @@ static bool merged_json(struct tools *t, struct cells *c, struct bytes app, cons
     struct arena arena = {0};
     bool done = false;
     inbox_open(&i, c, app, v->user, v->now_ms, &arena);
-    inbox_fold(&i, NULL, UINT64_MAX);
+    inbox_fold(&i, NULL);
     inbox_load(&i);
     for (size_t n = i.count; n > 0 && !done; n--) {
         const struct row *r = &i.row[n - 1];

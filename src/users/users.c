@@ -266,7 +266,7 @@ static void apply_relation(struct step *s) {
         if (on && ids_set(s, cell2(s->cells, 'F', s->app, user), other, false))
             unfollow_relay(s, other, user);
     } else {
-        changed = !packed_holds(mailbox_mute_list(s->cells, s->app, user), other);
+        changed = !mailbox_mutes(s->cells, s->app, user, other);
         mailbox_set_mute(s, user, other, on);
     }
     answer_ok(s->answer, on ? (changed ? 201 : 200) : 204);

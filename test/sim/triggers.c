@@ -327,7 +327,7 @@ void check_triggers(struct sim *s, bool complete) {
             inbox_open(
                 &i, node_cells(s, at_home(app, u)), app_name(app), user_name(u), s->now_ms, &arena);
             uint64_t folded = i.head.folded;
-            inbox_fold(&i, NULL, UINT64_MAX);
+            inbox_fold(&i, NULL);
             inbox_load(&i);
             for (uint32_t n = 0; n < s->trigger_count; n++)
                 if (s->triggers[n].app == app) told_check(s, &i, folded, u, n, complete);
