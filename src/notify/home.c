@@ -10,7 +10,7 @@
 #include "due/due.h"
 #include "notify/notify_in.h"
 
-enum { HOME_CANCELLED = 1 };
+enum { HOME_CANCELLED = 1, HOME_AUDIENCE = 2 };
 
 uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions) {
     uint64_t n = message_id_seq(id);
@@ -92,7 +92,7 @@ static void home_store(struct step *s, struct cell *c, uint64_t hash, const stru
     uint64_t n = 0;
     for (; unpack_more(&u); n++) (void)unpack_bytes(&u);
     pack_u64(&b, hash);
-    pack_u8(&b, 0);
+    pack_u8(&b, k->audience.n ? HOME_AUDIENCE : 0);
     pack_var(&b, (uint64_t)k->created_ms);
     pack_var(&b, n);
     if (k->send_at_ms > s->time_ms) pack_bytes(&b, item);
@@ -203,7 +203,9 @@ bool trigger_home_read(
     if (!cell->size) return false;
     struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
     (void)unpack_u64(&u);
-    out->cancelled = unpack_u8(&u) & HOME_CANCELLED;
+    uint8_t flags = unpack_u8(&u);
+    out->cancelled = flags & HOME_CANCELLED;
+    out->audience = flags & HOME_AUDIENCE;
     out->created_ms = (int64_t)unpack_var(&u);
     out->recipients = unpack_var(&u);
     out->waits = unpack_more(&u);

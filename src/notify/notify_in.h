@@ -338,7 +338,7 @@ enum { TRIGGER_ID_SHIFT = 12 };
 #define TRIGGER_OWN (1ull << 38) /* by a partition, of what happened there (messages.c) */
 uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions);
 struct trigger_home {
-    bool cancelled, waits; /* waits: for send_at */
+    bool cancelled, waits, audience; /* waits: for send_at */
     int64_t created_ms;
     uint64_t recipients; /* named ones */
 };

@@ -282,17 +282,21 @@ static void why_list(struct query *q, struct deciding *w, struct bytes user) {
     free(h);
 }
 
-/* The first byte: is the trigger known here? Then the list. */
+/* u8 whether the trigger is known here, u64 ms of one for an audience that has reached all of it, which
+ * its home tells; then, where the person lives, the list. */
+enum { WHY_SETTLED_MS = 5000 };
 static void query_why(struct query *q) {
     const struct request *r = q->request;
     struct bytes app = r->who.app, id = r->params[0], user = r->params[1];
-    struct trigger_home home;
+    struct trigger_home home = {0};
     struct content k;
     struct buf *b = &q->answer->body;
     answer_ok(q->answer, 200);
     bool here = content_find(q->cells, app, id, &k);
-    bool known = here || trigger_home_read(q->cells, app, id, &home);
+    bool known = trigger_home_read(q->cells, app, id, &home) || here;
+    bool settled = home.audience && !home.waits && r->now_ms - home.created_ms > WHY_SETTLED_MS;
     pack_u8(b, known);
+    pack_u64(b, settled ? (uint64_t)home.created_ms : 0);
     if (partition_of_user(app, user, r->partitions) != q->partition) return;
     struct deciding w = {.o = {b, false}};
     jo_open_arr(&w.o);
@@ -309,11 +313,14 @@ static void query_why(struct query *q) {
 static bool gather_why(
     struct request *r, struct plan *p, const struct answer *parts, struct answer *a) {
     struct bytes list = {0};
+    int64_t settled_ms = 0; /* it was for an audience, and has reached all of it */
     bool known = false;
     for (size_t i = 0; i < p->part_count; i++) {
-        struct bytes body = buf_view(&parts[i].body);
-        known |= body.n && body.p[0];
-        if (body.n > 1) list = bytes_of(body.p + 1, body.n - 1);
+        struct unpack u = unpack_of(buf_view(&parts[i].body));
+        known |= unpack_u8(&u);
+        int64_t ms = (int64_t)unpack_u64(&u);
+        if (ms) settled_ms = ms;
+        if (unpack_more(&u)) list = bytes_of(u.p, (size_t)(u.end - u.p));
     }
     if (!known) {
         trigger_missing(r, a);
@@ -327,8 +334,16 @@ static bool gather_why(
     jo_key(&o, "user");
     jo_str(&o, r->params[1]);
     jo_key(&o, "items");
-    jo_raw(&o, list);
-    if (list.n == 2) {
+    if (list.n == 2 && settled_ms) {
+        struct deciding w = {.o = {&a->body, false}};
+        jo_open_arr(&w.o);
+        decision_json(&w, &(struct decision){.at_ms = settled_ms, .code = WHY_NOT_IN_AUDIENCE});
+        jo_close_arr(&w.o);
+        o.comma = true;
+    } else {
+        jo_raw(&o, list);
+    }
+    if (list.n == 2 && !settled_ms) {
         jo_key(&o, "reason");
         jo_str(&o, BYTES("the trigger was not for this person, or has not come to them yet"));
     }

@@ -128,7 +128,7 @@ def audiences():
     expect(s.call("POST", "/v1/topics/cats/users", {"add": [f"c{n}" for n in range(40)]})[0], 200)
     for n in range(20):
         s.call("PUT", f"/v1/users/f{n}/follows/star")
-    topic = trigger("news", {"topic": "cats"}, data={"n": 1})
+    topic = trigger("news", {"topic": "cats"}, data={"n": 1}, id="to-cats")
     fans = trigger("news", {"followers_of": "star"}, data={"n": 2})
     everyone = trigger("news", {"everyone": True}, data={"n": 3})
     s.call("PUT", "/v1/topics/cats/users/late")
@@ -297,6 +297,12 @@ def live():
     expect(s.call("POST", "/v1/notifications", {"workflow": "ping", "to": {"users": ["ann"]}}, key=token)[0], 403)
 
 
+def outside():
+    """Who was not in the audience is told so, wherever they live, once it has reached all of it."""
+    for user in ("mia", "noa", "pia", "ria", "late"):
+        eventually(lambda: expect(why("to-cats", user), ["not_in_audience"], user), seconds=8)
+
+
 def kept():
     before = {user: inbox(user) for user in ("mia", "noa", "pia", "c7", "f3", "ria", "yan")}
     s.kill()
@@ -310,6 +316,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, collapsing, marking, audiences, digests, later, caps, once, words, live, kept):
+for story in (grouping, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
     story()
 s.close()
