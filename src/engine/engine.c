@@ -51,6 +51,7 @@ struct engine {
     struct table_batch batch;
     uint64_t generation;
     bool batch_out;
+    uint16_t hand; /* the partition that is frozen next */
     uint64_t outbox_count;
     struct ack_pair {
         uint16_t to, source;
@@ -98,6 +99,7 @@ enum err engine_create(const struct engine_options *o, struct engine **out, stru
     }
     struct engine *e = must_alloc(sizeof *e);
     e->o = *o;
+    e->hand = (uint16_t)o->lane;
     e->parts = must_alloc(sizeof *e->parts * o->partitions);
     uint64_t own = (o->partitions + o->lanes - 1) / o->lanes;
     for (uint16_t p = 0; p < o->partitions; p++) {
@@ -586,19 +588,26 @@ bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
 }
 
 /* ---- flushing ---- */
-bool engine_freeze(struct engine *e) {
+static void freeze_one(struct engine *e, uint16_t p) {
+    struct partition *part = &e->parts[p];
+    if (part->applied == part->written) return;
+    cells_freeze(part->cells, &e->batch, e->generation);
+    part->frozen = part->applied;
+    uint8_t pos[8];
+    memcpy(pos, &part->frozen, 8); /* little-endian, as pack_u64 */
+    table_batch_add(&e->batch, p, KEY_POS, bytes_of(pos, 8));
+}
+
+bool engine_freeze(struct engine *e, unsigned most) {
     if (e->batch_out || !engine_caught_up(e)) return false;
     e->generation++;
     buf_reset(&e->batch.data);
     e->batch.changes = 0;
-    for (uint16_t p = 0; p < e->o.partitions; p++) {
-        struct partition *part = &e->parts[p];
-        if (!part->cells || part->applied == part->written) continue;
-        cells_freeze(part->cells, &e->batch, e->generation);
-        part->frozen = part->applied;
-        uint8_t pos[8];
-        memcpy(pos, &part->frozen, 8); /* little-endian, as pack_u64 */
-        table_batch_add(&e->batch, p, KEY_POS, bytes_of(pos, 8));
+    unsigned own = (e->o.partitions - e->o.lane + e->o.lanes - 1) / e->o.lanes;
+    for (unsigned n = most < own ? most : own; n; n--) {
+        freeze_one(e, e->hand);
+        unsigned next = e->hand + e->o.lanes;
+        e->hand = (uint16_t)(next < e->o.partitions ? next : e->o.lane);
     }
     e->batch_out = e->batch.changes != 0;
     return e->batch_out;

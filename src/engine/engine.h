@@ -101,11 +101,12 @@ struct engine_counts {
 const struct engine_counts *engine_counts(const struct engine *);
 uint64_t engine_hash(struct engine *, uint16_t partition); /* state hash, order-free; slow */
 
-/* Freezes what is dirty (false: nothing, or one is out already). When engine_batch_ready says so
+/* Freezes what is dirty in the next `most` partitions, in turn (false: nothing, or a batch is out
+ * already): a turn that froze all of many would stand for tens of milliseconds. When engine_batch_ready says so
  * (every relay it depends on is acknowledged), the caller writes it, then calls
  * engine_batch_written; after a later store sync the positions of the written batches count as held
  * (engine_synced). */
-bool engine_freeze(struct engine *);
+bool engine_freeze(struct engine *, unsigned most);
 /* NULL: none, or it must wait; borrowed until written */
 struct table_batch *engine_batch_ready(struct engine *);
 void engine_batch_written(struct engine *);

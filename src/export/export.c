@@ -160,6 +160,7 @@ static bool rest(struct export *x) {
 
 static void *export_main(void *arg) {
     struct export *x = arg;
+    pthread_setname_np(pthread_self(), "export");
     static const bool NEVER = false;
     while (rest(x)) {
         gather(x, clock_mono_ns() - (int64_t)SETTLE_MS * 1000000);

@@ -64,7 +64,8 @@ static enum err real_pwrite(struct disk *d, int fd, const void *p, size_t n, uin
 }
 
 /* Writing zeros, not fallocate: unwritten extents would make each later fdatasync a metadata
- * commit. */
+ * commit. Each chunk goes to the disk before the next is made: who syncs another file meanwhile does not
+ * wait for all of them. */
 static enum err real_zero(struct disk *d, int fd, uint64_t from, uint64_t to) {
     if (from >= to) return OK;
     size_t chunk = to - from < ZERO_CHUNK ? (size_t)(to - from) : ZERO_CHUNK;
@@ -73,6 +74,9 @@ static enum err real_zero(struct disk *d, int fd, uint64_t from, uint64_t to) {
     while (from < to && e == OK) {
         size_t n = to - from < chunk ? (size_t)(to - from) : chunk;
         e = real_pwrite(d, fd, zeros, n, from);
+        /* a hint: the sync that follows tells what went wrong */
+        (void)sync_file_range(
+            fd, (off_t)from, (off_t)n, SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
         from += n;
     }
     free(zeros);

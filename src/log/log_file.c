@@ -16,6 +16,8 @@
 #include "measure/measure.h"
 
 #define SEGMENT_BYTES (64u << 20)
+#define SPARE_STEP (1u << 20) /* of zeros; between two the disk is free for commits */
+#define SPARE_REST_NS 4000000
 #define QUEUE_BYTES (16u << 20)
 #define RESERVE_BYTES (8u << 20)
 #define LANES_MAX 256u
@@ -90,6 +92,27 @@ static bool spare_left(struct file_log *f, const char *path) {
     return whole;
 }
 
+/* Between two steps, as long as the zeros are ahead of what fills the current segment: all at once would
+ * stand in the way of commits, on the disk and on a core. */
+static void spare_rest(struct file_log *f, uint64_t done) {
+    if (!f->o.thread) return;
+    pthread_mutex_lock(&f->lock);
+    bool hurry = !f->size || f->spare_stop || done <= f->end + SPARE_STEP;
+    pthread_mutex_unlock(&f->lock);
+    if (!hurry) nanosleep(&(struct timespec){.tv_nsec = SPARE_REST_NS}, NULL);
+}
+
+static enum err spare_zero(struct file_log *f, int fd) {
+    enum err e = OK;
+    uint64_t to;
+    for (uint64_t at = 0; at < f->o.segment_bytes && e == OK; at = to) {
+        to = f->o.segment_bytes - at < SPARE_STEP ? f->o.segment_bytes : at + SPARE_STEP;
+        e = f->o.disk->zero(f->o.disk, fd, at, to);
+        spare_rest(f, to);
+    }
+    return e;
+}
+
 /* Zeros and syncs a new file. Takes long; no lock is held. */
 static enum err spare_make(struct file_log *f) {
     struct disk *d = f->o.disk;
@@ -101,7 +124,7 @@ static enum err spare_make(struct file_log *f) {
     if (e == OK && d->free_bytes(d, f->o.dir) < f->o.segment_bytes) return LIMIT;
     if (e == OK) e = d->open(d, path, true, &fd);
     if (e != OK) return e;
-    e = d->zero(d, fd, 0, f->o.segment_bytes);
+    e = spare_zero(f, fd);
     if (e == OK) e = d->sync(d, fd);
     d->close(d, fd);
     if (e != OK) (void)d->remove(d, path);
@@ -110,6 +133,7 @@ static enum err spare_make(struct file_log *f) {
 
 static void *spare_main(void *arg) {
     struct file_log *f = arg;
+    pthread_setname_np(pthread_self(), "log-spare");
     pthread_mutex_lock(&f->lock);
     while (!f->spare_stop) {
         if (f->spare_ready) {
@@ -311,6 +335,7 @@ static bool file_commit(struct log *log) {
 static void *log_main(void *arg) {
     struct file_log *f = arg;
     f->tid = (int)gettid();
+    pthread_setname_np(pthread_self(), "log");
     for (;;) {
         if (file_commit(&f->log)) continue;
         locked(&f->lock, LOCK_LOG);
@@ -451,8 +476,7 @@ static bool read_one(void *arg, const struct record_header *h, struct bytes data
     struct reading *r = arg;
     if (h->flags & RECORD_OPENED || h->partition != r->partition || h->position < r->from)
         return true;
-    struct log_record lr = {
-        .partition = h->partition, .position = h->position, .data = data};
+    struct log_record lr = {.partition = h->partition, .position = h->position, .data = data};
     r->done = !r->fn(r->arg, &lr) || h->position >= r->to;
     return !r->done;
 }

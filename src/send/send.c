@@ -147,6 +147,7 @@ static void turn(struct send *s) {
 
 static void *thread_main(void *arg) {
     struct send *s = arg;
+    pthread_setname_np(pthread_self(), "send");
     while (!atomic_load(&s->stop)) turn(s);
     return NULL;
 }

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,7 +14,8 @@
 #define SYNC_BYTES (48u << 20) /* of batches: keeps the replayed tail short */
 #define SYNC_MS 15000
 #define FREEZE_BYTES (24u << 20)
-#define FREEZE_MS 3000
+#define FREEZE_MS 3000 /* each partition, so often */
+#define TABLES_NICE 10 /* whoever serves takes the core from it */
 #define RETRY_S 1
 #define TRIM_MS 1000
 #define IDLE_S 2
@@ -109,6 +111,8 @@ static void *tables_main(void *arg) {
     bool full = false;
     events_here(&t->measure->events, THREAD_TABLES);
     t->tid = (int)gettid();
+    pthread_setname_np(pthread_self(), "tables");
+    (void)setpriority(PRIO_PROCESS, (id_t)t->tid, TABLES_NICE);
     pthread_mutex_lock(&t->lock);
     for (;;) {
         if (full || (due_lane(v) < 0 && !t->sync_now)) {
@@ -197,6 +201,18 @@ void memory_look(struct shard *s) {
     conn_touch_all(s);
 }
 
+/* One partition at a time, evenly: a turn stands still meanwhile, and the tables thread shares the cores
+ * with all turns. All at once where nobody waits for the turn to end, or memory must be had back. */
+static void freeze_look(struct shard *s) {
+    unsigned all = s->server->partitions, most = 1;
+    if (s->draining || s->behind) most = all;
+    else if (s->mono_ms - s->last_freeze_ms < FREEZE_MS * (int64_t)s->server->shards / all &&
+             engine_dirty_bytes(s->engine) <= FREEZE_BYTES)
+        return;
+    (void)engine_freeze(s->engine, most);
+    s->last_freeze_ms = s->mono_ms;
+}
+
 void tables_hand(struct shard *s) {
     struct server *v = s->server;
     struct tables *t = &v->tables;
@@ -212,11 +228,7 @@ void tables_hand(struct shard *s) {
         state = IDLE;
     }
     if (state != IDLE) return;
-    bool due = s->mono_ms - s->last_freeze_ms > FREEZE_MS || s->draining;
-    if (!due && s->behind) due = true;
-    if (!due && s->mono_ms - s->last_freeze_ms > 100)
-        due = engine_dirty_bytes(s->engine) > FREEZE_BYTES;
-    if (due && engine_freeze(s->engine)) s->last_freeze_ms = s->mono_ms;
+    freeze_look(s);
     struct table_batch *b = engine_batch_ready(s->engine);
     if (!b) return;
     locked(&t->lock, LOCK_TABLES);

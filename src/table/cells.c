@@ -1,5 +1,6 @@
-/* table: cells: one partition's state in memory over the store. Open addressing over pointers; each
- * cell carries its key.
+/* table: cells: one partition's state in memory over the store. Open addressing; a slot has its cell's
+ * hash, so that only cells that are meant are touched, and each cell carries its key. The same few keys
+ * are asked for again and again in a step: those found last are compared before anything is hashed.
  * Keeps: a dirty or in-flight cell is never evicted, and nothing is evicted but in cells_turn_end;
  * dirty_bytes is what the dirty cells would add to a batch; unless a cell is rewritten, its first
  * `stored` bytes are all that the store has of it, once the batches under way are written.
@@ -12,6 +13,7 @@
 #define KEY_MAX 1024u
 #define VALUE_MAX (16u << 20)
 #define SLOTS_FIRST 64u
+#define RECENT 32u
 #ifdef __SANITIZE_ADDRESS__
 enum { NEW_IS_CHECKED = true };
 #else
@@ -21,18 +23,23 @@ enum { NEW_IS_CHECKED = false };
 struct full_cell {
     struct cell c; /* first: callers hold a pointer to it */
     struct full_cell *next_dirty;
-    uint64_t hash, generation; /* of the freeze that has it in flight */
+    uint64_t generation; /* of the freeze that has it in flight */
     uint32_t stored;
     uint16_t key_size;
     bool dirty, rewritten, used; /* used: the clock's second chance */
     uint8_t key[];
+};
+struct slot { /* cell NULL: empty */
+    uint64_t hash;
+    struct full_cell *cell;
 };
 struct cells {
     struct store *store;
     uint16_t partition;
     uint64_t budget, held, dirty_bytes, flushed;
     size_t slots, count, hand;
-    struct full_cell **table;
+    struct slot *table;
+    struct full_cell *recent[RECENT]; /* by recent_slot; none that was evicted */
     struct full_cell *dirty;
     struct hash_secret secret;
     struct buf loading;
@@ -57,9 +64,9 @@ void cells_free(struct cells **ps) {
     struct cells *s = *ps;
     if (!s) return;
     for (size_t i = 0; i < s->slots; i++)
-        if (s->table[i]) {
-            free(s->table[i]->c.data);
-            free(s->table[i]);
+        if (s->table[i].cell) {
+            free(s->table[i].cell->c.data);
+            free(s->table[i].cell);
         }
     free(s->table);
     buf_done(&s->loading);
@@ -70,22 +77,27 @@ void cells_free(struct cells **ps) {
 static struct bytes key_of(const struct full_cell *f) { return bytes_of(f->key, f->key_size); }
 static uint64_t cost(const struct full_cell *f) { return sizeof *f + f->key_size + f->c.capacity; }
 
-static size_t slot_find(const struct cells *s, uint64_t hash, struct bytes key) {
+static struct full_cell **recent_slot(struct cells *s, struct bytes key) {
+    return &s->recent[(key.p[0] * 5u + key.p[key.n - 1] + key.n) % RECENT];
+}
+
+static struct slot *slot_find(const struct cells *s, uint64_t hash, struct bytes key) {
     size_t i = hash & (s->slots - 1);
-    while (s->table[i] && !(s->table[i]->hash == hash && bytes_eq(key_of(s->table[i]), key)))
+    while (
+        s->table[i].cell && !(s->table[i].hash == hash && bytes_eq(key_of(s->table[i].cell), key)))
         i = (i + 1) & (s->slots - 1);
-    return i;
+    return &s->table[i];
 }
 
 static void grow(struct cells *s) {
     size_t old = s->slots;
-    struct full_cell **t = s->table;
+    struct slot *t = s->table;
     s->slots = old ? old * 2 : SLOTS_FIRST;
     s->table = must_alloc(s->slots * sizeof *s->table);
     for (size_t i = 0; i < old; i++)
-        if (t[i]) {
-            size_t k = t[i]->hash & (s->slots - 1);
-            while (s->table[k]) k = (k + 1) & (s->slots - 1);
+        if (t[i].cell) {
+            size_t k = t[i].hash & (s->slots - 1);
+            while (s->table[k].cell) k = (k + 1) & (s->slots - 1);
             s->table[k] = t[i];
         }
     free(t);
@@ -101,12 +113,11 @@ static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
     f->c.capacity = cap;
 }
 
-static struct full_cell *make(struct cells *s, uint64_t hash, struct bytes key) {
-    check(key.n <= KEY_MAX);
+static struct full_cell *make(struct cells *s, struct bytes key) {
+    check(key.n && key.n <= KEY_MAX);
     struct full_cell *f = malloc(sizeof *f + key.n);
     check(f);
     memset(f, 0, sizeof *f);
-    f->hash = hash;
     f->key_size = (uint16_t)key.n;
     memcpy(f->key, key.p, key.n);
     s->held += cost(f);
@@ -137,38 +148,54 @@ static void load(struct cells *s, struct full_cell *f) {
     take_loaded(s, f);
 }
 
-static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
+/* NULL: it is not in memory; then *out_slot is where it goes. */
+static struct full_cell *look(
+    struct cells *s, struct bytes key, uint64_t *out_hash, struct slot **out_slot) {
+    struct full_cell *f = *recent_slot(s, key);
+    if (f && bytes_eq(key_of(f), key)) return f;
     if (s->count * 4 >= s->slots * 3) grow(s);
-    uint64_t hash = hash_keyed(key, &s->secret);
-    size_t i = slot_find(s, hash, key);
-    struct full_cell *f = s->table[i];
+    *out_hash = hash_keyed(key, &s->secret);
+    *out_slot = slot_find(s, *out_hash, key);
+    return (*out_slot)->cell;
+}
+
+static void found(struct cells *s, struct full_cell *f) {
+    f->used = true;
+    *recent_slot(s, key_of(f)) = f;
+}
+
+static struct cell *find(struct cells *s, struct bytes key, bool is_new) {
+    uint64_t hash;
+    struct slot *at;
+    struct full_cell *f = look(s, key, &hash, &at);
     if (!f) {
-        f = s->table[i] = make(s, hash, key);
+        f = make(s, key);
+        *at = (struct slot){hash, f};
         if (!is_new || NEW_IS_CHECKED) load(s, f);
         check(!is_new || !f->c.size);
     }
-    f->used = true;
+    found(s, f);
     return &f->c;
 }
 
 const struct cell *cells_find(struct cells *s, struct bytes key) {
-    if (s->count * 4 >= s->slots * 3) grow(s);
-    uint64_t hash = hash_keyed(key, &s->secret);
-    size_t i = slot_find(s, hash, key);
-    struct full_cell *f = s->table[i];
+    uint64_t hash;
+    struct slot *at;
+    struct full_cell *f = look(s, key, &hash, &at);
     if (!f) {
         read_stored(s, key);
         if (!s->loading.n) return NULL;
-        f = s->table[i] = make(s, hash, key);
+        f = make(s, key);
+        *at = (struct slot){hash, f};
         take_loaded(s, f);
     }
-    f->used = true;
+    found(s, f);
     return f->c.size ? &f->c : NULL;
 }
 
 bool cells_peek(struct cells *s, struct bytes key, struct buf *out) {
     const struct full_cell *f =
-        s->slots ? s->table[slot_find(s, hash_keyed(key, &s->secret), key)] : NULL;
+        s->slots ? slot_find(s, hash_keyed(key, &s->secret), key)->cell : NULL;
     if (f) {
         buf_add(out, f->c.data, f->c.size);
         return f->c.size != 0;
@@ -241,29 +268,30 @@ void cells_splice(
 
 /* ---- eviction ---- */
 static void evict_at(struct cells *s, size_t i) {
-    struct full_cell *f = s->table[i];
+    struct full_cell *f = s->table[i].cell, **recent = recent_slot(s, key_of(f));
+    if (*recent == f) *recent = NULL;
     s->held -= cost(f);
     free(f->c.data);
     free(f);
     s->count--;
     /* Close the hole: whoever probed past it moves back. */
     size_t hole = i, k = (i + 1) & (s->slots - 1);
-    while (s->table[k]) {
-        size_t home = s->table[k]->hash & (s->slots - 1);
+    while (s->table[k].cell) {
+        size_t home = s->table[k].hash & (s->slots - 1);
         if (((k - home) & (s->slots - 1)) >= ((k - hole) & (s->slots - 1))) {
             s->table[hole] = s->table[k];
             hole = k;
         }
         k = (k + 1) & (s->slots - 1);
     }
-    s->table[hole] = NULL;
+    s->table[hole].cell = NULL;
 }
 
 void cells_turn_end(struct cells *s) {
     enum { LOOKS = 256 }; /* bounded work a turn */
     for (int n = 0; n < LOOKS && s->held > s->budget && s->count; n++) {
         s->hand &= s->slots - 1;
-        struct full_cell *f = s->table[s->hand];
+        struct full_cell *f = s->table[s->hand].cell;
         if (!f || f->dirty || f->generation > s->flushed || f->used) {
             if (f) f->used = false;
             s->hand++;
@@ -340,7 +368,7 @@ void cells_scan(struct cells *s, struct bytes prefix,
     struct merge m = {.s = s, .fn = fn, .arg = arg};
     m.list = must_alloc((s->count + 1) * sizeof *m.list);
     for (size_t i = 0; i < s->slots; i++) {
-        struct full_cell *f = s->table[i];
+        struct full_cell *f = s->table[i].cell;
         if (!f || f->key_size < prefix.n || (prefix.n && memcmp(f->key, prefix.p, prefix.n)))
             continue;
         m.list[m.n++] = (struct pair){key_of(f), bytes_of(f->c.data, f->c.size)};

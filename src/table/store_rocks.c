@@ -21,6 +21,7 @@ struct rocks {
     struct store store;
     rocksdb_t *db;
     rocksdb_options_t *options;
+    rocksdb_env_t *env;
     rocksdb_block_based_table_options_t *table_options;
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *write;
@@ -153,6 +154,7 @@ static void rocks_close(struct store *s) {
     struct rocks *r = (struct rocks *)s;
     if (r->db) rocksdb_close(r->db);
     rocksdb_options_destroy(r->options);
+    rocksdb_env_destroy(r->env);
     rocksdb_block_based_options_destroy(r->table_options);
     rocksdb_cache_destroy(r->cache);
     rocksdb_writeoptions_destroy(r->write);
@@ -203,6 +205,11 @@ static void options_set(struct rocks *r, const struct store_options *o) {
     uint64_t memtable = o->memtable_bytes ? o->memtable_bytes : MEMTABLE_BYTES;
     rocksdb_options_t *p = r->options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(p, !o->read_only);
+    /* nobody waits for a flush or a compaction: whoever serves takes the core from them */
+    r->env = rocksdb_create_default_env();
+    rocksdb_env_lower_thread_pool_cpu_priority(r->env);
+    rocksdb_env_lower_high_priority_thread_pool_cpu_priority(r->env);
+    rocksdb_options_set_env(p, r->env);
     rocksdb_options_set_atomic_flush(p, 1);
     /* the options own it */
     rocksdb_options_set_merge_operator(
