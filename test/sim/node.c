@@ -315,8 +315,8 @@ void node_free(struct sim *s) {
 /* ---- what a node does in a moment ---- */
 static void tables_step(struct sim *s, unsigned freeze, unsigned sync) {
     for (unsigned i = 0; i < s->lanes; i++) {
-        /* one partition at a time, and now and then all */
-        unsigned most = engine_counts(s->engine[i])->flushes % 4 ? 1 : PARTITIONS;
+        /* all partitions, and now and then one */
+        unsigned most = engine_counts(s->engine[i])->flushes % 3 ? PARTITIONS : 1;
         if (chance(s, freeze)) (void)engine_freeze(s->engine[i], most);
         struct table_batch *b = engine_batch_ready(s->engine[i]);
         if (b && s->store->calls->write(s->store, b) == OK) engine_batch_written(s->engine[i]);
