@@ -144,7 +144,8 @@ static bool entry_check(void *arg, const struct entry *e) {
         w->got[n] += got;
         int from = user_of(e->from);
         if (got || !w->complete || e->position <= d->must_from ||
-            (from >= 0 && s->ever_blocked[w->app][w->user][from]))
+            (from >= 0 && s->ever_blocked[w->app][w->user][from]) ||
+            trigger_was_merged(s, w->app, e->extra))
             continue;
         buf_reset(&b);
         if (entry_json(&s->tools, w->cells, app_name(w->app), &v, e, &b, &shared))

@@ -139,6 +139,10 @@ void plain_answered(struct sim *s, const struct ticket *t, const struct answer *
         m->release = 3;
         return;
     }
+    if (is_once(m) && chance(s, s->faults ? 15 : 0)) {
+        m->state = PLAIN_UNKNOWN; /* the line broke, and it never heard: it is sent again */
+        return;
+    }
     s->counts[COUNT_PLAIN_ACKED]++;
     m->state = PLAIN_ACKED;
     if (is_once(m)) m->release = 1;

@@ -314,6 +314,9 @@ void trigger_step(struct sim *s);
 void triggers_crashed(struct sim *s);
 bool triggers_finish(struct sim *s);
 void trigger_answered(struct sim *s, const struct ticket *t, const struct answer *a);
+/* Of what an entry for an audience says: it was shown by a later one of its group, which was taken back
+ * since. */
+bool trigger_was_merged(struct sim *s, unsigned app, struct bytes said);
 void check_triggers(struct sim *s, bool complete);
 
 /* ---- away.c ---- */

@@ -263,6 +263,21 @@ static bool merging_look(void *arg, const struct entry *e, struct bytes audience
     if (unpack_u8(&u) == SAID_SHARED && bytes_eq(unpack_bytes(&u), m->id)) m->there = true;
     return !m->there;
 }
+bool trigger_was_merged(struct sim *s, unsigned app, struct bytes said) {
+    struct unpack u = unpack_of(said);
+    char text[16] = {0};
+    unsigned n;
+    if (unpack_u8(&u) != SAID_SHARED) return false;
+    struct bytes id = unpack_bytes(&u);
+    memcpy(text, id.p, id.n < 15 ? id.n : 15);
+    if (sscanf(text, "t%u", &n) != 1 || s->triggers[n].flow != FLOW_GROUPED) return false;
+    for (uint32_t i = n + 1; i < s->trigger_count; i++) {
+        const struct trigger *t = &s->triggers[i];
+        if (t->app == app && t->flow == FLOW_GROUPED && t->cancel_tried && i % 3 == n % 3)
+            return true;
+    }
+    return false;
+}
 static bool is_merging(const struct inbox *i, uint64_t folded, struct bytes id) {
     struct merging m = {id, false};
     mailbox_walk_shared(i->cells, i->app, i->user, folded, UINT64_MAX, merging_look, &m);
