@@ -28,6 +28,16 @@ bool mailbox_ensure(struct step *s, struct bytes user) {
     return true;
 }
 
+bool mailbox_answers(struct query *q) {
+    const struct request *r = q->request;
+    struct bytes user = r->params[0];
+    bool own = !r->who.server && bytes_eq(r->who.user, user);
+    if (own || mailbox_known(q->cells, r->who.app, user)) return true;
+    answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n,
+        (const char *)user.p);
+    return false;
+}
+
 struct mailbox_facts mailbox_look(struct cells *c, struct bytes app, struct bytes user) {
     const struct cell *cell = cell_of(c, 'm', app, user);
     struct list_head h = {0};

@@ -71,6 +71,26 @@ static void spread_end(struct spread *w) {
     }
 }
 
+/* Naming makes: whom a trigger is for is there while it waits. */
+static void users_make(struct step *s, struct bytes users) {
+    struct buf *of = arena_zero(s->arena, s->partitions * sizeof *of);
+    struct unpack u = unpack_of(users);
+    while (unpack_more(&u)) {
+        struct bytes user = unpack_bytes(&u);
+        pack_bytes(&of[partition_of_user(s->app, user, s->partitions)], user);
+    }
+    for (uint16_t p = 0; p < s->partitions; p++) {
+        if (!of[p].n) continue;
+        struct buf b = {0};
+        pack_bytes(&b, (struct bytes){0}); /* of no topic */
+        pack_bytes(&b, buf_view(&of[p]));
+        pack_bytes(&b, (struct bytes){0});
+        step_relay(s, p, KIND_TOPIC_USERS, buf_view(&b));
+        buf_done(&b);
+        buf_done(&of[p]);
+    }
+}
+
 /* ---- triggers ---- */
 /* Of what was asked: when, and what the actor was called then, do not count. */
 static uint64_t asked_hash(const struct content *k, struct bytes users) {
@@ -137,8 +157,12 @@ static void home_take(struct step *s, struct spread *w, struct bytes item, struc
     if (!trigger_fits(s->cells, s->app, &k, &flow, a)) return;
     home_store(s, c, hash, &k, users, item);
     step_tally(s, NOTIFY_TALLY_triggers, 1);
-    if (k.send_at_ms > s->time_ms) due_add(s, k.send_at_ms, KIND_NOTIFY_SEND_AT, k.id);
-    else spread_item(w, &k, users);
+    if (k.send_at_ms > s->time_ms) {
+        due_add(s, k.send_at_ms, KIND_NOTIFY_SEND_AT, k.id);
+        users_make(s, users);
+    } else {
+        spread_item(w, &k, users);
+    }
 }
 
 static void apply_notify(struct step *s) {

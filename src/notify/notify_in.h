@@ -8,7 +8,7 @@
  *   NOTIFY_COPY    repeated varbytes { content, varbytes users (packed ids; none: its audience) }
  *   NOTIFY_CANCEL  varbytes trigger;  NOTIFY_CANCELLED  varbytes trigger          relay
  *   NOTIFY_MARKS   varbytes user, u8 mark, varbytes ids (packed), varbytes upto
- *   TOPIC_USERS    varbytes topic, varbytes add (packed ids), varbytes remove
+ *   TOPIC_USERS    varbytes topic (none: they are made only), varbytes add (packed ids), varbytes remove
  *
  * Cells, all with the app first:
  *   '#' workflow     its definition, in every partition        '$' webhook     likewise (settings.c)

@@ -295,6 +295,8 @@ static void act_trigger(struct history *h) {
     act(&h->w, direct ? KIND_NOTIFY_COPY : KIND_NOTIFY, &body);
     for (int n = first; n < first + many; n++) {
         struct m_trigger *t = &h->m->trigger[n];
+        for (int k = 0; k < USERS && t->send_at_ms; k++)
+            if (t->named[k]) m_make(h->m, &h->m->user[k]); /* naming does */
         if (t->send_at_ms) m_due_add(h->m, t->send_at_ms, M_SEND_AT, -1)->trigger = n;
         else m_spread(h->m, n);
     }

@@ -418,14 +418,8 @@ static enum err plan_put(struct request *r, struct plan *p, struct answer *a) {
 static void query_preferences(struct query *q) {
     const struct request *r = q->request;
     struct bytes user = r->params[0];
-    struct person person;
     struct json_out o = {&q->answer->body, false};
-    if (!mailbox_known(q->cells, r->who.app, user) &&
-        !person_find(q->cells, r->who.app, user, &person)) {
-        answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n,
-            (const char *)user.p);
-        return;
-    }
+    if (!mailbox_answers(q)) return;
     answer_ok(q->answer, 200);
     preferences_json(q->cells, r->who.app, user, r->now_ms, &o);
 }

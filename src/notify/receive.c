@@ -298,6 +298,8 @@ static bool single(struct bytes users) {
 
 static void later_begin(struct step *s, const struct content *k, struct bytes users) {
     struct buf b = {0};
+    struct unpack u = unpack_of(users); /* naming makes, also what is for later */
+    while (unpack_more(&u)) mailbox_ensure(s, unpack_bytes(&u));
     pack_bytes(&b, k->id);
     pack_bytes(&b, users);
     due_add(s, k->send_at_ms, KIND_NOTIFY_LATER, buf_view(&b));

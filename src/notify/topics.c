@@ -4,7 +4,7 @@
  *   PUT, DELETE, POST ─▶ one record in each partition that is named ─▶ gathered
  *
  *   TOPIC_USERS  varbytes topic · varbytes add, varbytes remove (packed ids of this partition's users)
- *     its answer: var how many came, var how many went
+ *     its answer: var how many came, var how many went. No topic: they were named, which makes them
  *   USER_GONE    varbytes user · i64 when they were erased: where they lived all that is kept of them
  *                here goes, elsewhere their name
  *
@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "notify/notify_in.h"
-#include "person/person.h"
 
 enum {
     IDS_MAX = 1000,       /* of one POST, to add and to remove */
@@ -35,14 +34,14 @@ static struct bytes audience_of(uint8_t room[static AUDIENCE_MAX], struct bytes 
 static void apply_topic_users(struct step *s) {
     uint8_t room[AUDIENCE_MAX];
     struct unpack u = unpack_of(s->body);
-    struct bytes audience = audience_of(room, unpack_bytes(&u));
+    struct bytes topic = unpack_bytes(&u), audience = audience_of(room, topic);
     struct unpack add = unpack_of(unpack_bytes(&u)), remove = unpack_of(unpack_bytes(&u));
     uint64_t came = 0, went = 0;
     check(!u.bad);
     while (unpack_more(&add)) {
         struct bytes user = unpack_bytes(&add);
         mailbox_ensure(s, user);
-        came += mailbox_join(s, user, audience);
+        if (topic.n) came += mailbox_join(s, user, audience);
     }
     while (unpack_more(&remove)) went += mailbox_leave(s, unpack_bytes(&remove), audience);
     answer_ok(s->answer, 200);
@@ -367,13 +366,7 @@ static void query_topics(struct query *q) {
     const struct topic_page *page = r->args;
     struct bytes user = r->params[0];
     struct topics t = {.below = page->below};
-    struct person person;
-    if (!mailbox_known(q->cells, r->who.app, user) &&
-        !person_find(q->cells, r->who.app, user, &person)) {
-        answer_problem(q->answer, PROBLEM_NOT_FOUND, "", "there is no user '%.*s'", (int)user.n,
-            (const char *)user.p);
-        return;
-    }
+    if (!mailbox_answers(q)) return;
     mailbox_topics(q->cells, r->who.app, user, topic_take, &t);
     if (t.n) qsort(t.list, t.n, sizeof *t.list, newest_first);
     buf_str(&q->answer->body, "{\"items\":[");

@@ -79,6 +79,24 @@ def bare_token(s, user):
     return subprocess.check_output([harness.KITH, "token", "--data", s.data, "--user", user, "--app", "demo"], text=True).strip()
 
 
+def strangers(s):
+    """Whom nobody named is nobody, on each of their paths; their own token finds empty lists; naming them, also for later, makes them."""
+    c, lists = s.call, ("mailbox", "conversations", "notifications", "topics")
+    for path in ("", "/follows", "/followers", "/blocks", "/mutes", "/devices", "/preferences", *("/" + l for l in lists)):
+        status, said = c("GET", "/v1/users/stranger" + path)
+        expect((status, said["type"].rsplit("/")[-1], "'stranger'" in said["detail"]), (404, "not-found", True), path)
+    own = bare_token(s, "stranger")
+    for path in lists:
+        status, said = c("GET", "/v1/users/stranger/" + path, key=own)
+        expect((status, said["items"], said["next"]), (200, [], None), path + " of one's own, whom nobody named")
+    expect(c("GET", "/v1/users/stranger/preferences", key=own)[0], 200)
+    expect(c("GET", "/v1/users/stranger/notifications")[0], 404, "asking makes nobody")
+    expect(c("PUT", "/v1/workflows/later", {"channels": ["inapp"], "templates": {"en": {"title": "hi"}}})[0], 201)
+    for who, more in (("direct", {}), ("given", {"id": "for-later"})):
+        expect(c("POST", "/v1/notifications", {"workflow": "later", "to": {"users": [who]}, "send_at": "2096-01-01T00:00:00.000Z", **more})[0], 202)
+        eventually(lambda: expect(c("GET", f"/v1/users/{who}/notifications")[:2], (200, {"items": [], "next": None, "counts": {"unseen": 0, "unread": 0}})))
+
+
 def export_and_erase(s):
     c = s.call
     c("PUT", "/v1/users/eva", {"name": "Eva", "email": "eva@example.com", "metadata": {"secret": "meta-4711"}})
@@ -146,6 +164,7 @@ def export_and_erase(s):
 def story(s):
     profiles(s.call)
     relations(s.call)
+    strangers(s)
     export_and_erase(s)
     before = s.call("GET", "/v1/users/fan/follows")[1]["items"]
     s.kill()
