@@ -6,18 +6,16 @@
  *   '&' app trigger   others: u8 flags, totals, then the content (content_encode). Totals: of one recipient
  *                     u32 of bits, a bit for each; of many u32 each
  *                     and behind it the packed ids of those here whom it names
- *   '"' app day       varbytes ids of the triggers kept on that day: they go when their time is over
+ *                     forget.c knows when they go
  *
  * Keeps: a total never falls, but TOTAL_HELD and TOTAL_DELIVERED (what is withdrawn).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "due/due.h"
 #include "notify/notify_in.h"
 
 enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4 };
 enum {
-    DAY_MS = 86400000,
     LIST_BLOCK = 32,
     LIST_LOOK_MAX = 4096,
     LIST_TRIM = 2,
@@ -182,37 +180,6 @@ static struct bytes content_of(const struct place *p) {
 }
 
 /* ---- keeping ---- */
-/* The day's list, so that what is older than the mailbox keeps can go. */
-static void day_add(struct step *s, struct bytes id) {
-    uint8_t room[300];
-    uint64_t day = (uint64_t)(s->time_ms / DAY_MS);
-    struct cell *cell = cells_get(s->cells, key2n(room, '"', s->app, (struct bytes){0}, day));
-    struct buf b = {0};
-    if (!cell->size && mailbox_retention_ms) {
-        pack_var(&b, day);
-        due_add(s, (int64_t)(day + 1) * DAY_MS + mailbox_retention_ms, KIND_NOTIFY_FORGET,
-            buf_view(&b));
-        buf_reset(&b);
-    }
-    pack_bytes(&b, id);
-    cells_append(s->cells, cell, buf_view(&b));
-    buf_done(&b);
-}
-
-static void apply_forget(struct step *s) {
-    uint8_t room[300];
-    struct unpack u = unpack_of(s->body);
-    struct cell *cell =
-        cells_get(s->cells, key2n(room, '"', s->app, (struct bytes){0}, unpack_var(&u)));
-    struct bytes ids = arena_copy(s->arena, view_of(cell));
-    cells_put(s->cells, cell, (struct bytes){0});
-    struct unpack list = unpack_of(ids);
-    while (unpack_more(&list))
-        cells_put(s->cells, content_cell(s->cells, s->app, unpack_bytes(&list)), (struct bytes){0});
-}
-static const struct record_rule RULES[] = {{KIND_NOTIFY_FORGET, apply_forget}};
-const struct surface_part notify_contents = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
-
 /* A new block begins: old ones whose successor began long ago go. */
 static struct cell *list_begin(struct step *s, struct list *l) {
     uint8_t room[300];
@@ -267,7 +234,7 @@ bool content_keep(struct step *s, const struct content *k, struct bytes users, e
         struct bytes key = key2(room, '&', s->app, k->id);
         cells_put(
             s->cells, fresh ? cells_new(s->cells, key) : cells_get(s->cells, key), buf_view(&b));
-        day_add(s, k->id);
+        forget_later(s, FORGET_CONTENT, k->id);
     }
     buf_done(&b);
     return true;
@@ -448,7 +415,7 @@ static void cancelled_before(struct step *s, struct bytes id) {
     content_encode(&b, &k);
     cells_put(s->cells, cells_get(s->cells, key2(room, '&', s->app, id)), buf_view(&b));
     buf_done(&b);
-    day_add(s, id);
+    forget_later(s, FORGET_CONTENT, id);
 }
 
 bool content_cancel(struct step *s, struct bytes id) {

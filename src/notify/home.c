@@ -2,7 +2,8 @@
  * for many. From here they go to the partitions of their recipients, now or at send_at.
  *
  *   '(' app trigger   u64 hash of what was asked, u8 flags, var created_ms, var recipients, then, while it
- *                     waits for send_at, varbytes item
+ *                     waits for send_at, varbytes item. Once it waits no more it is kept for as long
+ *                     as what it said (forget.c): an id happens once
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -161,6 +162,7 @@ static void home_take(struct step *s, struct spread *w, struct bytes item, struc
         due_add(s, k.send_at_ms, KIND_NOTIFY_SEND_AT, k.id);
         users_make(s, users);
     } else {
+        forget_later(s, FORGET_TRIGGER, k.id);
         spread_item(w, &k, users);
     }
 }
@@ -190,7 +192,10 @@ static struct bytes item_take(struct step *s, struct bytes id) {
     (void)unpack_var(&u);
     uint32_t at = (uint32_t)(u.p - begin);
     struct bytes item = unpack_more(&u) ? unpack_bytes(&u) : (struct bytes){0};
-    if (item.n) cells_splice(s->cells, c, at, c->size - at, (struct bytes){0});
+    if (item.n) {
+        cells_splice(s->cells, c, at, c->size - at, (struct bytes){0});
+        forget_later(s, FORGET_TRIGGER, id);
+    }
     return flags & HOME_CANCELLED ? (struct bytes){0} : item;
 }
 

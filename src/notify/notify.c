@@ -16,7 +16,7 @@ static const struct {
     {"notify, later", &notify_later},
     {"notify, cancelling", &notify_cancelling},
     {"notify, inboxes", &notify_inboxes},
-    {"notify, contents", &notify_contents},
+    {"notify, forgetting", &notify_forgetting},
     {"notify, messages", &notify_messages},
     {"notify, relevance", &notify_relevance},
     {"notify, preferences", &notify_preferences},

@@ -21,7 +21,7 @@
  *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
  *   '>' user         what was learned of them                                 (relevance.c)
  *   '~' workflow     how often it is opened here                             (relevance.c)
- *   '"' day          triggers that are forgotten together                    (content.c)
+ *   '"' n            triggers that are forgotten together                    (forget.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
@@ -33,7 +33,7 @@
 
 /* ---- parts of the surface; notify.c joins them, and those of workflow/workflow.h ---- */
 extern const struct surface_part notify_preferences, notify_topics, notify_triggers, notify_homes,
-    notify_receiving, notify_inboxes, notify_sends, notify_letters, notify_contents,
+    notify_receiving, notify_inboxes, notify_sends, notify_letters, notify_forgetting,
     notify_cancelling, notify_messages, notify_relevance, notify_later;
 
 bool preferences_whole(struct bytes value); /* of a '%' cell */
@@ -123,6 +123,12 @@ uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum 
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by);
 bool content_cancelled(struct cells *c, struct bytes app, struct bytes id);
 bool content_cancel(struct step *s, struct bytes id); /* false: unknown here, or done before */
+
+/* ---- forget.c: what goes when its time is over ---- */
+enum forget { FORGET_CONTENT, FORGET_TRIGGER };
+/* A content that lies by itself, or what was asked of a trigger: from now on for as long as the mailbox
+ * keeps what comes now. */
+void forget_later(struct step *s, enum forget what, struct bytes id);
 
 /* ---- why.c: every decision about a person, bounded ---- */
 enum why {

@@ -679,10 +679,85 @@ static void a_full_inbox_reads_as_it_is_stored(void **state) {
     world_close(&w);
 }
 
+/* Triggers whose ids were given: one at once, one at its time, one cancelled while it waited. */
+static int asked(struct world *w, const char *id, const char *object, int64_t send_at_ms) {
+    struct content k = {.id = bytes_str(id),
+        .workflow = bytes_str(FLOW[0].id),
+        .object = bytes_str(object),
+        .created_ms = w->now_ms,
+        .send_at_ms = send_at_ms};
+    struct buf body = {0}, users = {0}, item = {0};
+    pack_bytes(&users, user_of(0));
+    content_encode(&item, &k);
+    pack_bytes(&item, buf_view(&users));
+    pack_bytes(&body, buf_view(&item));
+    record(w, KIND_NOTIFY, buf_view(&body), false);
+    int problem = w->answer.body.n ? w->answer.body.p[0] : 0;
+    buf_done(&item);
+    buf_done(&users);
+    buf_done(&body);
+    drain(w);
+    return problem;
+}
+static uint64_t rows_ever(struct world *w) {
+    struct inbox i;
+    inbox_open(&i, w->cells, APP, user_of(0), w->now_ms, &w->arena);
+    return i.head.rows;
+}
+static void an_id_is_kept_as_long_as_what_it_said(void **state) {
+    const int64_t KEPT = mailbox_retention_ms;
+    struct world w;
+    struct trigger_home home;
+    struct content k;
+    (void)state;
+    world_open(&w, 1 << 22, 1795217400000);
+    int64_t begin = w.now_ms;
+    for (int n = 0; n < 300; n++) { /* more than one list of the day */
+        char id[16];
+        snprintf(id, sizeof id, "t-%d", n);
+        assert_int_equal(asked(&w, id, "x", 0), 0);
+    }
+    assert_int_equal(asked(&w, "later", "x", begin + KEPT), 0);
+    assert_int_equal(asked(&w, "never", "x", begin + 2 * KEPT), 0);
+    struct buf never = {0};
+    buf_str(&never, "never");
+    act(&w, KIND_NOTIFY_CANCEL, &never);
+    assert_int_equal(rows_ever(&w), 300);
+    w.now_ms = begin + KEPT;
+    drain(&w);
+    assert_int_equal(rows_ever(&w), 301); /* the one for later */
+    for (int n = 0; n < 300; n++) {
+        char id[16];
+        snprintf(id, sizeof id, "t-%d", n);
+        assert_true(content_find(w.cells, APP, bytes_str(id), &k));
+        assert_int_equal(asked(&w, id, "x", 0), 0);
+        assert_int_equal(asked(&w, id, "y", 0), PROBLEM_CONFLICT);
+    }
+    assert_int_equal(rows_ever(&w), 301);
+    w.now_ms = begin + KEPT + 3 * DAY;
+    drain(&w);
+    for (int n = 0; n < 300; n++) {
+        char id[16];
+        snprintf(id, sizeof id, "t-%d", n);
+        assert_false(content_find(w.cells, APP, bytes_str(id), &k));
+        assert_false(trigger_home_read(w.cells, APP, bytes_str(id), &home));
+    }
+    assert_false(trigger_home_read(w.cells, APP, BYTES("never"), &home));
+    assert_true(trigger_home_read(w.cells, APP, BYTES("later"), &home));
+    assert_int_equal(asked(&w, "t-7", "y", 0), 0); /* another */
+    assert_int_equal(rows_ever(&w), 302);
+    w.now_ms = begin + 2 * KEPT + 3 * DAY;
+    drain(&w);
+    assert_false(trigger_home_read(w.cells, APP, BYTES("later"), &home));
+    assert_true(trigger_home_read(w.cells, APP, BYTES("t-7"), &home));
+    world_close(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(histories_that_failed),
         cmocka_unit_test(histories_match_the_model),
-        cmocka_unit_test(a_full_inbox_reads_as_it_is_stored)};
+        cmocka_unit_test(a_full_inbox_reads_as_it_is_stored),
+        cmocka_unit_test(an_id_is_kept_as_long_as_what_it_said)};
     kit = template_kit_create();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     template_kit_free(&kit);
