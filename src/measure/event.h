@@ -15,7 +15,8 @@
 
 #include "base/base.h"
 
-/* name; what it is, from when on it is written, and what a, b and the names mean */
+/* name; what it is, from when on it is written, and what a, b and the names mean (of others names are
+ * not kept) */
 #define EVENT_KINDS(X)                                                                             \
     X(turn, "a shard's turn of 1 ms and more; a: phase that took most, b: ns of that phase")       \
     X(fanout, "a record for 256 devices and more; a: devices; names: app, conversation; or, b is " \

@@ -27,14 +27,16 @@ uint64_t hist_count(const struct hist *h) {
     return n;
 }
 
+/* Up to the bucket of the maximum: above it there is nothing, or what is written just now. */
 uint64_t hist_percentile(const struct hist *h, double percent) {
-    uint64_t count = hist_count(h), below = 0;
+    uint64_t max = __atomic_load_n(&h->max, __ATOMIC_RELAXED), count = 0, below = 0;
+    unsigned end = hist_bucket(max) + 1;
+    for (unsigned i = 0; i < end; i++) count += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
     if (!count) return 0;
     double exact = (double)count * (percent < 0 ? 0 : percent > 100 ? 100 : percent) / 100;
     uint64_t rank = (uint64_t)exact;
     if ((double)rank < exact || rank == 0) rank++;
-    uint64_t max = __atomic_load_n(&h->max, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+    for (unsigned i = 0; i < end; i++) {
         below += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
         if (below < rank) continue;
         uint64_t top = hist_bucket_top(i);

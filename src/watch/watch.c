@@ -68,7 +68,8 @@ struct watch {
     struct delay delay;
     struct events events;
     struct past past;
-    struct hist *before, sum, change; /* before: [TIMED_COUNT] */
+    struct hist *before, change; /* before: [TIMED_COUNT] */
+    const struct hist **timing;  /* [measure_count]; of one stage */
     enum measure_counter counted[COUNTER_COUNT];
     size_t counted_count;
     uint64_t counters[COUNTER_COUNT], *values;
@@ -120,6 +121,7 @@ struct watch *watch_create(const struct watch_options *o) {
         .numbers = w->numbers,
         .count = n};
     w->before = must_alloc(TIMED_COUNT * sizeof *w->before);
+    w->timing = must_alloc((o->measure_count + 1) * sizeof *w->timing);
     w->each_ns = (int64_t)(1 + n / THREADS_EACH_LOOK) * LOOK_NS;
     counted_choose(w);
     past_init(&w->past, 3 * TIMED_COUNT + w->counted_count + WATCH_GAUGE_COUNT + LOADS);
@@ -140,21 +142,35 @@ void watch_free(struct watch **pw) {
     free(w->numbers);
     free(w->delay.threads);
     free(w->before);
+    free(w->timing);
     free(w->values);
     free(w);
     *pw = NULL;
 }
 
 /* ---- threads ---- */
-/* "used waited slices", in ns (Linux, Documentation/scheduler/sched-stats.rst). */
+/* Digits, and the space behind them. false: there are none. */
+static bool number_read(const char **p, int64_t *out) {
+    const char *from = *p;
+    uint64_t v = 0;
+    for (; **p >= '0' && **p <= '9'; ++*p) v = v * 10 + (uint64_t)(**p - '0');
+    bool some = *p != from;
+    *p += **p == ' ';
+    *out = (int64_t)v;
+    return some;
+}
+
+/* "used waited slices", in ns (Linux, Documentation/scheduler/sched-stats.rst). By hand: of all that
+ * looking costs, sscanf would be the most. */
 static bool schedstat_read(int fd, struct delay_sample *out) {
     char text[80];
-    long long used, waited;
+    const char *p = text;
     ssize_t n = pread(fd, text, sizeof text - 1, 0);
     if (n <= 0) return false;
     text[n] = 0;
-    if (sscanf(text, "%lld %lld", &used, &waited) != 2) return false;
-    *out = (struct delay_sample){true, used, waited};
+    struct delay_sample got = {.known = true};
+    if (!number_read(&p, &got.used_ns) || !number_read(&p, &got.waited_ns)) return false;
+    *out = got;
     return true;
 }
 
@@ -209,16 +225,32 @@ static uint64_t per_second(uint64_t n, int64_t span_ns) {
     return (uint64_t)((double)n * SECOND_NS / (double)span_ns + 0.5);
 }
 
-static void stage_take(struct watch *w, size_t s, int64_t span_ns, uint64_t *out) {
-    struct hist *before = &w->before[s], *sum = &w->sum, *change = &w->change;
-    memset(sum, 0, sizeof *sum);
-    for (unsigned i = 0; i < w->o.measure_count; i++) hist_merge(sum, &w->o.measures[i]->stages[s]);
+/* What came to the stage since the last point, of all threads that time it. Gives how many: in
+ * buckets up to the longest since the start, as above it there is nothing. */
+static uint64_t stage_change(struct watch *w, size_t s) {
+    struct hist *before = &w->before[s], *change = &w->change;
+    size_t threads = 0;
     uint64_t n = 0;
-    for (size_t b = 0; b < HIST_BUCKETS; b++)
-        n += change->buckets[b] = sum->buckets[b] - before->buckets[b];
-    change->max = sum->max; /* since the start: it only ever cuts what lies above it */
-    uint64_t p50 = hist_percentile(change, 50), p99 = hist_percentile(change, 99);
-    memcpy(before, sum, sizeof *sum);
+    change->max = 0;
+    for (unsigned i = 0; i < w->o.measure_count; i++) {
+        const struct hist *h = &w->o.measures[i]->stages[s];
+        uint64_t max = __atomic_load_n(&h->max, __ATOMIC_RELAXED);
+        if (max || __atomic_load_n(&h->buckets[0], __ATOMIC_RELAXED)) w->timing[threads++] = h;
+        if (max > change->max) change->max = max;
+    }
+    for (size_t b = 0, end = hist_bucket(change->max); b <= end; b++) {
+        uint64_t sum = 0;
+        for (size_t i = 0; i < threads; i++)
+            sum += __atomic_load_n(&w->timing[i]->buckets[b], __ATOMIC_RELAXED);
+        n += change->buckets[b] = sum - before->buckets[b];
+        before->buckets[b] = sum;
+    }
+    return n;
+}
+
+static void stage_take(struct watch *w, size_t s, int64_t span_ns, uint64_t *out) {
+    uint64_t n = stage_change(w, s), p50 = n ? hist_percentile(&w->change, 50) : 0,
+             p99 = n ? hist_percentile(&w->change, 99) : 0;
     out[0] = per_second(n, span_ns);
     out[1] = (p50 + 999) / 1000;
     out[2] = (p99 + 999) / 1000;
