@@ -8,12 +8,13 @@
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
 result: it is said and left out. Writes every run to build/bench/runs.json and the table to build/bench/table.md. SPDX-License-Identifier: Apache-2.0
 """
-import bisect, contextlib, datetime, json, os, platform, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import contextlib, datetime, itertools, json, math, os, platform, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
 OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
+WINDOWS = int(os.environ.get("WINDOWS", "12"))  # of `measure`
 SECONDS = os.environ.get("SECONDS_EACH", "8")
 DEVICES = os.environ.get("DEVICES", "10000")
 PEOPLE = os.environ.get("PEOPLE", "1000000")
@@ -385,68 +386,104 @@ class Unmeasured(Kith):
     name, options = "kith, --journeys off", ["--journeys", "off"]
 
 
-MEASURING = ("/src/measure/", "/src/core/pace.c", "/src/watch/")
+class Counter:
+    """Counts the instructions of a process in user space, from `start` to `stop`; it looks on before and after."""
+
+    def __init__(self, pid):
+        (told, self.tell), (self.heard, hear) = os.pipe(), os.pipe()
+        # Not of the tables' threads, nor of RocksDB's: they time nothing, and work in bursts, of which one window has some and the next has none.
+        threads = [t for t in os.listdir(f"/proc/{pid}/task") if open(f"/proc/{pid}/task/{t}/comm").read().split()[0] in ("shard", "log", "log-spare", "send", "watch")]
+        self.perf = subprocess.Popen(["perf", "stat", "-x", ";", "-e", "instructions:u", "-t", ",".join(threads), "-D", "-1", "--control", f"fd:{told},{hear}"],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(told, hear), text=True)
+        os.close(told)
+        os.close(hear)
+
+    def say(self, what):
+        os.write(self.tell, what + b"\n")
+        return os.read(self.heard, 16).startswith(b"ack")
+
+    def start(self):
+        return self.say(b"enable")
+
+    def stop(self):
+        """None where they cannot be counted."""
+        self.say(b"disable")
+        self.perf.send_signal(signal.SIGINT)
+        said = self.perf.communicate()[1]
+        os.close(self.tell)
+        os.close(self.heard)
+        count = [line.split(";")[0] for line in said.splitlines() if "instructions" in line]
+        return float(count[0]) if count and count[0].isdigit() else None
 
 
-def functions():
-    """[(first address, whether it measures)] of the program, in order: by the file that each function is in."""
-    symbols = [line.split() for line in subprocess.check_output(["nm", "-n", "--defined-only", KITH], text=True).splitlines()]
-    symbols = [(address, kind) for address, kind, *_ in symbols if kind in "tTwW"]
-    files = subprocess.run(["addr2line", "-e", KITH], input="\n".join(a for a, _ in symbols), capture_output=True, text=True).stdout.splitlines()
-    return [(int(a, 16), any(m in f for m in MEASURING)) for (a, _), f in zip(symbols, files)]
+DELIVERED = "kith_messages_delivered_total"
 
 
-def share_of_measuring(samples, base):
-    """Of instruction pointers: how many are in functions that measure, or in the kernel's page that tells them the time, to all others."""
-    table, count = functions(), [0, 0]
-    addresses = [a for a, _ in table]
-    for line in samples.splitlines():
-        ip, _, where = line.strip().partition(" ")
-        at = bisect.bisect_right(addresses, int(ip, 16) - base) - 1
-        ours = "/kith" in where
-        count[bool((ours and at >= 0 and table[at][1]) or "[vdso]" in where)] += 1
-    return count[1] / max(1, count[0])
-
-
-def instructions(server, *load):
-    """(instructions in user space a delivered message of the whole process, share of them that measures), while the load runs; None where they cannot be counted."""
-    bench = subprocess.Popen(server.command("one-to-one", "--duration", "9", *load), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(3.5)  # connected, and warm
-    before, pid = server.metric("kith_messages_delivered_total"), str(server.process.pid)
-    said = subprocess.run(["perf", "stat", "-x", ";", "-e", "instructions:u", "-p", pid, "--", "sleep", "4"], capture_output=True, text=True).stderr
-    messages = server.metric("kith_messages_delivered_total") - before
-    record = server.dir + "/perf"
-    subprocess.run(["perf", "record", "-q", "-e", "instructions:u", "-c", "100003", "-p", pid, "-o", record, "--", "sleep", "2"], capture_output=True)
-    base = int(open(f"/proc/{pid}/maps").readline().split("-")[0], 16)  # it is loaded somewhere else each time
+def window(server, load, seconds=2):
+    """Instructions a delivered message; the load's connections are there for this window only."""
+    before = server.metric(DELIVERED)
+    bench = subprocess.Popen(server.command("one-to-one", "--duration", "60", *load), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: server.metric(DELIVERED) > before + 500)
+    counter = Counter(server.process.pid)
+    time.sleep(0.3)
+    before = server.metric(DELIVERED)
+    counter.start()
+    time.sleep(seconds)
+    count = counter.stop()
+    messages = server.metric(DELIVERED) - before
+    bench.terminate()
     bench.wait()
-    count = [line.split(";")[0] for line in said.splitlines() if "instructions" in line]
-    if not count or not count[0].isdigit() or not messages:
-        return None
-    samples = subprocess.run(["perf", "script", "-i", record, "-F", "ip,sym,dso"], capture_output=True, text=True).stdout
-    return float(count[0]) / messages, share_of_measuring(samples, base)
+    return count / messages if count and messages else None
+
+
+def middle(values):
+    """The median, and between which two of the values it is with 95 % certainty, whatever their distribution (at least 6 of them)."""
+    values, n = sorted(values), len(values)
+    low = max((k for k in range(n // 2) if 2 * sum(math.comb(n, i) for i in range(k + 1)) <= 0.05 * 2**n), default=0)
+    return statistics.median(values), values[low], values[n - 1 - low]
+
+
+def percent(ratios):
+    return "{:+.1f} % ({:+.1f} to {:+.1f})".format(*(100 * (r - 1) for r in middle(ratios)))
+
+
+# A rate that is kept makes batches alike, as far as the machine allows; without one they are as large as the neighbours make them.
+MEASURED = [("2,000 a second", ("--rate", "2000")), ("100 pairs, one message each under way", ()), ("100 pairs, 20 each", ("--inflight", "20"))]
+
+
+def windows(load):
+    """{server: instructions a message, window by window} of one without and two with, side by side, each first, second and third as often."""
+    servers = {"without": Unmeasured(), "with": Kith(), "again": Kith()}
+    got = {name: [] for name in servers}
+    orders = list(itertools.permutations(servers))
+    try:
+        for server in servers.values():
+            window(server, load)  # warm
+        for i in range(WINDOWS):
+            for name in orders[i % len(orders)]:
+                got[name].append(window(servers[name], load))
+    finally:
+        for server in servers.values():
+            server.end()
+    return got
 
 
 def measure():
-    """What timing each record on its way costs: the program with and without; and, within one run, the share of instructions that is in what measures."""
-    if not all(map(shutil.which, ("perf", "nm", "addr2line"))):
-        print("bench: measure: perf, nm and addr2line count instructions; they are not all installed", file=sys.stderr)
+    """What timing each record on its way costs, beside how far two servers that both do it differ when they are compared alike."""
+    if not shutil.which("perf"):
+        print("bench: measure: perf counts instructions; it is not installed", file=sys.stderr)
         return
-    table("Instructions a delivered message, with its way timed (--journeys on) and without", "load", "without", "with", "more", "of it in what measures")
-    for name, load in (("2,000 a second", ("--rate", "2000")), ("100 pairs, one message each under way", ()), ("100 pairs, 20 each", ("--inflight", "20"))):
-        counts, shares = {Kith: [], Unmeasured: []}, []
-        for n in range(ROUNDS * 2):
-            of = (Unmeasured, Kith)[(n + n // 2) % 2]  # by turns, and each as often first
-            server = of()
-            got = instructions(server, *load)
-            server.end()
-            if not got:
-                print("bench: measure: this machine's processor tells no instructions (a virtual one?)", file=sys.stderr)
-                return
-            counts[of].append(got[0])
-            shares += [got[1]] if of is Kith else []
-            RUNS.append({"part": "measure", "server": of.name, "load": name, "instructions_a_message": got[0], "measuring": got[1]})
-        off, on = statistics.median(counts[Unmeasured]), statistics.median(counts[Kith])
-        row(name, f"{off:,.0f}", f"{on:,.0f}", f"{100 * (on / off - 1):+.1f} %", f"{100 * statistics.median(shares):.1f} %")
+    table(f"Instructions a delivered message (the threads of the tables left out), with its way timed (--journeys on) and without: {WINDOWS} windows of each, in turn; the median, and its 95 % interval", "load", "without", "with",
+          "more", "two with, compared alike")
+    for name, load in MEASURED:
+        got = windows(load)
+        if None in itertools.chain(*got.values()):
+            print("bench: measure: this machine's processor tells no instructions (a virtual one?)", file=sys.stderr)
+            return
+        RUNS.append({"part": "measure", "load": name, "instructions_a_message": got})
+        both = [(a + b) / 2 for a, b in zip(got["with"], got["again"])]
+        more, alike = ([a / b for a, b in zip(x, y)] for x, y in ((both, got["without"]), (got["again"], got["with"])))
+        row(name, f"{statistics.median(got['without']):,.0f}", f"{statistics.median(both):,.0f}", percent(more), percent(alike))
 
 
 def decisions():
