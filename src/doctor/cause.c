@@ -71,6 +71,10 @@ static struct window window_of(const struct event *e) {
     return (struct window){e->start_ns, e->start_ns + e->duration_ns};
 }
 
+static bool touches(const struct event *e, struct window w) {
+    return e->start_ns <= w.to && e->start_ns + e->duration_ns >= w.from;
+}
+
 /* Calls fn for each event that touches the window. */
 typedef void touch_fn(void *arg, size_t i);
 static size_t first_reaching(const struct history *h, int64_t from_ns) {
@@ -83,14 +87,41 @@ static size_t first_reaching(const struct history *h, int64_t from_ns) {
     return low;
 }
 static void touching(const struct history *h, struct window w, touch_fn *fn, void *arg) {
+    for (size_t k = 0; k < h->lasting_count; k++)
+        if (touches(&h->events[h->lasting[k]], w)) fn(arg, h->lasting[k]);
+    for (size_t i = first_reaching(h, w.from); i < h->count && h->events[i].start_ns <= w.to; i++)
+        if (h->events[i].duration_ns <= HISTORY_SHORT_NS && touches(&h->events[i], w)) fn(arg, i);
+}
+
+struct touched {
+    uint32_t *at;
+    size_t count;
+};
+static void touched_add(void *arg, size_t i) {
+    struct touched *t = arg;
+    t->at[t->count++] = (uint32_t)i;
+}
+
+/* The same, of the seldom ones only. */
+static bool is_seldom(const struct event *e) {
+    return e->kind == EVENT_retries || e->kind == EVENT_fanout || e->kind == EVENT_queue ||
+           e->kind == EVENT_clock || e->kind == EVENT_crowded;
+}
+static void touching_seldom(const struct history *h, struct window w, touch_fn *fn, void *arg) {
+    size_t low = 0, high = h->seldom_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (h->reach[h->seldom[middle]] < w.from) low = middle + 1;
+        else high = middle;
+    }
     for (size_t k = 0; k < h->lasting_count; k++) {
         const struct event *e = &h->events[h->lasting[k]];
-        if (e->start_ns <= w.to && e->start_ns + e->duration_ns >= w.from) fn(arg, h->lasting[k]);
+        if (is_seldom(e) && touches(e, w)) fn(arg, h->lasting[k]);
     }
-    for (size_t i = first_reaching(h, w.from); i < h->count && h->events[i].start_ns <= w.to; i++) {
-        const struct event *e = &h->events[i];
-        if (e->duration_ns <= HISTORY_SHORT_NS && e->start_ns + e->duration_ns >= w.from)
-            fn(arg, i);
+    for (; low < h->seldom_count; low++) {
+        const struct event *e = &h->events[h->seldom[low]];
+        if (e->start_ns > w.to) return;
+        if (e->duration_ns <= HISTORY_SHORT_NS && touches(e, w)) fn(arg, h->seldom[low]);
     }
 }
 
@@ -206,8 +237,8 @@ static enum cause work_cause(const struct history *h, size_t of, uint32_t *why) 
     struct work w = {.h = h, .turn = &h->events[of], .near = window_of(&h->events[of])};
     struct window wide = {w.near.from - AFTERMATH_NS, w.near.to + AFTERMATH_NS};
     w.near.from -= AFTERMATH_NS;
-    touching(h, wide, work_see, &w);
-    if (w.queue) touching(h, wide, queue_sum, &w);
+    touching_seldom(h, wide, work_see, &w);
+    if (w.queue) touching_seldom(h, wide, queue_sum, &w);
     /* one after the other hot is a machine that is full */
     if ((w.queued < QUEUE_LONG && !w.queued_here) || w.queued * 2 <= w.queued_all) w.queue = 0;
     /* a queue of messages to a group is both: the message that goes to very many is dearer */
@@ -289,26 +320,97 @@ static struct judged judged_of(const struct history *h, size_t i) {
     return *g = lock_follow(h, judge_new(h, i));
 }
 
-static int by_start(const void *a, const void *b) {
-    const struct event *x = a, *y = b;
-    return (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
-}
 static bool is_whole(const struct event *e) { /* contains others */
     return e->kind == EVENT_turn || e->kind == EVENT_commit;
 }
 
+/* ---- order: a few runs, each nearly in order, as rings are; merged. What began at the same time stays
+ * as it was. */
+struct begun {
+    int64_t start_ns;
+    uint32_t at;
+};
+static void merge(
+    const struct begun *a, size_t n, const struct begun *b, size_t m, struct begun *out) {
+    size_t i = 0, k = 0;
+    while (i < n && k < m) *out++ = b[k].start_ns < a[i].start_ns ? b[k++] : a[i++];
+    while (i < n) *out++ = a[i++];
+    while (k < m) *out++ = b[k++];
+}
+
+/* Moves each back by a few places, if that is where it belongs; where it is not, a run begins. ends[]:
+ * of runs. */
+static size_t runs_make(struct begun *all, size_t count, uint32_t *ends) {
+    enum { BACK = 16 };
+    size_t runs = 0, run = 0;
+    for (size_t i = 1; i < count; i++) {
+        struct begun x = all[i];
+        size_t to = i;
+        while (to > run && i - to < BACK && all[to - 1].start_ns > x.start_ns) to--;
+        if (to > run && all[to - 1].start_ns > x.start_ns) {
+            ends[runs++] = (uint32_t)i;
+            run = i;
+            continue;
+        }
+        if (to < i) memmove(&all[to + 1], &all[to], (i - to) * sizeof x);
+        all[to] = x;
+    }
+    ends[runs++] = (uint32_t)count;
+    return runs;
+}
+
+/* Gives which of the two has them in order. */
+static struct begun *order(struct begun *all, struct begun *spare, size_t count, uint32_t *ends) {
+    size_t runs = count ? runs_make(all, count, ends) : 0;
+    while (runs > 1) {
+        size_t from = 0, left = 0;
+        for (size_t r = 0; r < runs; r += 2) {
+            size_t middle = ends[r], to = r + 1 < runs ? ends[r + 1] : middle;
+            merge(all + from, middle - from, all + middle, to - middle, spare + from);
+            ends[left++] = (uint32_t)to;
+            from = to;
+        }
+        struct begun *sorted = spare;
+        spare = all;
+        all = sorted;
+        runs = left;
+    }
+    return all;
+}
+
+static struct event *events_order(struct event *events, size_t count, uint32_t *room) {
+    struct begun *all = malloc(2 * (count + 1) * sizeof *all);
+    struct event *out = malloc((count + 1) * sizeof *out);
+    check(all && out);
+    for (size_t i = 0; i < count; i++) all[i] = (struct begun){events[i].start_ns, (uint32_t)i};
+    const struct begun *sorted = order(all, all + count + 1, count, room);
+    for (size_t i = 0; i < count; i++) out[i] = events[sorted[i].at];
+    free(all);
+    free(events);
+    return out;
+}
+
+static uint32_t *numbers(size_t count) {
+    uint32_t *room = malloc((count + 1) * sizeof *room);
+    check(room);
+    return room;
+}
+
 void history_make(struct history *h, struct event *events, size_t count) {
-    h->events = events;
     h->count = count;
-    if (count) qsort(events, count, sizeof *events, by_start);
     h->judged = must_alloc((count + 1) * sizeof *h->judged);
     h->reach = must_alloc((count + 1) * sizeof *h->reach);
-    h->lasting = must_alloc((count + 1) * sizeof *h->lasting);
-    h->lasting_count = 0;
+    h->lasting = numbers(count);
+    h->seldom = numbers(count);
+    h->touched = numbers(count);
+    h->lasting_count = h->seldom_count = 0;
+    h->events = events_order(events, count, h->touched);
     int64_t reach = INT64_MIN;
     for (size_t i = 0; i < count; i++) {
-        int64_t end = events[i].start_ns + events[i].duration_ns;
-        if (events[i].duration_ns > HISTORY_SHORT_NS) h->lasting[h->lasting_count++] = (uint32_t)i;
+        const struct event *e = &h->events[i];
+        int64_t end = e->start_ns + e->duration_ns;
+        if (is_seldom(e)) h->seldom[h->seldom_count++] = (uint32_t)i;
+        if (e->duration_ns > HISTORY_SHORT_NS) h->lasting[h->lasting_count++] = (uint32_t)i;
         else if (end > reach) reach = end;
         h->reach[i] = reach;
         h->judged[i].cause = NOT_JUDGED;
@@ -320,11 +422,13 @@ void history_done(struct history *h) {
     free(h->judged);
     free(h->reach);
     free(h->lasting);
+    free(h->seldom);
+    free(h->touched);
     h->events = NULL;
     h->judged = NULL;
     h->reach = NULL;
-    h->lasting = NULL;
-    h->count = h->lasting_count = 0;
+    h->lasting = h->seldom = h->touched = NULL;
+    h->count = h->lasting_count = h->seldom_count = 0;
 }
 
 /* ---- a journey ---- */
@@ -426,18 +530,23 @@ static void reader_weigh(void *arg, size_t i) {
     loose_blame(w, CAUSE_slow_reader, i, overlap(e, w->stage->window));
 }
 
+static void each(struct weighing *w, touch_fn *fn, const struct touched *t) {
+    for (size_t k = 0; k < t->count; k++) fn(w, t->at[k]);
+}
 static void stage_weigh(struct weighing *w, const struct stage *s, bool last) {
     int64_t took = s->window.to - s->window.from;
     w->stage = s;
     w->covered = w->loose = 0;
     w->others = false;
-    touching(w->h, s->window, whole_weigh, w);
-    touching(w->h, s->window, loose_weigh, w);
-    if (last) touching(w->h, s->window, reader_weigh, w);
+    struct touched t = {w->h->touched, 0};
+    touching(w->h, s->window, touched_add, &t);
+    each(w, whole_weigh, &t);
+    each(w, loose_weigh, &t);
+    if (last) each(w, reader_weigh, &t);
     if (!s->any_shard || (w->covered + w->loose) * 2 > took) return;
     w->others = true;
-    touching(w->h, s->window, whole_weigh, w);
-    touching(w->h, s->window, loose_weigh, w);
+    each(w, whole_weigh, &t);
+    each(w, loose_weigh, &t);
 }
 
 /* ---- the stages of a journey ---- */
@@ -508,7 +617,7 @@ static enum cause load_or_busy(struct weighing *w, const struct stage *stages) {
     w->others = false;
     for (const struct stage *s = stages; s < stages + SPENT_COUNT; s++) {
         w->stage = s;
-        if (s->thread_count) touching(w->h, s->window, crowd_see, w);
+        if (s->thread_count) touching_seldom(w->h, s->window, crowd_see, w);
     }
     return w->touched[CAUSE_shard_busy] ? CAUSE_shard_busy : CAUSE_load;
 }
@@ -531,7 +640,7 @@ static enum cause last_resort(const struct weighing *w) {
 
 /* What a device got late is known by the wall clock: most of the time may be the clock's jump. */
 static bool clock_did_it(struct weighing *w, const struct diagnosis *d) {
-    touching(w->h, (struct window){d->began_ns, d->began_ns + d->took_ns}, jump_see, w);
+    touching_seldom(w->h, (struct window){d->began_ns, d->began_ns + d->took_ns}, jump_see, w);
     return w->journey->what == JOURNEY_DEVICE && w->jumped_ns * 2 >= d->took_ns && w->jumped_ns > 0;
 }
 

@@ -109,12 +109,16 @@ struct history {
     size_t count;
     uint32_t *lasting; /* those of more than HISTORY_SHORT_NS */
     size_t lasting_count;
+    uint32_t *seldom; /* those of kinds that are asked for by themselves, over long times */
+    size_t seldom_count;
+    uint32_t *touched; /* room for those that touch a stage */
     unsigned shards;
     int64_t wall_minus_mono_ms; /* for words */
     int64_t usual_sync_ns;      /* 0: not known */
 };
 #define HISTORY_SHORT_NS 1000000000ll
-/* `events` are taken (from malloc) and put in order; the rest of *h is set by the caller. */
+/* `events` are taken (from malloc) and put in order, soon if rings follow each other, each nearly in
+ * order; the rest of *h is set by the caller. */
 void history_make(struct history *h, struct event *events, size_t count);
 void history_done(struct history *h);
 

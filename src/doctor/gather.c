@@ -7,6 +7,8 @@
  * Keeps: a journey is judged while what explains it is in the rings, which under load is some
  * seconds (doctor_look), and again until all that may explain it was written (SETTLED_NS); the
  * verdict that explains more stays. An answer judges JUDGED_MAX at most anew, the slowest first.
+ * doctor_look comes each second, and so costs as little as it can: it judges each journey once, when
+ * most is written (WRITTEN_NS), and reads of the rings only what was near those that it judges.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdio.h>
@@ -21,7 +23,11 @@
 #define LOOK_BACK_NS (600 * SECOND)
 #define SETTLED_NS (3 * SECOND)
 #define JUDGED_MAX 1024
-#define FRESH_NS (15 * SECOND) /* what doctor_look looks at */
+#define WRITTEN_NS (1200 * MS) /* of delays of a second and more, a part is told so long after */
+#define NEAR_NS (600 * MS)     /* around a journey: events that may explain what explains it */
+#define BESIDE_NS SECOND       /* journeys that ended so long before others may be of one cause */
+#define BADLY_PERCENT 60       /* what explains less is judged again */
+#define FAST_EVENTS (EVENTS_KEPT / 4) /* of a ring between two looks: it is written over too soon */
 #define KNOWN_MAX 16384
 #define KNOWN_PROBES 8
 #define TICK_MS 10000
@@ -44,7 +50,8 @@ struct doctor {
     } ticks[TICKS];
     uint64_t tick_count;
     _Atomic uint64_t done, slow;
-    int64_t told_ns; /* what ended up to then was given by doctor_look */
+    int64_t told_ns;       /* what ended up to then was given by doctor_look */
+    uint64_t *ring_counts; /* [ring_count] when it looked */
 };
 
 struct slow { /* one slow journey */
@@ -61,7 +68,6 @@ struct gathered {
     size_t count;
     int64_t from_ns, now_ns;
     uint32_t causes[CAUSE_COUNT], judged;
-    bool looks_on; /* nobody asked */
 };
 
 struct doctor *doctor_create(const struct doctor_sources *s) {
@@ -71,6 +77,7 @@ struct doctor *doctor_create(const struct doctor_sources *s) {
     while (d->known_cap < KNOWN_MAX && d->known_cap < s->shards * JOURNEYS_SLOW_MAX)
         d->known_cap *= 2;
     d->known = must_alloc(d->known_cap * sizeof *d->known);
+    d->ring_counts = must_alloc((s->ring_count + 1) * sizeof *d->ring_counts);
     pthread_mutex_init(&d->lock, NULL);
     return d;
 }
@@ -80,6 +87,7 @@ void doctor_free(struct doctor **pd) {
     if (!d) return;
     pthread_mutex_destroy(&d->lock);
     free(d->known);
+    free(d->ring_counts);
     free(d);
     *pd = NULL;
 }
@@ -162,13 +170,14 @@ static size_t delays_once(struct event *all, size_t own, size_t n, size_t shards
     return kept;
 }
 
-static void events_gather(const struct doctor *d, struct gathered *g) {
+static void events_gather(
+    const struct doctor *d, struct gathered *g, int64_t from_ns, int64_t to_ns) {
     size_t n = 0, cap = d->sources.ring_count * EVENTS_KEPT;
     struct event *all = malloc((cap + 1) * sizeof *all);
     check(all);
     size_t own = 0;
     for (size_t i = 0; i < d->sources.ring_count; i++) {
-        n += events_read(d->sources.rings[i], g->from_ns, g->now_ns, all + n, EVENTS_KEPT);
+        n += events_read(d->sources.rings[i], from_ns, to_ns, all + n, EVENTS_KEPT);
         if (i + 1 == d->sources.shards) own = n;
     }
     n = delays_once(all, own, n, d->sources.shards);
@@ -210,8 +219,10 @@ static void sources_find(struct gathered *g) {
     free(places);
 }
 
+/* In the order of their shards. */
 static void journeys_gather(const struct doctor *d, struct gathered *g) {
-    g->journeys = must_alloc((d->sources.shards * JOURNEYS_SLOW_MAX + 1) * sizeof *g->journeys);
+    g->journeys = malloc((d->sources.shards * JOURNEYS_SLOW_MAX + 1) * sizeof *g->journeys);
+    check(g->journeys);
     for (size_t i = 0; i < d->sources.shards; i++)
         g->count += journeys_read(
             d->sources.journeys[i], true, g->from_ns, g->journeys + g->count, JOURNEYS_SLOW_MAX);
@@ -223,62 +234,53 @@ static void journeys_gather(const struct doctor *d, struct gathered *g) {
             .key = key_of(j),
             .cause = CAUSE_COUNT};
     }
-    if (g->count) qsort(g->slow, g->count, sizeof *g->slow, slowest_first);
     sources_find(g);
 }
 
-/* Is the verdict good as it is? Who looks on is content with a cause until all is written. */
+/* Was all written when it was judged, or is it not all yet? */
 static bool is_known(const struct known *k, const struct gathered *g, int64_t end_ns) {
-    if (!k) return false;
-    if (g->now_ns - end_ns > SETTLED_NS) return k->judged_ns - end_ns > SETTLED_NS;
-    return g->looks_on && k->diagnosis.cause != CAUSE_unknown;
+    return k && g->now_ns - end_ns > SETTLED_NS && k->judged_ns - end_ns > SETTLED_NS;
 }
 
-/* What is known of it, unless something may have come to light since. */
-static bool verdict_of(
-    struct doctor *d, struct gathered *g, const struct slow *s, struct diagnosis *out) {
-    const struct known *k = known_find(d, s->key);
-    int64_t end = ended(s->journey);
-    if (k) *out = k->diagnosis;
-    if (is_known(k, g, end)) return true;
-    if (g->judged++ >= JUDGED_MAX) return k != NULL;
+/* The verdict that explains more. */
+static struct diagnosis judge(
+    struct doctor *d, struct gathered *g, const struct slow *s, const struct known *k) {
     struct diagnosis x;
     diagnose(&g->h, s->journey, s->source, &x);
-    if (!k || out->cause == CAUSE_unknown || x.explained_ns > out->explained_ns) *out = x;
-    known_put(d, s->key, end, g->now_ns, out);
-    return true;
+    if (k && k->diagnosis.cause != CAUSE_unknown && x.explained_ns <= k->diagnosis.explained_ns)
+        x = k->diagnosis;
+    known_put(d, s->key, ended(s->journey), g->now_ns, &x);
+    return x;
 }
 
 static void judge_all(struct doctor *d, struct gathered *g) {
     for (size_t i = 0; i < g->count; i++) {
         struct slow *s = &g->slow[i];
+        const struct known *k = known_find(d, s->key);
         struct diagnosis x;
-        if (!verdict_of(d, g, s, &x)) continue;
+        bool anew = !is_known(k, g, ended(s->journey)) && g->judged++ < JUDGED_MAX;
+        if (anew) x = judge(d, g, s, k);
+        else if (k) x = k->diagnosis;
+        else continue;
         s->cause = (uint8_t)x.cause;
         s->evidence = evidence_key(&x);
         g->causes[s->cause]++;
     }
 }
 
-/* Is there one to be judged? */
-static bool judges_anew(const struct doctor *d, const struct gathered *g) {
-    for (size_t i = 0; i < g->count; i++) {
-        const struct known *k = known_find(d, g->slow[i].key);
-        if (!is_known(k, g, ended(g->slow[i].journey))) return true;
-    }
-    return false;
-}
-
-/* f NULL: it only looks on, so that events are read only if there is something to judge. */
-static void gather(
-    struct doctor *d, const struct doctor_facts *f, int64_t back_ns, struct gathered *g) {
-    *g = (struct gathered){.now_ns = clock_mono_ns(), .looks_on = !f};
-    g->from_ns = g->now_ns - back_ns;
+static void gather_begin(struct doctor *d, int64_t usual_sync_ns, struct gathered *g) {
+    *g = (struct gathered){.now_ns = clock_mono_ns()};
     g->h.shards = (unsigned)d->sources.shards;
     g->h.wall_minus_mono_ms = clock_wall_ms() - g->now_ns / MS;
-    g->h.usual_sync_ns = f ? f->usual_sync_ns : 0;
+    g->h.usual_sync_ns = usual_sync_ns;
+}
+
+static void gather(struct doctor *d, const struct doctor_facts *f, struct gathered *g) {
+    gather_begin(d, f->usual_sync_ns, g);
+    g->from_ns = g->now_ns - LOOK_BACK_NS;
     journeys_gather(d, g);
-    if (f || judges_anew(d, g)) events_gather(d, g);
+    if (g->count) qsort(g->slow, g->count, sizeof *g->slow, slowest_first);
+    events_gather(d, g, g->from_ns, g->now_ns);
     judge_all(d, g);
 }
 static void gathered_done(struct gathered *g) {
@@ -422,16 +424,110 @@ static void told_fill(const struct doctor *d, const struct gathered *g, const st
     buf_done(&words);
 }
 
+/* Is a ring written so fast that it has to be read now? */
+static bool rings_are_fast(struct doctor *d) {
+    bool fast = false;
+    for (size_t i = 0; i < d->sources.ring_count; i++) {
+        uint64_t count = __atomic_load_n(&d->sources.rings[i]->count, __ATOMIC_ACQUIRE);
+        fast |= count - d->ring_counts[i] > FAST_EVENTS;
+        d->ring_counts[i] = count;
+    }
+    return fast;
+}
+
+/* Not yet, when most of what may explain it was written; or once more, as little explained it. */
+static bool wants_judging(
+    const struct known *k, const struct gathered *g, const struct slow *s, bool fast) {
+    int64_t end = ended(s->journey);
+    if (!k) return fast || g->now_ns - end > WRITTEN_NS;
+    bool badly = k->diagnosis.cause == CAUSE_unknown ||
+                 k->diagnosis.explained_ns < s->took_ns / 100 * BADLY_PERCENT;
+    return badly && g->now_ns - end > SETTLED_NS && k->judged_ns - end <= SETTLED_NS;
+}
+
+/* Whose turn it is, first in g->slow; gives how many. *from: the earliest that matters to them. */
+static size_t judged_first(struct doctor *d, struct gathered *g, int64_t *from_ns, int64_t *to_ns) {
+    bool fast = rings_are_fast(d);
+    size_t n = 0;
+    *from_ns = INT64_MAX;
+    *to_ns = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        struct slow s = g->slow[i];
+        int64_t end = ended(s.journey), began = end - s.took_ns;
+        if (!wants_judging(known_find(d, s.key), g, &s, fast)) continue;
+        if (began < *from_ns) *from_ns = began;
+        if (end > *to_ns) *to_ns = end;
+        g->slow[i] = g->slow[n];
+        g->slow[n++] = s;
+    }
+    return n;
+}
+
+/* What lasted beyond the time that was read was so long for a reason that may lie there. */
+static bool widen(const struct history *h, int64_t *from_ns, int64_t *to_ns) {
+    int64_t from = *from_ns, to = *to_ns;
+    for (size_t i = 0; i < h->count; i++) {
+        const struct event *e = &h->events[i];
+        if (e->kind != EVENT_turn && e->kind != EVENT_commit && e->kind != EVENT_lock) continue;
+        int64_t end = e->start_ns + e->duration_ns;
+        if (e->start_ns < from) from = e->start_ns;
+        if (end > to) to = end;
+    }
+    bool wider = from < *from_ns || to > *to_ns;
+    if (from < *from_ns) *from_ns = from - NEAR_NS;
+    if (to > *to_ns) *to_ns = to + NEAR_NS;
+    return wider;
+}
+
+static void judge_fresh(struct doctor *d, struct gathered *g) {
+    int64_t from, to;
+    size_t n = judged_first(d, g, &from, &to);
+    if (n) {
+        from -= NEAR_NS;
+        to += NEAR_NS;
+        events_gather(d, g, from, to);
+        if (widen(&g->h, &from, &to)) {
+            history_done(&g->h);
+            events_gather(d, g, from, to);
+        }
+    }
+    for (size_t i = 0; i < n; i++) (void)judge(d, g, &g->slow[i], known_find(d, g->slow[i].key));
+}
+
+/* Of those that ended in that time. */
+static const struct slow *slowest_of(
+    const struct gathered *g, int64_t after_ns, int64_t until_ns, size_t *count) {
+    const struct slow *most = NULL;
+    for (size_t i = 0; i < g->count; i++) {
+        int64_t end = ended(g->slow[i].journey);
+        if (end <= after_ns || end > until_ns) continue;
+        ++*count;
+        if (!most || slowest_first(&g->slow[i], most) < 0) most = &g->slow[i];
+    }
+    return most;
+}
+
+/* What each is known to have waited for. */
+static void evidence_set(const struct doctor *d, struct gathered *g) {
+    for (size_t i = 0; i < g->count; i++) {
+        const struct known *k = known_find(d, g->slow[i].key);
+        g->slow[i].evidence = k ? evidence_key(&k->diagnosis) : 0;
+    }
+}
+
 bool doctor_look(struct doctor *d, struct doctor_told *out) {
     struct gathered g;
     size_t count = 0;
     pthread_mutex_lock(&d->lock);
-    gather(d, NULL, FRESH_NS, &g);
-    int64_t until_ns = g.now_ns - SETTLED_NS;
-    for (size_t i = 0; i < g.count; i++) { /* the slowest first */
-        int64_t end = ended(g.slow[i].journey);
-        if (end <= d->told_ns || end > until_ns) continue;
-        if (!count++) told_fill(d, &g, &g.slow[i], out);
+    gather_begin(d, 0, &g);
+    int64_t after_ns = d->told_ns, until_ns = g.now_ns - SETTLED_NS;
+    g.from_ns = after_ns - BESIDE_NS;
+    journeys_gather(d, &g);
+    judge_fresh(d, &g);
+    const struct slow *most = slowest_of(&g, after_ns, until_ns, &count);
+    if (most) {
+        evidence_set(d, &g);
+        told_fill(d, &g, most, out);
     }
     d->told_ns = until_ns;
     gathered_done(&g);
@@ -445,7 +541,7 @@ void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char
     struct json_out o = {out, false};
     struct gathered g;
     pthread_mutex_lock(&d->lock);
-    gather(d, f, LOOK_BACK_NS, &g);
+    gather(d, f, &g);
     jo_open_obj(&o);
     jo_key(&o, "items");
     jo_open_arr(&o);
@@ -645,7 +741,7 @@ void doctor_json(struct doctor *d, const struct doctor_facts *f, const char *app
     struct buf words = {0};
     struct gathered g;
     pthread_mutex_lock(&d->lock);
-    gather(d, f, LOOK_BACK_NS, &g);
+    gather(d, f, &g);
     check_slow(d, &g, c);
     check_events(&g, c);
     check_clients(&g, app, c);
