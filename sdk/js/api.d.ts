@@ -814,6 +814,11 @@ export type PreferencesPut = {
   paused_until?: Time | null;
 };
 
+/** The form of RFC 8058. */
+export type OneClick = {
+  "List-Unsubscribe"?: "One-Click";
+};
+
 export type Preferences = {
   workflows: Record<string, Wish>;
   quiet_hours?: QuietHours;
@@ -1844,6 +1849,16 @@ export interface Operations {
   "GET /v1/users/{id}/preferences": {
     path: { id: Id };
     answer: Preferences;
+  };
+  /** Look at the page of a mail's link */
+  "GET /v1/unsubscribe/{token}": {
+    path: { token: string };
+    answer: string;
+  };
+  /** Unsubscribe by a mail's link */
+  "POST /v1/unsubscribe/{token}": {
+    path: { token: string };
+    answer: string;
   };
   /** List what could not be sent */
   "GET /v1/dead-letters": {

@@ -7,6 +7,7 @@
 
 #include "conn/browser.h"
 #include "conn/limits.h"
+#include "notify/notify.h"
 #include "operate/operate.h"
 #include "pages/pages.h"
 #include "conn/conn_in.h"
@@ -56,6 +57,7 @@ void http_problem(struct shard *s, struct conn *c, const struct answer *a, const
 }
 
 static const char *type_of(const struct job *j) {
+    if (j->answer.page) return "text/html; charset=utf-8";
     if (!j->route || j->route->special != SPECIAL_METRICS) return "application/json";
     return j->open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                            : "text/plain; version=0.0.4; charset=utf-8";
@@ -106,7 +108,9 @@ void http_answered(struct shard *s, struct conn *c, const struct job *j) {
     if (j->answer.problem) http_problem(s, c, &j->answer, j->allow);
     else if (j->page) page_write(s, c, j);
     else if (j->allow[0]) preflight_answer(s, c, j->allow);
-    else write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body), "");
+    else
+        write_body(s, c, j->answer.status, type_of(j), buf_view(&j->answer.body),
+            j->answer.page ? j->answer.page : "");
     http_reader_next(c->http);
     c->since_ms = s->mono_ms;
     if (c->in.n && !c->closing) conn_read_again(s, c);
@@ -279,9 +283,12 @@ static void request_fill(struct shard *s, struct job *j, const struct http_reque
     r->partitions = s->server->partitions;
 }
 
+/* Not a look only, and for whom no credential speaks: what its path holds does. */
+static bool is_by_link(const struct route *r) { return r->scope & SCOPE_OPEN && !r->special; }
+
 static bool body_parse(struct shard *s, struct job *j) {
     struct request *r = &j->request;
-    if (!r->body.n) return true;
+    if (!r->body.n || is_by_link(j->route)) return true; /* a form's: it says nothing more */
     r->has_json = json_parse(s->json, r->body, &r->json) == OK;
     if (!r->has_json)
         answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the body is not JSON (RFC 8259)");
@@ -360,7 +367,9 @@ static bool dispatch(struct shard *s, struct conn *c, struct job *j, const struc
                          : "this is served by the operators' listener only (--console)");
     }
     if (!j->route || j->answer.problem) return false;
-    if (!(j->route->scope & SCOPE_OPEN) && !limits_address(s, c, &j->answer)) return false;
+    if ((!(j->route->scope & SCOPE_OPEN) || is_by_link(j->route)) &&
+        !limits_address(s, c, &j->answer))
+        return false;
     c->trusted = (demo || authenticate(s, c, q, j)) && r->who.app.n;
     if (j->answer.problem || !authorise(j)) return false;
     if (s->draining && !bytes_is(r->method, "GET")) {
@@ -428,11 +437,14 @@ static void framing_problem(struct shard *s, struct conn *c, int status) {
 
 void http_late(struct shard *s, struct conn *c) { framing_problem(s, c, 408); }
 
-/* A body is kept for who has a credential that holds, and for nobody else: what is not known costs
- * its head only. */
+/* A body is kept for who has a credential that holds, or a link that we gave away, and for nobody else:
+ * what is not known costs its head only. */
 static bool body_allowed(struct shard *s, struct conn *c) {
     struct bytes v = http_reader_authorization(c->http);
     struct arena arena = {0};
+    c->trusted = false;
+    enum notify_link link = notify_link(&s->tools, http_reader_target(c->http));
+    if (link == LINK_HOLDS) return true;
     struct principal who;
     struct buf why = {0};
     bool ok = v.n > 7 && strncasecmp((const char *)v.p, "bearer ", 7) == 0 &&
@@ -443,8 +455,10 @@ static bool body_allowed(struct shard *s, struct conn *c) {
     c->trusted = ok;
     if (ok) return true;
     struct answer a = {0};
-    answer_problem(&a, PROBLEM_UNAUTHORIZED, "",
-        "send 'Authorization: Bearer' with a server key or a device token, and then the body");
+    if (link == LINK_FORGED) notify_link_refuse(&a);
+    else
+        answer_problem(&a, PROBLEM_UNAUTHORIZED, "",
+            "send 'Authorization: Bearer' with a server key or a device token, and then the body");
     c->keep_alive = c->head_only = false;
     http_problem(s, c, &a, "");
     return false;

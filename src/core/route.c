@@ -71,7 +71,9 @@ static bool path_matches(
 
 static bool params_valid(const struct bytes *params, const char *const *names, struct answer *a) {
     for (int i = 0; i < 4 && names[i]; i++) {
-        if (strncmp(names[i], "{emoji}", 7) == 0 || id_valid(params[i])) continue;
+        if (strncmp(names[i], "{emoji}", 7) == 0 || strncmp(names[i], "{token}", 7) == 0 ||
+            id_valid(params[i]))
+            continue;
         answer_problem(a, PROBLEM_INVALID_VALUE, "",
             "an id in the path must be 1 to 64 of A-Z a-z 0-9 _ . : -");
         return false;

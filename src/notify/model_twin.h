@@ -278,7 +278,7 @@ static inline void m_send(struct m_user *u, int n, uint8_t channels) {
 static inline void m_leave(struct model *m, struct m_user *u, int n, const struct m_row *digest) {
     struct m_trigger *t = &m->trigger[n];
     const struct m_flow *f = &m->flows[t->flow];
-    uint8_t now = f->at_once & (uint8_t)~m_off(u, t->flow);
+    uint8_t now = f->at_once & (uint8_t)~m_off(u, t->flow), not_now = f->at_once & (uint8_t)~now;
     bool inapp = now & CHANNEL_INAPP;
     if (f->per) {
         u->left[u->lefts].flow = t->flow;
@@ -291,6 +291,7 @@ static inline void m_leave(struct model *m, struct m_user *u, int n, const struc
         if (p.joined) m_say(u, n, WHY_GROUPED, 0, 0);
         else if (p.replaced >= 0) m_say(u, n, WHY_COLLAPSED, 0, 0);
     }
+    if (not_now) m_say(u, n, WHY_OPTED_OUT, not_now, 0);
     int first = p.row->first;
     uint8_t outside = now & (uint8_t)~CHANNEL_INAPP;
     int64_t until = f->high ? 0 : m_quiet_until(u, m->now_ms);

@@ -20,6 +20,7 @@ static const struct {
     {"notify, messages", &notify_messages},
     {"notify, relevance", &notify_relevance},
     {"notify, preferences", &notify_preferences},
+    {"notify, unsubscribing", &notify_unsubscribing},
     {"notify, webhooks", &webhooks_part},
     {"notify, sends", &notify_sends},
     {"notify, dead letters", &notify_letters},

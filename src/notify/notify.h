@@ -24,8 +24,9 @@
     X(grouped)                                                                                     \
     X(collapsed)                                                                                   \
     X(digested)                                                                                    \
-    X(held) X(unlikely) X(opted_out) X(capped) X(blocked) X(muted) X(expired) X(cancelled) X(seen) \
-        X(read) X(clicked) X(archived) X(pushed) X(mailed) X(hooked) X(failed) X(push_failed)      \
+    X(held)                                                                                        \
+    X(unlikely) X(opted_out) X(capped) X(blocked) X(muted) X(expired) X(cancelled) X(seen) X(read) \
+        X(clicked) X(archived) X(pushed) X(mailed) X(hooked) X(failed) X(push_failed)              \
             X(mail_failed) X(hook_failed)
 enum notify_tally {
 #define X(name) NOTIFY_TALLY_##name,
@@ -58,6 +59,10 @@ void notify_sent_record(const struct send_result *r, struct buf *out);
 struct inbox_memo *inbox_memo_create(void);
 void inbox_memo_free(struct inbox_memo **);
 
+/* Is this target of a request a link by which one unsubscribes from a mail of ours? */
+enum notify_link { LINK_NONE, LINK_HOLDS, LINK_FORGED };
+enum notify_link notify_link(const struct tools *t, struct bytes target);
+void notify_link_refuse(struct answer *a); /* LINK_FORGED in words */
 /* Does the app have a workflow `message`? So that chat tells of messages to those who are away. */
 bool notify_wants_messages(struct cells *c, struct bytes app);
 /* Members of the object that GET /v1/users/{id}/export answers. */

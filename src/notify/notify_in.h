@@ -34,7 +34,7 @@
 /* ---- parts of the surface; notify.c joins them, and those of workflow/workflow.h ---- */
 extern const struct surface_part notify_preferences, notify_topics, notify_triggers, notify_homes,
     notify_receiving, notify_inboxes, notify_sends, notify_letters, notify_forgetting,
-    notify_cancelling, notify_messages, notify_relevance, notify_later;
+    notify_cancelling, notify_messages, notify_unsubscribing, notify_relevance, notify_later;
 
 bool preferences_whole(struct bytes value); /* of a '%' cell */
 /* ---- preferences.c ---- */
@@ -47,6 +47,8 @@ int64_t preferences_quiet_until(
     struct cells *c, struct bytes app, struct bytes user, int64_t now_ms);
 /* Do they have any at all? Else all of the above is: nothing. One look. */
 bool preferences_any(struct cells *c, struct bytes app, struct bytes user);
+/* A PREFERENCES_PUT's body: this channel of the workflow is off. Who is not known is not made by it. */
+void preferences_pack_off(struct buf *b, struct bytes user, struct bytes workflow, uint8_t channel);
 void preferences_erase(struct step *s, struct bytes user);
 /* As GET answers them. */
 void preferences_json(

@@ -17,7 +17,12 @@
 #define MINUTE_MS 60000ll
 #define DAY_MS 86400000ll
 enum { WORKFLOWS_MAX = 500, HEAD_BYTES = 13, ENDS_MAX = 16 };
-enum { GIVEN_QUIET = 1, GIVEN_PAUSE = 2, GIVEN_NO_WORKFLOWS = 4 /* all of them are cleared */ };
+enum {
+    GIVEN_QUIET = 1,
+    GIVEN_PAUSE = 2,
+    GIVEN_NO_WORKFLOWS = 4, /* all of them are cleared */
+    GIVEN_BY_LINK = 8 /* of a mail: who was erased is not made anew, and it is never refused */
+};
 static const char *const DAYS[] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
 static const char *const CHANNELS[] = {"inapp", "push", "email", "webhook"};
 
@@ -239,10 +244,10 @@ static bool wish_pack(struct buf *b, struct wish w) {
     return true;
 }
 
-/* false: they would be too many. */
-static bool wishes_merge(struct buf *out, struct unpack old, struct unpack changes) {
-    unsigned n = 0;
-    for (struct unpack u = old; unpack_more(&u);)
+/* false: they would be more than there may be, and than there were: links in mails add to the most. */
+static bool wishes_merge(struct buf *out, struct unpack old, struct unpack changes, bool by_link) {
+    unsigned n = 0, before = 0;
+    for (struct unpack u = old; unpack_more(&u); before++)
         n += wish_pack(out, wish_change(wish_unpack(&u), changes));
     for (struct unpack u = changes; unpack_more(&u);) {
         const uint8_t *at = u.p;
@@ -250,15 +255,15 @@ static bool wishes_merge(struct buf *out, struct unpack old, struct unpack chang
         if (workflow_is_new(old, changes, at, w.workflow))
             n += wish_pack(out, wish_change(w, changes));
     }
-    return n <= WORKFLOWS_MAX;
+    return n <= WORKFLOWS_MAX || n <= before || by_link;
 }
 
 static void preferences_set(struct step *s, struct bytes user, const struct preferences *p,
-    struct unpack old, struct unpack changes) {
+    struct unpack changes, bool by_link) {
     struct buf b = {0};
     quiet_pack(&b, &p->quiet);
     pack_u64(&b, (uint64_t)p->paused_until_ms);
-    if (!wishes_merge(&b, old, changes)) {
+    if (!wishes_merge(&b, p->wishes, changes, by_link)) {
         answer_problem(s->answer, PROBLEM_LIMIT_REACHED, "workflows",
             "preferences name at most %d workflows; \"*\" is for all others", WORKFLOWS_MAX);
     } else {
@@ -271,12 +276,14 @@ static void preferences_set(struct step *s, struct bytes user, const struct pref
 }
 
 static void apply_put(struct step *s) {
-    struct unpack u = unpack_of(s->body), none = {0};
+    struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u);
     uint8_t given = unpack_u8(&u);
     struct quiet_hours quiet = quiet_unpack(&u);
     int64_t paused_until_ms = (int64_t)unpack_u64(&u);
     check(!u.bad);
+    answer_ok(s->answer, 200);
+    if (given & GIVEN_BY_LINK && !mailbox_known(s->cells, s->app, user)) return;
     mailbox_ensure(s, user);
     fold(s, user); /* what came before holds by what was wished before */
     mailbox_note_wishes(s, user);
@@ -284,9 +291,23 @@ static void apply_put(struct step *s) {
     if (given & GIVEN_QUIET) p.quiet = quiet;
     if (given & GIVEN_PAUSE) p.paused_until_ms = paused_until_ms;
     if (p.paused_until_ms <= s->time_ms) p.paused_until_ms = 0;
-    preferences_set(s, user, &p, given & GIVEN_NO_WORKFLOWS ? none : p.wishes, u);
+    if (given & GIVEN_NO_WORKFLOWS) p.wishes = (struct unpack){0};
+    preferences_set(s, user, &p, u, given & GIVEN_BY_LINK);
     struct json_out o = {&s->answer->body, false};
     if (s->wanted && !s->answer->problem) preferences_json(s->cells, s->app, user, s->time_ms, &o);
+}
+
+void preferences_pack_off(
+    struct buf *b, struct bytes user, struct bytes workflow, uint8_t channel) {
+    const struct quiet_hours none = {0};
+    pack_bytes(b, user);
+    pack_u8(b, GIVEN_BY_LINK);
+    quiet_pack(b, &none);
+    pack_u64(b, 0);
+    pack_bytes(b, workflow);
+    pack_u8(b, channel);
+    pack_u8(b, channel);
+    pack_u8(b, 0);
 }
 
 void preferences_erase(struct step *s, struct bytes user) {

@@ -157,6 +157,7 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
     uint8_t off = 0;
     if (i->person.wishes) off = preferences_off(s->cells, s->app, i->user, k->workflow);
     uint8_t outside = w->at_once & (uint8_t) ~(off | CHANNEL_INAPP);
+    uint8_t unwanted = w->at_once & off;
     bool inapp = w->at_once & ~off & CHANNEL_INAPP;
     inbox_cap_use(i, w, k->workflow, s->time_ms);
     struct placed p = place(s, i, &(struct placing){w, k, digest, s->position, s->time_ms, !inapp});
@@ -165,6 +166,7 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
         if (!digest) content_count(s, k->id, TOTAL_DELIVERED, 1); /* else digest_settle does */
         told_why(s, i, k, &p);
     }
+    if (unwanted) why_add(s, i->user, k->id, WHY_OPTED_OUT, unwanted, 0, (struct bytes){0});
     struct bytes id = p.row->id;
     if (outside) send_outside(s, i, w, k, id, outside);
     if (w->escalate.n) escalations_begin(s, i->user, id, w, k);

@@ -172,6 +172,19 @@ enum err webhook_verify(const struct bytes *secrets, size_t n, const struct webh
     struct bytes body, int64_t now_ms) must_use;
 void webhook_answer(const struct outward_answer *a, int64_t now_ms, struct outward_decision *out);
 
+/* ---- one click that ends a mail (RFC 8058): the token of our own link ---- */
+enum { UNSUBSCRIBE_KEY_BYTES = 32 };
+struct unsubscribe { /* ids */
+    struct bytes app, user, workflow;
+};
+void unsubscribe_key_create(uint8_t out[static UNSUBSCRIBE_KEY_BYTES]);
+/* Adds the token, at most 304 characters that need no escape in a URL. */
+void unsubscribe_token(struct bytes key, const struct unsubscribe *u, struct buf *out);
+/* MALFORMED: forged or damaged; or there is no key: empty. *out: views of *room. Takes as long
+ * whichever of its bytes are wrong. */
+enum err unsubscribe_read(
+    struct bytes key, struct bytes token, struct buf *room, struct unsubscribe *out) must_use;
+
 /* ---- e-mail (RFC 5322, 2045 to 2047, 8058) ---- */
 enum { MAIL_BYTES_MAX = 1 << 20, MAIL_ADDRESS_MAX = 254 };
 struct mail {

@@ -713,6 +713,59 @@ static void mail_servers_answer(void **state) {
     }
 }
 
+/* ---- links that end a mail ---- */
+static void links_say_who_and_what_and_are_ours(void **state) {
+    (void)state;
+    uint8_t key[UNSUBSCRIBE_KEY_BYTES], other[UNSUBSCRIBE_KEY_BYTES];
+    for (size_t i = 0; i < sizeof key; i++) key[i] = (uint8_t)i;
+    unsubscribe_key_create(other);
+    struct bytes by = bytes_of(key, sizeof key);
+    struct unsubscribe u = {BYTES("demo"), BYTES("gus"), BYTES("news")}, back;
+    struct buf token = {0}, room = {0};
+    unsubscribe_token(by, &u, &token);
+    /* by Python: hmac.new(bytes(range(32)), b"\x01\x04demo\x03gus\x04news", sha256) */
+    assert_string_equal(
+        text_of(&token), "AQRkZW1vA2d1cwRuZXdzv9iSBq4bmy58D1gJCLmGuTK6wZBz5qW1rmDOamrmePs");
+    assert_int_equal(unsubscribe_read(by, buf_view(&token), &room, &back), OK);
+    assert_true(bytes_eq(back.app, u.app) && bytes_eq(back.user, u.user) &&
+                bytes_eq(back.workflow, u.workflow));
+    assert_int_equal(
+        unsubscribe_read(bytes_of(other, sizeof other), buf_view(&token), &room, &back), MALFORMED);
+    assert_int_equal(
+        unsubscribe_read((struct bytes){0}, buf_view(&token), &room, &back), MALFORMED);
+    for (size_t n = 0; n < token.n; n++) {
+        assert_int_equal(unsubscribe_read(by, bytes_of(token.p, n), &room, &back), MALFORMED);
+        uint8_t was = token.p[n];
+        token.p[n] = was == 'A' ? 'B' : 'A';
+        assert_int_equal(unsubscribe_read(by, buf_view(&token), &room, &back), MALFORMED);
+        token.p[n] = was;
+    }
+    buf_done(&token);
+    buf_done(&room);
+}
+
+static void links_fit_their_line(void **state) {
+    (void)state;
+    uint8_t key[UNSUBSCRIBE_KEY_BYTES] = {0};
+    char id[65];
+    memset(id, 'x', 64);
+    id[64] = 0;
+    struct unsubscribe u = {bytes_str(id), bytes_str(id), bytes_str(id)}, back;
+    struct buf token = {0}, room = {0};
+    unsubscribe_token(bytes_of(key, sizeof key), &u, &token);
+    assert_int_equal(token.n, 304);
+    assert_int_equal(
+        unsubscribe_read(bytes_of(key, sizeof key), buf_view(&token), &room, &back), OK);
+    assert_int_equal(back.workflow.n, 64);
+    buf_reset(&token);
+    u.user = BYTES("no id"); /* signed by us, and yet nobody */
+    unsubscribe_token(bytes_of(key, sizeof key), &u, &token);
+    assert_int_equal(
+        unsubscribe_read(bytes_of(key, sizeof key), buf_view(&token), &room, &back), MALFORMED);
+    buf_done(&token);
+    buf_done(&room);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(keys_are_written_and_read),
         cmocka_unit_test(web_push_is_rfc_8291s_example), cmocka_unit_test(web_push_has_limits),
@@ -724,6 +777,7 @@ int main(void) {
         cmocka_unit_test(webhooks_are_verified_while_secrets_change),
         cmocka_unit_test(mail_is_as_it_must_be),
         cmocka_unit_test(mail_takes_no_headers_from_values), cmocka_unit_test(mail_servers_answer),
-        cmocka_unit_test(dkim_signs)};
+        cmocka_unit_test(dkim_signs), cmocka_unit_test(links_say_who_and_what_and_are_ours),
+        cmocka_unit_test(links_fit_their_line)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

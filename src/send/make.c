@@ -144,6 +144,15 @@ static enum err signed_put(const struct provider *p, const struct outward_key *k
     return e;
 }
 
+/* Our own page, where a token says for whom and of what. */
+static void link_put(const struct provider *p, const struct send_task *t, struct buf *out) {
+    struct unsubscribe u = {t->app, t->user, t->workflow};
+    if (!p->public_url || !t->app.n || !t->user.n || !t->workflow.n) return;
+    buf_str(out, p->public_url);
+    buf_str(out, "/v1/unsubscribe/");
+    unsubscribe_token(p->unsubscribe_key, &u, out);
+}
+
 /* The owner's page where one click ends it: "https://app.example/u?user={user}&workflow={workflow}".
  * Ids need no escape in a URL. */
 static void unsubscribe_put(const struct provider *p, const struct send_task *t, struct buf *out) {
@@ -153,6 +162,7 @@ static void unsubscribe_put(const struct provider *p, const struct send_task *t,
     } PARTS[] = {{"{app}", t->app}, {"{user}", t->user}, {"{workflow}", t->workflow}};
     if (t->unsubscribe_url.n || !p->unsubscribe) {
         buf_bytes(out, t->unsubscribe_url);
+        if (!t->unsubscribe_url.n) link_put(p, t, out);
         return;
     }
     for (const char *c = p->unsubscribe; *c;) {

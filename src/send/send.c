@@ -246,6 +246,9 @@ struct bytes send_webpush_key(const struct send *s) {
 struct bytes send_webhook_key(const struct send *s) {
     return buf_view(&s->webhook_key);
 }
+struct bytes send_unsubscribe_key(const struct send *s) {
+    return buf_view(&s->settings.unsubscribe_key);
+}
 
 bool send_webhooks_private(const struct send *s) {
     bool any = false;

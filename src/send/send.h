@@ -57,7 +57,8 @@ struct send_task {
                                    others, which is {id, title, body, image, thread, badge, data} */
     struct bytes image, sound, thread, category;
     struct bytes collapse_key;
-    /* mail: https, one click (RFC 8058); empty: by the provider's pattern, of app, user and workflow */
+    /* mail: https, one click (RFC 8058); empty: by the provider's pattern or our own page, of app, user
+     * and workflow */
     struct bytes unsubscribe_url;
     struct bytes user, workflow;
     struct bytes list_id;   /* mail */
@@ -130,6 +131,8 @@ struct bytes send_webpush_key(const struct send *s);
 /* May webhooks go to private addresses, and there without TLS? */
 bool send_webhooks_private(const struct send *s);
 struct bytes send_webhook_key(const struct send *s); /* "whpk_...": checks v1a */
+/* By which links that end a mail are signed (outward.h); empty: none was ever made. */
+struct bytes send_unsubscribe_key(const struct send *s);
 /* DNS records to be set, one line each, for people: "s1._domainkey.example.com TXT v=DKIM1; ...".
  * Nothing when no mail is sent. */
 void send_dkim_records(const struct send *s, struct buf *out);

@@ -60,6 +60,9 @@ bool address_is_public(const struct sockaddr *a);
 /* DIR/keys/NAME.pem; made when it is not there: *out_new. */
 enum err key_keep(const char *dir, const char *name, enum outward_key_kind kind,
     struct outward_key **out, bool *out_new, struct buf *why) must_use;
+/* That of the links that end a mail: *out is filled; where there is none, it is made or *out stays empty. */
+enum err unsubscribe_key_keep(
+    const char *dir, bool make, struct buf *out, struct buf *why) must_use;
 /* A file of at most 1 MiB, whole. */
 enum err text_read(const char *path, struct buf *out, struct buf *why) must_use;
 void text_forget(struct buf *b); /* wipes and frees */
@@ -107,7 +110,9 @@ struct provider {
     struct apns *apns;
     struct fcm *fcm;
     const char *smtp_url, *from, *from_name, *reply_to, *dkim_domain, *dkim_selector,
-        *unsubscribe;                            /* https://...{user}...{workflow}; NULL: none */
+        *unsubscribe, /* https://...{user}...{workflow}; NULL: none */
+        *public_url;  /* where this server is reached, without a slash at its end; NULL: not said */
+    struct bytes unsubscribe_key;                /* with public_url */
     struct outward_key *dkim_rsa, *dkim_ed25519; /* NULL: it signs nothing */
     /* running: the thread's */
     struct carrier *carrier;
@@ -123,6 +128,8 @@ struct provider {
 struct settings {
     struct provider *list[SEND_CHANNELS * SEND_PROVIDERS_MAX];
     size_t n;
+    /* stays when no provider makes links any more: mails that people have kept hold some */
+    struct buf unsubscribe_key;
 };
 enum err settings_read(
     const struct send_options *o, struct settings *out, struct buf *why) must_use;

@@ -41,6 +41,7 @@ enum {
     F_FROM_NAME,
     F_REPLY_TO,
     F_UNSUBSCRIBE,
+    F_PUBLIC_URL,
     F_DKIM,
     F_DKIM_DOMAIN,
     F_DKIM_SELECTOR,
@@ -81,6 +82,7 @@ static const struct {
     [F_FROM_NAME] = {{"from_name", JSON_STRING, false, false, 256}, ONLY(SEND_MAIL)},
     [F_REPLY_TO] = {{"reply_to", JSON_STRING, false, false, 254}, ONLY(SEND_MAIL)},
     [F_UNSUBSCRIBE] = {{"unsubscribe_url", JSON_STRING, false, false, 1024}, ONLY(SEND_MAIL)},
+    [F_PUBLIC_URL] = {{"public_url", JSON_STRING, false, false, 512}, ONLY(SEND_MAIL)},
     [F_DKIM] = {{"dkim", JSON_BOOL, false, false, 0}, ONLY(SEND_MAIL)},
     [F_DKIM_DOMAIN] = {{"dkim_domain", JSON_STRING, false, false, 253}, ONLY(SEND_MAIL)},
     [F_DKIM_SELECTOR] = {{"dkim_selector", JSON_STRING, false, false, 40}, ONLY(SEND_MAIL)},
@@ -238,6 +240,25 @@ static bool host_fits(const char *v) {
     return *v != 0;
 }
 
+/* Where one click unsubscribes: the owner's own page, or ours. */
+static enum err links_read(struct reading *r) {
+    struct provider *p = r->p;
+    struct bytes url = has(r, F_PUBLIC_URL) ? json_string(r->v[F_PUBLIC_URL].v) : (struct bytes){0},
+                 origin;
+    p->unsubscribe = text_of(r, F_UNSUBSCRIBE, NULL);
+    if (p->unsubscribe && strncmp(p->unsubscribe, "https://", 8) != 0)
+        return wrong(r, F_UNSUBSCRIBE, "must be an https URL");
+    if (!has(r, F_PUBLIC_URL)) return OK;
+    if (!outward_url(url, &origin) || memchr(url.p, '?', url.n) || memchr(url.p, '#', url.n))
+        return wrong(r, F_PUBLIC_URL, "must be an https URL, with no more than a path");
+    while (url.n && url.p[url.n - 1] == '/') url.n--;
+    p->public_url = arena_cstr(&p->arena, url);
+    struct buf *key = &r->s->unsubscribe_key;
+    enum err e = key->n ? OK : unsubscribe_key_keep(r->o->data_dir, true, key, r->why);
+    p->unsubscribe_key = arena_copy(&p->arena, buf_view(key));
+    return e;
+}
+
 static enum err mail_read(struct reading *r) {
     static const char *const TLS[] = {"starttls", "tls", "none"};
     struct provider *p = r->p;
@@ -256,15 +277,13 @@ static enum err mail_read(struct reading *r) {
     if (!mail_address_valid(bytes_str(p->from))) return wrong(r, F_FROM, "must be a mail address");
     if (p->reply_to[0] && !mail_address_valid(bytes_str(p->reply_to)))
         return wrong(r, F_REPLY_TO, "is no mail address");
-    p->unsubscribe = text_of(r, F_UNSUBSCRIBE, NULL);
-    if (p->unsubscribe && strncmp(p->unsubscribe, "https://", 8) != 0)
-        return wrong(r, F_UNSUBSCRIBE, "must be an https URL");
     p->concurrency = 4; /* connections, each with one mail after the other */
     p->carry.connections_max = CONCURRENCY_MAX;
     snprintf(url, sizeof url, "%s://%s:%d/%s", k == 1 ? "smtps" : "smtp", host, (int)port,
         strrchr(p->from, '@') + 1);
     p->smtp_url = arena_cstr(&p->arena, bytes_str(url));
-    enum err e = password_read(r);
+    enum err e = links_read(r);
+    if (e == OK) e = password_read(r);
     return e == OK ? dkim_read(r) : e;
 }
 
@@ -418,9 +437,10 @@ static enum err defaults_add(struct reading *r) {
 
 enum err settings_read(const struct send_options *o, struct settings *out, struct buf *why) {
     struct reading r = {.o = o, .s = out, .why = why};
-    if (send_is_off(o->providers)) return OK;
+    enum err e = unsubscribe_key_keep(o->data_dir, false, &out->unsubscribe_key, why);
+    if (e != OK || send_is_off(o->providers)) return e;
     struct json_reader *reader = json_reader_create();
-    enum err e = o->providers ? file_read(&r, reader) : OK;
+    e = o->providers ? file_read(&r, reader) : OK;
     if (e == OK) e = defaults_add(&r);
     json_reader_free(&reader);
     if (e != OK) settings_done(out);
@@ -430,6 +450,7 @@ enum err settings_read(const struct send_options *o, struct settings *out, struc
 void settings_done(struct settings *s) {
     for (size_t i = 0; i < s->n; i++) provider_free(&s->list[i]);
     s->n = 0;
+    text_forget(&s->unsubscribe_key);
 }
 
 /* ---- which files are read ---- */

@@ -321,8 +321,10 @@ static enum err send_open(struct server *v, struct buf *why) {
         .dev = v->o.dev};
     enum err e = send_create(&o, &v->sender, why);
     if (e != OK) return e;
-    for (unsigned i = 0; i < v->shards; i++)
+    for (unsigned i = 0; i < v->shards; i++) {
         v->shard[i].tools.http_webhooks = send_webhooks_private(v->sender);
+        v->shard[i].tools.unsubscribe_key = send_unsubscribe_key(v->sender);
+    }
     dkim_tell(v);
     send_start(v->sender); /* without providers too: it says so of each send */
     return OK;

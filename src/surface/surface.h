@@ -138,6 +138,7 @@ struct answer {
     char detail[240];  /* words: what is wrong and how to put it right */
     int retry_after_s; /* 0: none */
     struct buf body;   /* JSON; owned; buf_done by who owns the answer */
+    const char *page;  /* the body is a page of HTML: its further header lines; else NULL */
 };
 void answer_ok(struct answer *a, int status);
 void answer_problem(struct answer *a, enum problem p, const char *field, const char *fmt, ...)
@@ -255,7 +256,8 @@ struct tools {
     struct template_kit *kit;
     struct template_cache *programs;
     struct inbox_memo *inboxes;
-    bool http_webhooks; /* those in private networks may be without TLS (send.h) */
+    struct bytes unsubscribe_key; /* of links in mails (outward.h); empty: there are none */
+    bool http_webhooks;           /* those in private networks may be without TLS (send.h) */
     /* of ids made while planning: the next, and how far to the one after it, so that no two threads
      * make the same */
     uint64_t next_id, id_step;
@@ -267,7 +269,7 @@ struct tools {
 
 struct request {
     struct bytes method;    /* "GET" */
-    struct bytes params[4]; /* the {...} parts of the path, validated as ids except {emoji} */
+    struct bytes params[4]; /* the {...} parts of the path, all ids but {emoji} and {token} */
     struct bytes query_names[16], query_values[16];
     size_t query_count;
     struct bytes body; /* raw JSON or empty */

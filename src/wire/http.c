@@ -303,6 +303,9 @@ struct bytes http_reader_authorization(const struct http_reader *r) {
 struct bytes http_reader_origin(const struct http_reader *r) {
     return r->head_complete ? r->request->origin : (struct bytes){0};
 }
+struct bytes http_reader_target(const struct http_reader *r) {
+    return r->head_complete ? at_span(r, r->url) : (struct bytes){0};
+}
 
 /* ---- the target ---- */
 static int hex(uint8_t c) {

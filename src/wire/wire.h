@@ -235,6 +235,7 @@ size_t http_reader_bytes(const struct http_reader *r); /* that it holds */
 /* Of the head that is there; a view until http_reader_next. */
 struct bytes http_reader_authorization(const struct http_reader *r);
 struct bytes http_reader_origin(const struct http_reader *r);
+struct bytes http_reader_target(const struct http_reader *r); /* as it came, with its escapes */
 /* length < 0: no Content-Length (a stream until close). extra: header lines, each ending in CRLF,
  * or NULL. */
 void http_write_head(struct buf *b, int status, bool keep_alive, const char *content_type,

@@ -1,6 +1,9 @@
 """The document at /openapi.json is valid, lint-free, as wide as the routes, and true: every operation is called for its success and for its problems.
 The harness checks each answer against the document; here is seen to it that nothing was left out."""
+import base64
 import glob
+import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -115,7 +118,12 @@ check_problems()
 lint()
 
 # ---- the server, operation by operation
-s = Server("--shards", "2")
+s = Server("--shards", "2", start=False)
+with open(s.dir + "/providers.json", "w") as f:
+    json.dump({"providers": [{"name": "mx", "channel": "email", "host": "localhost", "port": 9, "from": "no-reply@example.com", "public_url": "https://kith.example"}]}, f)
+s.options += ("--providers", s.dir + "/providers.json")
+s.start()
+s.make_key()
 called = {}  # operation: statuses seen
 
 
@@ -666,6 +674,16 @@ expect(raw(b"GET /healthz HTTP/1.1\r\n\r\n")[0], 400, "no Host")
 expect(raw(b"GET /" + b"x" * 17000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")[0], 414)
 expect(raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 17000 + b"\r\n\r\n")[0], 431)
 expect(raw(b"PUT /v1/users/ann HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n")[0], 413)
+
+# a link in a mail, as docs/format/outward.md says
+with open(s.data + "/keys/unsubscribe.key") as f:
+    key = base64.urlsafe_b64decode(f.read().strip() + "=")
+token = b"\x01\x04demo\x03ann\x04news"
+link = "/v1/unsubscribe/" + base64.urlsafe_b64encode(token + hmac.new(key, token, hashlib.sha256).digest()).decode().rstrip("=")
+for method in ("GET", "POST"):
+    assert b"<b>news</b>" in ok(200, method, link, headers={"Authorization": ""})
+    refused(404, "not-found", method, link + "x", headers={"Authorization": ""})
+expect(ok(200, "GET", "/v1/users/ann/preferences")["workflows"]["news"], {"email": False})
 
 # the end of a user
 export = ok(200, "GET", "/v1/users/ann/export")
