@@ -31,6 +31,28 @@ static struct row *row_of(struct step *s, struct inbox *i, const struct content 
     return NULL;
 }
 
+/* One of several was taken out: what is left is shown and told, if it is in the inbox still. */
+static bool left_told(struct step *s, struct inbox *i, const struct workflow *w, struct row *r) {
+    struct content k;
+    if (r->flags & ROW_HIDDEN || !content_find(s->cells, s->app, r->trigger, &k)) return false;
+    row_begin(i, r);
+    r->expires_ms = expiry_of(w, &k);
+    r->position = s->position;
+    row_end(i, r);
+    return row_counts(r, s->time_ms);
+}
+static void tell_left(struct step *s, struct bytes user, uint64_t place) {
+    struct buf said = {0};
+    pack_u8(&said, SAID_ROW);
+    pack_bytes(&said, (struct bytes){0});
+    struct entry e = {.type = ENTRY_NOTIFICATION,
+        .event = EVENT_UPDATED,
+        .seq = place + 1,
+        .extra = buf_view(&said)};
+    mailbox_append(s, user, &e);
+    buf_done(&said);
+}
+
 bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why) {
     struct workflow w;
     struct inbox i;
@@ -53,14 +75,16 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
         if (s->planted != BUG_CANCELLED_SHOWN) r->flags |= ROW_HIDDEN | ROW_TAKEN;
         row_end(&i, r);
     }
-    bool gone = r->flags & ROW_HIDDEN;
+    bool gone = r->flags & ROW_HIDDEN, left = left_told(s, &i, &w, r);
     struct bytes id = r->id;
+    uint64_t place = r->n;
     inbox_save(s, &i);
     content_count(s, k->id, TOTAL_DELIVERED, -1);
     content_count(s, k->id, why == WHY_CANCELLED ? TOTAL_CANCELLED : TOTAL_EXPIRED, 1);
     why_add(s, user, k->id, why, 0, 0, (struct bytes){0});
     if (gone) sends_withdraw(s, user, id);
     if (gone) inbox_tell_gone(s, user, id, why);
+    else if (left) tell_left(s, user, place);
     return true;
 }
 

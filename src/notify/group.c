@@ -152,6 +152,48 @@ static void first_note(struct step *s, struct inbox *i, const struct row *r) {
     else if (!times(i, r->id, hash64(first))) set_add(s, i, r->id, first);
 }
 
+/* ---- the triggers that were the newest before ---- */
+/* first, if it is given, and the others but one; as many as are kept. */
+static struct bytes ids_with(
+    struct inbox *i, struct bytes first, struct bytes ids, struct bytes but) {
+    struct buf b = {0};
+    struct unpack u = unpack_of(ids);
+    unsigned n = first.n != 0;
+    if (first.n) pack_bytes(&b, first);
+    while (unpack_more(&u) && n < ROW_BEFORE_MAX) {
+        struct bytes id = unpack_bytes(&u);
+        if (bytes_eq(id, but)) continue;
+        pack_bytes(&b, id);
+        n++;
+    }
+    struct bytes out = arena_copy(i->arena, buf_view(&b));
+    buf_done(&b);
+    return out;
+}
+
+void row_shows(struct inbox *i, struct row *r, struct bytes trigger) {
+    r->trigger = trigger;
+    if (r->before.n) r->before = ids_with(i, (struct bytes){0}, r->before, trigger);
+}
+
+/* One was taken out. If it was what the row shows, that is now the newest that is left and was not taken
+ * back; of those that are remembered, else the one that began the row. */
+static void shows_left(struct inbox *i, struct row *r, struct bytes gone) {
+    struct content k;
+    struct bytes next = {0};
+    if (r->before.n) r->before = ids_with(i, (struct bytes){0}, r->before, gone);
+    if (!bytes_eq(r->trigger, gone)) return;
+    struct unpack u = unpack_of(r->before);
+    while (!next.n) {
+        struct bytes id = unpack_more(&u) ? unpack_bytes(&u) : r->id;
+        if (!bytes_eq(id, gone) && content_find(i->cells, i->app, id, &k) && !k.cancelled)
+            next = id;
+        else if (id.p == r->id.p) return;
+    }
+    row_shows(i, r, next);
+    r->lies = k.lies;
+}
+
 void actors_join(struct step *s, struct inbox *i, struct row *r, const struct content *k) {
     row_begin(i, r);
     first_note(s, i, r);
@@ -166,6 +208,7 @@ void actors_join(struct step *s, struct inbox *i, struct row *r, const struct co
         r->newest = renamed(i, r->newest, k->actor, &k->actor_name);
     }
     r->triggers++;
+    if (s) r->before = ids_with(i, r->trigger, r->before, (struct bytes){0});
     r->trigger = k->id;
     r->lies = s ? content_lies(s, k->id) : k->lies;
     r->seen_ms = 0;
@@ -185,6 +228,7 @@ void actors_leave(struct step *s, struct inbox *i, struct row *r, const struct c
     }
     r->triggers -= r->triggers > 0;
     r->flags |= ROW_LEFT;
+    shows_left(i, r, k->id);
     if (!r->triggers || !r->actors) r->flags |= ROW_HIDDEN | ROW_TAKEN;
     row_end(i, r);
 }

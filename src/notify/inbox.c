@@ -49,6 +49,7 @@ void row_encode(struct buf *b, const struct row *r) {
     pack_var(b, r->actors);
     pack_var(b, r->lies);
     pack_bytes(b, r->newest);
+    if (r->before.n) pack_bytes(b, r->before);
 }
 
 bool row_read(struct bytes v, uint64_t n, struct row *r) {
@@ -74,6 +75,7 @@ bool row_read(struct bytes v, uint64_t n, struct row *r) {
     r->actors = (uint32_t)unpack_var(&u);
     r->lies = unpack_var(&u);
     r->newest = unpack_bytes(&u);
+    if (unpack_more(&u)) r->before = unpack_bytes(&u); /* none in rows of before there was this */
     return !u.bad && u.p == u.end;
 }
 void row_decode(struct bytes v, uint64_t n, struct row *r) { check(row_read(v, n, r)); }

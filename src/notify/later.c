@@ -305,6 +305,10 @@ static void held_due(struct step *s, struct bytes user, struct unpack *u) {
         why_add(s, user, h.trigger, WHY_WITHDRAWN, h.channels, 0, (struct bytes){0});
         return;
     }
+    if (!bytes_eq(r.trigger, h.trigger)) { /* what came to it later tells of all */
+        why_add(s, user, h.trigger, WHY_GROUPED, h.channels, 0, r.id);
+        return;
+    }
     go_on(s, &h);
 }
 

@@ -396,6 +396,7 @@ static inline void m_held_due(struct model *m, struct m_user *u, const struct m_
     t->total[TOTAL_HELD]--;
     if (r->taken || r->seen_ms || r->read_ms || r->archived_ms)
         m_say(u, d->trigger, WHY_WITHDRAWN, d->channels, 0);
+    else if (r->newest != d->trigger) m_say(u, d->trigger, WHY_GROUPED, d->channels, 0);
     else m_go_on(m, u, d->trigger, d->first, d->channels);
 }
 static inline void m_escalate_due(struct model *m, struct m_user *u, const struct m_due *d) {
@@ -408,13 +409,16 @@ static inline void m_escalate_due(struct model *m, struct m_user *u, const struc
     m_say(u, d->trigger, WHY_ESCALATED, d->channels, 0);
     m_go_on(m, u, d->trigger, d->first, d->channels);
 }
-static inline void m_take_out(struct m_row *r, int n) {
+/* Of those that are left the newest that was not taken back is shown. */
+static inline void m_take_out(const struct model *m, struct m_row *r, int n) {
     for (int k = 0; k < r->members; k++)
         if (r->member[k] == n) {
             memmove(
                 &r->member[k], &r->member[k + 1], (size_t)(r->members - k - 1) * sizeof *r->member);
             r->members--;
             r->left = true;
+            for (k = r->members; k-- > 0 && r->newest == n;)
+                if (!m->trigger[r->member[k]].cancelled) r->newest = r->member[k];
             return;
         }
 }
@@ -433,7 +437,7 @@ static inline void m_digest_due(struct model *m, struct m_user *u, const struct 
         t->total[TOTAL_HELD]--;
         if (why) {
             m_refused(u, t, all.member[k], why);
-            m_take_out(&row, all.member[k]);
+            m_take_out(m, &row, all.member[k]);
             continue;
         }
         m_say(u, all.member[k], WHY_DIGEST_SENT, 0, 0);
@@ -501,7 +505,8 @@ static inline void m_withdraw(struct model *m, struct m_user *u, int n) {
         for (int j = 0; j < r->members; j++) in |= r->member[j] == n;
         if (!in) continue;
         if (r->hidden || r->seen_ms) return;
-        m_take_out(r, n);
+        m_take_out(m, r, n);
+        if (r->members) r->expires_ms = m_expiry(m, &m->trigger[r->newest]);
         r->hidden = r->taken = !r->members;
         t->total[TOTAL_DELIVERED] -= t->audience < 0 || !t->merges; /* else it is reckoned */
         t->total[TOTAL_CANCELLED]++;

@@ -186,7 +186,12 @@ void decision_words(const struct decision *d, struct buf *out);
 void channels_words(uint8_t channels, struct buf *out); /* "push, email" */
 
 /* ---- inbox.c: a person's rows ---- */
-enum { ROW_NEWEST_MAX = 5, INBOX_BLOCK = 32, INBOX_BLOCKS = 32 /* rows kept: about 1,024 */ };
+enum {
+    ROW_NEWEST_MAX = 5,
+    ROW_BEFORE_MAX = 4,
+    INBOX_BLOCK = 32,
+    INBOX_BLOCKS = 32 /* rows kept: about 1,024 */
+};
 enum {
     ROW_MOVED = 1,  /* its place only: it stands again further on */
     ROW_HIDDEN = 2, /* replaced, cancelled, withdrawn; or only sent outside */
@@ -209,6 +214,9 @@ struct row {
         actors; /* grouped in it; actors: distinct ones, or triggers without actors */
     /* packed { varbytes id, varbytes name } of actors, newest first, at most ROW_NEWEST_MAX */
     struct bytes newest;
+    /* packed ids of triggers that were the newest before, the last first, at most ROW_BEFORE_MAX: when the
+     * newest is taken out, one of them is shown. Not of those merged in memory only */
+    struct bytes before;
 };
 struct inbox_head {      /* stored as it is, before the caps */
     uint64_t folded;     /* entries of audiences up to this position are rows */
@@ -283,6 +291,8 @@ uint64_t group_of(const struct workflow *w, const struct content *k); /* 0: not 
  * looked at, nothing stored (fold.c, when reading). */
 void actors_join(struct step *s, struct inbox *i, struct row *r, const struct content *k);
 void actors_leave(struct step *s, struct inbox *i, struct row *r, const struct content *k);
+/* What it shows from now on: this trigger. */
+void row_shows(struct inbox *i, struct row *r, struct bytes trigger);
 void actors_forget(struct step *s, struct inbox *i, const struct row *r); /* its actors */
 void actors_first(
     struct inbox *i, struct row *r, const struct content *k); /* a row of one trigger */

@@ -446,7 +446,7 @@ static bool same_row(const struct history *h, const struct row *got, const struc
     if (!bytes_is(got->id, id))
         return print_error("a row is %.*s, not %s\n", (int)got->id.n, (const char *)got->id.p, id),
                false;
-    if (!want->left && !bytes_is(got->trigger, h->m->trigger[want->newest].id))
+    if (!bytes_is(got->trigger, h->m->trigger[want->newest].id))
         return print_error("%s shows %.*s, not %s\n", id, (int)got->trigger.n,
                    (const char *)got->trigger.p, h->m->trigger[want->newest].id),
                false;

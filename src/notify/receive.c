@@ -103,7 +103,7 @@ struct placed place(struct step *s, struct inbox *i, const struct placing *p) {
     struct row fresh = {.id = k->id};
     if (p->digest) fresh = *p->digest;
     else actors_first(i, &fresh, k);
-    fresh.trigger = k->id;
+    row_shows(i, &fresh, k->id);
     fresh.lies = s ? content_lies(s, k->id) : k->lies;
     fresh.workflow = k->workflow;
     fresh.flags = p->hidden ? ROW_HIDDEN : 0;

@@ -84,6 +84,25 @@ def grouping():
     expect(titles("mia")[0], "dan likes a tree", "who takes it back is counted no more")
 
 
+def undoing():
+    """A group whose newest trigger is taken back shows the newest that is left, and says so to who looks on; none left: it goes."""
+    workflow("talk", group_by="object", templates=EN("{actor}: {words}"))
+    phone = mqtt.Client(s.mqtt, "mia-phone", s.token("mia", "mia-phone"))
+    phone.subscribe("users/mia/notifications", qos=1)
+    ids = [trigger("talk", ["mia"], actor=actor, object="a song", data={"words": words}) for actor, words in (("ann", "one"), ("bob", "two"), ("cat", "three"), ("dan", "four"))]
+    expect([m.json()["title"] for m in phone.messages(4)], ["Ann: one", "Bob: two", "Cat: three", "dan: four"])
+    undo = lambda n: expect(s.call("DELETE", f"/v1/notifications/{ids[n]}")[0], 204)
+    for n, title, actors in ((3, "Cat: three", 3), (1, "Cat: three", 2), (2, "Ann: one", 1)):
+        undo(n)
+        row = inbox("mia")["items"][0]
+        expect((row["id"], row["title"], row["actors"]["count"]), (ids[0], title, actors))
+        told = phone.message().json()
+        expect((told["event"], told["id"], told["title"], told["actors"]["count"]), ("updated", ids[0], title, actors), "live")
+    undo(0)
+    expect(phone.message().json()["event"], "deleted")
+    expect([n["id"] for n in inbox("mia")["items"] if n["workflow"] == "talk"], [])
+
+
 def collapsing():
     workflow("score", templates=EN("{goals, number} goals"))
     old = trigger("score", ["noa"], data={"goals": 1}, collapse_key="game 7")
@@ -316,6 +335,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
+for story in (grouping, undoing, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
     story()
 s.close()

@@ -1,6 +1,6 @@
 """Notifications that leave the server: push, mail and webhooks from the trigger to the other side and back into why, totals and dead letters; retries, addresses that are no more, what is
 withdrawn, what a restart leaves. The other side is Node's HTTP/2 (test/peers/services.mjs), and Debian's aiosmtpd (test/peers/mailserver.py)."""
-import base64, email, email.policy, json, shutil, subprocess
+import base64, datetime, email, email.policy, json, shutil, subprocess, time
 
 import certificate, mailserver, peers
 from harness import Server, eventually, expect
@@ -151,6 +151,32 @@ def withdrawn(w):
     expect(len(w.requests(path)), 2, "neither was tried again")
 
 
+def held(w):
+    """Of a group that a pause held one push and one mail leave when it ends, with the words of the newest that is left."""
+    w.workflow("fans", channels=["inapp", "push", "email"], group_by="object",
+               templates={"en": {"title": "{others, plural, =0 {{actor}} other {{actor} and # others}}", "body": "{actor} says {what}"}})
+    for name in ("Ann", "Bob", "Cat", "Dan"):
+        w.s.call("PUT", f"/v1/users/{name.lower()}", {"name": name})
+    w.ok(201, "PUT", "/v1/users/ida", {"email": "ida@example.org"})
+    w.ok(201, "PUT", "/v1/users/ida/devices/pixel", {"push": {"fcm": {"token": "t9"}}})
+    w.requests()
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    w.ok(200, "PUT", "/v1/users/ida/preferences", {"paused_until": end.isoformat(timespec="milliseconds").replace("+00:00", "Z")})
+    ids = [w.trigger("fans", "ida", f"{actor}'s", actor=actor, object="a song") for actor in ("ann", "bob", "cat", "dan")]
+    w.ok(204, "DELETE", f"/v1/notifications/{ids[3]}")
+    kept = [w.trigger("fans", "ida", "x", actor="bob", object="a film")]
+    expect([w.decisions(id, "ida") for id in ids[:2]], [["delivered", "held"], ["grouped", "held"]])
+    for id in (ids[2], kept[0]):
+        until(lambda: w.decisions(id, "ida").count("sent") == (2 if w.mails else 1))
+    expect([w.decisions(id, "ida") for id in ids[:2]], [["delivered", "held", "grouped"], ["grouped", "held", "grouped"]], "the newest told of all")
+    time.sleep(.3)
+    pushed = [json.loads(raw(q["body"]))["message"]["notification"] for q in w.requests("/v1/projects/my-app/messages:send")]
+    expect(sorted((n["title"], n["body"]) for n in pushed), [("Bob", "Bob says x"), ("Cat and 2 others", "Cat says cat's")])
+    if w.mails:
+        mails = [email.message_from_bytes(raw(m["content"]), policy=email.policy.SMTP)["subject"] for m in w.mails.do("taken")["mails"]]
+        expect(sorted(mails), ["Bob", "Cat and 2 others"])
+
+
 def webhooks(w):
     """A channel of its own, and events: signed, tried again, told of failures."""
     hook = w.ok(201, "PUT", "/v1/webhooks/crm", {"url": w.base + "/hook", "events": ["notification.sent", "notification.read", "notification.failed"]})
@@ -229,7 +255,7 @@ def main():
     if not shutil.which("node"):
         peers.skip("node is not installed")
     w = World()
-    for part in (push, retries, withdrawn, webhooks, mails, restarts):
+    for part in (push, retries, withdrawn, held, webhooks, mails, restarts):
         part(w)
     w.s.stop()
     w.s.check()
