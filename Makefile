@@ -9,7 +9,7 @@ run: build
 
 build:
 	@sh tool/setup.sh
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) -Db_lto=true >/dev/null
 	@sh tool/sources.changed $(BUILD) || meson setup --reconfigure $(BUILD) >/dev/null
 	@ninja -C $(BUILD) --quiet
 
