@@ -10,6 +10,7 @@
 #include "due/due.h"
 
 #define POLL_MAX 512
+#define AHEAD_MAX 16 /* records that are told of before they are applied */
 #define RESEND_AFTER_MS 1000
 #define KINDS 256
 
@@ -45,6 +46,7 @@ struct partition {
 struct engine {
     struct engine_options o;
     void (*rules[KINDS])(struct step *);
+    void (*aheads[KINDS])(const struct ahead *);
     struct partition *parts; /* [partitions]; cells NULL where another lane owns it */
     struct arena turn;
     struct buf scratch;
@@ -119,6 +121,7 @@ enum err engine_create(const struct engine_options *o, struct engine **out, stru
             check(!e->rules[rule->kind]);
             e->rules[rule->kind] = rule->apply;
         }
+    for (size_t i = 0; i < o->ahead_count; i++) e->aheads[o->aheads[i].kind] = o->aheads[i].ahead;
     free(from);
     *out = e;
     return OK;
@@ -468,13 +471,11 @@ static void outcome_carry(
         e->o.delivered(e->o.arg, s->partition, s->app, &s->deliveries[i]);
 }
 
-static void apply_one(struct engine *e, const struct log_record *lr) {
+static void apply_one(struct engine *e, const struct log_record *lr, struct record r) {
     struct partition *part = &e->parts[lr->partition];
     if (lr->position <= part->applied) return;
     check(lr->position == part->applied + 1);
     e->counts.records_applied++;
-    struct record r;
-    check(record_decode(lr->data, &r) == OK);
     if (e->o.planted == BUG_APPS_MIXED && r.app.n) r.app = bytes_of("demo", 4);
     struct journey_record way = {
         lr->partition, (uint8_t)r.kind, lr->position, lr->durable_ns, r.time_ms};
@@ -506,6 +507,26 @@ static void apply_one(struct engine *e, const struct log_record *lr) {
         buf_done(&answer.body);
     }
     __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);
+}
+
+static void ahead_round(struct engine *e, const struct log_record *lr, const struct record *r,
+    size_t n, unsigned round) {
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!e->aheads[r[i].kind]) continue;
+        struct ahead a = {e->parts[lr[i].partition].cells, r[i].app, r[i].body, round};
+        e->aheads[r[i].kind](&a);
+        any = true;
+    }
+    for (size_t i = 0; any && i < n; i++) cells_ahead_end(e->parts[lr[i].partition].cells);
+}
+
+static void apply_some(struct engine *e, const struct log_record *lr, size_t n) {
+    struct record r[AHEAD_MAX];
+    for (size_t i = 0; i < n; i++) check(record_decode(lr[i].data, &r[i]) == OK);
+    for (unsigned round = 0; n > 1 && round < AHEAD_ROUNDS; round++)
+        ahead_round(e, lr, r, n, round);
+    for (size_t i = 0; i < n; i++) apply_one(e, &lr[i], r[i]);
 }
 
 /* Those that a full ring did not take stay. */
@@ -576,7 +597,8 @@ bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
     do {
         size_t want = max - done < POLL_MAX ? max - done : POLL_MAX;
         n = e->o.log->calls->poll(e->o.log, e->o.lane, records, want);
-        for (size_t i = 0; i < n; i++) apply_one(e, &records[i]);
+        for (size_t i = 0; i < n; i += AHEAD_MAX)
+            apply_some(e, records + i, n - i < AHEAD_MAX ? n - i : AHEAD_MAX);
         done += n;
     } while (n && done < max);
     if (!e->awake && engine_caught_up(e)) wake(e);

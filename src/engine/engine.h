@@ -46,6 +46,8 @@ struct engine_options {
     uint16_t partitions; /* partition p belongs to lane p % lanes */
     const struct surface *const *surfaces;
     size_t surface_count;
+    const struct ahead_rule *aheads; /* of some kinds of record; NULL: none */
+    size_t ahead_count;
     uint64_t memory_bytes;            /* cells' budget for the whole engine */
     const struct hash_secret *secret; /* of the cells' tables; NULL: one that all know */
     void *arg;

@@ -23,6 +23,19 @@ static struct cell *block_cell(struct cells *c, struct bytes app, struct bytes u
     return cells_get(c, key2n(room, '*', app, user, n));
 }
 
+void inbox_ahead(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    cells_ahead(c, key2(room, ')', app, user));
+}
+void inbox_rows_ahead(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    struct inbox_head h;
+    const struct cell *head = cells_near(c, key2(room, ')', app, user));
+    if (!head || head->size < sizeof h) return;
+    memcpy(&h, head->data, sizeof h);
+    cells_ahead(c, key2n(room, '*', app, user, h.rows / INBOX_BLOCK));
+}
+
 /* ---- a row's bytes ---- */
 void row_encode(struct buf *b, const struct row *r) {
     if (r->flags & ROW_MOVED) {

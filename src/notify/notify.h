@@ -39,6 +39,8 @@ _Static_assert((int)NOTIFY_TALLY_COUNT <= (int)STEP_TALLIES, "surface.h says how
 /* Its parts, as the shard's table takes them; returns how many. */
 enum { NOTIFY_SURFACES_MAX = 16 };
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
+enum { NOTIFY_AHEADS = 1 };
+extern const struct ahead_rule notify_aheads[NOTIFY_AHEADS];
 
 /* What a mailbox entry of type NOTIFICATION shows to this user now: members of the JSON object without
  * braces, `counts` among them. false: it must not be delivered (superseded, expired, cancelled,

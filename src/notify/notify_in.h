@@ -249,6 +249,9 @@ void row_decode(struct bytes v, uint64_t n, struct row *r); /* views into v */
 bool row_read(struct bytes v, uint64_t n, struct row *r);   /* likewise; false: it is damaged */
 void inbox_open(struct inbox *i, struct cells *c, struct bytes app, struct bytes user,
     int64_t now_ms, struct arena *arena);
+/* Hints (cells_ahead): the head; then, when it came near, where rows go. */
+void inbox_ahead(struct cells *c, struct bytes app, struct bytes user);
+void inbox_rows_ahead(struct cells *c, struct bytes app, struct bytes user);
 void inbox_load(struct inbox *i); /* the stored rows */
 /* A copy at the end; its n is set. Pointers to rows end here. */
 struct row *inbox_append(struct inbox *i, const struct row *r);

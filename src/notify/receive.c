@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "due/due.h"
 #include "notify/notify_in.h"
+#include "person/person.h"
 
 int64_t expiry_of(const struct workflow *w, const struct content *k) {
     if (k->expires_ms) return k->expires_ms;
@@ -425,6 +426,43 @@ static void apply_sweep(struct step *s) {
     buf_done(&clash);
     buf_done(&w.users);
 }
+
+/* ---- what apply_copy will ask for ---- */
+enum { ITEMS_AHEAD = 8, USERS_AHEAD = 8 };
+static void member_ahead(void *arg, struct bytes user) {
+    const struct ahead *a = arg;
+    inbox_ahead(a->cells, a->app, user);
+}
+
+static void user_ahead(const struct ahead *a, struct bytes user) {
+    if (a->round) {
+        inbox_rows_ahead(a->cells, a->app, user);
+        mailbox_own_ahead(a->cells, a->app, user);
+    } else {
+        inbox_ahead(a->cells, a->app, user);
+        mailbox_ahead(a->cells, a->app, user);
+        person_ahead(a->cells, a->app, user);
+    }
+}
+
+static void copy_ahead(const struct ahead *a) {
+    struct unpack all = unpack_of(a->body);
+    for (int n = 0; n < ITEMS_AHEAD && unpack_more(&all); n++) {
+        struct unpack u = unpack_of(unpack_bytes(&all));
+        struct content k;
+        if (content_decode(&u, &k) != OK) return;
+        struct unpack users = unpack_of(unpack_bytes(&u));
+        for (int i = 0; i < USERS_AHEAD && unpack_more(&users); i++)
+            user_ahead(a, unpack_bytes(&users));
+        if (!k.audience.n) continue;
+        if (a->round)
+            mailbox_members_ahead(
+                a->cells, a->app, k.audience, USERS_AHEAD, member_ahead, (void *)a);
+        else mailbox_audience_ahead(a->cells, a->app, k.audience);
+    }
+}
+
+const struct ahead_rule notify_aheads[NOTIFY_AHEADS] = {{KIND_NOTIFY_COPY, copy_ahead}};
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_COPY, apply_copy},
     {KIND_NOTIFY_LATER, apply_later}, {KIND_NOTIFY_SWEEP, apply_sweep}};

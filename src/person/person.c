@@ -31,6 +31,11 @@ void person_profile_set(struct step *s, struct bytes user, const struct person_p
     buf_done(&b);
 }
 
+void person_ahead(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    cells_ahead(c, key2(room, 'u', app, user));
+}
+
 bool person_find(struct cells *c, struct bytes app, struct bytes user, struct person *out) {
     struct person_profile p;
     bool found = person_profile_get(c, app, user, &p) && p.created_ms;

@@ -20,6 +20,7 @@ struct person { /* empty: not given */
 };
 /* false: no profile was ever given, or they are erased. */
 bool person_find(struct cells *c, struct bytes app, struct bytes user, struct person *out);
+void person_ahead(struct cells *c, struct bytes app, struct bytes user); /* a hint (cells_ahead) */
 /* The rules of the user's time zone, as zone/zone.h reads them; empty: UTC. */
 struct bytes person_zone(struct cells *c, struct bytes app, struct bytes user);
 /* Devices with a push address, as their owner gave it: {"webpush":{...}} | {"apns":{...}} |

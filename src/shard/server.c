@@ -180,6 +180,8 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .partitions = v->partitions,
         .surfaces = v->surface_list,
         .surface_count = v->surface_count,
+        .aheads = notify_aheads,
+        .ahead_count = NOTIFY_AHEADS,
         .memory_bytes = server_memory(v) / v->shards,
         .secret = &v->secret,
         .arg = s,

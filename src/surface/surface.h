@@ -382,6 +382,18 @@ struct route {
     /* After the answer, at the origin, e.g. to sign a token. May be NULL. */
     void (*finish)(const struct request *r, struct admit *admit, struct answer *a);
 };
+/* What a record is about to be applied to. Of several that follow each other all are told of first, in
+ * rounds: those of the later ones may look at what the earlier ones brought near (cells_near). */
+struct ahead {
+    struct cells *cells;
+    struct bytes app, body;
+    unsigned round; /* from 0 */
+};
+enum { AHEAD_ROUNDS = 2 };
+struct ahead_rule {
+    uint8_t kind;
+    void (*ahead)(const struct ahead *a); /* calls cells_ahead, nothing else */
+};
 struct record_rule {
     uint8_t kind;
     void (*apply)(struct step *s);

@@ -41,6 +41,8 @@ struct cells {
     struct slot *table;
     struct full_cell *recent[RECENT]; /* by recent_slot; none that was evicted */
     struct full_cell *dirty;
+    uint64_t ahead[CELLS_AHEAD]; /* hashes */
+    unsigned ahead_count;
     struct hash_secret secret;
     struct buf loading;
 };
@@ -210,6 +212,36 @@ struct cell *cells_get(struct cells *s, struct bytes key) {
 }
 struct cell *cells_new(struct cells *s, struct bytes key) {
     return find(s, key, true);
+}
+
+/* ---- what is asked for soon ---- */
+void cells_ahead(struct cells *s, struct bytes key) {
+    if (!s->slots || s->ahead_count == CELLS_AHEAD) return;
+    uint64_t hash = hash_keyed(key, &s->secret);
+    __builtin_prefetch(&s->table[hash & (s->slots - 1)]);
+    s->ahead[s->ahead_count++] = hash;
+}
+
+/* By the hash alone: should it be another's, nothing is lost. */
+void cells_ahead_end(struct cells *s) {
+    const struct full_cell *near[CELLS_AHEAD];
+    for (unsigned n = 0; n < s->ahead_count; n++) {
+        size_t i = s->ahead[n] & (s->slots - 1);
+        while (s->table[i].cell && s->table[i].hash != s->ahead[n]) i = (i + 1) & (s->slots - 1);
+        near[n] = s->table[i].cell;
+        if (!near[n]) continue;
+        __builtin_prefetch(near[n]);
+        __builtin_prefetch(near[n]->key + 16);
+    }
+    for (unsigned n = 0; n < s->ahead_count; n++)
+        if (near[n]) __builtin_prefetch(near[n]->c.data);
+    s->ahead_count = 0;
+}
+
+const struct cell *cells_near(const struct cells *s, struct bytes key) {
+    if (!s->slots) return NULL;
+    const struct full_cell *f = slot_find(s, hash_keyed(key, &s->secret), key)->cell;
+    return f && f->c.size ? &f->c : NULL;
 }
 
 /* ---- edits ---- */

@@ -105,6 +105,14 @@ bool cells_peek(struct cells *, struct bytes key, struct buf *out);
 /* The same for a key that the caller knows the store not to hold (the next of a counted row of
  * blocks, say): saves asking it. Builds with the address sanitizer ask, and check. */
 struct cell *cells_new(struct cells *, struct bytes key);
+/* Hints: what will be asked for soon. Several, then cells_ahead_end, bring those that are in memory near the
+ * processor, all at once, where asking one by one would wait for each. Nothing is read from the store, and
+ * nothing changes. At most CELLS_AHEAD at once; further ones are ignored. */
+enum { CELLS_AHEAD = 64 };
+void cells_ahead(struct cells *, struct bytes key);
+void cells_ahead_end(struct cells *);
+/* NULL: not in memory, which says nothing about the store. For hints that follow from hints. */
+const struct cell *cells_near(const struct cells *, struct bytes key);
 /* Edits. All mark the cell dirty. Key at most 1,024 bytes, value at most 16 MiB (check). The bytes
  * given are not a view of the cell itself. */
 /* replace; empty deletes */

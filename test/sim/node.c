@@ -179,6 +179,8 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
             .partitions = PARTITIONS,
             .surfaces = surfaces,
             .surface_count = n,
+            .aheads = notify_aheads,
+            .ahead_count = NOTIFY_AHEADS,
             .memory_bytes = chance(s, 50) ? 1 << 20 : 16 << 10,
             .arg = s,
             .answered = answered,
