@@ -62,20 +62,36 @@ static enum err rocks_get(struct store *s, uint16_t partition, struct bytes key,
     return OK;
 }
 
+/* Of the same key what came first stays first. */
+static int by_key(const void *a, const void *b) {
+    const struct table_change *x = a, *y = b;
+    if (x->partition != y->partition) return x->partition > y->partition ? 1 : -1;
+    int c = bytes_cmp(x->key, y->key);
+    return c ? c : (x->key.p > y->key.p) - (x->key.p < y->key.p);
+}
+
+static void change_add(rocksdb_writebatch_t *w, const struct table_change *c) {
+    uint8_t room[1026];
+    const char *key = (const char *)room, *value = (const char *)c->value.p;
+    size_t n = key_make(room, c->partition, c->key);
+    if (c->append) rocksdb_writebatch_merge(w, key, n, value, c->value.n);
+    else if (c->value.n) rocksdb_writebatch_put(w, key, n, value, c->value.n);
+    else rocksdb_writebatch_delete(w, key, n);
+}
+
+/* In the order of keys: the memtable's list then finds the next place beside
+ * the last one. */
 static enum err rocks_write(struct store *s, const struct table_batch *b) {
     struct rocks *r = (struct rocks *)s;
     rocksdb_writebatch_t *w = rocksdb_writebatch_create();
     struct unpack u = unpack_of(buf_view(&b->data));
-    struct table_change c;
-    uint8_t room[1026];
-    while (table_batch_next(&u, &c)) {
-        size_t n = key_make(room, c.partition, c.key);
-        if (c.append)
-            rocksdb_writebatch_merge(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
-        else if (c.value.n)
-            rocksdb_writebatch_put(w, (const char *)room, n, (const char *)c.value.p, c.value.n);
-        else rocksdb_writebatch_delete(w, (const char *)room, n);
-    }
+    struct table_change *all = must_alloc((b->changes + 1) * sizeof *all);
+    size_t count = 0;
+    while (count < b->changes && table_batch_next(&u, &all[count])) count++;
+    check(count == b->changes && !unpack_more(&u));
+    qsort(all, count, sizeof *all, by_key);
+    for (size_t i = 0; i < count; i++) change_add(w, &all[i]);
+    free(all);
     char *e = NULL;
     rocksdb_write(r->db, r->write, w, &e);
     rocksdb_writebatch_destroy(w);
