@@ -112,9 +112,51 @@ extern "C" size_t json_count(struct json v) {
     return in(v).get_array().get(array) ? 0 : array.size();
 }
 
-extern "C" void json_raw(struct json v, struct buf *o) {
+/* A number that is no integer of 64 bits: the library finds its shortest text. */
+static void raw_number(element e, struct buf *o) {
     simdjson::internal::string_builder<> b;
-    b.append(in(v));
+    b.append(e);
     std::string_view s = b.str();
     buf_add(o, s.data(), s.size());
 }
+
+static void raw(element e, struct buf *o);
+
+static void raw_object(simdjson::dom::object object, struct buf *o) {
+    char before = '{';
+    for (auto field : object) {
+        buf_char(o, before);
+        json_str(o, view(field.key));
+        buf_char(o, ':');
+        raw(field.value, o);
+        before = ',';
+    }
+    if (before == '{') buf_char(o, '{');
+    buf_char(o, '}');
+}
+
+static void raw_array(simdjson::dom::array array, struct buf *o) {
+    char before = '[';
+    for (element e : array) {
+        buf_char(o, before);
+        raw(e, o);
+        before = ',';
+    }
+    if (before == '[') buf_char(o, '[');
+    buf_char(o, ']');
+}
+
+static void raw(element e, struct buf *o) {
+    struct json_out j = {o, false};
+    switch (e.type()) {
+    case element_type::ARRAY: raw_array(e.get_array().value_unsafe(), o); return;
+    case element_type::OBJECT: raw_object(e.get_object().value_unsafe(), o); return;
+    case element_type::STRING: json_str(o, view(e.get_string().value_unsafe())); return;
+    case element_type::BOOL: jo_bool(&j, e.get_bool().value_unsafe()); return;
+    case element_type::NULL_VALUE: jo_null(&j); return;
+    case element_type::INT64: jo_i64(&j, e.get_int64().value_unsafe()); return;
+    default: raw_number(e, o);
+    }
+}
+
+extern "C" void json_raw(struct json v, struct buf *o) { raw(in(v), o); }
