@@ -1080,7 +1080,7 @@ export type NotificationEntry = {
   notification: NotificationShown | NotificationMarked | NotificationGone;
 };
 
-/** What happened; `*`: all, those of later versions too. notification.sent: a workflow with the channel webhook. */
+/** What happened; `*`: all, those of later versions too. notification.sent: a workflow with the channel webhook. message.created: each message that is stored in a conversation of the app, once; its `data` is the message as GET shows it then. */
 export type WebhookEvent = "*" | "notification.sent" | "notification.seen" | "notification.read" | "notification.clicked" | "notification.archived" | "notification.failed" | "message.created";
 
 export type WebhookPut = {
@@ -1113,10 +1113,12 @@ export type DeadLetter = {
   id: Id;
   /** By which it was to leave. */
   channel: "push" | "email" | "webhook";
-  user: Id;
-  notification: Id;
+  user?: Id;
+  notification?: Id;
   trigger?: Id;
-  /** Of a webhook: what it was to be told. */
+  conversation?: Id;
+  message?: Id;
+  /** Of a webhook: what it was to be told. Of `message.created` the conversation and the message are named, of all else the user and the notification. */
   event?: string;
   device?: Id;
   webhook?: Id;

@@ -23,6 +23,10 @@ struct chat_halves chat_halves(void);
  * (may be cached for this position). */
 bool chat_entry_json(struct cells *c, struct bytes app, const struct view *v, const struct entry *e,
     struct buf *out, bool *shared);
+/* A stored message as a server key's GET shows it now, an object; false: it is not there. In the
+ * conversation's partition. */
+bool chat_message_json(struct cells *c, struct bytes app, struct bytes conversation,
+    struct bytes id, int64_t now_ms, struct buf *out);
 /* Is the user in it, as this (their) partition knows? For live typing. */
 bool chat_is_member(
     struct cells *c, struct bytes app, struct bytes user, struct bytes conversation);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "chat/conv_in.h"
+#include "workflow/workflow.h"
 
 #define MESSAGE_MAX (64u * 1024)
 
@@ -209,6 +210,18 @@ static bool thread_note(
     return true;
 }
 
+/* Webhooks of the app hear of it, where there are such: notify says to which it goes. One look else.
+ *   NOTIFY_MESSAGE_STORED  varbytes conv, varbytes id, u64 created_ms */
+static void webhooks_tell(struct step *s, const struct sending *p) {
+    struct buf b = {0};
+    if (!webhooks_want(s->cells, s->app, "message.created")) return;
+    pack_bytes(&b, p->conv);
+    pack_bytes(&b, p->m.id);
+    pack_u64(&b, (uint64_t)p->m.created_ms);
+    step_relay(s, s->partition, KIND_NOTIFY_MESSAGE_STORED, buf_view(&b));
+    buf_done(&b);
+}
+
 void apply_message(struct step *s) {
     struct sending p = {0};
     struct conv v = {0};
@@ -245,6 +258,7 @@ void apply_message(struct step *s) {
     pack_var(&relay, v.member_count);
     pack_bytes(&relay, buf_view(&one));
     conv_broadcast(s, p.conv, &v, KIND_COPY_MESSAGE, buf_view(&relay));
+    webhooks_tell(s, &p);
     message_answer(s, p.conv, &p.m, 201);
     buf_done(&one);
     buf_done(&relay);
@@ -630,6 +644,20 @@ enum err plan_message_get(struct request *r, struct plan *p, struct answer *a) {
     p->partition = conv_partition(r);
     p->query = query_message;
     return OK;
+}
+
+bool chat_message_json(struct cells *c, struct bytes app, struct bytes conversation,
+    struct bytes id, int64_t now_ms, struct buf *out) {
+    struct conv head;
+    struct message m;
+    struct view v = {.now_ms = now_ms};
+    if (!conv_get(c, app, conversation, &head)) return false;
+    uint64_t seq = message_seq_of(c, app, conversation, &head, id);
+    if (!seq || !message_get(c, app, conversation, seq, &m)) return false;
+    buf_char(out, '{');
+    message_json_members(out, conversation, &m, &v);
+    buf_char(out, '}');
+    return true;
 }
 
 static void query_replies(struct query *q) {

@@ -193,12 +193,35 @@ static void payload_fill(struct dispatch *d, const struct shown *v) {
     buf_done(&b);
 }
 
-/* The same for each try, so that who got it twice can tell. A push shows which notification it is. */
+/* The message as it is now: one that was deleted meanwhile says so. */
+static void message_fill(struct dispatch *d) {
+    struct buf b = {0};
+    struct json_out o = {&b, false};
+    jo_open_obj(&o);
+    jo_key(&o, "type");
+    jo_str(&o, d->x.event);
+    jo_key(&o, "timestamp");
+    jo_time(&o, d->x.created_ms);
+    jo_key(&o, "data");
+    if (d->tools->message_json && d->tools->message_json(d->cells, d->x.app, d->x.notification,
+                                      d->x.trigger, d->now_ms, &b)) {
+        buf_char(&b, '}');
+        d->task->payload = send_text(d->task, buf_view(&b));
+    } else refuse(d, "the message is not there any more");
+    buf_done(&b);
+}
+
+/* The same for each try, so that who got it twice can tell, and of no other send: n is the partition's,
+ * and all of a partition may begin something at one moment. A push shows which notification it is. */
 static void id_fill(struct dispatch *d) {
-    char id[64];
+    char id[80];
+    uint8_t room[300];
     struct send_task *t = d->task;
-    int n = snprintf(id, sizeof id, "msg_%llx_%llx", (unsigned long long)d->x.created_ms,
-        (unsigned long long)d->n);
+    bool message = sending_of_message(&d->x);
+    struct bytes whose = message ? d->x.notification : d->x.user;
+    int n = snprintf(id, sizeof id, "msg_%llx_%llx_%016llx", (unsigned long long)d->x.created_ms,
+        (unsigned long long)d->n,
+        (unsigned long long)hash64(key2(room, message ? 'c' : 'u', d->x.app, whose)));
     bool push = t->channel != SEND_MAIL && t->channel != SEND_WEBHOOK;
     t->message_id = send_text(t, push ? d->x.notification : bytes_of(id, (size_t)n));
     t->id = d->n;
@@ -209,8 +232,12 @@ static void id_fill(struct dispatch *d) {
 
 static void fill(struct dispatch *d) {
     struct shown v = {.there = false};
-    bool there = shown_find(d, &v);
     id_fill(d);
+    if (sending_of_message(&d->x)) {
+        message_fill(d);
+        return;
+    }
+    bool there = shown_find(d, &v);
     d->task->workflow = send_text(d->task, v.k.workflow);
     if (d->task->channel == SEND_WEBHOOK) payload_fill(d, &v);
     else if (there) words_fill(d, &v);

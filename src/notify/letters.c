@@ -113,8 +113,8 @@ static void letter_json(struct json_out *o, uint64_t key, const struct cell *cel
     member(o, "id", bytes_str(id));
     member(o, "channel", bytes_str(CHANNELS[x.channel]));
     member(o, "user", x.user);
-    member(o, "notification", x.notification);
-    member(o, "trigger", x.trigger);
+    member(o, sending_of_message(&x) ? "conversation" : "notification", x.notification);
+    member(o, sending_of_message(&x) ? "message" : "trigger", x.trigger);
     member(o, "event", x.event);
     member(o, x.channel == CHANNEL_PUSH ? "device" : "webhook", x.to);
     member(o, "provider", provider);

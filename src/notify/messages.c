@@ -167,6 +167,16 @@ static void apply_message_read(struct step *s) {
     buf_done(&gone);
 }
 
-static const struct record_rule RULES[] = {
-    {KIND_NOTIFY_MESSAGE, apply_message}, {KIND_NOTIFY_MESSAGE_READ, apply_message_read}};
+/* In the conversation's partition, where it was stored (chat/message.c says what is in it). */
+static void apply_stored(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes conversation = unpack_bytes(&u), id = unpack_bytes(&u);
+    int64_t created_ms = (int64_t)unpack_u64(&u);
+    check(!u.bad);
+    answer_ok(s->answer, 200);
+    sends_message(s, conversation, id, created_ms);
+}
+
+static const struct record_rule RULES[] = {{KIND_NOTIFY_MESSAGE, apply_message},
+    {KIND_NOTIFY_MESSAGE_READ, apply_message_read}, {KIND_NOTIFY_MESSAGE_STORED, apply_stored}};
 const struct surface_part notify_messages = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

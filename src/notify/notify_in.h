@@ -439,6 +439,9 @@ struct outgoing {
 void sends_add(struct step *s, const struct outgoing *o);
 /* The app's webhooks that want this event ("notification.read"). Cheap when there are none. */
 void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
+/* Webhooks that hear of messages are told of this one; in its conversation's partition. */
+void sends_message(
+    struct step *s, struct bytes conversation, struct bytes id, int64_t created_ms);
 /* Those not yet sent are given up: seen or read elsewhere, cancelled. Cheap when there are none. */
 void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
 void sends_erase(struct step *s, struct bytes user); /* none is sent any more, none is listed */

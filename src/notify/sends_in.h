@@ -3,6 +3,8 @@
  *   '<' "" ""        u64 n of the newest send of this partition
  *   '<' "" "" n      sending_encode
  *   '<' app user     u64 n of each of the user's, packed
+ *   A send that tells a webhook of a message is in the conversation's partition and nobody's list: its user
+ *   is empty, its notification the conversation, its trigger the message.
  *   '=' "" ""        u64 key of the newest dead letter: (milliseconds << 9) + partition, strictly rising
  *   '=' app ""       u64 keys of the app's dead letters, oldest first
  *   '=' app "" key   a dead letter: sending_encode, then i64 failed, varbytes provider, varbytes reason
@@ -29,6 +31,7 @@ struct sending {   /* views of its cell */
     struct bytes to;    /* push: the device; a webhook: its id */
     struct bytes event; /* of a webhook that is told of something: "notification.read" */
 };
+static inline bool sending_of_message(const struct sending *x) { return !x->user.n; }
 struct cell *sending_cell(struct cells *c, uint64_t n);
 void sending_encode(struct buf *b, const struct sending *x);
 bool sending_decode(struct unpack *u, struct sending *out);

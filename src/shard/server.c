@@ -164,6 +164,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->tools.programs = template_cache_create(s->tools.kit, PROGRAMS_KEPT);
     s->tools.inboxes = inbox_memo_create();
     s->tools.entry_json = entry_json;
+    s->tools.message_json = chat_message_json;
     random_secret(&s->tools.next_id, sizeof s->tools.next_id);
     s->tools.id_step = v->shards;
     s->tools.next_id -= s->tools.next_id % v->shards - i;

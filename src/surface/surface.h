@@ -95,6 +95,7 @@ enum record_kind {
     KIND_NOTIFY_FORGET /* due: contents of a day go */,
     KIND_PUSH_GONE /* relay to users: a device's push address is no more */,
     KIND_WEBHOOK_DELETE,
+    KIND_NOTIFY_MESSAGE_STORED /* relay from chat: the app's webhooks hear of it */,
 };
 
 /* ---- problems (RFC 9457) and answers ---- */
@@ -261,6 +262,10 @@ struct tools {
     /* of ids made while planning: the next, and how far to the one after it, so that no two threads
      * make the same */
     uint64_t next_id, id_step;
+    /* A stored message, as a server key's GET shows it now; false: it is not there. In the
+     * conversation's partition. */
+    bool (*message_json)(struct cells *c, struct bytes app, struct bytes conversation,
+        struct bytes id, int64_t now_ms, struct buf *out);
     /* Members of the JSON object that a mailbox entry shows to the viewer now, whatever its type;
      * false: it must not be delivered. `shared`: the same for all who share the entry. */
     bool (*entry_json)(struct tools *t, struct cells *c, struct bytes app, const struct view *v,

@@ -100,7 +100,7 @@ function letters() {
   const bare = () => { if (!body.children.length) body.append(h('tr', {}, h('td', { colspan: '8', class: 'muted' }, 'Nothing was given up.'))); };
   const letter = (one) => {
     const button = h('button', { type: 'button' }, 'Send again');
-    const tr = h('tr', {}, h('td', {}, date(one.failed_at)), h('td', {}, words(one.channel)), h('td', {}, h('a', { href: `#find/user/${part(one.user)}` }, one.user)), h('td', {}, one.device ?? one.webhook ?? '–'),
+    const tr = h('tr', {}, h('td', {}, date(one.failed_at)), h('td', {}, words(one.channel)), h('td', {}, one.user ? h('a', { href: `#find/user/${part(one.user)}` }, one.user) : one.message ? h('a', { href: `#find/item/${part(one.message)}/${part(one.conversation)}` }, one.message) : '–'), h('td', {}, one.device ?? one.webhook ?? '–'),
       h('td', { class: 'words' }, one.reason, one.provider && h('span', { class: 'muted' }, ` (${one.provider})`)), h('td', { class: 'n' }, count(one.attempts)),
       h('td', {}, one.trigger ? h('a', { href: `#notify/${part(one.trigger)}/${part(one.user)}` }, 'why') : one.event ?? '–'), h('td', {}, button));
     button.addEventListener('click', () => again(one, tr, button));
