@@ -18,6 +18,7 @@
  *                           64 {varbytes audience, u64 from, u64 to (0: still in)}
  *   't' app user, 'V' app user chunk   the same of topics and of whom they follow
  *   'r' app user audience   u32 slot among the members, u32 slot among the memberships, while in
+ *   '[' app audience, '[' app audience day, ']' app user   who left one, for some weeks (left.c)
  *   'X' app                 u64 newest position of an entry for "#..", "@.." or "*"
  *   'b' app user            packed varbytes of the ids that the user blocks;   'y' app user   u32:
  *                           how many here block this user
@@ -65,6 +66,10 @@ void mailbox_members(struct cells *c, struct bytes app, struct bytes audience,
  * the last is given once. Who came meanwhile may be: mailbox_was_in knows. */
 size_t mailbox_members_from(struct cells *c, struct bytes app, struct bytes audience,
     uint32_t *slot, size_t max, bool (*fn)(void *arg, struct bytes user), void *arg);
+/* Who left a topic, or whom they followed, since then: on the day of since_ms too, and whether or not
+ * they are in it again; for as long as entries are kept. fn false stops and must not edit. */
+void mailbox_left(struct cells *c, struct bytes app, struct bytes audience, int64_t since_ms,
+    bool (*fn)(void *arg, struct bytes user), void *arg);
 /* in this partition */
 uint64_t mailbox_member_count(struct cells *c, struct bytes app, struct bytes audience);
 /* The topics and followed ("#..", "@..") that the user is in, and since which position. fn false stops

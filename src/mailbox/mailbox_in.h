@@ -89,4 +89,8 @@ bool member_slots(struct cells *c, struct bytes app, struct bytes user, struct b
 /* Ends every membership of a user and forgets them all. */
 void members_forget(struct step *s, struct bytes user);
 
+/* ---- left.c ---- */
+void left_note(struct step *s, struct bytes user, struct bytes audience);
+void left_forget(struct step *s, struct bytes user);
+
 #endif

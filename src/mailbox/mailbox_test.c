@@ -528,6 +528,49 @@ static void topics_are_listed_since_when(void **state) {
     world_close(&w);
 }
 
+/* Who left is known for as long as what they got is, and by nobody once they are erased. */
+static bool left_count(void *arg, struct bytes user) {
+    (void)user;
+    ++*(int *)arg;
+    return true;
+}
+static int left_since(struct world *w, int64_t since_ms) {
+    int n = 0;
+    mailbox_left(w->cells, APP, BYTES("#t"), since_ms, left_count, &n);
+    return n;
+}
+static void who_left_is_known_for_a_while(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w, 1 << 20);
+    struct step *s = act(&w);
+    int64_t begin = s->time_ms;
+    mailbox_ensure(s, BYTES("ann"));
+    mailbox_ensure(act(&w), BYTES("bob"));
+    for (int n = 0; n < 3; n++) { /* once a day, however often */
+        mailbox_join(act(&w), BYTES("ann"), BYTES("#t"));
+        mailbox_leave(act(&w), BYTES("ann"), BYTES("#t"));
+    }
+    assert_int_equal(left_since(&w, begin), 1);
+    mailbox_join(act(&w), BYTES("bob"), BYTES("#t"));
+    s = act(&w);
+    s->time_ms = begin + 2 * DAY;
+    mailbox_leave(s, BYTES("bob"), BYTES("#t"));
+    assert_int_equal(left_since(&w, begin), 2);
+    assert_int_equal(left_since(&w, begin + 2 * DAY), 1);
+    assert_int_equal(left_since(&w, begin + 3 * DAY), 0);
+    mailbox_join(act(&w), BYTES("bob"), BYTES("#t"));
+    s = act(&w);
+    s->time_ms = begin + mailbox_retention_ms + 3 * DAY;
+    mailbox_leave(s, BYTES("bob"), BYTES("#t"));
+    assert_int_equal(left_since(&w, 0), 2); /* bob, twice */
+    mailbox_erase(act(&w), BYTES("ann"));
+    assert_int_equal(left_since(&w, 0), 2);
+    mailbox_erase(act(&w), BYTES("bob"));
+    assert_int_equal(left_since(&w, 0), 0);
+    world_close(&w);
+}
+
 enum { SWEPT = 900 };
 static void a_sweep_meets_who_stays_once(void **state) {
     (void)state;
@@ -566,6 +609,7 @@ static void a_sweep_meets_who_stays_once(void **state) {
     }
     struct buf why = {0};
     for (uint64_t u = 0; u < SWEPT; u++) mailbox_leave(act(&w), name_of(ur, 'u', u), BYTES("#t"));
+    for (uint64_t u = 0; u < SWEPT; u++) mailbox_erase(act(&w), name_of(ur, 'u', u)); /* who left */
     assert_true(mailbox_check(w.cells, &why));
     assert_int_equal(cells_state_hash(w.cells), 0);
     free(stays);
@@ -580,6 +624,7 @@ int main(void) {
         cmocka_unit_test(topics_are_listed_since_when),
         cmocka_unit_test(a_sweep_meets_who_stays_once),
         cmocka_unit_test(member_sees_only_while_in),
+        cmocka_unit_test(who_left_is_known_for_a_while),
         cmocka_unit_test(coming_and_going_in_silence_leaves_nothing),
         cmocka_unit_test(delivery_says_who),
         cmocka_unit_test(blocks_are_counted_for_the_blocked),

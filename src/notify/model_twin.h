@@ -57,6 +57,7 @@ struct m_why {
 };
 struct m_user {
     bool known, blocks[ACTORS], mutes[ACTORS], in[AUDIENCES];
+    int64_t left_ms[AUDIENCES];             /* when they left it last; 0: never */
     uint64_t since[AUDIENCES], made;        /* which membership, which life: counted */
     uint8_t off[FLOWS + 1], set[FLOWS + 1]; /* the last: of all other workflows */
     struct quiet_hours quiet;
@@ -522,8 +523,11 @@ static inline void m_cancel(struct model *m, int n) {
     if (t->audience >= 0 && t->merges && !t->total[TOTAL_RECIPIENTS]) return;
     for (int k = 0; k < USERS; k++) {
         struct m_user *u = &m->user[k];
-        if (u->known && !waits && (t->audience < 0 ? t->named[k] : u->in[t->audience]))
-            m_withdraw(m, u, n);
+        int64_t day = t->created_ms / 86400000;
+        bool look = t->audience < 0
+                        ? t->named[k]
+                        : u->in[t->audience] || u->left_ms[t->audience] / 86400000 >= day;
+        if (u->known && !waits && look) m_withdraw(m, u, n);
     }
 }
 

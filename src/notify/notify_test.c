@@ -360,6 +360,7 @@ static void act_join(struct history *h) {
     } else if (u->known) {
         mailbox_leave(&s, user_of(n), bytes_str(AUDIENCE[t]));
     }
+    if (u->in[t] && !on) u->left_ms[t] = h->m->now_ms;
     u->in[t] = on && u->known;
 }
 static void act_wish(struct history *h) {

@@ -290,7 +290,9 @@ static void sweep_next(struct step *s, const struct content *k, enum sweep_mode 
 }
 
 void sweep_begin(struct step *s, const struct content *k, enum sweep_mode mode) {
-    if (mailbox_member_count(s->cells, s->app, k->audience)) sweep_next(s, k, mode, s->position, 0);
+    /* who left it is looked at when it ends */
+    if (mode == SWEEP_CANCEL || mailbox_member_count(s->cells, s->app, k->audience))
+        sweep_next(s, k, mode, s->position, 0);
 }
 
 static bool single(struct bytes users) {
@@ -404,6 +406,18 @@ static bool sweep_one(struct sweep *w, struct bytes user) {
     return receive(s, user, &w->k);
 }
 
+/* Those whom it may have reached before they left: told so too, some at a time. */
+static void left_sweep(struct step *s, struct sweep *w) {
+    buf_reset(&w->users);
+    mailbox_left(s->cells, s->app, w->k.audience, w->k.created_ms, sweep_note, w);
+    struct unpack u = unpack_of(buf_view(&w->users));
+    while (unpack_more(&u)) {
+        const uint8_t *from = u.p;
+        for (int n = 0; n < SWEEP_STEP && unpack_more(&u); n++) (void)unpack_bytes(&u);
+        users_later(s, w->k.id, bytes_of(from, (size_t)(u.p - from)));
+    }
+}
+
 static void apply_sweep(struct step *s) {
     struct unpack u = unpack_of(arena_copy(s->arena, s->body));
     struct sweep w = {.s = s};
@@ -423,6 +437,7 @@ static void apply_sweep(struct step *s) {
     }
     if (clash.n) users_later(s, id, buf_view(&clash));
     if (n == SWEEP_STEP) sweep_next(s, &w.k, w.mode, w.position, slot);
+    else if (w.mode == SWEEP_CANCEL) left_sweep(s, &w);
     buf_done(&clash);
     buf_done(&w.users);
 }

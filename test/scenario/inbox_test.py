@@ -103,6 +103,33 @@ def undoing():
     expect([n["id"] for n in inbox("mia")["items"] if n["workflow"] == "talk"], [])
 
 
+def leaving():
+    """Who left a topic, or follows no more, loses what is cancelled of before: merged into their inbox or not, told of it one by one, or grouped with another's."""
+    workflow("leave", templates=EN("{words}"))
+    workflow("leave-each", templates=EN("{words}"), cap={"count": 100, "per": "day"})
+    workflow("leave-group", group_by="object", templates=EN("{words}"))
+    s.call("POST", "/v1/topics/fish/users", {"add": ["lea", "leo"]})
+    s.call("PUT", "/v1/users/lea/follows/fay")
+    to, other = {"topic": "fish"}, {"followers_of": "fay"}
+    gone = [trigger(flow, whom, data={"words": "gone"}, object=flow) for flow in ("leave", "leave-each", "leave-group") for whom in (to, other)]
+    first = trigger("leave-group", ["lea"], data={"words": "first"}, object="o")
+    gone.append(trigger("leave-group", to, data={"words": "gone"}, object="o"))
+    kept = trigger("leave", to, data={"words": "kept"})
+    eventually(lambda: expect(sorted(titles("lea")), ["gone"] * 6 + ["kept"]))
+    s.call("POST", "/v1/users/lea/notifications/archived", {"ids": [kept]})  # which stores what was only merged
+    for _ in range(2):  # and comes and goes: nothing is taken twice
+        expect(s.call("DELETE", "/v1/topics/fish/users/lea")[0], 204)
+        s.call("PUT", "/v1/topics/fish/users/lea")
+    for path in ("topics/fish/users/lea", "topics/fish/users/leo", "users/lea/follows/fay"):
+        expect(s.call("DELETE", "/v1/" + path)[0], 204)
+    for id in gone:
+        expect(s.call("DELETE", f"/v1/notifications/{id}")[0], 204)
+    eventually(lambda: expect((sorted(titles("lea")), titles("leo")), (["first", "kept"], ["kept"])))
+    expect((counts("lea"), counts("leo")), ((1, 1), (1, 1)))
+    expect({n["title"]: n["id"] for n in inbox("lea")["items"]}, {"kept": kept, "first": first})
+    expect(why(gone[1], "lea")[-1:], ["cancelled"])
+
+
 def collapsing():
     workflow("score", templates=EN("{goals, number} goals"))
     old = trigger("score", ["noa"], data={"goals": 1}, collapse_key="game 7")
@@ -335,6 +362,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, undoing, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
+for story in (grouping, undoing, leaving, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
     story()
 s.close()
