@@ -25,6 +25,7 @@
 #define JUDGED_MAX 1024
 #define WRITTEN_NS (1200 * MS) /* of delays of a second and more, a part is told so long after */
 #define NEAR_NS (600 * MS)     /* around a journey: events that may explain what explains it */
+#define SPARE_NS (100 * MS)    /* of it, for turns that began before the journey */
 #define BESIDE_NS SECOND       /* journeys that ended so long before others may be of one cause */
 #define BADLY_PERCENT 60       /* what explains less is judged again */
 #define FAST_EVENTS (EVENTS_KEPT / 4) /* of a ring between two looks: it is written over too soon */
@@ -463,19 +464,21 @@ static size_t judged_first(struct doctor *d, struct gathered *g, int64_t *from_n
     return n;
 }
 
-/* What lasted beyond the time that was read was so long for a reason that may lie there. */
+/* What touches the time and lasted beyond what was read around it was so long for a reason that may
+ * lie there. */
 static bool widen(const struct history *h, int64_t *from_ns, int64_t *to_ns) {
     int64_t from = *from_ns, to = *to_ns;
     for (size_t i = 0; i < h->count; i++) {
         const struct event *e = &h->events[i];
-        if (e->kind != EVENT_turn && e->kind != EVENT_commit && e->kind != EVENT_lock) continue;
         int64_t end = e->start_ns + e->duration_ns;
+        bool whole = e->kind == EVENT_turn || e->kind == EVENT_commit || e->kind == EVENT_lock;
+        if (!whole || e->start_ns > *to_ns || end < *from_ns) continue;
         if (e->start_ns < from) from = e->start_ns;
         if (end > to) to = end;
     }
-    bool wider = from < *from_ns || to > *to_ns;
-    if (from < *from_ns) *from_ns = from - NEAR_NS;
-    if (to > *to_ns) *to_ns = to + NEAR_NS;
+    bool wider = from < *from_ns - SPARE_NS || to > *to_ns + SPARE_NS;
+    *from_ns = from;
+    *to_ns = to;
     return wider;
 }
 
@@ -483,12 +486,10 @@ static void judge_fresh(struct doctor *d, struct gathered *g) {
     int64_t from, to;
     size_t n = judged_first(d, g, &from, &to);
     if (n) {
-        from -= NEAR_NS;
-        to += NEAR_NS;
-        events_gather(d, g, from, to);
+        events_gather(d, g, from - NEAR_NS, to + NEAR_NS);
         if (widen(&g->h, &from, &to)) {
             history_done(&g->h);
-            events_gather(d, g, from, to);
+            events_gather(d, g, from - NEAR_NS, to + NEAR_NS);
         }
     }
     for (size_t i = 0; i < n; i++) (void)judge(d, g, &g->slow[i], known_find(d, g->slow[i].key));
