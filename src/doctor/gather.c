@@ -235,7 +235,6 @@ static void journeys_gather(const struct doctor *d, struct gathered *g) {
             .key = key_of(j),
             .cause = CAUSE_COUNT};
     }
-    sources_find(g);
 }
 
 /* Was all written when it was judged, or is it not all yet? */
@@ -281,6 +280,7 @@ static void gather(struct doctor *d, const struct doctor_facts *f, struct gather
     g->from_ns = g->now_ns - LOOK_BACK_NS;
     journeys_gather(d, g);
     if (g->count) qsort(g->slow, g->count, sizeof *g->slow, slowest_first);
+    sources_find(g);
     events_gather(d, g, g->from_ns, g->now_ns);
     judge_all(d, g);
 }
@@ -464,6 +464,16 @@ static size_t judged_first(struct doctor *d, struct gathered *g, int64_t *from_n
     return n;
 }
 
+/* For few: they need no order. */
+static const struct journey *source_of(const struct gathered *g, const struct journey *j) {
+    bool relay = j->what == JOURNEY_RECORD && j->source != UINT16_MAX;
+    for (const struct journey *s = g->journeys; relay && s < g->journeys + g->count; s++)
+        if (s->position == j->source_position && s->partition == j->source &&
+            s->what == JOURNEY_RECORD)
+            return s;
+    return NULL;
+}
+
 /* What touches the time and lasted beyond what was read around it was so long for a reason that may
  * lie there. */
 static bool widen(const struct history *h, int64_t *from_ns, int64_t *to_ns) {
@@ -492,7 +502,10 @@ static void judge_fresh(struct doctor *d, struct gathered *g) {
             events_gather(d, g, from - NEAR_NS, to + NEAR_NS);
         }
     }
-    for (size_t i = 0; i < n; i++) (void)judge(d, g, &g->slow[i], known_find(d, g->slow[i].key));
+    for (size_t i = 0; i < n; i++) {
+        g->slow[i].source = source_of(g, g->slow[i].journey);
+        (void)judge(d, g, &g->slow[i], known_find(d, g->slow[i].key));
+    }
 }
 
 /* Of those that ended in that time. */

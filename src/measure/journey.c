@@ -51,7 +51,7 @@ enum { /* what is timed of it */
     SORTS = 8
 };
 struct run { /* records of a sort, of this turn, with the same times */
-    int64_t began_ns, came_ns, appended_ns, durable_ns, applied_ns;
+    const struct under_way *first;
     int64_t took_ns; /* 0: nobody waits for them */
     uint64_t count, sort;
 };
@@ -140,6 +140,7 @@ struct journeys *journeys_create(
     j->sample =
         (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
     j->slow = (struct bucket){128, 128, 1000000000 / SLOW_PER_S, j->now_ns};
+    j->slow_over_ns = JOURNEY_SLOW_NS - 1;
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
     for (unsigned sort = 0; sort < SORTS; sort++)
         j->run_of[sort] = &j->runs[sort], j->runs[sort].sort = sort;
@@ -266,13 +267,17 @@ static inline void name_set(char *to, struct bytes from) {
     to[n] = 0;
     for (; i + 8 < n; i += 8) memcpy(to + i, from.p + i, 8);
     if (n >= 8) memcpy(to + n - 8, from.p + n - 8, 8);
-    else
+    else if (n >= 4) {
+        memcpy(to, from.p, 4);
+        memcpy(to + n - 4, from.p + n - 4, 4);
+    } else
         for (; i < n; i++) to[i] = (char)from.p[i];
 }
 
 /* At the turn's end nothing is left to take a name from. Those that may then be kept need theirs: as
  * many slow ones as there is room for, and what is slower than all of this second. Of others a few do,
- * for events: the first ones, and one at each look at the clock. */
+ * for events and for what becomes slow yet: the first ones, and one at each look at the clock. What
+ * nobody waits for needs none. */
 static void name_over_set(struct journeys *j) {
     bool room = j->named_slow < j->slow.tokens || j->slowest_ns < JOURNEY_SLOW_NS;
     j->name_over_ns = j->named_count == NAMED_MAX    ? INT64_MAX
@@ -282,8 +287,7 @@ static void name_over_set(struct journeys *j) {
 }
 
 static inline bool name_wanted(const struct journeys *j, const struct under_way *u) {
-    int64_t took = u->began_ns ? u->applied_ns - u->began_ns : 0;
-    return took > j->name_over_ns;
+    return u->sort & SORT_AWAITED && u->applied_ns - u->began_ns > j->name_over_ns;
 }
 
 static void name_take(struct journeys *j, struct under_way *u, const struct journey_about *about) {
@@ -641,15 +645,16 @@ static void run_time(
 }
 
 static void run_tell(struct journeys *j, struct run *r) {
+    const struct under_way *u = r->first;
     uint64_t n = r->count;
     bool outside = r->sort & SORT_OUTSIDE, awaited = r->sort & SORT_AWAITED;
-    run_time(j, outside ? TIMED_admit : TIMED_relay, r->came_ns, r->appended_ns, n);
-    run_time(j, TIMED_durable, r->appended_ns, r->durable_ns, n);
-    run_time(j, TIMED_apply, r->durable_ns, r->applied_ns, n);
-    if (outside && awaited) run_time(j, TIMED_accepted, r->came_ns, j->now_ns, n);
+    run_time(j, outside ? TIMED_admit : TIMED_relay, u->came_ns, u->appended_ns, n);
+    run_time(j, TIMED_durable, u->appended_ns, u->durable_ns, n);
+    run_time(j, TIMED_apply, u->durable_ns, u->applied_ns, n);
+    if (outside && awaited) run_time(j, TIMED_accepted, u->came_ns, j->now_ns, n);
     if (r->sort & SORT_WRITTEN && awaited) {
-        run_time(j, TIMED_write, r->applied_ns, j->now_ns, n);
-        run_time(j, TIMED_delivered, r->began_ns, j->now_ns, n);
+        run_time(j, TIMED_write, u->applied_ns, j->now_ns, n);
+        run_time(j, TIMED_delivered, u->began_ns, j->now_ns, n);
     }
     if (r->took_ns >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, n);
     r->count = 0;
@@ -658,11 +663,7 @@ static void run_tell(struct journeys *j, struct run *r) {
 static seldom void run_begin(struct journeys *j, struct run *r, const struct under_way *u) {
     if (r->count) run_tell(j, r);
     j->sorts |= 1u << r->sort;
-    r->began_ns = u->began_ns;
-    r->came_ns = u->came_ns;
-    r->appended_ns = u->appended_ns;
-    r->durable_ns = u->durable_ns;
-    r->applied_ns = u->applied_ns;
+    r->first = u;
     r->took_ns = j->now_ns - (r->sort & SORT_WRITTEN ? u->began_ns : u->came_ns);
     if (!(r->sort & SORT_AWAITED)) r->took_ns = 0;
 }
@@ -678,9 +679,10 @@ static seldom void one_keep(struct journeys *j, const struct under_way *u, int64
 inlined void one_end(struct journeys *j, const struct under_way *u) {
     size_t sort = u->sort | (u->devices ? SORT_WRITTEN : 0u);
     struct run *r = j->run_of[sort];
-    if (!r->count || r->applied_ns != u->applied_ns || r->came_ns != u->came_ns ||
-        r->appended_ns != u->appended_ns || r->durable_ns != u->durable_ns ||
-        r->began_ns != u->began_ns)
+    const struct under_way *f = r->first;
+    if (!r->count || f->applied_ns != u->applied_ns || f->came_ns != u->came_ns ||
+        f->appended_ns != u->appended_ns || f->durable_ns != u->durable_ns ||
+        f->began_ns != u->began_ns)
         run_begin(j, r, u);
     r->count++;
     if ((sort & (SORT_WRITTEN | SORT_OUTSIDE)) == SORT_WRITTEN) fanout_note(j, u);
@@ -700,7 +702,7 @@ void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     j->current = NULL;
     if (j->head == j->applied) return;
     if (j->applied - j->head >= QUEUE_MIN) queue_look(j);
-    slow_look(j);
+    if (now_ns - j->slow.at_ns >= j->slow.each_ns) slow_look(j); /* before it, nothing is new */
     const struct under_way *u = &j->queue[j->head & queue_mask(j)], *end = j->queue + j->cap;
     for (uint32_t left = j->applied - j->head; left > 0; left--) {
         one_end(j, u);
