@@ -16,7 +16,9 @@ enum {
     LEASE_MS = 60000,
     BACKOFF_MS = 1000,
     BACKOFF_MAX_MS = 3600 * 1000,
-    TRY_MS = 24 * 3600 * 1000 /* what nobody took for so long is given up */
+    TRY_MS = 24 * 3600 * 1000, /* what nobody took for so long is given up */
+    /* for a webhook, in a partition: what each lease brings again, all at once, stays a moment's work */
+    MESSAGES_WAITING_MAX = 4096
 };
 
 /* ---- as stored ---- */
@@ -80,7 +82,6 @@ static struct cell *list_cell(struct step *s, struct bytes user) {
 }
 
 static void list_remove(struct step *s, struct bytes user, uint64_t n) {
-    if (!user.n) return;
     struct cell *list = list_cell(s, user);
     for (uint32_t at = 0; at + sizeof n <= list->size; at += (uint32_t)sizeof n) {
         if (memcmp(list->data + at, &n, sizeof n) != 0) continue;
@@ -89,8 +90,46 @@ static void list_remove(struct step *s, struct bytes user, uint64_t n) {
     }
 }
 
-static void sending_end(struct step *s, uint64_t n, struct bytes user) {
-    list_remove(s, user, n);
+/* ---- those of messages: counted, by webhook ---- */
+bool sends_waiting_next(struct unpack *u, struct bytes *out_webhook, uint32_t *out_count) {
+    if (!unpack_more(u)) return false;
+    *out_webhook = unpack_bytes(u);
+    *out_count = unpack_u32(u);
+    return !u->bad;
+}
+
+static uint32_t waiting_of(struct step *s, struct bytes webhook) {
+    const struct cell *cell = list_cell(s, (struct bytes){0});
+    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
+    struct bytes id;
+    uint32_t n;
+    while (sends_waiting_next(&u, &id, &n))
+        if (bytes_eq(id, webhook)) return n;
+    return 0;
+}
+
+static void waiting_set(struct step *s, struct bytes webhook, uint32_t now) {
+    struct cell *cell = list_cell(s, (struct bytes){0});
+    struct unpack u = unpack_of(bytes_of(cell->data, cell->size));
+    struct bytes id;
+    struct buf b = {0};
+    uint32_t n;
+    while (sends_waiting_next(&u, &id, &n)) {
+        if (bytes_eq(id, webhook)) continue;
+        pack_bytes(&b, id);
+        pack_u32(&b, n);
+    }
+    if (now) {
+        pack_bytes(&b, webhook);
+        pack_u32(&b, now);
+    }
+    cells_put(s->cells, cell, buf_view(&b));
+    buf_done(&b);
+}
+
+static void sending_end(struct step *s, uint64_t n, const struct sending *x) {
+    if (sending_of_message(x)) waiting_set(s, x->to, waiting_of(s, x->to) - 1);
+    else list_remove(s, x->user, n);
     cells_put(s->cells, sending_cell(s->cells, n), (struct bytes){0});
 }
 
@@ -150,8 +189,8 @@ static uint64_t number_next(struct step *s) {
 void sending_begin(struct step *s, const struct sending *x) {
     uint64_t n = number_next(s);
     sending_write(s, n, x);
-    if (!sending_of_message(x))
-        cells_append(s->cells, list_cell(s, x->user), bytes_of(&n, sizeof n));
+    if (sending_of_message(x)) waiting_set(s, x->to, waiting_of(s, x->to) + 1);
+    else cells_append(s->cells, list_cell(s, x->user), bytes_of(&n, sizeof n));
     hand_over(s, n, x->turn);
 }
 
@@ -179,7 +218,9 @@ static unsigned begin_each(struct adding *a) {
     unsigned n = 0;
     for (; unpack_more(&u); n++) {
         a->x.to = unpack_bytes(&u);
-        sending_begin(a->s, &a->x);
+        if (sending_of_message(&a->x) && waiting_of(a->s, a->x.to) >= MESSAGES_WAITING_MAX)
+            letter_add(a->s, &a->x, (struct bytes){0}, BYTES("too many messages wait for it"));
+        else sending_begin(a->s, &a->x);
     }
     buf_done(&a->packed);
     return n;
@@ -245,7 +286,7 @@ void sends_withdraw(struct step *s, struct bytes user, struct bytes notification
             continue;
         struct bytes trigger = arena_copy(s->arena, x.trigger);
         uint8_t channel = x.channel;
-        sending_end(s, n, user);
+        sending_end(s, n, &x);
         why_add(s, user, trigger, WHY_WITHDRAWN, channel, 0, (struct bytes){0});
     }
 }
@@ -359,7 +400,7 @@ static void retried(struct step *s, struct sending *x, const struct sent *r) {
     x->provider = r->next;
     if (!r->at_once) at += pause_of(x, r->n, r);
     if (at - x->created_ms > TRY_MS) {
-        sending_end(s, r->n, x->user);
+        sending_end(s, r->n, x);
         failed(s, x, r, true);
         return;
     }
@@ -393,7 +434,7 @@ static void apply_sent(struct step *s) {
         retried(s, &x, &r);
         return;
     }
-    sending_end(s, r.n, x.user);
+    sending_end(s, r.n, &x);
     if (r.verdict == OUTWARD_DELIVERED) {
         told(s, &x, WHY_SENT, 0, r.name);
         counted(s, &x, true);
@@ -435,7 +476,7 @@ static void apply_due(struct step *s) {
     if (!sending_copy(s, n, &x) || x.turn != turn) return;
     enum why why = stands_against(s, &x, &until);
     if (why) {
-        sending_end(s, n, x.user);
+        sending_end(s, n, &x);
         if (mailbox_known(s->cells, s->app, x.user)) told(s, &x, why, 0, (struct bytes){0});
         return;
     }

@@ -18,12 +18,37 @@ static void wrong(struct looking *l, struct bytes app, struct bytes user, const 
     l->sound = false;
 }
 
-static void sends_look(struct looking *l, struct bytes key, struct bytes value) {
+/* Of all sends, those of messages of this app for this webhook. */
+static uint32_t waiting_in(struct bytes all, struct bytes app, struct bytes webhook) {
+    uint32_t n = 0;
+    for (struct unpack u = unpack_of(all); unpack_more(&u);) {
+        struct bytes key = unpack_bytes(&u), of, user;
+        struct unpack v = unpack_of(unpack_bytes(&u));
+        struct sending x;
+        n += !key2_read(key, &of, &user) && sending_decode(&v, &x) && sending_of_message(&x) &&
+             bytes_eq(x.app, app) && bytes_eq(x.to, webhook);
+    }
+    return n;
+}
+
+static void waiting_look(
+    struct looking *l, struct bytes app, struct bytes value, struct bytes all) {
+    struct unpack u = unpack_of(value);
+    struct bytes webhook;
+    uint32_t n;
+    bool good = true;
+    while (sends_waiting_next(&u, &webhook, &n)) good &= n && waiting_in(all, app, webhook) == n;
+    if (!good || u.bad)
+        wrong(l, app, (struct bytes){0}, "what waits for a webhook is not as it was counted");
+}
+
+static void sends_look(struct looking *l, struct bytes key, struct bytes value, struct bytes all) {
     struct bytes app, user;
     struct sending x;
     struct unpack u = unpack_of(value);
     if (key2_read(key, &app, &user)) {
-        if (app.n && !sends_list_whole(l->cells, value))
+        if (app.n && !user.n) waiting_look(l, app, value, all);
+        else if (app.n && !sends_list_whole(l->cells, value))
             wrong(l, app, user, "a send is listed and not there");
     } else if (!sending_decode(&u, &x)) {
         wrong(l, (struct bytes){0}, (struct bytes){0}, "a send cannot be read");
@@ -51,7 +76,7 @@ bool sends_sound(struct cells *c, struct buf *why) {
         cells_scan(c, bytes_of(tag, 1), note, &all);
         for (struct unpack u = unpack_of(buf_view(&all)); unpack_more(&u);) {
             struct bytes key = unpack_bytes(&u), value = unpack_bytes(&u);
-            if (value.n && *tag == '<') sends_look(&l, key, value);
+            if (value.n && *tag == '<') sends_look(&l, key, value, buf_view(&all));
             else if (value.n) letters_look(&l, key, value);
             cells_turn_end(c);
         }

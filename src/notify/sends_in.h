@@ -3,6 +3,7 @@
  *   '<' "" ""        u64 n of the newest send of this partition
  *   '<' "" "" n      sending_encode
  *   '<' app user     u64 n of each of the user's, packed
+ *   '<' app ""       of messages, repeated { varbytes webhook, u32 how many of them wait for it }
  *   A send that tells a webhook of a message is in the conversation's partition and nobody's list: its user
  *   is empty, its notification the conversation, its trigger the message.
  *   '=' "" ""        u64 key of the newest dead letter: (milliseconds << 9) + partition, strictly rising
@@ -42,6 +43,8 @@ void sending_begin(struct step *s, const struct sending *x);
 /* For kith check: is each send of a user's list there; is a send, by its cell's key, in its user's? */
 bool sends_list_whole(struct cells *c, struct bytes list);
 bool sends_listed(struct cells *c, const struct sending *x, struct bytes key);
+/* Of a '<' app "" cell, the next; false: there is none, or *u is bad. */
+bool sends_waiting_next(struct unpack *u, struct bytes *out_webhook, uint32_t *out_count);
 
 /* ---- letters.c ---- */
 void letter_add(

@@ -12,6 +12,7 @@
 #include "notify/sends_in.h"
 #include "outward/outward.h"
 #include "person/person.h"
+#include "send/send.h"
 
 static const struct bytes APP = {(const uint8_t *)"demo", 4}, ANN = {(const uint8_t *)"ann", 3};
 #define NOW_MS 1795217400000ll
@@ -354,10 +355,126 @@ static void letters_are_bounded(void **state) {
     end(&w);
 }
 
+/* ---- messages to webhooks ---- */
+static void hook(struct world *w, struct bytes id, uint32_t events) {
+    struct buf b = {0}, secret = {0};
+    webhook_secret_create(&secret);
+    pack_bytes(&b, id);
+    pack_u8(&b, 3); /* its URL and its events are given */
+    pack_bytes(&b, BYTES("https://example.com/"));
+    pack_u32(&b, events);
+    pack_bytes(&b, buf_view(&secret));
+    run(w, &webhooks_part, KIND_WEBHOOK_PUT, buf_view(&b));
+    buf_done(&b);
+    buf_done(&secret);
+}
+
+static void stored(struct world *w, struct bytes conversation, struct bytes id) {
+    struct buf b = {0};
+    pack_bytes(&b, conversation);
+    pack_bytes(&b, id);
+    pack_u64(&b, (uint64_t)w->now_ms);
+    assert_int_equal(run(w, &notify_messages, KIND_NOTIFY_MESSAGE_STORED, buf_view(&b)), 200);
+    buf_done(&b);
+}
+
+static bool message_json(struct cells *c, struct bytes app, struct bytes conversation,
+    struct bytes id, int64_t now_ms, struct buf *out) {
+    (void)c, (void)now_ms;
+    if (!bytes_is(id, "m1")) return false;
+    assert_true(bytes_eq(app, APP) && bytes_is(conversation, "ann"));
+    buf_str(out, "{\"id\":\"m1\"}");
+    return true;
+}
+
+static struct send_task *task_of(struct world *w, struct send_result *refused) {
+    struct tools tools = {.message_json = message_json};
+    struct json_reader *json = json_reader_create();
+    struct send_task *t = notify_send_task(&tools, json, w->cells, w->handed, w->now_ms, refused);
+    json_reader_free(&json);
+    return t;
+}
+
+/* The conversation has a user's name: what is the user's stays apart. */
+static void messages_go_to_those_who_ask(void **state) {
+    struct world w;
+    struct sending x;
+    struct send_result refused;
+    struct buf why = {0};
+    (void)state;
+    begin(&w);
+    hook(&w, BYTES("read"), 1u << 2);
+    stored(&w, BYTES("ann"), BYTES("m0"));
+    assert_int_equal(w.hand_overs, 1);
+    hook(&w, BYTES("all"), 0x80000000u);
+    stored(&w, BYTES("ann"), BYTES("m1"));
+    assert_int_equal(w.hand_overs, 2);
+    assert_true(is_there(&w, &x) && bytes_is(x.to, "all"));
+    struct send_task *t = task_of(&w, &refused);
+    assert_non_null(t);
+    assert_true(bytes_is(t->payload, "{\"type\":\"message.created\",\"timestamp\":"
+                                     "\"2026-11-20T23:30:00.000Z\",\"data\":{\"id\":\"m1\"}}"));
+    assert_int_equal(t->secret_count, 1);
+    send_task_free(&t);
+    assert_true(notify_check(w.cells, &why) && !why.n);
+    struct answer a = {0};
+    struct step s = step_of(&w, &a, (struct bytes){0});
+    sends_erase(&s, ANN);
+    step_end(&w, &s);
+    assert_true(is_there(&w, &x) && notify_check(w.cells, &why) && !why.n);
+    pass(&w, 61000); /* its lease: nobody's wishes are asked */
+    assert_int_equal(w.hand_overs, 3);
+    result(&w, OUTWARD_DELIVERED, false, 0);
+    assert_false(is_there(&w, &x));
+    stored(&w, BYTES("ann"), BYTES("gone"));
+    assert_null(task_of(&w, &refused));
+    assert_string_equal(refused.reason, "the message is not there any more");
+    assert_true(notify_check(w.cells, &why) && !why.n);
+    buf_done(&why);
+    end(&w);
+}
+
+static void messages_that_wait_are_bounded(void **state) {
+    enum { MOST = 4096 };
+    struct world w;
+    struct buf why = {0}, b = {0};
+    uint8_t room[300];
+    size_t letters;
+    (void)state;
+    begin(&w);
+    hook(&w, BYTES("slow"), 1u << 6);
+    for (int n = 0; n < MOST + 3; n++) stored(&w, BYTES("c"), BYTES("m1"));
+    assert_int_equal(w.hand_overs, 1 + MOST);
+    uint64_t key = letter_newest(&w, &letters);
+    assert_int_equal(letters, 3);
+    hook(&w, BYTES("other"), 1u << 6);
+    stored(&w, BYTES("c"), BYTES("m1")); /* the other one has its own room */
+    assert_int_equal(w.hand_overs, 2 + MOST);
+    pack_u64(&b, key);
+    assert_int_equal(run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
+    result(&w, OUTWARD_DELIVERED, false, 0); /* the one that was sent again */
+    w.handed--;
+    result(&w, OUTWARD_DELIVERED, false, 0); /* the other's */
+    w.handed--;
+    result(&w, OUTWARD_DELIVERED, false, 0);
+    stored(&w, BYTES("c"), BYTES("m1"));
+    letter_newest(&w, &letters);
+    assert_int_equal(letters, 3); /* three and one less one; and now both had room */
+    assert_true(notify_check(w.cells, &why) && !why.n);
+    struct cell *count = cells_get(w.cells, key2(room, '<', APP, (struct bytes){0}));
+    cells_edit(w.cells, count)[count->size - 1] ^= 1;
+    assert_false(notify_check(w.cells, &why));
+    buf_done(&why);
+    buf_done(&b);
+    end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(delivered_is_the_end),
         cmocka_unit_test(pauses_grow), cmocka_unit_test(leases_run_out),
         cmocka_unit_test(one_record_makes_many), cmocka_unit_test(withdrawn_or_cancelled),
-        cmocka_unit_test(given_up_and_again), cmocka_unit_test(letters_are_bounded)};
+        cmocka_unit_test(given_up_and_again), cmocka_unit_test(letters_are_bounded),
+        cmocka_unit_test(messages_go_to_those_who_ask),
+        cmocka_unit_test(messages_that_wait_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
