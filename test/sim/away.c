@@ -1,8 +1,10 @@
-/* sim: members who are away are told of messages. What notify would make of it is not here: a surface
- * in its place writes down what it is given, so that it can be looked at. What must hold: nobody is
- * told of a message twice, and once all has settled nothing stands that its reader has read.
+/* sim: members who are away are told of messages, and webhooks of each that is stored. What notify would
+ * make of it is not here: a surface in its place writes down what it is given, so that it can be looked
+ * at. What must hold: nobody is told of a message twice, no webhook is either, and once all has settled
+ * nothing stands that its reader has read.
  *
  *   '~' app user conv   u64 each: seq << 1 | taken back
+ *   '~' app conv        u64 each: hash of the id of a message that webhooks hear of
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -41,8 +43,22 @@ static void apply_read(struct step *s) {
     answer_ok(s->answer, 200);
 }
 
-static const struct record_rule RULES[] = {
-    {KIND_NOTIFY_MESSAGE, apply_told}, {KIND_NOTIFY_MESSAGE_READ, apply_read}};
+static struct cell *hooked_cell(struct cells *c, struct bytes app, struct bytes conv) {
+    uint8_t room[300];
+    return cells_get(c, key2(room, '~', app, conv));
+}
+
+static void apply_stored(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes conv = unpack_bytes(&u), id = unpack_bytes(&u);
+    uint64_t hash = hash64(id);
+    check(!u.bad);
+    cells_append(s->cells, hooked_cell(s->cells, s->app, conv), bytes_of(&hash, sizeof hash));
+    answer_ok(s->answer, 200);
+}
+
+static const struct record_rule RULES[] = {{KIND_NOTIFY_MESSAGE, apply_told},
+    {KIND_NOTIFY_MESSAGE_READ, apply_read}, {KIND_NOTIFY_MESSAGE_STORED, apply_stored}};
 const struct surface away_surface = {"away", RULES, sizeof RULES / sizeof *RULES, NULL, 0};
 
 /* ---- what core does ---- */
@@ -77,4 +93,15 @@ void check_away(struct sim *s, unsigned app, unsigned user, bool complete) {
         }
         if (complete) s->counts[COUNT_TOLD] += cell->size / 8;
     }
+}
+
+void check_hooked(struct sim *s, unsigned app, unsigned conv, bool complete) {
+    struct bytes name = conv_name_of(conv);
+    uint16_t at = partition_of_conversation(app_name(app), name, PARTITIONS);
+    const struct cell *cell = hooked_cell(node_cells(s, at), app_name(app), name);
+    for (uint32_t one = 0; one < cell->size; one += 8)
+        for (uint32_t other = 0; other < one; other += 8)
+            if (told_at(cell, one) == told_at(cell, other))
+                violated(s, "webhooks are told of a message in c%u twice", conv);
+    if (complete) s->counts[COUNT_HOOKED] += cell->size / 8;
 }

@@ -237,7 +237,10 @@ void check_all(struct sim *s, bool complete) {
     check_settings(s, complete);
     check_triggers(s, complete);
     for (unsigned a = 0; a < APPS; a++) {
-        for (unsigned c = 0; c < CONVS; c++) check_conversation(s, a, c);
+        for (unsigned c = 0; c < CONVS; c++) {
+            check_conversation(s, a, c);
+            check_hooked(s, a, c, complete);
+        }
         for (unsigned u = 0; u < USERS; u++) {
             check_mailbox(s, a, u, complete);
             check_away(s, a, u, complete);

@@ -24,7 +24,7 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
     "plain publishes acknowledged", "plain publishes sent again", "plain publishes live only",
     "plain at QoS 1", "plain at QoS 2", "plain released", "plain to a group", "plain retained",
-    "plain filters given up", "alarms set", "alarms rung", "told while away", "settings changed",
+    "plain filters given up", "alarms set", "alarms rung", "told while away", "told to webhooks", "settings changed",
     "triggers acknowledged", "people told of them", "triggers cancelled", "hashes after a crash",
     "hashes rebuilt from the log", "hashes with other lanes"};
 static const struct {

@@ -78,6 +78,7 @@ enum count { /* branches that a run must have reached */
     COUNT_ALARMS,
     COUNT_RUNG,
     COUNT_TOLD,
+    COUNT_HOOKED,
     COUNT_SETTINGS,
     COUNT_TRIGGERS,
     COUNT_NOTIFIED,
@@ -325,6 +326,7 @@ bool away_wanted(struct cells *c, struct bytes app, struct bytes conversation);
 void away_append(
     void *arg, uint16_t partition, struct bytes app, const struct entry *e, struct bytes users);
 void check_away(struct sim *s, unsigned app, unsigned user, bool complete);
+void check_hooked(struct sim *s, unsigned app, unsigned conv, bool complete);
 
 /* ---- checks.c ---- */
 void check_conversation(struct sim *s, unsigned app, unsigned conv);
