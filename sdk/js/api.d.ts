@@ -702,7 +702,7 @@ export type WorkflowPut = {
   /** learned: what this person is likely to open leaves, the rest waits for the digest. */
   relevance?: "learned" | {
     mode: "learned";
-    /** How many should leave at once for one person in a day; 5 if not said. */
+    /** How many should leave at once for one person in a day; 5 if not said. Workflows with the same target share it; those with another have their own. */
     target_per_day?: number;
     /** The share of decisions that a coin takes, so that what is never sent is learned about; 0.02 if not said. */
     explore?: number;
@@ -738,7 +738,7 @@ export type Workflow = {
   /** learned: what this person is likely to open leaves, the rest waits for the digest. */
   relevance?: "learned" | {
     mode: "learned";
-    /** How many should leave at once for one person in a day; 5 if not said. */
+    /** How many should leave at once for one person in a day; 5 if not said. Workflows with the same target share it; those with another have their own. */
     target_per_day?: number;
     /** The share of decisions that a coin takes, so that what is never sent is learned about; 0.02 if not said. */
     explore?: number;

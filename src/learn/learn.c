@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+enum { ASKED_BEFORE = 1, ASKED_FOR = 2 };
 enum { VERSION = 1, WEIGHTS = 64, TERMS_HASHED = 6, WEIGHT_SHIFT = 4 /* Q12 to Q16 */ };
 #define MINUTE_MS 60000ll
 #define DAY_MS 86400000ll
@@ -40,7 +41,8 @@ struct person {
     int16_t bias;      /* Q12 */
     int32_t threshold; /* log-odds, Q16 */
     int32_t mean;      /* of the log-odds that asked lately, Q16 */
-    uint32_t asked;    /* 0: never; what is above 1 says no more */
+    /* 0: never; 1: by a target of before there were several; else its thousandths a day, + ASKED_FOR */
+    uint32_t asked;
     int64_t asked_ms;
     uint32_t opened_minute, sent_minute; /* since 1970; 0: never */
     int16_t weights[WEIGHTS];
@@ -50,7 +52,7 @@ _Static_assert(sizeof(struct person) == LEARN_STATE_BYTES, "it is stored as it i
 
 static struct person person_of(struct bytes state) {
     struct person p;
-    if (state.n == sizeof p && state.p[0] == VERSION) memcpy(&p, state.p, sizeof p);
+    if (state.n >= sizeof p && state.p[0] == VERSION) memcpy(&p, state.p, sizeof p);
     else p = (struct person){.version = VERSION};
     return p;
 }
@@ -270,7 +272,6 @@ static void threshold_fall(struct person *p, int32_t asks, uint32_t per_day_mill
         p->mean = asks;
         p->threshold = (int32_t)within(
             a_day > gain / 2 ? asks - (a_day - gain / 2) : asks, INT32_MIN, INT32_MAX);
-        p->asked = 1;
         p->asked_ms = now_ms;
     }
     int64_t last = within(p->asked_ms, -INT64_MAX / 4, INT64_MAX / 4);
@@ -284,12 +285,57 @@ static void threshold_fall(struct person *p, int32_t asks, uint32_t per_day_mill
     threshold_hold(p);
 }
 
+/* ---- targets ---- */
+struct controller { /* stored as it is; as in struct person */
+    uint32_t asked;
+    int32_t threshold, mean;
+    uint32_t none; /* 0 */
+    int64_t asked_ms;
+};
+_Static_assert(sizeof(struct controller) == LEARN_TARGET_BYTES, "it is stored as it is");
+
+static struct controller controller_of(const struct person *p) {
+    return (struct controller){p->asked, p->threshold, p->mean, 0, p->asked_ms};
+}
+static uint32_t target_of(const struct learn_target *t) {
+    return (uint32_t)within(t->per_day_milli, 0, 1000 * 1000);
+}
+
+size_t learn_turn(struct bytes state, const struct learn_target *t, uint8_t out[LEARN_STATE_MAX]) {
+    struct person p = person_of(state);
+    struct controller c[LEARN_TARGETS] = {controller_of(&p)}, mine = {.asked_ms = 0};
+    uint32_t wanted = target_of(t) + ASKED_FOR;
+    size_t n = 1, at = 0;
+    for (size_t from = sizeof p; n < LEARN_TARGETS && from + sizeof *c <= state.n;
+         from += sizeof *c)
+        memcpy(&c[n++], state.p + from, sizeof *c);
+    while (at < n && c[at].asked != wanted && c[at].asked > ASKED_BEFORE) at++;
+    if (at < n) {
+        mine = c[at];
+    } else if (n < LEARN_TARGETS) {
+        n++;
+    } else {
+        for (size_t k = at = 0; k < n; k++)
+            if (c[k].asked_ms < c[at].asked_ms) at = k;
+    }
+    memmove(c + 1, c, at * sizeof *c);
+    c[0] = mine;
+    p.asked = mine.asked;
+    p.threshold = mine.threshold;
+    p.mean = mine.mean;
+    p.asked_ms = mine.asked_ms;
+    memcpy(out, &p, sizeof p);
+    memcpy(out + sizeof p, c + 1, (n - 1) * sizeof *c);
+    return sizeof p + (n - 1) * sizeof *c;
+}
+
 void learn_wants(struct bytes state, const struct learn_prediction *prediction,
     const struct learn_target *t, int64_t now_ms, struct learn_choice *choice,
     uint8_t out[LEARN_STATE_BYTES]) {
     struct person p = person_of(state);
-    uint32_t per_day = (uint32_t)within(t->per_day_milli, 0, 1000 * 1000);
+    uint32_t per_day = target_of(t);
     threshold_fall(&p, prediction->log_odds, per_day, now_ms);
+    p.asked = per_day + ASKED_FOR;
     uint64_t coin =
         (hash64(t->trigger) * 0x9e3779b97f4a7c15u ^ hash64(t->user)) * 0xd6e8feb86659fd93u;
     int32_t explore = per_day ? (int32_t)within(t->explore, 0, LEARN_ONE) : 0;

@@ -7,7 +7,8 @@
  * opened one and were sent one, each hashed to one of 64 weights; beside them a bias and what all
  * people of the partition do with that workflow (a learn_rate). Each weight learns the slower the
  * more it has learned (after Duchi, Hazan, Singer: AdaGrad, by counts). The threshold is an integral
- * controller: what leaves above the target raises it, time lowers it. A share of decisions is taken
+ * controller: what leaves above the target raises it, time lowers it. Workflows with the same target share
+ * one, those with another have another: a few of them stand behind the person's state. A share of decisions is taken
  * by a coin, with its propensity told, so that what is never sent is learned about too.
  *
  * Invariants: pure and exact: integers only, time is given; same inputs, same bytes. Any bytes may
@@ -20,10 +21,13 @@
 #include "base/base.h"
 
 enum {
-    LEARN_STATE_BYTES = 224, /* of a person's state, always */
-    LEARN_RATE_BYTES = 8,    /* of a workflow's rate in a partition */
-    LEARN_KEY_BYTES = 10,    /* of what a prediction looked at */
-    LEARN_ONE = 1 << 16,     /* chances, shares, propensities and log-odds are in Q16 */
+    LEARN_STATE_BYTES = 224, /* of a person's state */
+    LEARN_TARGET_BYTES = 24, /* of each target behind it but the one that was asked for last */
+    LEARN_TARGETS = 4,
+    LEARN_STATE_MAX = LEARN_STATE_BYTES + (LEARN_TARGETS - 1) * LEARN_TARGET_BYTES,
+    LEARN_RATE_BYTES = 8, /* of a workflow's rate in a partition */
+    LEARN_KEY_BYTES = 10, /* of what a prediction looked at */
+    LEARN_ONE = 1 << 16,  /* chances, shares, propensities and log-odds are in Q16 */
     LEARN_EXPLORE = LEARN_ONE / 50
 };
 
@@ -82,6 +86,10 @@ struct learn_choice {
     int32_t propensity; /* of this choice, Q16, above 0 */
     int32_t threshold;  /* the chance that it was held against, Q16 */
 };
+/* The state with the threshold of this target in its place, before learn_wants; of more targets than fit the
+ * one that was asked for longest ago gives way. A state of before there were several has the first that
+ * asks. Returns how many bytes it is; what learn_wants and learn_update write are the first of them. */
+size_t learn_turn(struct bytes state, const struct learn_target *t, uint8_t out[LEARN_STATE_MAX]);
 /* Writes LEARN_STATE_BYTES: the threshold has moved. Call once for each notification that asks; those
  * that leave whatever is said here (high priority) do not ask. */
 void learn_wants(struct bytes state, const struct learn_prediction *p, const struct learn_target *t,

@@ -17,7 +17,7 @@
 #define NOW 1795200000000
 #define HOUR 3600000ll
 #define DAY (24 * HOUR)
-#define GOLDEN 0x2f59cc4f13143bcfu
+#define GOLDEN 0x851862b1e3c4fb61u
 enum { PEOPLE = 40, WORKFLOWS = 8, ACTORS = 24, A_DAY = 25 };
 
 /* ---- people whose chances are known ---- */
@@ -380,6 +380,81 @@ static void the_coin_is_thrown_as_often_as_it_should(void **state) {
     assert_true(again.now == c.now && again.explored == c.explored);
 }
 
+/* ---- several targets ---- */
+/* Two workflows that ask as often: each gets its own volume, one does not pay for the other. And a state
+ * of before is the first one's that asks. */
+static void each_target_gets_its_volume(void **state) {
+    (void)state;
+    enum { DAYS = 60, TARGETS = 3 };
+    static const uint32_t WANTED[TARGETS] = {1000, 4000, 8000};
+    uint8_t s[LEARN_STATE_MAX] = {0};
+    size_t n = 0;
+    unsigned sent[TARGETS] = {0};
+    struct rng r = {5};
+    for (int i = 0; i < DAYS * 24 * 2; i++) {
+        for (int k = 0; k < TARGETS; k++) {
+            struct learn_target t = {.per_day_milli = WANTED[k]};
+            struct learn_prediction p = {.log_odds = -(int32_t)rng_below(&r, 4 * LEARN_ONE)};
+            struct learn_choice c;
+            n = learn_turn(bytes_of(s, n), &t, s);
+            learn_wants(bytes_of(s, n), &p, &t, NOW + i * HOUR / 2, &c, s);
+            if (i >= DAYS * 24) sent[k] += c.now;
+        }
+        assert_int_equal(n, LEARN_STATE_BYTES + (TARGETS - 1) * LEARN_TARGET_BYTES);
+    }
+    for (unsigned k = 0; k < TARGETS; k++) {
+        unsigned wanted = WANTED[k] / 1000 * DAYS / 2;
+        assert_in_range(sent[k], wanted * 85 / 100, wanted * 115 / 100);
+    }
+}
+
+/* What it would be held against now; nothing moves. */
+static int32_t threshold_of(struct bytes state, const struct learn_target *t, int64_t now_ms) {
+    uint8_t look[LEARN_STATE_MAX];
+    struct learn_prediction p = {.log_odds = -LEARN_ONE};
+    struct learn_choice c;
+    size_t n = learn_turn(state, t, look);
+    learn_wants(bytes_of(look, n), &p, t, now_ms, &c, look);
+    return c.threshold;
+}
+static void targets_are_few_and_the_oldest_gives_way(void **state) {
+    (void)state;
+    uint8_t s[LEARN_STATE_MAX] = {0}, before[LEARN_STATE_BYTES] = {0};
+    struct learn_prediction p = {.log_odds = -LEARN_ONE};
+    struct learn_choice c;
+    int32_t thresholds[6];
+    size_t n = 0;
+    for (uint32_t k = 0; k < 6; k++) {
+        struct learn_target t = {.per_day_milli = 1000 * (k + 1)};
+        for (uint32_t i = 0; i <= k; i++) { /* so that each stands elsewhere */
+            n = learn_turn(bytes_of(s, n), &t, s);
+            learn_wants(bytes_of(s, n), &p, &t, NOW + k * 1000, &c, s);
+        }
+        thresholds[k] = threshold_of(bytes_of(s, n), &t, NOW + 6000);
+        assert_int_equal(n, LEARN_STATE_BYTES + (k < 3 ? k : 3) * LEARN_TARGET_BYTES);
+    }
+    for (uint32_t k = 0; k < 6;
+         k++) { /* the four that were asked for last go on where they stood */
+        struct learn_target t = {.per_day_milli = 1000 * (k + 1)};
+        int32_t now = threshold_of(bytes_of(s, n), &t, NOW + 6000);
+        assert_true((now == thresholds[k]) == (k >= 2));
+    }
+    /* of before: asked is 1, at its place */
+    struct learn_target five = {.per_day_milli = 5000}, one = {.per_day_milli = 1000};
+    p.log_odds = -LEARN_ONE;
+    for (int i = 0; i < 9; i++)
+        learn_wants(bytes_of(before, sizeof before), &p, &five, NOW, &c, before);
+    int32_t then = c.threshold;
+    before[12] = 1, before[13] = before[14] = before[15] = 0;
+    n = learn_turn(bytes_of(before, sizeof before), &five, s);
+    assert_int_equal(n, LEARN_STATE_BYTES);
+    assert_memory_equal(s, before, sizeof before);
+    learn_wants(bytes_of(s, n), &p, &five, NOW, &c, s);
+    assert_true(c.threshold >= then);
+    n = learn_turn(bytes_of(s, n), &one, s);
+    assert_int_equal(n, LEARN_STATE_BYTES + LEARN_TARGET_BYTES);
+}
+
 /* ---- words ---- */
 static void the_heaviest_terms_are_named(void **state) {
     (void)state;
@@ -487,6 +562,8 @@ int main(void) {
         cmocka_unit_test(few_are_all_sent_and_many_do_not_flood),
         cmocka_unit_test(the_first_day_has_its_worth), cmocka_unit_test(none_wanted_is_none_sent),
         cmocka_unit_test(the_coin_is_thrown_as_often_as_it_should),
+        cmocka_unit_test(each_target_gets_its_volume),
+        cmocka_unit_test(targets_are_few_and_the_oldest_gives_way),
         cmocka_unit_test(the_heaviest_terms_are_named),
         cmocka_unit_test(the_same_acts_leave_the_same_bytes),
         cmocka_unit_test(any_bytes_and_numbers_may_be_given)};

@@ -82,11 +82,13 @@ bool relevance_waits(
         .per_day_milli = w->target_milli, .explore = w->explore, .trigger = k->id, .user = i->user};
     struct learn_prediction p;
     struct learn_choice choice;
-    uint8_t now[LEARN_STATE_BYTES];
+    uint8_t now[LEARN_STATE_MAX];
+    size_t n = learn_turn(view_of(state), &target, now);
+    struct bytes person = bytes_of(now, LEARN_STATE_BYTES);
     struct buf words = {0};
-    learn_predict(view_of(state), &f, &p);
-    learn_wants(view_of(state), &p, &target, s->time_ms, &choice, now);
-    cells_put(s->cells, state, bytes_of(now, sizeof now));
+    learn_predict(person, &f, &p);
+    learn_wants(person, &p, &target, s->time_ms, &choice, now);
+    cells_put(s->cells, state, bytes_of(now, n));
     terms_words(&p, &choice, &words);
     why_add(s, i->user, k->id,
         choice.explored ? WHY_EXPLORED
@@ -105,7 +107,7 @@ static void learn(
     struct cell *awaited = awaited_cell(s->cells, s->app, user, id);
     struct cell *state = state_cell(s->cells, s->app, user);
     struct cell *rate = rate_cell(s->cells, s->app, workflow);
-    uint8_t now[LEARN_STATE_BYTES], then[LEARN_RATE_BYTES];
+    uint8_t now[LEARN_STATE_MAX], then[LEARN_RATE_BYTES];
     if (!awaited->size) return;
     if (!state->size) { /* erased meanwhile */
         cells_put(s->cells, awaited, (struct bytes){0});
@@ -115,7 +117,10 @@ static void learn(
     memcpy(&propensity, awaited->data + LEARN_KEY_BYTES, sizeof propensity);
     learn_update(view_of(state), bytes_of(awaited->data, LEARN_KEY_BYTES), opened,
         (int32_t)propensity, s->time_ms, now);
-    cells_put(s->cells, state, bytes_of(now, sizeof now));
+    size_t n = state->size < sizeof now ? state->size : sizeof now;
+    if (n > LEARN_STATE_BYTES)
+        memcpy(now + LEARN_STATE_BYTES, state->data + LEARN_STATE_BYTES, n - LEARN_STATE_BYTES);
+    cells_put(s->cells, state, bytes_of(now, n > LEARN_STATE_BYTES ? n : LEARN_STATE_BYTES));
     learn_rate_add(view_of(rate), opened, then);
     cells_put(s->cells, rate, bytes_of(then, sizeof then));
     cells_put(s->cells, awaited, (struct bytes){0});

@@ -167,6 +167,22 @@ static void a_row_is_its_first_and_its_newest(void **state) {
     learned(v, 2, 2); /* nothing is held against ben */
 }
 
+static void targets_stand_beside_each_other(void **state) {
+    struct world *v = *state;
+    for (int n = 0; n < 12; n++) {
+        char id[16];
+        sprintf(id, "t%d", n);
+        v->w.target_milli = n % 2 ? 5000 : 1000;
+        (void)offer(v, id, "ann");
+        size_t size = relevance_state(v->cells, APP, USER).n;
+        assert_int_equal(size, LEARN_STATE_BYTES + (n > 0) * LEARN_TARGET_BYTES);
+        open_row(v, id, id);
+        assert_int_equal(relevance_state(v->cells, APP, USER).n, size);
+        pass(v, HOUR);
+    }
+    learned(v, 12, 12);
+}
+
 static bool note(void *arg, struct bytes key, struct bytes value) {
     (void)key;
     (void)value;
@@ -194,6 +210,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_digest_is_judged_when_it_has_left, setup, teardown),
         cmocka_unit_test_setup_teardown(what_leaves_at_once_is_judged_a_day_later, setup, teardown),
         cmocka_unit_test_setup_teardown(a_row_is_its_first_and_its_newest, setup, teardown),
+        cmocka_unit_test_setup_teardown(targets_stand_beside_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_erased_does_not_come_back, setup, teardown)};
     return cmocka_run_group_tests(all, NULL, NULL);
 }
