@@ -22,6 +22,8 @@ enum {
     UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
     NAMED_MAX = 256,         /* of a turn */
     NAMED_FIRST = 2,         /* of them neither kept nor slow: more become so for one reason */
+    NAMED_NS = 2000000,      /* old: of a turn's first ones those that may become slow in it */
+    NAMED_FANOUT = 16,       /* devices of one record: its next relay is named */
     FILTER = 1024,           /* kept positions that devices may still get */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
     FANOUT_MIN = 256,        /* devices of one record that are an event */
@@ -276,12 +278,12 @@ static inline void name_set(char *to, struct bytes from) {
 
 /* At the turn's end nothing is left to take a name from. Those that may then be kept need theirs: as
  * many slow ones as there is room for, and what is slower than all of this second. Of others a few do,
- * for events and for what becomes slow yet: the first ones, and one at each look at the clock. What
- * nobody waits for needs none. */
+ * for events and for what becomes slow in this turn: the first ones that are not young, one at each
+ * later look at the clock, and one of what becomes a fan-out. What nobody waits for needs none. */
 static void name_over_set(struct journeys *j) {
     bool room = j->named_slow < j->slow.tokens || j->slowest_ns < JOURNEY_SLOW_NS;
     j->name_over_ns = j->named_count == NAMED_MAX    ? INT64_MAX
-                      : j->named_count < NAMED_FIRST ? INT64_MIN
+                      : j->named_count < NAMED_FIRST ? NAMED_NS
                       : room                         ? JOURNEY_SLOW_NS - 1
                                                      : j->slowest_ns;
 }
@@ -407,7 +409,9 @@ static seldom void applied_look(struct journeys *j, const struct journey_record 
     const struct journey_about *about, struct journey_origin *out) {
     j->applies = CLOCK_EVERY - 1;
     j->now_ns = j->clock_ns(j->clock);
-    if (j->named_count < NAMED_MAX) j->name_over_ns = INT64_MIN;
+    bool first = j->applied == j->head,
+         fanout = j->fanout.devices >= NAMED_FANOUT && !j->fanout.names.app[0];
+    if (j->named_count < NAMED_MAX) j->name_over_ns = first && !fanout ? NAMED_NS : INT64_MIN;
     applied(j, r, about, out);
 }
 

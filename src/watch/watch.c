@@ -248,9 +248,21 @@ static uint64_t stage_change(struct watch *w, size_t s) {
     return n;
 }
 
+/* As hist_percentile, of so many. */
+static uint64_t at_rank(const struct hist *h, uint64_t rank) {
+    uint64_t below = 0;
+    for (unsigned b = 0, end = hist_bucket(h->max); b <= end; b++) {
+        below += h->buckets[b];
+        if (below < rank) continue;
+        uint64_t top = hist_bucket_top(b);
+        return top < h->max ? top : h->max;
+    }
+    return h->max;
+}
+
 static void stage_take(struct watch *w, size_t s, int64_t span_ns, uint64_t *out) {
-    uint64_t n = stage_change(w, s), p50 = n ? hist_percentile(&w->change, 50) : 0,
-             p99 = n ? hist_percentile(&w->change, 99) : 0;
+    uint64_t n = stage_change(w, s), p50 = n ? at_rank(&w->change, (n + 1) / 2) : 0,
+             p99 = n ? at_rank(&w->change, n - n / 100) : 0;
     out[0] = per_second(n, span_ns);
     out[1] = (p50 + 999) / 1000;
     out[2] = (p99 + 999) / 1000;
