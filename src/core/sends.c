@@ -95,36 +95,42 @@ void sends_told(struct shard *s, uint16_t partition, struct bytes body) {
     o->queue[(o->head + o->count++) % WAITING_MAX] = e;
 }
 
-static bool result_store(struct shard *s, const struct send_result *r) {
-    struct buf body = {0};
-    notify_sent_record(r, &body);
-    struct outside record = {.partition = r->partition,
-        .kind = KIND_NOTIFY_SENT,
-        .app = bytes_str(r->app),
-        .body = buf_view(&body),
+/* Takes the body. */
+static bool store(
+    struct shard *s, uint16_t partition, uint8_t kind, const char *app, struct buf *take_body) {
+    struct outside record = {.partition = partition,
+        .kind = kind,
+        .app = bytes_str(app),
+        .body = buf_view(take_body),
         .time_ms = s->now_ms,
         .must = true};
     enum err e = engine_append(s->engine, &record);
-    buf_done(&body);
+    buf_done(take_body);
     return e == OK;
+}
+
+static bool result_store(struct shard *s, const struct send_result *r) {
+    struct buf body = {0};
+    notify_sent_record(r, &body);
+    return store(s, r->partition, KIND_NOTIFY_SENT, r->app, &body);
 }
 
 /* true: on its way, or not to be sent any more. */
 static bool hand_one(struct shard *s, struct entry_out e) {
-    struct send_result refused;
+    struct send_instead instead;
     const struct entry_out *in = &s->sends->set[set_find(s->sends, e)];
     if (!in->n || in->serial != e.serial) return true; /* ended, in a replay */
     struct send_task *t = notify_send_task(
-        &s->tools, s->sends->json, engine_cells(s->engine, e.partition), e.n, s->now_ms, &refused);
+        &s->tools, s->sends->json, engine_cells(s->engine, e.partition), e.n, s->now_ms, &instead);
     if (t) {
         t->partition = e.partition;
         check(send_put(s->server->sender, s->index, t)); /* there was room */
         return true;
     }
-    refused.partition = e.partition;
-    if (refused.app[0]) return result_store(s, &refused);
-    set_remove(s->sends, e);
-    return true;
+    bool stored = !instead.kind || store(s, e.partition, instead.kind, instead.app, &instead.body);
+    /* a result is told of when it is applied; else it is told of again, if it is to leave */
+    if (stored && instead.kind != KIND_NOTIFY_SENT) set_remove(s->sends, e);
+    return stored;
 }
 
 static bool hand_over(struct shard *s) {

@@ -16,16 +16,33 @@ struct dispatch {
     uint64_t n;
     struct sending x;
     struct send_task *task;
-    struct send_result *refused;
+    struct send_instead *instead;
     struct arena arena;
 };
 
+static void store_instead(struct dispatch *d, uint8_t kind) {
+    struct bytes app = d->x.app;
+    d->instead->kind = kind;
+    snprintf(d->instead->app, sizeof d->instead->app, "%.*s", (int)app.n, (const char *)app.p);
+}
+
 static void refuse(struct dispatch *d, const char *reason) {
-    struct send_result *r = d->refused;
-    *r = (struct send_result){.id = d->n, .verdict = OUTWARD_GIVE_UP};
-    snprintf(r->app, sizeof r->app, "%.*s", (int)d->x.app.n, (const char *)d->x.app.p);
-    snprintf(r->reason, sizeof r->reason, "%s", reason);
+    struct send_result r = {.id = d->n, .verdict = OUTWARD_GIVE_UP};
+    snprintf(r.reason, sizeof r.reason, "%s", reason);
+    store_instead(d, KIND_NOTIFY_SENT);
+    notify_sent_record(&r, &d->instead->body);
     send_task_free(&d->task);
+}
+
+/* Since it was told of, it may have waited, or the server was away: wishes of now hold. */
+static bool stands_against(struct dispatch *d) {
+    int64_t until;
+    if (!sending_against(d->cells, &d->x, d->now_ms, d->tools->planted, &until) &&
+        until <= d->now_ms)
+        return false;
+    store_instead(d, KIND_NOTIFY_SEND_DUE);
+    sending_ask_record(d->n, d->x.turn, &d->instead->body);
+    return true;
 }
 
 /* ---- where to ---- */
@@ -225,6 +242,7 @@ static void id_fill(struct dispatch *d) {
     bool push = t->channel != SEND_MAIL && t->channel != SEND_WEBHOOK;
     t->message_id = send_text(t, push ? d->x.notification : bytes_of(id, (size_t)n));
     t->id = d->n;
+    t->cookie = (uint64_t)d->now_ms;
     t->provider = d->x.provider;
     t->app = send_text(t, d->x.app);
     t->user = send_text(t, d->x.user);
@@ -245,15 +263,16 @@ static void fill(struct dispatch *d) {
 }
 
 struct send_task *notify_send_task(struct tools *t, struct json_reader *json, struct cells *c,
-    uint64_t n, int64_t now_ms, struct send_result *refused) {
+    uint64_t n, int64_t now_ms, struct send_instead *instead) {
     struct dispatch d = {
-        .tools = t, .json = json, .cells = c, .now_ms = now_ms, .n = n, .refused = refused};
-    refused->app[0] = 0;
+        .tools = t, .json = json, .cells = c, .now_ms = now_ms, .n = n, .instead = instead};
+    *instead = (struct send_instead){0};
     if (!sending_find(c, n, &d.x) || d.x.waits) return NULL; /* ended, or told of by a replay */
     const struct cell *cell = sending_cell(c, n); /* its texts outlive the looks at other cells */
     struct unpack u = unpack_of(arena_copy(&d.arena, bytes_of(cell->data, cell->size)));
     check(sending_decode(&u, &d.x));
-    if (d.x.channel == CHANNEL_PUSH) push_address(&d);
+    if (stands_against(&d)) d.task = NULL;
+    else if (d.x.channel == CHANNEL_PUSH) push_address(&d);
     else if (d.x.channel == CHANNEL_EMAIL) mail_address(&d);
     else webhook_address(&d);
     if (d.task) fill(&d);
@@ -261,14 +280,17 @@ struct send_task *notify_send_task(struct tools *t, struct json_reader *json, st
     return d.task;
 }
 
+/* An address that is gone was gone when the send was handed over: what its owner set since is another,
+ * however long the answer took to be stored. */
 void notify_sent_record(const struct send_result *r, struct buf *out) {
+    int64_t gone_ms = r->gone_since_ms ? r->gone_since_ms : (int64_t)r->cookie;
     pack_u64(out, r->id);
     pack_u8(out, (uint8_t)r->verdict);
     pack_u8(out, (uint8_t)r->provider);
     pack_u8(out, (uint8_t)r->next_provider);
     pack_u8(out, r->failover);
     pack_u64(out, (uint64_t)r->retry_after_ms);
-    pack_u64(out, (uint64_t)r->gone_since_ms);
+    pack_u64(out, (uint64_t)gone_ms);
     pack_u64(out, (uint64_t)r->took_ms);
     pack_bytes(out, bytes_str(r->provider_name));
     pack_bytes(out, bytes_str(r->reason));

@@ -48,12 +48,20 @@ extern const struct ahead_rule notify_aheads[NOTIFY_AHEADS];
 bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared);
 /* What a DELIVER_SEND delivery (body: u64 n, u8 0) asks to be sent: rendered in the user's language, addressed.
- * The task's id is n; its result comes back as a record of its app (notify_sent_record). NULL: *refused
- * is the result at once; or, when that names no app, it is not to be sent any more. */
+ * The task's id is n, its cookie now_ms; its result comes back as a record of its app
+ * (notify_sent_record). NULL: *instead is to be stored, and buf_done by the caller. */
 struct send_task;
 struct send_result;
+struct send_instead {
+    /* 0: it is not to be sent any more, and nothing is stored. NOTIFY_SENT: its result, at once.
+     * NOTIFY_SEND_DUE: something stands against it by now, and decides when this is applied; it may
+     * be told of again. */
+    uint8_t kind;
+    char app[65];
+    struct buf body;
+};
 struct send_task *notify_send_task(struct tools *t, struct json_reader *json, struct cells *c,
-    uint64_t n, int64_t now_ms, struct send_result *refused);
+    uint64_t n, int64_t now_ms, struct send_instead *instead);
 /* The body of a KIND_NOTIFY_SENT record. */
 void notify_sent_record(const struct send_result *r, struct buf *out);
 

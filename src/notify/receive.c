@@ -145,7 +145,7 @@ static void send_outside(struct step *s, struct inbox *i, const struct workflow 
     int64_t until = 0;
     if (w->priority != PRIORITY_HIGH && i->person.wishes)
         until = preferences_quiet_until(s->cells, s->app, i->user, s->time_ms);
-    if (until) {
+    if (until && s->planted != BUG_QUIET_IGNORED) {
         hold(s, i->user, notification, k, channels, until);
         return;
     }

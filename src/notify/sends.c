@@ -154,10 +154,15 @@ bool sends_listed(struct cells *c, const struct sending *x, struct bytes key) {
 }
 
 /* ---- on its way ---- */
+void sending_ask_record(uint64_t n, uint32_t turn, struct buf *out) {
+    pack_u64(out, n);
+    pack_u32(out, turn);
+}
+
 static void due_for(struct step *s, uint64_t n, uint32_t turn, int64_t at_ms) {
     struct buf b = {0};
-    pack_u64(&b, n);
-    pack_u32(&b, turn);
+    if (s->planted == BUG_SEND_UNLEASED) return;
+    sending_ask_record(n, turn, &b);
     due_add(s, at_ms, KIND_NOTIFY_SEND_DUE, buf_view(&b));
     buf_done(&b);
 }
@@ -278,6 +283,7 @@ static struct bytes list_copy(struct step *s, struct bytes user) {
 
 void sends_withdraw(struct step *s, struct bytes user, struct bytes notification) {
     struct bytes list = list_copy(s, user);
+    if (s->planted == BUG_SEND_KEPT) return;
     for (size_t at = 0; at + sizeof(uint64_t) <= list.n; at += sizeof(uint64_t)) {
         uint64_t n;
         struct sending x;
@@ -371,7 +377,7 @@ static void counted(struct step *s, const struct sending *x, bool good) {
 static void failed(struct step *s, const struct sending *x, const struct sent *r, bool letter) {
     told(s, x, WHY_SEND_FAILED, 0, detail_of(s, r));
     counted(s, x, false);
-    if (letter) letter_add(s, x, r->name, r->reason);
+    if (letter && s->planted != BUG_LETTER_LOST) letter_add(s, x, r->name, r->reason);
     if (x->channel != CHANNEL_WEBHOOK)
         sends_event(s, "notification.failed", x->user, x->notification);
 }
@@ -434,7 +440,7 @@ static void apply_sent(struct step *s) {
         retried(s, &x, &r);
         return;
     }
-    sending_end(s, r.n, &x);
+    if (s->planted != BUG_SENT_KEPT || r.verdict != OUTWARD_DELIVERED) sending_end(s, r.n, &x);
     if (r.verdict == OUTWARD_DELIVERED) {
         told(s, &x, WHY_SENT, 0, r.name);
         counted(s, &x, true);
@@ -442,27 +448,27 @@ static void apply_sent(struct step *s) {
     }
     bool gone = r.verdict == OUTWARD_DROP && x.channel == CHANNEL_PUSH;
     failed(s, &x, &r, !gone);
-    if (gone) address_gone(s, &x, &r);
+    if (gone && s->planted != BUG_ADDRESS_KEPT) address_gone(s, &x, &r);
 }
 
 /* ---- its time has come (again) ---- */
-/* What stands against it now: wishes are asked each time. 0: nothing; *until: it is held. */
-static enum why stands_against(struct step *s, const struct sending *x, int64_t *until) {
+enum why sending_against(
+    struct cells *c, const struct sending *x, int64_t now_ms, unsigned planted, int64_t *until) {
     struct content k;
     struct workflow w;
     *until = 0;
     if (sending_of_message(x)) return 0; /* what it says is asked when it leaves */
-    if (!mailbox_known(s->cells, s->app, x->user)) return WHY_CANCELLED;
-    if (x->event.n) return 0;
-    if (!content_find(s->cells, s->app, x->trigger, &k) ||
-        content_cancelled(s->cells, s->app, x->trigger) ||
-        !workflow_find(s->cells, s->app, k.workflow, &w))
+    if (!mailbox_known(c, x->app, x->user)) return WHY_CANCELLED;
+    if (x->event.n || planted == BUG_SEND_UNASKED) return 0;
+    if (!content_find(c, x->app, x->trigger, &k) || content_cancelled(c, x->app, x->trigger) ||
+        !workflow_find(c, x->app, k.workflow, &w))
         return WHY_CANCELLED;
-    enum why why = forbidden(s->cells, s->app, x->user, true, &w, &k, s->time_ms);
-    if (why || !preferences_any(s->cells, s->app, x->user)) return why;
-    if (preferences_off(s->cells, s->app, x->user, k.workflow) & x->channel) return WHY_OPTED_OUT;
-    if (w.priority != PRIORITY_HIGH && x->channel != CHANNEL_WEBHOOK)
-        *until = preferences_quiet_until(s->cells, s->app, x->user, s->time_ms);
+    enum why why = forbidden(c, x->app, x->user, true, &w, &k, now_ms);
+    if (why || !preferences_any(c, x->app, x->user)) return why;
+    if (preferences_off(c, x->app, x->user, k.workflow) & x->channel) return WHY_OPTED_OUT;
+    if (w.priority != PRIORITY_HIGH && x->channel != CHANNEL_WEBHOOK &&
+        planted != BUG_QUIET_IGNORED)
+        *until = preferences_quiet_until(c, x->app, x->user, now_ms);
     return 0;
 }
 
@@ -473,8 +479,9 @@ static void apply_due(struct step *s) {
     struct sending x;
     int64_t until;
     check(!u.bad);
+    answer_ok(s->answer, 200);
     if (!sending_copy(s, n, &x) || x.turn != turn) return;
-    enum why why = stands_against(s, &x, &until);
+    enum why why = sending_against(s->cells, &x, s->time_ms, s->planted, &until);
     if (why) {
         sending_end(s, n, &x);
         if (mailbox_known(s->cells, s->app, x.user)) told(s, &x, why, 0, (struct bytes){0});

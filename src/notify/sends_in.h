@@ -40,6 +40,13 @@ bool sending_find(struct cells *c, uint64_t n, struct sending *out);
 /* A new one, to be sent at once. x is copied. */
 void sending_begin(struct step *s, const struct sending *x);
 
+/* What stands against it now: wishes are asked whenever it is about to leave. 0: nothing; *until: it is
+ * held until then, or 0. */
+enum why sending_against(
+    struct cells *c, const struct sending *x, int64_t now_ms, unsigned planted, int64_t *until);
+/* Body of a NOTIFY_SEND_DUE. */
+void sending_ask_record(uint64_t n, uint32_t turn, struct buf *out);
+
 /* For kith check: is each send of a user's list there; is a send, by its cell's key, in its user's? */
 bool sends_list_whole(struct cells *c, struct bytes list);
 bool sends_listed(struct cells *c, const struct sending *x, struct bytes key);

@@ -187,7 +187,16 @@ enum apply_bug {
     BUG_AUDIENCE_TWICE, /* what an audience got is merged again, now and then */
     BUG_CANCELLED_SHOWN,
     BUG_COUNT_KEPT, /* what is marked is counted still */
-    BUG_OPT_OUT_IGNORED
+    BUG_OPT_OUT_IGNORED,
+    /* of sends; behind those of other rooms */
+    BUG_SEND_UNLEASED = 128 /* what was under way when the server died is forgotten */,
+    BUG_SENT_KEPT /* what was taken leaves again when its lease ends */,
+    BUG_SEND_UNASKED /* wishes are not asked again */,
+    BUG_SEND_KEPT /* what was read or cancelled is not withdrawn */,
+    BUG_QUIET_IGNORED,
+    BUG_ADDRESS_KEPT /* that is gone */,
+    BUG_LETTER_KEPT /* that is sent again */,
+    BUG_LETTER_LOST
 };
 struct step {
     struct cells *cells;
@@ -259,6 +268,7 @@ struct tools {
     struct inbox_memo *inboxes;
     struct bytes unsubscribe_key; /* of links in mails (outward.h); empty: there are none */
     bool http_webhooks;           /* those in private networks may be without TLS (send.h) */
+    unsigned planted;             /* as a step's */
     /* of ids made while planning: the next, and how far to the one after it, so that no two threads
      * make the same */
     uint64_t next_id, id_step;
