@@ -15,9 +15,11 @@ void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum wh
 }
 
 /* The notification that it is in: another's, where a decision says that it joined that one; none while
- * a digest has it, when it was refused there, or taken out before. */
+ * a digest has it, when it was refused there, or taken out before. What only a channel did not take on is
+ * in the inbox still. */
 static void joined_note(void *arg, const struct decision *d) {
-    if (d->code == WHY_DIGEST_OPENED || d->code == WHY_DIGEST_JOINED || d->code == WHY_CANCELLED)
+    if (d->code == WHY_DIGEST_OPENED || d->code == WHY_DIGEST_JOINED ||
+        (d->code == WHY_CANCELLED && !d->channels))
         *(struct bytes *)arg = (struct bytes){0};
     if (d->code == WHY_GROUPED || d->code == WHY_DIGEST_SENT) *(struct bytes *)arg = d->detail;
 }

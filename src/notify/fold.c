@@ -55,7 +55,7 @@ static void fold_one(
     enum why why = forbidden(i->cells, i->app, i->user, i->person.wishes, &w, &k, i->now_ms);
     if (why) {
         k.id = trigger; /* of the arena: counting edits the content's cell */
-        if (s) refused(s, i->user, &k, why);
+        if (s) refused(s, i->user, &k, why, 0);
         return;
     }
     struct buf copy = {0};

@@ -188,7 +188,7 @@ static bool digest_settle(struct step *s, struct inbox *i, const struct workflow
         content_count(s, id, TOTAL_HELD, -1);
         enum why why = forbidden(s->cells, s->app, i->user, i->person.wishes, w, &k, s->time_ms);
         if (why) {
-            refused(s, i->user, &k, why);
+            refused(s, i->user, &k, why, 0);
             actors_leave(s, i, &d->row, &k);
             continue;
         }
@@ -260,7 +260,7 @@ static bool waiting_read(struct step *s, struct unpack *u, struct waiting *h) {
 static void go_on(struct step *s, struct waiting *h) {
     enum why why = forbidden(s->cells, s->app, h->user, true, &h->w, &h->k, s->time_ms);
     if (why) {
-        refused(s, h->user, &h->k, why);
+        refused(s, h->user, &h->k, why, h->channels);
         return;
     }
     uint8_t off = 0;

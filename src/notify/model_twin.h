@@ -124,7 +124,8 @@ static inline enum why m_forbidden(
     if (!(m->flows[t->flow].channels & ~m_off(u, t->flow))) return WHY_OPTED_OUT;
     return (enum why)0;
 }
-static inline void m_refused(struct m_user *u, struct m_trigger *t, int n, enum why why) {
+static inline void m_refused(
+    struct m_user *u, struct m_trigger *t, int n, enum why why, uint8_t channels) {
     static const enum total OF[] = {[WHY_BLOCKED] = TOTAL_BLOCKED,
         [WHY_MUTED] = TOTAL_MUTED,
         [WHY_OPTED_OUT] = TOTAL_OPTED_OUT,
@@ -132,7 +133,7 @@ static inline void m_refused(struct m_user *u, struct m_trigger *t, int n, enum 
         [WHY_EXPIRED] = TOTAL_EXPIRED,
         [WHY_CANCELLED] = TOTAL_CANCELLED};
     t->total[OF[why]]++;
-    m_say(u, n, why, 0, 0);
+    m_say(u, n, why, channels, 0);
 }
 /* When a night, a pause or what follows them at once is over; 0: nothing holds. */
 static inline int64_t m_quiet_until(const struct m_user *u, int64_t now) {
@@ -246,7 +247,7 @@ static inline void m_fold(struct model *m, struct m_user *u, bool told) {
         int n = u->pending[k];
         struct m_trigger *t = &m->trigger[n];
         enum why why = m_forbidden(m, u, t);
-        if (why && told) m_refused(u, t, n, why);
+        if (why && told) m_refused(u, t, n, why, 0);
         if (why) continue;
         struct m_placed p = m_place(m, u, n, NULL, false, u->pending_at[k], told);
         if (!p.joined || !told) continue;
@@ -346,7 +347,7 @@ static inline void m_receive(struct model *m, struct m_user *u, int n) {
     m_fold(m, u, true);
     enum why why = m_forbidden(m, u, t);
     if (!why && m_capped(m, u, t->flow)) why = WHY_CAPPED;
-    if (why) m_refused(u, t, n, why);
+    if (why) m_refused(u, t, n, why, 0);
     else if (f->high || !f->digest_ms || !m_collect(m, u, n)) m_leave(m, u, n, NULL);
 }
 
@@ -383,7 +384,7 @@ static inline void m_go_on(struct model *m, struct m_user *u, int n, int first, 
     uint8_t off = m_off(u, t->flow);
     int64_t until = m->flows[t->flow].high ? 0 : m_quiet_until(u, m->now_ms);
     if (why) {
-        m_refused(u, t, n, why);
+        m_refused(u, t, n, why, channels);
         return;
     }
     if (off & channels) m_say(u, n, WHY_OPTED_OUT, off & channels, 0);
@@ -437,7 +438,7 @@ static inline void m_digest_due(struct model *m, struct m_user *u, const struct 
         enum why why = m_forbidden(m, u, t);
         t->total[TOTAL_HELD]--;
         if (why) {
-            m_refused(u, t, all.member[k], why);
+            m_refused(u, t, all.member[k], why, 0);
             m_take_out(m, &row, all.member[k]);
             continue;
         }

@@ -309,7 +309,9 @@ int64_t expiry_of(const struct workflow *w, const struct content *k); /* 0: neve
 /* k's texts outlive the step's edits. false: something was appended to their mailbox at this position
  * already: another record must. */
 bool receive(struct step *s, struct bytes user, const struct content *k);
-void refused(struct step *s, struct bytes user, const struct content *k, enum why why);
+/* channels: that did not take it on, where it stands in the inbox; 0: it is in none. */
+void refused(
+    struct step *s, struct bytes user, const struct content *k, enum why why, uint8_t channels);
 /* A row for what leaves, or the one that it joins; and what of it was replaced. step NULL: in memory
  * only. */
 struct placing {

@@ -45,9 +45,10 @@ static enum total total_of(enum why why) {
     }
 }
 
-void refused(struct step *s, struct bytes user, const struct content *k, enum why why) {
+void refused(
+    struct step *s, struct bytes user, const struct content *k, enum why why, uint8_t channels) {
     content_count(s, k->id, total_of(why), 1);
-    why_add(s, user, k->id, why, 0, 0, (struct bytes){0});
+    why_add(s, user, k->id, why, channels, 0, (struct bytes){0});
 }
 
 /* ---- a row ---- */
@@ -187,7 +188,7 @@ static bool receive_by(
     enum why why = forbidden(s->cells, s->app, user, i.person.wishes, w, k, s->time_ms);
     if (s->planted == BUG_OPT_OUT_IGNORED && why == WHY_OPTED_OUT) why = 0;
     if (!why && inbox_cap_reached(&i, w, k->workflow, s->time_ms)) why = WHY_CAPPED;
-    if (why) refused(s, user, k, why);
+    if (why) refused(s, user, k, why, 0);
     else {
         bool unlikely = w->learned && w->priority != PRIORITY_HIGH && relevance_waits(s, &i, w, k);
         if (w->priority == PRIORITY_HIGH || !(w->digest_ms || unlikely) ||
