@@ -142,6 +142,15 @@ bool alarms_wait(struct sim *s) {
     return false;
 }
 
+int64_t alarms_next_ms(struct sim *s) {
+    int64_t next = INT64_MAX;
+    for (uint16_t p = 0; p < PARTITIONS; p++) {
+        int64_t due = due_next(node_cells(s, p));
+        if (due < next) next = due;
+    }
+    return next < s->now_ms + SOON_MS ? next : INT64_MAX;
+}
+
 void alarms_tick(struct sim *s, unsigned percent) {
     for (unsigned i = 0; s->ticking && i < s->lanes; i++)
         if (chance(s, percent)) (void)engine_ticks(s->engine[i], s->now_ms);

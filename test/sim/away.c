@@ -1,6 +1,6 @@
 /* sim: members who are away are told of messages, and webhooks of each that is stored. What notify would
- * make of it is not here: a surface in its place writes down what it is given, so that it can be looked
- * at. What must hold: nobody is told of a message twice, no webhook is either, and once all has settled
+ * make of the former is not here: a surface in its place writes down what it is given, so that it can be
+ * looked at. What must hold: nobody is told of a message twice, no webhook is either, and once all has settled
  * nothing stands that its reader has read.
  *
  *   '~' app user conv   u64 each: seq << 1 | taken back
@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "notify/notify_in.h"
 #include "sim.h"
 
 static struct cell *told_cell(
@@ -54,7 +55,9 @@ static void apply_stored(struct step *s) {
     uint64_t hash = hash64(id);
     check(!u.bad);
     cells_append(s->cells, hooked_cell(s->cells, s->app, conv), bytes_of(&hash, sizeof hash));
-    answer_ok(s->answer, 200);
+    for (size_t i = 0; i < notify_messages.rule_count; i++) /* what leaves is notify's own */
+        if (notify_messages.rules[i].kind == KIND_NOTIFY_MESSAGE_STORED)
+            notify_messages.rules[i].apply(s);
 }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_MESSAGE, apply_told},

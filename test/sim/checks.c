@@ -145,7 +145,7 @@ static bool entry_check(void *arg, const struct entry *e) {
         int from = user_of(e->from);
         if (got || !w->complete || e->position <= d->must_from ||
             (from >= 0 && s->ever_blocked[w->app][w->user][from]) ||
-            trigger_was_merged(s, w->app, e->extra))
+            (e->type == ENTRY_NOTIFICATION && notification_may_miss(s, w->app, w->user, e->extra)))
             continue;
         buf_reset(&b);
         if (entry_json(&s->tools, w->cells, app_name(w->app), &v, e, &b, &shared))
@@ -236,6 +236,7 @@ void check_all(struct sim *s, bool complete) {
     check_alarms(s, complete);
     check_settings(s, complete);
     check_triggers(s, complete);
+    check_sends(s, complete);
     for (unsigned a = 0; a < APPS; a++) {
         for (unsigned c = 0; c < CONVS; c++) {
             check_conversation(s, a, c);

@@ -220,6 +220,7 @@ void client_answered(struct sim *s, const struct ticket *t, struct answer *a) {
     alarm_answered(s, t);
     setting_answered(s, t, a);
     trigger_answered(s, t, a);
+    send_answered(s, t, a);
     if (t->kind == TICKET_BLOCK) {
         if (a->problem) violated(s, "a block is refused: %s", a->detail);
         s->block[t->app][t->user][t->other] = t->on;
@@ -422,6 +423,7 @@ void clients_begin(struct sim *s) {
         for (unsigned c = 0; c < CONVS; c++) conversation_make(s, a, c);
     }
     triggers_begin(s);
+    sends_begin(s);
 }
 
 void clients_step(struct sim *s) {
@@ -437,6 +439,7 @@ void clients_step(struct sim *s) {
     else if (what < 72) alarm_step(s);
     else if (what < 74) setting_step(s);
     else if (what < 80) trigger_step(s);
+    else if (what < 82) send_step(s);
     else device_step(s);
 }
 
@@ -446,6 +449,7 @@ void clients_crashed(struct sim *s) {
             s->sent[i].state = s->sent[i].acked_once ? SENT_ACKED : SENT_UNKNOWN;
     plain_crashed(s);
     triggers_crashed(s);
+    sends_crashed(s);
     for (unsigned a = 0; a < APPS; a++)
         for (unsigned u = 0; u < USERS; u++)
             for (unsigned n = 0; n < DEVICES; n++) device_forget(&s->device[a][u][n]);
@@ -491,7 +495,7 @@ void clients_finish(struct sim *s) {
         bool idle = devices_idle(s);
         sent = sent && plain && triggers;
         node_settle(s, 3000, "draining");
-        if (sent && idle && devices_idle(s)) return;
+        if (sent && idle && sends_finish(s) && devices_idle(s)) return;
     }
     violated(s, "the clients do not come to rest");
 }

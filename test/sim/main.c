@@ -14,7 +14,7 @@
 
 #include "log/log.h"
 #include "notify/notify.h"
-#include "sim.h"
+#include "sends.h"
 
 static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledged", "deliveries",
     "deliveries with DUP", "messages sent again", "messages refused", "power cuts",
@@ -24,8 +24,10 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "sectors dropped", "names undone", "takeovers", "sessions resumed", "blocked and refused",
     "plain publishes acknowledged", "plain publishes sent again", "plain publishes live only",
     "plain at QoS 1", "plain at QoS 2", "plain released", "plain to a group", "plain retained",
-    "plain filters given up", "alarms set", "alarms rung", "told while away", "told to webhooks", "settings changed",
-    "triggers acknowledged", "people told of them", "triggers cancelled", "hashes after a crash",
+    "plain filters given up", "alarms set", "alarms rung", "told while away", "told to webhooks",
+    "settings changed", "triggers acknowledged", "people told of them", "triggers cancelled",
+    "sends begun", "sends asked for", "sends taken", "sends tried again",
+    "sends repeated after a death", "dead letters sent again", "hashes after a crash",
     "hashes rebuilt from the log", "hashes with other lanes"};
 static const struct {
     const char *name;
@@ -41,12 +43,17 @@ static const struct {
     {"listener-early", BUG_LISTENER_EARLY}, {"due-early", BUG_DUE_EARLY},
     {"due-kept", BUG_DUE_KEPT}, {"told-twice", BUG_TOLD_TWICE},
     {"audience-twice", BUG_AUDIENCE_TWICE}, {"cancelled-shown", BUG_CANCELLED_SHOWN},
-    {"count-kept", BUG_COUNT_KEPT}, {"opt-out-ignored", BUG_OPT_OUT_IGNORED}};
+    {"count-kept", BUG_COUNT_KEPT}, {"opt-out-ignored", BUG_OPT_OUT_IGNORED},
+    {"send-unleased", BUG_SEND_UNLEASED}, {"sent-kept", BUG_SENT_KEPT},
+    {"send-unasked", BUG_SEND_UNASKED}, {"send-kept", BUG_SEND_KEPT},
+    {"quiet-ignored", BUG_QUIET_IGNORED}, {"address-kept", BUG_ADDRESS_KEPT},
+    {"letter-kept", BUG_LETTER_KEPT}, {"letter-lost", BUG_LETTER_LOST}};
 enum { PLANTED_COUNT = sizeof PLANTED / sizeof *PLANTED, PLANTED_SEEDS_MAX = 120 };
 
 /* ---- one seed ---- */
 static void faults_stop(struct sim *s) {
     s->faults = s->full = false;
+    s->outside->jammed_until = 0;
     disk_twin_capacity(s->disk, UINT64_MAX);
     node_down(s, true); /* switches off what is still armed */
 }
@@ -90,9 +97,12 @@ static void seed_run(
     s->disk_rng.s = seed + 77;
     s->now_ms = 1700000000000;
     s->tools.entry_json = entry_json;
+    s->tools.message_json = chat_message_json;
+    s->tools.planted = planted;
     s->tools.inboxes = inbox_memo_create();
     triggers_tools(&s->tools);
     s->keep_all = chance(s, 40);
+    other_begin(s);
     node_make(s, 1 + (unsigned)below(s, 3));
     node_start(s);
     while (!s->recovered) node_step(s);
@@ -132,6 +142,7 @@ static void seed_run(
     check_all(s, false);
     clients_free(s);
     node_free(s);
+    other_free(s);
     inbox_memo_free(&s->tools.inboxes);
     free(s);
 }

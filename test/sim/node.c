@@ -8,6 +8,7 @@
 
 #include "due/due.h"
 #include "log/log.h"
+#include "beyond.h"
 #include "notify/notify.h"
 #include "sim.h"
 
@@ -53,11 +54,16 @@ static void answered(void *arg, uint64_t number, struct answer *a) {
 static void delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *v) {
     struct sim *s = arg;
     struct deliver *d = s->deliver[partition % s->lanes];
+    if (v->kind == DELIVER_SEND) {
+        sends_told_of(s, partition, app, v->body);
+        beyond_told(s->beyond[partition % s->lanes], partition, v->body);
+        return;
+    }
     if (!s->recovered) deliver_replayed(d, partition, app, v);
     else if (!channels_delivered(s, partition, app, v)) deliver_entry(d, partition, app, v);
 }
 
-static void mail_put(struct sim *s, struct mail m) {
+static void mail_put(struct sim *s, struct post m) {
     if (s->mail_count == s->mail_cap) {
         s->mail_cap = s->mail_cap ? s->mail_cap * 2 : 64;
         s->mail = must_realloc(s->mail, s->mail_cap * sizeof *s->mail);
@@ -68,7 +74,7 @@ static void mail_put(struct sim *s, struct mail m) {
 static void mail_add(struct sim *s, unsigned lane, struct parcel *p) {
     bool late = s->faults && chance(s, 10);
     s->counts[COUNT_PARCEL_LATE] += late;
-    mail_put(s, (struct mail){lane, s->step + (late ? below(s, 40) : 0), p});
+    mail_put(s, (struct post){lane, s->step + (late ? below(s, 40) : 0), p});
 }
 
 static bool send_parcel(void *arg, unsigned lane, struct parcel *p) {
@@ -93,7 +99,7 @@ static bool send_parcel(void *arg, unsigned lane, struct parcel *p) {
 }
 
 static void mail_carry(struct sim *s) {
-    struct mail *list = s->mail; /* what it causes to be sent goes to a new list */
+    struct post *list = s->mail; /* what it causes to be sent goes to a new list */
     size_t n = s->mail_count;
     s->mail = NULL;
     s->mail_count = s->mail_cap = 0;
@@ -102,7 +108,7 @@ static void mail_carry(struct sim *s) {
             engine_receive(s->engine[list[i].lane], list[i].parcel);
             continue;
         }
-        struct mail m = list[i];
+        struct post m = list[i];
         mail_put(s, m);
     }
     free(list);
@@ -212,6 +218,7 @@ static bool lanes_open(struct sim *s, const struct surface *const *surfaces, siz
             .mark_ahead = 48,
             .planted = s->planted};
         s->deliver[i] = deliver_create(&o);
+        s->beyond[i] = beyond_open(s, i, s->engine[i], &s->tools);
     }
     return true;
 }
@@ -268,6 +275,7 @@ static void lanes_close(struct sim *s) {
     if (!s->up) return;
     s->closing = true; /* members that go tell nobody any more */
     for (unsigned i = 0; i < s->lanes; i++) {
+        beyond_close(&s->beyond[i]);
         deliver_free(&s->deliver[i]);
         engine_free(&s->engine[i]);
     }
@@ -282,6 +290,7 @@ void node_down(struct sim *s, bool power) {
     if (s->log) s->log->calls->close(s->log);
     s->log = NULL;
     s->up = s->dead = s->recovered = false;
+    s->shutting_until = 0;
     for (size_t i = 0; i < s->mail_count; i++) parcel_free(s->mail[i].parcel);
     s->mail_count = s->ticket_count = 0;
     if (power) disk_twin_crash(s->disk);
@@ -358,9 +367,11 @@ void node_step(struct sim *s) {
     recovery_look(s);
     mail_carry(s);
     tables_step(s, 8, 3);
+    if (s->shutting_until && s->step >= s->shutting_until) node_down(s, false);
     if (!s->recovered) return;
     alarms_tick(s, 30);
     for (unsigned i = 0; i < s->lanes; i++) {
+        if (chance(s, 50)) beyond_turn(s->beyond[i], s->now_ms, s->shutting_until != 0);
         if (chance(s, 70)) deliver_turn(s->deliver[i]);
         if (chance(s, 10)) deliver_store_cursors(s->deliver[i], false);
     }
@@ -370,11 +381,20 @@ static bool settled(struct sim *s) {
     if (!s->up || !s->recovered || s->mail_count || s->ticket_count || s->output_seen) return false;
     for (unsigned i = 0; i < s->lanes; i++)
         if (engine_outbox_count(s->engine[i])) return false;
+    if (s->ticking && other_next_ms(s) != INT64_MAX) return false;
     return !alarms_wait(s);
+}
+
+/* To what happens next, where that is all there is to wait for. */
+static void time_passes(struct sim *s) {
+    int64_t next = alarms_next_ms(s), other = other_next_ms(s);
+    if (other < next) next = other;
+    if (next != INT64_MAX && next > s->now_ms) s->now_ms = next;
 }
 
 void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
     unsigned quiet = 0;
+    bool quiet_before = false;
     for (unsigned round = 0; quiet < 6; round++) {
         if (round == rounds_max) {
             uint64_t waiting = 0;
@@ -389,6 +409,7 @@ void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
         }
         s->step++;
         s->now_ms += 300;
+        if (quiet_before && s->ticking && s->recovered) time_passes(s);
         s->output_seen = false;
         if (!s->up) {
             node_start(s);
@@ -402,18 +423,22 @@ void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
         mail_carry(s);
         if (s->recovered) alarms_tick(s, 100);
         for (unsigned i = 0; i < s->lanes && s->recovered; i++) {
+            if (s->ticking) beyond_turn(s->beyond[i], s->now_ms, false);
             deliver_turn(s->deliver[i]);
             deliver_store_cursors(s->deliver[i], false);
         }
         tables_step(s, 30, 30);
+        quiet_before = !busy;
         quiet = busy || !settled(s) ? 0 : quiet + 1;
     }
 }
 
 void node_fault(struct sim *s) {
     unsigned what = (unsigned)below(s, 100);
+    if (chance(s, 30)) s->now_ms += (int64_t)below(s, 90000); /* leases end */
     if (what < 22) node_down(s, true);
-    else if (what < 40) node_down(s, false);
+    else if (what < 36) node_down(s, false);
+    else if (what < 40) s->shutting_until = s->step + below(s, 60);
     else if (what < 50) disk_twin_die_after(s->disk, 1 + below(s, 12));
     else if (what < 62) disk_twin_fail_sync(s->disk);
     else if (what < 72) disk_twin_fail_write(s->disk);

@@ -31,8 +31,8 @@ void setting_step(struct sim *s) {
     if (t.on) {
         pack_u8(&b, 1 | 2); /* url and events */
         pack_bytes(&b, bytes_str(url));
-        /* message.created, which away.c looks at: nothing would take what is sent, for ever */
-        pack_u32(&b, 1u << 6);
+        /* message.created, of one; else notification.clicked (webhooks.c) */
+        pack_u32(&b, t.app && !t.other ? 1u << 6 : 1u << 3);
         pack_bytes(&b, BYTES("whsec_c2VjcmV0"));
     }
     (void)!node_append(

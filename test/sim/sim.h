@@ -5,7 +5,7 @@
  *   main.c    seeds, modes, planted bugs, counts          node.c    the node: start, crash, tables,
  *             parcels, faults
  *   alarms.c  what falls due            settings.c  what an app sets for all partitions
- *   triggers.c  notifications
+ *   triggers.c  notifications           sends.c other.c beyond.c  what leaves the server
  *   client.c  what users and devices do, and what they were told          checks.c  what must hold,
  *             asked through queries
  *
@@ -83,6 +83,12 @@ enum count { /* branches that a run must have reached */
     COUNT_TRIGGERS,
     COUNT_NOTIFIED,
     COUNT_CANCELLED,
+    COUNT_SENDS,
+    COUNT_SENDS_ASKED,
+    COUNT_SENDS_TAKEN,
+    COUNT_SENDS_RETRIED,
+    COUNT_SENDS_REPEATED,
+    COUNT_LETTERS_RETRIED,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
     COUNT_HASH_OTHER_LANES,
@@ -100,6 +106,9 @@ enum ticket_kind {
     TICKET_TRIGGER,
     TICKET_CANCEL,
     TICKET_MARK,
+    TICKET_ADDRESS,
+    TICKET_WISH,
+    TICKET_LETTER,
     TICKET_OTHER
 };
 struct ticket {
@@ -136,6 +145,9 @@ struct trigger { /* its id is "t" and its place */
     uint8_t named;  /* a bit each */
     uint32_t batch; /* the first of its record, in whose partition it lives */
     bool acked, cancel_tried, cancelled;
+    /* of the latter a bit each: marked by them, perhaps; who has seen and read it */
+    uint8_t begun[USERS]; /* channels by which it left for them */
+    uint8_t marked, seen, read;
 };
 struct hook { /* the newest that was acknowledged */
     uint64_t version;
@@ -179,7 +191,7 @@ struct lane_arg {
     struct sim *s;
     unsigned lane;
 };
-struct mail {
+struct post {
     unsigned lane;
     uint64_t due;
     struct parcel *parcel;
@@ -204,7 +216,7 @@ struct sim {
     bool comparing; /* states, by their hashes */
     int64_t now_ms;
     uint64_t step, next_ticket;
-    struct mail *mail;
+    struct post *mail;
     size_t mail_count, mail_cap;
     struct ticket *tickets;
     size_t ticket_count, ticket_cap;
@@ -221,7 +233,10 @@ struct sim {
     uint32_t setting_count;
     struct trigger triggers[TRIGGERS_MAX + 4];
     uint32_t trigger_count;
-    bool ticking; /* the clock makes things fall due */
+    bool ticking;                  /* the clock makes things fall due */
+    uint64_t shutting_until;       /* the server shuts down in that step; 0: it does not */
+    struct outside_world *outside; /* sends.h */
+    struct beyond *beyond[LANES_MAX];
     struct device device[APPS][USERS][DEVICES];
     bool output_seen;
 };
@@ -299,6 +314,7 @@ extern const struct surface alarms_surface;
 void alarm_step(struct sim *s);
 void alarm_answered(struct sim *s, const struct ticket *t);
 bool alarms_wait(struct sim *s);
+int64_t alarms_next_ms(struct sim *s);             /* of what it waits for; INT64_MAX: nothing */
 void alarms_tick(struct sim *s, unsigned percent); /* of the lanes look what is due */
 void check_alarms(struct sim *s, bool complete);
 
@@ -315,10 +331,26 @@ void trigger_step(struct sim *s);
 void triggers_crashed(struct sim *s);
 bool triggers_finish(struct sim *s);
 void trigger_answered(struct sim *s, const struct ticket *t, const struct answer *a);
-/* Of what an entry for an audience says: it was shown by a later one of its group, which was taken back
- * since. */
-bool trigger_was_merged(struct sim *s, unsigned app, struct bytes said);
+/* Of what an entry says: when a device came to it, it may have been forbidden, or have been shown by a
+ * later one of its group, which was taken back since. */
+bool notification_may_miss(struct sim *s, unsigned app, unsigned user, struct bytes said);
 void check_triggers(struct sim *s, bool complete);
+
+/* ---- sends.c ---- */
+void sends_begin(struct sim *s);
+void send_step(struct sim *s);
+void send_answered(struct sim *s, const struct ticket *t, const struct answer *a);
+void sends_crashed(struct sim *s);
+bool sends_finish(struct sim *s); /* true: nothing is to leave any more */
+void check_sends(struct sim *s, bool complete);
+
+/* ---- other.c ---- */
+void other_begin(struct sim *s);
+/* A DELIVER_SEND delivery, before core has it. */
+void sends_told_of(struct sim *s, uint16_t partition, struct bytes app, struct bytes body);
+void other_crashed(struct sim *s);
+int64_t other_next_ms(const struct sim *s); /* when it answers next; INT64_MAX: it owes none */
+void other_free(struct sim *s);
 
 /* ---- away.c ---- */
 extern const struct surface away_surface;

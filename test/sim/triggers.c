@@ -4,14 +4,25 @@
  * time, who opted out or mutes the actor is told of nothing, what was cancelled does not stand unseen
  * any more, totals say whom it was for, and inboxes are whole by what `kith check` asks: counts equal a
  * recount. Each app's u0 and u1 are in the topic from the start; u1 opted out of `quiet` and mutes `troll`.
+ * What leaves the server by push and mail: sends.c.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
 
-#include "notify/notify_in.h"
-#include "sim.h"
+#include "sends.h"
 
-enum { FLOW_PLAIN, FLOW_GROUPED, FLOW_SWEPT, FLOW_DIGEST, FLOW_QUIET, FLOWS };
+enum {
+    FLOW_PLAIN,
+    FLOW_GROUPED,
+    FLOW_SWEPT,
+    FLOW_DIGEST,
+    FLOW_QUIET,
+    FLOW_LOUD,
+    FLOW_URGENT,
+    FLOW_ESCALATED,
+    FLOW_BRIEF,
+    FLOWS
+};
 enum { TO_NAMED, TO_TOPIC, TO_EVERYONE };
 #define WORDS "\"templates\":{\"en\":{\"title\":\"{actor} {count}\",\"body\":\"{object}\"}}}"
 static const struct {
@@ -21,7 +32,13 @@ static const struct {
     {"swept", "{\"channels\":[\"inapp\",\"push\"]," WORDS},
     {"digest",
         "{\"channels\":[\"inapp\"],\"digest\":{\"window\":\"2s\",\"first_at_once\":true}," WORDS},
-    {"quiet", "{\"channels\":[\"inapp\"]," WORDS}};
+    {"quiet", "{\"channels\":[\"inapp\"]," WORDS},
+    {"loud", "{\"channels\":[\"inapp\",\"push\",\"email\"]," WORDS},
+    {"urgent", "{\"channels\":[\"inapp\",\"push\"],\"priority\":\"high\"," WORDS},
+    {"escalated",
+        "{\"channels\":[\"inapp\"],\"escalate\":[{\"after\":\"1s\",\"to\":\"push\",\"unless\":"
+        "\"seen\"},{\"after\":\"4s\",\"to\":\"email\",\"unless\":\"read\"}]," WORDS},
+    {"brief", "{\"channels\":[\"push\",\"email\"],\"expires_after\":\"3s\"," WORDS}};
 static struct template_kit *kit;
 static struct template_cache *programs;
 
@@ -179,7 +196,7 @@ static void cancel(struct sim *s) {
 }
 static void mark(struct sim *s) {
     struct buf b = {0}, ids = {0};
-    struct ticket k = {.kind = TICKET_MARK};
+    struct ticket k = {.kind = TICKET_MARK, .purpose = (uint8_t)(1 + below(s, 4))};
     char id[16];
     if (!s->trigger_count) return;
     uint32_t i =
@@ -189,9 +206,16 @@ static void mark(struct sim *s) {
     struct bytes name = trigger_name(id, i);
     pack_bytes(&ids, name);
     pack_bytes(&b, user_name(user));
-    pack_u8(&b, (uint8_t)(1 + below(s, 4)));
+    pack_u8(&b, k.purpose);
     pack_bytes(&b, upto ? (struct bytes){0} : buf_view(&ids));
     pack_bytes(&b, upto ? name : (struct bytes){0});
+    /* a later one may stand before it in the inbox */
+    for (uint32_t n = upto ? 0 : i; n <= (upto ? s->trigger_count - 1 : i); n++)
+        if (s->triggers[n].app == s->triggers[i].app)
+            s->triggers[n].marked |= (uint8_t)(1u << user);
+    k.user = (uint8_t)user;
+    k.on = !upto;
+    k.sent = i;
     (void)!node_append(s, at_home(s->triggers[i].app, user), KIND_NOTIFY_MARKS, s->triggers[i].app,
         buf_view(&b), &k);
     buf_done(&b);
@@ -221,12 +245,21 @@ bool triggers_finish(struct sim *s) {
         }
     return all;
 }
+static void marked(struct sim *s, const struct ticket *k, const struct answer *a) {
+    struct trigger *t = &s->triggers[k->sent];
+    uint8_t who = (uint8_t)(1u << k->user);
+    if (!k->on || a->problem || a->body.n < 12 || memcmp(a->body.p, "{\"changed\":1", 12) != 0)
+        return;
+    if (k->purpose != MARK_ARCHIVED) t->seen |= who;
+    if (k->purpose != MARK_SEEN) t->read |= who;
+}
 void trigger_answered(struct sim *s, const struct ticket *t, const struct answer *a) {
     if (t->kind == TICKET_CANCEL) {
         if (a->problem) violated(s, "cancelling is refused: %s", a->detail);
         s->triggers[t->sent].cancelled = true;
         s->counts[COUNT_CANCELLED]++;
     }
+    if (t->kind == TICKET_MARK) marked(s, t, a);
     if (t->kind != TICKET_TRIGGER) return;
     struct unpack u = unpack_of(buf_view(&a->body));
     for (uint32_t i = t->sent; i < t->sent + t->other; i++) {
@@ -263,10 +296,13 @@ static bool merging_look(void *arg, const struct entry *e, struct bytes audience
     if (unpack_u8(&u) == SAID_SHARED && bytes_eq(unpack_bytes(&u), m->id)) m->there = true;
     return !m->there;
 }
-bool trigger_was_merged(struct sim *s, unsigned app, struct bytes said) {
+bool notification_may_miss(struct sim *s, unsigned app, unsigned user, struct bytes said) {
     struct unpack u = unpack_of(said);
+    const struct wishes *w = &s->outside->wishes[app][user];
     char text[16] = {0};
     unsigned n;
+    for (unsigned i = 0; i < SHUNNED; i++)
+        if (w->ever_shunned[i]) return true;
     if (unpack_u8(&u) != SAID_SHARED) return false;
     struct bytes id = unpack_bytes(&u);
     memcpy(text, id.p, id.n < 15 ? id.n : 15);
@@ -282,6 +318,12 @@ static bool is_merging(const struct inbox *i, uint64_t folded, struct bytes id) 
     struct merging m = {id, false};
     mailbox_walk_shared(i->cells, i->app, i->user, folded, UINT64_MAX, merging_look, &m);
     return m.there;
+}
+static bool is_unwanted(const struct trigger *t, unsigned user) {
+    return user == 1 && (t->flow == FLOW_QUIET || !t->actor);
+}
+static bool is_meant(const struct trigger *t, unsigned user) {
+    return t->to == TO_NAMED ? t->named >> user & 1 : user < 2;
 }
 static void told_check(
     struct sim *s, struct inbox *i, uint64_t folded, unsigned user, uint32_t n, bool complete) {
@@ -305,13 +347,15 @@ static void told_check(
     if (own > 1 || shown > 1 || (!digest && own + h.joined > 1) || h.joined > 1)
         violated(s, "u%u is told of t%u %u times", user, n, own + h.joined);
     bool heard = own || h.joined || shown;
-    bool unwanted = user == 1 && (t->flow == FLOW_QUIET || !t->actor);
+    bool unwanted = is_unwanted(t, user);
     if (unwanted && heard) violated(s, "u1 is told of t%u, which they opted out of or mute", n);
     bool named = t->to == TO_NAMED && t->named >> user & 1;
-    bool meant = named || (t->to != TO_NAMED && user < 2);
+    bool meant = is_meant(t, user);
     if (t->to == TO_NAMED && !named && heard) violated(s, "u%u is told of t%u", user, n);
     if (!complete || !t->acked) return;
-    if (meant && !unwanted && !heard && !h.waits && !t->cancel_tried &&
+    bool may_miss =
+        t->flow == FLOW_BRIEF || s->outside->wishes[t->app][user].ever_shunned[t->actor % SHUNNED];
+    if (meant && !unwanted && !heard && !h.waits && !t->cancel_tried && !may_miss &&
         !(t->flow == FLOW_GROUPED && is_merging(i, folded, id)))
         violated(s, "u%u is not told of t%u", user, n);
     /* who left the topic keeps what they got there */
@@ -350,4 +394,38 @@ void check_triggers(struct sim *s, bool complete) {
     for (uint32_t n = 0; complete && n < s->trigger_count; n++) totals_check(s, n);
     arena_done(&arena);
     buf_done(&why);
+}
+
+/* ---- for who looks at what leaves the server ---- */
+int trigger_number(struct sim *s, struct bytes id) {
+    char text[16] = {0};
+    unsigned n;
+    memcpy(text, id.p, id.n < 15 ? id.n : 15);
+    if (sscanf(text, "t%u", &n) != 1 || n >= s->trigger_count)
+        violated(s, "there is no trigger %s", text);
+    return (int)n;
+}
+uint8_t trigger_channels(const struct trigger *t) {
+    switch (t->flow) {
+    case FLOW_SWEPT:
+    case FLOW_URGENT: return CHANNEL_PUSH;
+    case FLOW_LOUD:
+    case FLOW_ESCALATED:
+    case FLOW_BRIEF: return CHANNEL_PUSH | CHANNEL_EMAIL;
+    default: return 0;
+    }
+}
+bool trigger_is_high(const struct trigger *t) { return t->flow == FLOW_URGENT; }
+bool trigger_expires(const struct trigger *t) { return t->flow == FLOW_BRIEF; }
+bool trigger_escalates(const struct trigger *t) { return t->flow == FLOW_ESCALATED; }
+bool trigger_is_surely_for(struct sim *s, uint32_t n, unsigned user) {
+    const struct trigger *t = &s->triggers[n];
+    return t->acked && is_meant(t, user) && !is_unwanted(t, user);
+}
+struct bytes trigger_flow(unsigned flow) {
+    return bytes_str(FLOW[flow].id);
+}
+uint8_t trigger_flow_to_refuse(struct sim *s) {
+    static const uint8_t PUSHING[] = {FLOW_SWEPT, FLOW_LOUD, FLOW_URGENT, FLOW_ESCALATED};
+    return PUSHING[below(s, sizeof PUSHING)];
 }
