@@ -198,6 +198,10 @@ void engine_delivered(void *arg, uint16_t partition, struct bytes app, const str
         deliver_entry(s->deliver, partition, app, d);
 }
 
+void engine_user_ahead(void *arg, struct bytes app, struct bytes user, unsigned round) {
+    deliver_ahead(((struct shard *)arg)->deliver, app, user, round);
+}
+
 enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
     struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie) {
     struct shard *s = arg;

@@ -514,7 +514,8 @@ static void ahead_round(struct engine *e, const struct log_record *lr, const str
     bool any = false;
     for (size_t i = 0; i < n; i++) {
         if (!e->aheads[r[i].kind]) continue;
-        struct ahead a = {e->parts[lr[i].partition].cells, r[i].app, r[i].body, round};
+        struct ahead a = {
+            e->parts[lr[i].partition].cells, r[i].app, r[i].body, round, e->o.arg, e->o.user_ahead};
         e->aheads[r[i].kind](&a);
         any = true;
     }

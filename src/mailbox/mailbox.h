@@ -101,12 +101,13 @@ struct mailbox_facts {
 };
 struct mailbox_facts mailbox_look(struct cells *c, struct bytes app, struct bytes user);
 /* Hints (cells_ahead, ahead.c): who will be looked at; where their own list goes on, when the former came
- * near; an audience that will be told something; and of its members who came near the first few, each with
- * what their counts are made of. */
+ * near; an audience that will be told something; one of its members, with what their counts are made of.
+ * mailbox_members_near gives the first few members, of those who came near. */
 void mailbox_ahead(struct cells *c, struct bytes app, struct bytes user);
 void mailbox_own_ahead(struct cells *c, struct bytes app, struct bytes user);
 void mailbox_audience_ahead(struct cells *c, struct bytes app, struct bytes audience);
-void mailbox_members_ahead(struct cells *c, struct bytes app, struct bytes audience, size_t most,
+void mailbox_member_ahead(struct cells *c, struct bytes app, struct bytes user);
+void mailbox_members_near(struct cells *c, struct bytes app, struct bytes audience, size_t most,
     void (*fn)(void *arg, struct bytes user), void *arg);
 void mailbox_note_wishes(struct step *s, struct bytes user);
 /* newest position of any entry they see; 0: none */

@@ -142,21 +142,35 @@ void packed_remove(
     head_write(c, cell, h);
 }
 
+/* NULL: the list ends before it. Its head is not needed: a chunk that is there has a record, and only the
+ * last one has fewer than it could. */
+static const struct cell *chunk_find(
+    struct cells *c, const struct packed *k, struct bytes app, struct bytes owner, uint32_t chunk) {
+    uint8_t room[300];
+    struct bytes key = key2n(room, k->chunk, app, owner, chunk);
+    const struct cell *cell =
+        k == &PACKED_MEMBERS && !chunk ? cells_get(c, key) : cells_find(c, key);
+    return cell && cell->size ? cell : NULL;
+}
+
 size_t packed_some(struct cells *c, const struct packed *k, struct bytes app, struct bytes owner,
     uint32_t *slot, size_t max, bool (*fn)(void *, struct bytes), void *arg) {
-    uint32_t slots = head_find(c, k, app, owner).slots;
     size_t given = 0;
-    while (*slot < slots && given < max) {
-        const struct cell *chunk = chunk_cell(c, k, app, owner, *slot / k->per);
+    bool more = true;
+    while (more && given < max) {
+        const struct cell *chunk = chunk_find(c, k, app, owner, *slot / k->per);
+        if (!chunk) break;
+        uint32_t n = *slot % k->per;
         struct unpack u = unpack_of(bytes_of(chunk->data, chunk->size));
-        for (uint32_t skip = *slot % k->per; skip; skip--) unpack_bytes(&u);
-        while (unpack_more(&u) && given < max) {
+        for (uint32_t skip = n; skip && unpack_more(&u); skip--) unpack_bytes(&u);
+        for (; unpack_more(&u) && given < max; n++) {
             struct bytes record = unpack_bytes(&u);
             ++*slot;
             if (is_hole(record)) continue;
             given++;
             if (!fn(arg, record)) return given;
         }
+        more = n == k->per;
     }
     return given;
 }

@@ -105,6 +105,7 @@ enum total { /* stored: never renumbered */
  * is there already. */
 enum keep { KEEP_ONE, KEEP_MANY, KEEP_SHARED };
 bool trigger_is_direct(struct bytes id); /* its one recipient lives where it does */
+void content_ahead(struct cells *c, struct bytes app, unsigned round); /* hints: where it is kept */
 bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep);
 /* Those here that it is for by name, packed; view until the next edit. */
 struct bytes content_users(struct cells *c, struct bytes app, struct bytes id);

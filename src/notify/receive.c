@@ -210,8 +210,8 @@ bool receive(struct step *s, struct bytes user, const struct content *k) {
 enum { TOUCHED_BITS = 4096, AUDIENCE_LOOKED_AT = 64 };
 struct touched {
     uint64_t bits[TOUCHED_BITS / 64];
-    bool all;         /* an audience too large to be looked at */
-    bool any, anyone; /* by an audience, at all */
+    bool all;                /* an audience too large to be looked at */
+    bool any, named, anyone; /* by an audience, by name, at all */
 };
 struct touching {
     struct step *s;
@@ -227,7 +227,7 @@ static bool touched_has(const struct touched *t, struct bytes user) {
 static bool member_clashes(void *arg, struct bytes user) {
     struct touching *w = arg;
     w->clash = touched_has(w->t, user) ||
-               mailbox_look(w->s->cells, w->s->app, user).last == w->s->position;
+               (w->t->named && mailbox_look(w->s->cells, w->s->app, user).last == w->s->position);
     return !w->clash;
 }
 static bool member_touch(void *arg, struct bytes user) {
@@ -273,7 +273,7 @@ static void users_receive(struct step *s, struct touched *t, const struct workfl
     while (unpack_more(&u)) {
         struct bytes user = unpack_bytes(&u);
         if (touched_has(t, user) || !receive_by(s, w, user, k)) pack_bytes(&clash, user);
-        t->anyone = true;
+        t->named = t->anyone = true;
     }
     if (clash.n) defer(later, k, buf_view(&clash));
     buf_done(&clash);
@@ -447,14 +447,19 @@ static void apply_sweep(struct step *s) {
 enum { ITEMS_AHEAD = 8, USERS_AHEAD = 8 };
 static void member_ahead(void *arg, struct bytes user) {
     const struct ahead *a = arg;
-    inbox_ahead(a->cells, a->app, user);
+    if (a->round == 1) {
+        inbox_ahead(a->cells, a->app, user);
+        mailbox_member_ahead(a->cells, a->app, user);
+    }
+    if (a->user) a->user(a->arg, a->app, user, a->round);
 }
 
 static void user_ahead(const struct ahead *a, struct bytes user) {
-    if (a->round) {
+    if (a->user) a->user(a->arg, a->app, user, a->round);
+    if (a->round == 1) {
         inbox_rows_ahead(a->cells, a->app, user);
         mailbox_own_ahead(a->cells, a->app, user);
-    } else {
+    } else if (!a->round) {
         inbox_ahead(a->cells, a->app, user);
         mailbox_ahead(a->cells, a->app, user);
         person_ahead(a->cells, a->app, user);
@@ -463,6 +468,7 @@ static void user_ahead(const struct ahead *a, struct bytes user) {
 
 static void copy_ahead(const struct ahead *a) {
     struct unpack all = unpack_of(a->body);
+    content_ahead(a->cells, a->app, a->round);
     for (int n = 0; n < ITEMS_AHEAD && unpack_more(&all); n++) {
         struct unpack u = unpack_of(unpack_bytes(&all));
         struct content k;
@@ -472,7 +478,7 @@ static void copy_ahead(const struct ahead *a) {
             user_ahead(a, unpack_bytes(&users));
         if (!k.audience.n) continue;
         if (a->round)
-            mailbox_members_ahead(
+            mailbox_members_near(
                 a->cells, a->app, k.audience, USERS_AHEAD, member_ahead, (void *)a);
         else mailbox_audience_ahead(a->cells, a->app, k.audience);
     }

@@ -16,6 +16,13 @@ struct reader reader_of(struct cells *c, struct bytes app, struct bytes user) {
     return (struct reader){.locale = who.locale, .zone = who.timezone};
 }
 
+/* What they read does not depend on who they are where there is one language, and no time is told. */
+static struct reader reader_for(
+    struct cells *c, struct bytes app, struct bytes user, const struct workflow *w) {
+    bool matters = workflow_has_choice(w) || workflow_tells_times(w);
+    return matters ? reader_of(c, app, user) : (struct reader){0};
+}
+
 /* ---- words ---- */
 static struct bytes actor_word(struct cells *c, struct bytes app, const struct row *r) {
     struct unpack u = unpack_of(r->newest);
@@ -42,7 +49,7 @@ size_t notification_args(struct cells *c, struct bytes app, const struct workflo
     out[n++] = number_arg("others", r->actors ? (int64_t)r->actors - 1 : 0);
     out[n++] = text_arg("object", k->object);
     size_t data = args_unpack(k->args, out + n, ARGS_MAX - n);
-    (void)workflow_args_settle(w, zone, out + n, data);
+    workflow_args_settle(w, zone, out + n, data);
     return n + data;
 }
 
@@ -170,14 +177,10 @@ struct counts {
 static bool plain_person(struct cells *c, struct bytes app, struct bytes user) {
     return !mailbox_look(c, app, user).wishes;
 }
-/* out_timed: its words tell times. */
-static bool plain_content(struct cells *c, struct bytes app, const struct content *k,
-    uint64_t *out_words, bool *out_timed) {
-    struct workflow w;
-    if (k->collapse_key.n || k->cancelled || !workflow_find(c, app, k->workflow, &w)) return false;
-    *out_words = w.words;
-    *out_timed = workflow_args_settle(&w, (struct bytes){0}, NULL, 0);
-    return !w.group_by.n && !expiry_of(&w, k);
+static bool plain_content(
+    struct cells *c, struct bytes app, const struct content *k, struct workflow *out) {
+    return !k->collapse_key.n && !k->cancelled && workflow_find(c, app, k->workflow, out) &&
+           !out->group_by.n && !expiry_of(out, k);
 }
 
 struct adding {
@@ -190,12 +193,11 @@ static bool add_entry(void *arg, const struct entry *e, struct bytes audience) {
     (void)audience;
     struct adding *a = arg;
     struct content k;
-    uint64_t words;
-    bool timed;
+    struct workflow w;
     struct unpack u = unpack_of(e->extra);
     if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED) return true;
     a->plain = content_find(a->cells, a->app, unpack_bytes(&u), &k) &&
-               plain_content(a->cells, a->app, &k, &words, &timed);
+               plain_content(a->cells, a->app, &k, &w);
     a->more.unseen++;
     a->more.unread++;
     return a->plain;
@@ -294,7 +296,7 @@ static bool row_json(struct tools *t, struct cells *c, struct bytes app, const s
         !workflow_find(c, app, k.workflow, &w) ||
         forbidden(c, app, v->user, mailbox_look(c, app, v->user).wishes, &w, &k, v->now_ms))
         return false;
-    struct reader reader = reader_of(c, app, v->user);
+    struct reader reader = reader_for(c, app, v->user, &w);
     notification_json(t, c, app, &reader, r, &k, &w, out);
     return true;
 }
@@ -313,15 +315,15 @@ static bool own_json(struct tools *t, struct cells *c, struct bytes app, const s
 
 /* Rendered once for all who share it and read the same language, times in the same zone. */
 static void shared_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, const struct content *k, uint64_t version, bool timed, struct buf *out) {
+    const struct entry *e, const struct content *k, const struct workflow *w, struct buf *out) {
     struct inbox_memo *m = t->inboxes;
-    struct reader reader = reader_of(c, app, v->user);
+    struct reader reader = reader_for(c, app, v->user, w);
     uint64_t language = hash64(reader.locale), trigger = hash64(k->id);
-    if (timed) language = language * 31 + hash64(reader.zone);
+    if (workflow_tells_times(w)) language = language * 31 + hash64(reader.zone);
     for (int i = 0; i < RENDERED_SLOTS; i++) {
         const struct rendered *x = &m->rendered[i];
         if (x->cells != c || x->position != e->position || x->locale != language ||
-            x->words != version || x->trigger != trigger)
+            x->words != w->words || x->trigger != trigger)
             continue;
         buf_bytes(out, buf_view(&x->text));
         return;
@@ -336,14 +338,12 @@ static void shared_json(struct tools *t, struct cells *c, struct bytes app, cons
     arena_reset(&m->arena);
     actors_first(&i, &r, k);
     buf_reset(&x->text);
-    struct workflow w;
-    bool there = workflow_find(c, app, k->workflow, &w);
-    notification_json(t, c, app, &reader, &r, k, there ? &w : NULL, &x->text);
+    notification_json(t, c, app, &reader, &r, k, w, &x->text);
     x->cells = c;
     x->position = e->position;
     x->trigger = trigger;
     x->locale = language;
-    x->words = version;
+    x->words = w->words;
     buf_bytes(out, buf_view(&x->text));
 }
 
@@ -369,8 +369,7 @@ static bool merged_json(struct tools *t, struct cells *c, struct bytes app, cons
 static bool audience_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct unpack *said, bool *out_plain, struct buf *out) {
     struct content k;
-    uint64_t words;
-    bool timed;
+    struct workflow w;
     struct inbox_head head = {0};
     uint8_t room[300];
     struct bytes trigger = unpack_bytes(said);
@@ -379,9 +378,9 @@ static bool audience_json(struct tools *t, struct cells *c, struct bytes app, co
     const struct cell *cell = cells_get(c, key2(room, ')', app, v->user));
     if (cell->size) memcpy(&head, cell->data, sizeof head);
     if (head.folded >= e->position || !plain_person(c, app, v->user) ||
-        !plain_content(c, app, &k, &words, &timed))
+        !plain_content(c, app, &k, &w))
         return merged_json(t, c, app, v, e, out);
-    shared_json(t, c, app, v, e, &k, words, timed, out);
+    shared_json(t, c, app, v, e, &k, &w, out);
     *out_plain = true;
     return true;
 }

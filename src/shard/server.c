@@ -188,6 +188,7 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
         .arg = s,
         .answered = engine_answered,
         .delivered = engine_delivered,
+        .user_ahead = engine_user_ahead,
         .send = engine_send,
         .journeys = s->journeys};
     enum err e = engine_create(&eo, &s->engine, why);

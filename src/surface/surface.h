@@ -403,8 +403,11 @@ struct ahead {
     struct cells *cells;
     struct bytes app, body;
     unsigned round; /* from 0 */
+    void *arg;
+    /* to be told of who will be delivered to, once a round; NULL: nobody asks */
+    void (*user)(void *arg, struct bytes app, struct bytes user, unsigned round);
 };
-enum { AHEAD_ROUNDS = 2 };
+enum { AHEAD_ROUNDS = 3 };
 struct ahead_rule {
     uint8_t kind;
     void (*ahead)(const struct ahead *a); /* calls cells_ahead, nothing else */

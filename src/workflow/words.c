@@ -88,23 +88,39 @@ bool workflow_args_fit(
     return true;
 }
 
-bool workflow_args_settle(
+static bool is_time(uint8_t takes) {
+    return takes & 1u << TEMPLATE_TIME && !(takes & (1u << TEMPLATE_TEXT | 1u << TEMPLATE_NUMBER));
+}
+
+void workflow_args_settle(
     const struct workflow *w, struct bytes zone, struct template_arg *args, size_t n) {
     struct unpack u = unpack_of(w->needs);
-    bool any = false;
     while (unpack_more(&u)) {
         struct bytes name = unpack_bytes(&u);
         uint8_t takes = unpack_u8(&u);
-        if (!(takes & 1u << TEMPLATE_TIME) || takes & 1u << TEMPLATE_TEXT ||
-            takes & 1u << TEMPLATE_NUMBER)
-            continue;
-        any = true;
-        struct template_arg *arg = arg_find(args, n, name);
+        struct template_arg *arg = is_time(takes) ? arg_find(args, n, name) : NULL;
         if (!arg || !arg_fits(arg, takes)) continue;
         arg->kind = TEMPLATE_TIME;
         arg->text = zone;
     }
+}
+
+bool workflow_tells_times(const struct workflow *w) {
+    struct unpack u = unpack_of(w->needs);
+    bool any = false;
+    while (!any && unpack_more(&u)) {
+        (void)unpack_bytes(&u);
+        any = is_time(unpack_u8(&u));
+    }
     return any;
+}
+
+bool workflow_has_choice(const struct workflow *w) {
+    struct unpack u = unpack_of(w->templates);
+    (void)unpack_u8(&u);
+    u = unpack_of(unpack_bytes(&u));
+    (void)unpack_bytes(&u);
+    return unpack_more(&u);
 }
 
 /* ---- words ---- */

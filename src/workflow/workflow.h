@@ -89,6 +89,8 @@ struct workflow { /* views of its cell, until the next edit */
     struct bytes source;    /* as it was given: a JSON object */
 };
 bool workflow_find(struct cells *c, struct bytes app, struct bytes id, struct workflow *out);
+bool workflow_tells_times(const struct workflow *w); /* which depend on the reader's zone */
+bool workflow_has_choice(const struct workflow *w);  /* templates in more than one language */
 
 /* ---- definition.c: what a PUT may say ---- */
 enum { DEFINITION_BYTES_MAX = 256 * 1024, WORKFLOW_TARGET_MILLI = 5000 };
@@ -131,8 +133,8 @@ struct bytes workflow_words_locale(struct tools *t, const struct workflow *w, st
 bool workflow_args_fit(
     const struct workflow *w, struct template_arg *args, size_t n, struct answer *a) must_use;
 /* Values of packed args become times of this zone where the templates take nothing else; what does not
- * fit stays. true: there are such. Pure. */
-bool workflow_args_settle(
+ * fit stays. Pure. */
+void workflow_args_settle(
     const struct workflow *w, struct bytes zone, struct template_arg *args, size_t n);
 /* Members of a data object that templates can show, as packed { varbytes name, u8 template_kind, value:
  * TEXT varbytes, INTEGER u64, NUMBER u64 (its bits), TIME u64 }; true and false are texts. */
