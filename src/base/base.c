@@ -66,23 +66,12 @@ bool bytes_starts(struct bytes a, const char *prefix) {
 #define BUF_FIRST 64u
 
 /* Apart and cold, so that the calls which find room stay small. */
-static __attribute__((noinline, cold)) void grow(struct buf *b, size_t more) {
+__attribute__((noinline, cold)) void buf_grow(struct buf *b, size_t more) {
     check(more <= SIZE_MAX / 4 && b->n <= SIZE_MAX / 4); /* doubling cannot wrap */
     size_t cap = b->cap ? b->cap * 2 : BUF_FIRST;
     while (cap < b->n + more) cap *= 2;
     b->p = must_realloc(b->p, cap);
     b->cap = cap;
-}
-
-void buf_reserve(struct buf *b, size_t more) {
-    if (b->cap - b->n < more) grow(b, more);
-}
-
-void buf_add(struct buf *b, const void *p, size_t n) {
-    if (!n) return;
-    if (b->cap - b->n < n) grow(b, n);
-    memcpy(b->p + b->n, p, n);
-    b->n += n;
 }
 
 void buf_add_tight(struct buf *b, const void *p, size_t n) {
@@ -92,14 +81,6 @@ void buf_add_tight(struct buf *b, const void *p, size_t n) {
         b->p = must_realloc(b->p, b->cap);
     }
     buf_add(b, p, n);
-}
-
-void buf_bytes(struct buf *b, struct bytes v) { buf_add(b, v.p, v.n); }
-void buf_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
-
-void buf_char(struct buf *b, char c) {
-    buf_reserve(b, 1);
-    b->p[b->n++] = (uint8_t)c;
 }
 
 void buf_fmt(struct buf *b, const char *fmt, ...) {

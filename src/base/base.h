@@ -61,13 +61,24 @@ struct buf {
     uint8_t *p;
     size_t n, cap;
 };
-void buf_reserve(struct buf *b, size_t more);
-void buf_add(struct buf *b, const void *p, size_t n);
+void buf_grow(struct buf *b, size_t more); /* what buf_reserve calls where there is no room */
+static inline void buf_reserve(struct buf *b, size_t more) {
+    if (__builtin_expect(b->cap - b->n < more, 0)) buf_grow(b, more);
+}
+static inline void buf_add(struct buf *b, const void *p, size_t n) {
+    if (!n) return;
+    buf_reserve(b, n);
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
 /* The same, with no room to spare: for the few bytes of very many. */
 void buf_add_tight(struct buf *b, const void *p, size_t n);
-void buf_bytes(struct buf *b, struct bytes v);
-void buf_str(struct buf *b, const char *s);
-void buf_char(struct buf *b, char c);
+static inline void buf_bytes(struct buf *b, struct bytes v) { buf_add(b, v.p, v.n); }
+static inline void buf_str(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
+static inline void buf_char(struct buf *b, char c) {
+    buf_reserve(b, 1);
+    b->p[b->n++] = (uint8_t)c;
+}
 void buf_fmt(struct buf *b, const char *fmt, ...) printf_like(2, 3);
 void buf_u64dec(struct buf *b, uint64_t v); /* decimal text, fast */
 void buf_cut(struct buf *b, size_t first);  /* drops the first bytes */

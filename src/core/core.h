@@ -315,7 +315,7 @@ void away_append(
 enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,
     struct bytes body, uint64_t session, uint8_t purpose, uint32_t cookie);
 void engine_answered(void *arg, uint64_t ticket, struct answer *a);
-void engine_user_ahead(void *arg, struct bytes app, struct bytes user, unsigned round);
+void engine_user_ahead(void *arg, struct bytes app, struct bytes user, bool near);
 void engine_delivered(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
 bool engine_send(void *arg, unsigned lane, struct parcel *p);
 bool live_typing(struct shard *s, struct bytes app, struct bytes user, struct bytes conversation);

@@ -198,8 +198,8 @@ void engine_delivered(void *arg, uint16_t partition, struct bytes app, const str
         deliver_entry(s->deliver, partition, app, d);
 }
 
-void engine_user_ahead(void *arg, struct bytes app, struct bytes user, unsigned round) {
-    deliver_ahead(((struct shard *)arg)->deliver, app, user, round);
+void engine_user_ahead(void *arg, struct bytes app, struct bytes user, bool near) {
+    deliver_ahead(((struct shard *)arg)->deliver, app, user, near);
 }
 
 enum err job_append_session(void *arg, uint16_t partition, uint8_t kind, struct bytes app,

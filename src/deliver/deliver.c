@@ -130,7 +130,7 @@ size_t deliver_count(const struct deliver *d, struct deliver_counts *out) {
     return d->count;
 }
 
-struct session *session_find(struct deliver *d, struct bytes app, struct bytes user) {
+struct session *session_find(const struct deliver *d, struct bytes app, struct bytes user) {
     return d->table[slot(d, app, user)];
 }
 static struct bytes name_of(const struct session *s) { return s->user.n ? s->user : s->device; }

@@ -168,9 +168,9 @@ void deliver_replayed(
 void deliver_recovered(struct deliver *d);
 void deliver_answered(
     struct deliver *d, uint64_t session, uint8_t purpose, uint32_t cookie, const struct answer *a);
-/* A hint: something will be delivered to this user soon. Rounds 1 and 2 bring their sessions near the processor,
- * and what those point to (surface.h, struct ahead). */
-void deliver_ahead(const struct deliver *d, struct bytes app, struct bytes user, unsigned round);
+/* A hint: something will be delivered to this user soon (surface.h, struct ahead). Brings their session near the
+ * processor; and when it is, what it points to. */
+void deliver_ahead(const struct deliver *d, struct bytes app, struct bytes user, bool near);
 /* Live only: typing and presence to every stream of the user, and every session with a matching
  * filter. */
 void deliver_live(struct deliver *d, struct bytes app, struct bytes user, struct bytes topic,

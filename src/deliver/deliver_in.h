@@ -139,7 +139,7 @@ struct deliver {
 };
 
 /* ---- sessions (deliver.c) ---- */
-struct session *session_find(struct deliver *d, struct bytes app, struct bytes user);
+struct session *session_find(const struct deliver *d, struct bytes app, struct bytes user);
 struct session *session_by_id(const struct deliver *d, uint64_t id);
 bool session_is_of(const struct session *s, struct bytes app, struct bytes user);
 void ready_add(struct deliver *d, struct session *s);

@@ -38,15 +38,13 @@ static void session_notify(struct deliver *d, struct session *s, const struct en
     ready_add(d, s);
 }
 
-void deliver_ahead(const struct deliver *d, struct bytes app, struct bytes user, unsigned round) {
+void deliver_ahead(const struct deliver *d, struct bytes app, struct bytes user, bool near) {
     enum { LINE = 64 };
-    const struct session *s =
-        round ? session_find((struct deliver *)(uintptr_t)d, app, user) : NULL;
+    const struct session *s = session_find(d, app, user);
     if (!s) return;
-    if (round == 1) {
-        for (size_t at = 0; at < sizeof *s; at += LINE) __builtin_prefetch((const char *)s + at);
-        return;
-    }
+    for (size_t at = 0; !near && at < sizeof *s; at += LINE)
+        __builtin_prefetch((const char *)s + at);
+    if (!near) return;
     __builtin_prefetch(s->user.p);
     __builtin_prefetch(s->filters);
     __builtin_prefetch(s->out);

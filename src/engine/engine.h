@@ -55,7 +55,7 @@ struct engine_options {
     void (*answered)(void *arg, uint64_t ticket, struct answer *a);
     void (*delivered)(void *arg, uint16_t partition, struct bytes app, const struct delivery *d);
     /* a hint: something will be delivered to this user (surface.h, struct ahead); NULL: nobody asks */
-    void (*user_ahead)(void *arg, struct bytes app, struct bytes user, unsigned round);
+    void (*user_ahead)(void *arg, struct bytes app, struct bytes user, bool near);
     /* takes p on true; false: full, tried again next turn */
     bool (*send)(void *arg, unsigned lane, struct parcel *p);
     struct journeys *journeys; /* told of every record; NULL: nobody */

@@ -40,6 +40,7 @@ void content_encode(struct buf *b, const struct content *c) {
 }
 
 enum err content_decode(struct unpack *u, struct content *out) {
+    const uint8_t *from = u->p;
     out->id = unpack_bytes(u);
     out->workflow = unpack_bytes(u);
     out->actor = unpack_bytes(u);
@@ -52,6 +53,7 @@ enum err content_decode(struct unpack *u, struct content *out) {
     out->created_ms = (int64_t)unpack_var(u);
     out->send_at_ms = (int64_t)unpack_var(u);
     out->expires_ms = (int64_t)unpack_var(u);
+    out->raw = bytes_of(from, (size_t)(u->p - from));
     out->cancelled = false;
     out->lies = 0;
     return u->bad ? MALFORMED : OK;
@@ -102,7 +104,7 @@ void content_ahead(struct cells *c, struct bytes app, unsigned round) {
         cells_ahead(c, key);
         return;
     }
-    const struct cell *head = round == 1 ? cells_near(c, key) : NULL;
+    const struct cell *head = cells_near(c, key);
     if (!head || head->size != sizeof l) return;
     memcpy(&l, head->data, sizeof l);
     cells_ahead(c, key2n(room, '&', app, (struct bytes){0}, l.count / LIST_BLOCK));
@@ -238,7 +240,8 @@ bool content_keep(struct step *s, const struct content *k, struct bytes users, e
     struct buf b = {0};
     buf_reserve(&b, HEAD_MANY + 128 + k->data.n + k->args.n + users.n);
     buf_add(&b, head, many ? HEAD_MANY : HEAD_ONE);
-    content_encode(&b, k);
+    if (k->raw.n) buf_bytes(&b, k->raw);
+    else content_encode(&b, k);
     buf_bytes(&b, users);
     /* of the time that its id says: what waited for send_at is not, and is kept by itself */
     if (direct || (made_here(k->id) && message_id_ms(k->id) == s->time_ms)) {
@@ -307,10 +310,7 @@ bool content_copy(struct step *s, struct bytes id, struct content *out) {
     if (!content_find(s->cells, s->app, id, out)) return false;
     bool cancelled = out->cancelled;
     uint64_t lies = out->lies;
-    struct buf b = {0};
-    content_encode(&b, out);
-    struct unpack u = unpack_of(arena_copy(s->arena, buf_view(&b)));
-    buf_done(&b);
+    struct unpack u = unpack_of(arena_copy(s->arena, out->raw));
     check(content_decode(&u, out) == OK);
     out->cancelled = cancelled;
     out->lies = lies;

@@ -58,10 +58,7 @@ static void fold_one(
         if (s) refused(s, i->user, &k, why, 0);
         return;
     }
-    struct buf copy = {0};
-    content_encode(&copy, &k);
-    struct unpack u = unpack_of(arena_copy(i->arena, buf_view(&copy)));
-    buf_done(&copy);
+    struct unpack u = unpack_of(arena_copy(i->arena, k.raw));
     uint64_t lies = k.lies;
     check(content_decode(&u, &k) == OK);
     k.id = trigger;

@@ -28,8 +28,9 @@
     X(unlikely)                                                                                    \
     X(opted_out)                                                                                   \
     X(capped)                                                                                      \
-    X(blocked) X(muted) X(expired) X(cancelled) X(seen) X(read) X(clicked) X(archived) X(pushed)   \
-        X(mailed) X(hooked) X(failed) X(push_failed) X(mail_failed) X(hook_failed)
+    X(blocked)                                                                                     \
+    X(muted) X(expired) X(cancelled) X(seen) X(read) X(clicked) X(archived) X(pushed) X(mailed)    \
+        X(hooked) X(failed) X(push_failed) X(mail_failed) X(hook_failed)
 enum notify_tally {
 #define X(name) NOTIFY_TALLY_##name,
     NOTIFY_TALLIES(X)

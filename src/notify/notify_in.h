@@ -70,6 +70,7 @@ struct content {
     struct bytes collapse_key;
     struct bytes audience; /* "#topic", "@user" (their followers), "*" (everyone); empty: users */
     int64_t created_ms, send_at_ms, expires_ms; /* 0: none */
+    struct bytes raw; /* as it was decoded, all of it; empty: it was made here */
     /* of one that was found; not encoded: */
     bool cancelled;
     uint64_t lies; /* in which block, + 1; 0: by itself */

@@ -447,19 +447,18 @@ static void apply_sweep(struct step *s) {
 enum { ITEMS_AHEAD = 8, USERS_AHEAD = 8 };
 static void member_ahead(void *arg, struct bytes user) {
     const struct ahead *a = arg;
-    if (a->round == 1) {
-        inbox_ahead(a->cells, a->app, user);
-        mailbox_member_ahead(a->cells, a->app, user);
-    }
-    if (a->user) a->user(a->arg, a->app, user, a->round);
+    inbox_ahead(a->cells, a->app, user);
+    mailbox_member_ahead(a->cells, a->app, user);
+    person_ahead(a->cells, a->app, user);
+    if (a->user) a->user(a->arg, a->app, user, false);
 }
 
 static void user_ahead(const struct ahead *a, struct bytes user) {
-    if (a->user) a->user(a->arg, a->app, user, a->round);
-    if (a->round == 1) {
+    if (a->user) a->user(a->arg, a->app, user, a->round > 0);
+    if (a->round) {
         inbox_rows_ahead(a->cells, a->app, user);
         mailbox_own_ahead(a->cells, a->app, user);
-    } else if (!a->round) {
+    } else {
         inbox_ahead(a->cells, a->app, user);
         mailbox_ahead(a->cells, a->app, user);
         person_ahead(a->cells, a->app, user);

@@ -404,10 +404,10 @@ struct ahead {
     struct bytes app, body;
     unsigned round; /* from 0 */
     void *arg;
-    /* to be told of who will be delivered to, once a round; NULL: nobody asks */
-    void (*user)(void *arg, struct bytes app, struct bytes user, unsigned round);
+    /* to be told of who will be delivered to, and again a round later (near); NULL: nobody asks */
+    void (*user)(void *arg, struct bytes app, struct bytes user, bool near);
 };
-enum { AHEAD_ROUNDS = 3 };
+enum { AHEAD_ROUNDS = 2 };
 struct ahead_rule {
     uint8_t kind;
     void (*ahead)(const struct ahead *a); /* calls cells_ahead, nothing else */

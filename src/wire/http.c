@@ -149,8 +149,7 @@ static int single_take(struct http_reader *r, struct bytes name, struct bytes va
         {"idempotency-key", &q->idempotency_key}, {"last-event-id", &q->last_event_id},
         {"origin", &q->origin}, {"sec-websocket-key", &q->websocket_key},
         {"sec-websocket-version", &q->websocket_version},
-        {"sec-websocket-protocol", &q->websocket_protocols},
-        {"sec-fetch-site", &q->fetch_site}};
+        {"sec-websocket-protocol", &q->websocket_protocols}, {"sec-fetch-site", &q->fetch_site}};
     for (size_t i = 0; i < sizeof TAKEN / sizeof *TAKEN; i++) {
         if (!named(name, TAKEN[i].name)) continue;
         if (TAKEN[i].to->p) return fail(r, 400);

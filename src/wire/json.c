@@ -73,13 +73,6 @@ void jo_close_arr(struct json_out *o) {
     buf_char(o->b, ']');
     o->comma = true;
 }
-void jo_key(struct json_out *o, const char *key) {
-    comma(o);
-    buf_char(o->b, '"');
-    buf_str(o->b, key);
-    buf_str(o->b, "\":");
-    o->comma = false;
-}
 void jo_str(struct json_out *o, struct bytes v) {
     comma(o);
     json_str(o->b, v);

@@ -84,7 +84,19 @@ void jo_open_obj(struct json_out *o);
 void jo_close_obj(struct json_out *o);
 void jo_open_arr(struct json_out *o);
 void jo_close_arr(struct json_out *o);
-void jo_key(struct json_out *o, const char *key);
+/* Of a key that is written out where it is called, the compiler knows the length. */
+static inline void jo_key(struct json_out *o, const char *key) {
+    size_t n = strlen(key);
+    buf_reserve(o->b, n + 4);
+    uint8_t *p = o->b->p + o->b->n;
+    if (o->comma) *p++ = ',';
+    *p++ = '"';
+    memcpy(p, key, n);
+    p[n] = '"';
+    p[n + 1] = ':';
+    o->b->n = (size_t)(p + n + 2 - o->b->p);
+    o->comma = false;
+}
 void jo_str(struct json_out *o, struct bytes v);
 /* Of any origin: where it is not UTF-8, each byte beyond ASCII becomes '?'. */
 void jo_str_any(struct json_out *o, struct bytes v);
@@ -231,7 +243,7 @@ enum err http_read(struct http_reader *r, struct bytes in, size_t *used,
 void http_reader_next(struct http_reader *r);
 bool http_reader_is_empty(const struct http_reader *r); /* between requests */
 bool http_reader_has_head(const struct http_reader *r); /* the body is awaited */
-size_t http_reader_bytes(const struct http_reader *r); /* that it holds */
+size_t http_reader_bytes(const struct http_reader *r);  /* that it holds */
 /* Of the head that is there; a view until http_reader_next. */
 struct bytes http_reader_authorization(const struct http_reader *r);
 struct bytes http_reader_origin(const struct http_reader *r);
