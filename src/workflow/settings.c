@@ -155,7 +155,10 @@ bool settings_set(struct step *s, const struct settings *k, struct bytes id, str
         here(s, k, id, version, value);
         pack_bytes(&b, id);
         pack_u64(&b, version);
-        pack_bytes(&b, value);
+        struct buf less = {0};
+        if (k->travels && value.n) k->travels(value, &less);
+        pack_bytes(&b, less.n ? buf_view(&less) : value);
+        buf_done(&less);
         for (uint16_t p = 0; p < s->partitions; p++)
             if (p != s->partition) step_relay(s, p, k->copy, buf_view(&b));
         buf_done(&b);

@@ -9,7 +9,8 @@
 #include "workflow/workflow.h"
 
 enum { PARTITIONS = 8 };
-static const struct settings THINGS = {"thing", "#things", '#', 0, 2, NULL};
+static void first_half(struct bytes value, struct buf *out) { buf_add(out, value.p, value.n / 2); }
+static const struct settings THINGS = {"thing", "#things", '#', 1, 2, NULL, first_half};
 
 struct waiting {
     struct arena arena;
@@ -103,8 +104,43 @@ static void later_changes_count(void **state) {
     done(&w);
 }
 
+/* Its home keeps all of it, the others get what they need. */
+static void only_what_is_needed_travels(void **state) {
+    struct store *store = store_create_memory();
+    struct cells *cells = cells_create(store, 0, 1 << 20);
+    struct arena arena = {0};
+    struct answer a = {0};
+    uint64_t version;
+    (void)state;
+    struct step s = {.cells = cells,
+        .partition = 3,
+        .partitions = PARTITIONS,
+        .position = 7,
+        .app = BYTES("demo"),
+        .arena = &arena,
+        .answer = &a};
+    assert_true(settings_set(&s, &THINGS, BYTES("a"), BYTES("words and source")));
+    assert_true(
+        bytes_is(settings_find(cells, &THINGS, s.app, BYTES("a"), &version), "words and source"));
+    assert_int_equal(s.relay_count, PARTITIONS - 1);
+    for (size_t i = 0; i < s.relay_count; i++) {
+        struct unpack u = unpack_of(s.relays[i].body);
+        assert_true(bytes_is(unpack_bytes(&u), "a") && unpack_u64(&u) == 7);
+        assert_true(bytes_is(unpack_bytes(&u), "words an") && !unpack_more(&u));
+    }
+    s.position = 8;
+    s.relay_count = 0;
+    assert_true(settings_set(&s, &THINGS, BYTES("a"), (struct bytes){0})); /* deleted */
+    assert_int_equal(s.relay_count, PARTITIONS - 1);
+    buf_done(&a.body);
+    arena_done(&arena);
+    cells_free(&cells);
+    store->calls->close(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(waits_for_all),
-        cmocka_unit_test(gives_up_in_time), cmocka_unit_test(later_changes_count)};
+        cmocka_unit_test(gives_up_in_time), cmocka_unit_test(later_changes_count),
+        cmocka_unit_test(only_what_is_needed_travels)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ enum { EVENT_COUNT = sizeof EVENTS / sizeof *EVENTS };
 
 static void webhooks_changed(struct step *s);
 static const struct settings WEBHOOKS = {
-    "webhook", "#webhooks", '$', KIND_WEBHOOK_COPY, WEBHOOKS_MAX, webhooks_changed};
+    "webhook", "#webhooks", '$', KIND_WEBHOOK_COPY, WEBHOOKS_MAX, webhooks_changed, NULL};
 
 struct webhook {
     struct bytes url, secrets;

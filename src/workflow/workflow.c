@@ -9,14 +9,23 @@
 
 #include "workflow/workflow.h"
 
+static void workflow_travels(struct bytes value, struct buf *out);
 static const struct settings WORKFLOWS = {
-    "workflow", "#workflows", '#', KIND_WORKFLOW_COPY, 1000, NULL};
+    "workflow", "#workflows", '#', KIND_WORKFLOW_COPY, 1000, NULL, workflow_travels};
 
 bool workflow_find(struct cells *c, struct bytes app, struct bytes id, struct workflow *out) {
     struct bytes v = settings_find(c, &WORKFLOWS, app, id, &out->version);
     if (!v.n) return false;
     check(definition_unpack(v, out));
     return true;
+}
+
+/* But for its source, which is half of it: requests ask its home. */
+static void workflow_travels(struct bytes value, struct buf *out) {
+    struct workflow w;
+    check(definition_unpack(value, &w));
+    buf_add(out, value.p, (size_t)(w.templates.p + w.templates.n - value.p));
+    pack_bytes(out, (struct bytes){0});
 }
 
 static bool workflow_whole(struct bytes value) {

@@ -5,7 +5,8 @@
  *   PUT ─▶ checked and packed (definition.c) ─▶ record at home, which says the order ─▶ relay to every
  *   partition (settings.c) ─▶ answered when all have it
  *
- * Invariants: every partition has the same settings, in the order of their home; what is read of one is
+ * Invariants: every partition has the same settings, in the order of their home; as they were given they
+ * lie only there, where requests ask. What is read of one is
  * a view that lasts until the next edit. Cells: '#' app workflow, '$' app webhook. Records:
  *   WORKFLOW_PUT   varbytes id, u64 version that it follows (0: none), varbytes definition (empty: it is
  *                  deleted, whatever its version)                       in the workflows' partition
@@ -30,6 +31,8 @@ struct settings { /* one sort of them */
     uint8_t copy;                    /* kind of the relay */
     unsigned most;                   /* of an app */
     void (*changed)(struct step *s); /* in each partition, after a change; may be NULL */
+    /* What partitions other than its home need of a value; NULL: all of it */
+    void (*travels)(struct bytes value, struct buf *out);
 };
 uint16_t settings_home(const struct settings *k, struct bytes app, uint16_t partitions);
 /* Empty: there is none. A view. */
@@ -86,7 +89,7 @@ struct workflow { /* views of its cell, until the next edit */
     struct bytes needs;     /* keys of data that its templates use: workflow_need */
     struct bytes templates; /* words.c's */
     uint64_t words;         /* hash of the templates: what was rendered by them stays good */
-    struct bytes source;    /* as it was given: a JSON object */
+    struct bytes source;    /* as it was given: a JSON object; empty but in the workflows' home */
 };
 bool workflow_find(struct cells *c, struct bytes app, struct bytes id, struct workflow *out);
 bool workflow_tells_times(const struct workflow *w); /* which depend on the reader's zone */
