@@ -882,18 +882,18 @@ export type TriggersTaken = {
   items: Array<TriggerRef | Problem>;
 };
 
-/** A trigger and what became of it. */
+/** A trigger and what became of it, in people. What is for a topic, followers or everyone and only for the inbox, with no digest, cap or relevance, is stored once and merged into each inbox when it is looked at: of that everyone whom nothing stands against counts as delivered from the start. What stands against it for those who have not looked yet is asked for when the totals are; where some 30,000 people and more are meant, it counts only once they look. */
 export type TriggerTotals = {
   id: Id;
   workflow?: Id;
   created_at: Time;
   /** Scheduled: it waits for `send_at`. */
   state: "scheduled" | "sent" | "cancelled";
-  /** People it is for. */
+  /** People it is for: those named; of an audience those who were in it when it was sent. */
   recipients: number;
-  /** Those whom it reached. */
+  /** Those in whose inbox it is, or was until they were done with it; what was cancelled or withdrawn before it was seen is taken off again. Of a cancelled one that inboxes merge: those who had seen it. */
   delivered: number;
-  /** Those who saw it. */
+  /** Those who saw it: of a group, while it was the newest in it; so with read, clicked and archived. */
   seen: number;
   /** Those who read it. */
   read: number;

@@ -420,6 +420,13 @@ uint64_t inbox_why_next(struct step *s, struct bytes user) {
     return n;
 }
 
+uint64_t inbox_folded(struct cells *c, struct bytes app, struct bytes user) {
+    const struct cell *cell = head_cell(c, app, user);
+    struct inbox_head head = {0};
+    if (cell->size) memcpy(&head, cell->data, sizeof head);
+    return head.folded;
+}
+
 uint64_t inbox_why_count(struct cells *c, struct bytes app, struct bytes user) {
     const struct cell *cell = head_cell(c, app, user);
     struct inbox_head head = {0};

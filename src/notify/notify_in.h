@@ -277,6 +277,7 @@ void inbox_erase(struct step *s, struct bytes user);
 /* The stored row that stands at a place. false: trimmed, or moved. */
 bool inbox_row_at(
     struct cells *c, struct bytes app, struct bytes user, uint64_t n, struct row *out);
+uint64_t inbox_folded(struct cells *c, struct bytes app, struct bytes user); /* of its head */
 uint64_t inbox_why_next(struct step *s, struct bytes user);
 uint64_t inbox_why_count(struct cells *c, struct bytes app, struct bytes user);
 /* What can be asked of a notification by its owner: seen, read, archived, clicked. */
@@ -307,6 +308,7 @@ void actors_first(
  * wishes: of mailbox_look. */
 enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wishes,
     const struct workflow *w, const struct content *k, int64_t now_ms);
+enum total total_of(enum why why); /* of what stands against it */
 int64_t expiry_of(const struct workflow *w, const struct content *k); /* 0: never */
 /* k's texts outlive the step's edits. false: something was appended to their mailbox at this position
  * already: another record must. */

@@ -34,7 +34,7 @@ enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wi
     return 0;
 }
 
-static enum total total_of(enum why why) {
+enum total total_of(enum why why) {
     switch (why) {
     case WHY_BLOCKED: return TOTAL_BLOCKED;
     case WHY_MUTED: return TOTAL_MUTED;

@@ -15,6 +15,77 @@ enum err plan_cancel(struct request *r, struct plan *p, struct answer *a) {
     return OK;
 }
 
+/* ---- of an audience, whose inboxes merge it when they are looked at ---- */
+struct audience_look {
+    struct bytes trigger;
+    uint64_t position;
+    int64_t at_ms;
+};
+static bool look_entry(void *arg, const struct entry *e, struct bytes audience) {
+    (void)audience;
+    struct audience_look *l = arg;
+    struct unpack u = unpack_of(e->extra);
+    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED ||
+        !bytes_eq(unpack_bytes(&u), l->trigger))
+        return true;
+    l->position = e->position;
+    l->at_ms = e->at_ms;
+    return false;
+}
+
+/* What stands against it for those who have not looked yet is known by asking for each, where they are
+ * not too many. Who has looked has it noted. */
+enum { UNMERGED_MAX = 512 /* people of a partition */, FRUITLESS_MAX = 16 };
+struct unmerged {
+    struct cells *cells;
+    struct bytes app;
+    const struct content *k;
+    struct workflow w;
+    int64_t now_ms;
+    uint64_t position; /* where it was told to the audience; 0: not found yet */
+    unsigned fruitless;
+    bool expired;
+    uint32_t of[TOTAL_COUNT];
+};
+
+static bool unmerged_look(void *arg, struct bytes user) {
+    struct unmerged *m = arg;
+    bool wishes = mailbox_look(m->cells, m->app, user).wishes;
+    if (!wishes && !m->expired) return true;
+    uint64_t folded = inbox_folded(m->cells, m->app, user);
+    if (!m->position) {
+        struct audience_look l = {.trigger = m->k->id};
+        mailbox_walk_shared(m->cells, m->app, user, folded, UINT64_MAX, look_entry, &l);
+        m->position = l.position;
+        if (!l.position) return ++m->fruitless < FRUITLESS_MAX;
+    }
+    if (folded >= m->position ||
+        !mailbox_was_in(m->cells, m->app, user, m->k->audience, m->position))
+        return true;
+    enum why why = forbidden(m->cells, m->app, user, wishes, &m->w, m->k, m->now_ms);
+    if (why) m->of[total_of(why)]++;
+    return true;
+}
+
+static void unmerged_count(struct query *q, struct bytes id, struct unmerged *m) {
+    struct content k;
+    struct buf b = {0};
+    struct bytes app = q->request->who.app;
+    *m = (struct unmerged){.cells = q->cells, .app = app, .now_ms = q->request->now_ms};
+    if (!content_find(q->cells, app, id, &k) || k.cancelled ||
+        !workflow_find(q->cells, app, k.workflow, &m->w) ||
+        mailbox_member_count(q->cells, app, k.audience) > UNMERGED_MAX)
+        return;
+    int64_t expires = expiry_of(&m->w, &k);
+    m->expired = expires && expires <= m->now_ms;
+    content_encode(&b, &k); /* looking at people moves cells */
+    struct unpack u = unpack_of(arena_copy(q->request->arena, buf_view(&b)));
+    check(content_decode(&u, &k) == OK);
+    m->k = &k;
+    mailbox_members(q->cells, app, k.audience, unmerged_look, m);
+    buf_done(&b);
+}
+
 /* ---- GET: what each partition knows, added up ---- */
 enum { TOLD_CONTENT = 1, TOLD_HOME = 2 };
 static void query_totals(struct query *q) {
@@ -37,7 +108,10 @@ static void query_totals(struct query *q) {
     pack_u64(b, (uint64_t)k.created_ms);
     pack_u64(b, (uint64_t)k.send_at_ms);
     pack_bytes(b, k.workflow);
-    for (enum total t = 0; t < TOTAL_COUNT; t++) pack_var(b, content_total(q->cells, app, id, t));
+    struct unmerged m = {.of = {0}};
+    if (content_is_shared(q->cells, app, id)) unmerged_count(q, id, &m);
+    for (enum total t = 0; t < TOTAL_COUNT; t++)
+        pack_var(b, content_total(q->cells, app, id, t) + m.of[t]);
 }
 
 struct total_name {
@@ -65,7 +139,7 @@ static void content_told(struct unpack *u, struct totals *t) {
     if (send_at) t->send_at_ms = send_at;
     t->workflow = unpack_bytes(u);
     for (int n = 0; n < TOTAL_COUNT; n++) of[n] = unpack_var(u);
-    if (flags & 2) { /* merged when read: it is there for all whom nothing stands against */
+    if (flags & 2) { /* merged when read: it is there for all against whom nothing is known */
         uint64_t against = stood_against(of);
         of[TOTAL_DELIVERED] = flags & 1                        ? of[TOTAL_SEEN]
                               : of[TOTAL_RECIPIENTS] > against ? of[TOTAL_RECIPIENTS] - against
@@ -190,23 +264,6 @@ static void decision_json(struct deciding *w, const struct decision *d) {
     buf_done(&words);
     jo_close_obj(o);
     w->n++;
-}
-
-struct audience_look {
-    struct bytes trigger;
-    uint64_t position;
-    int64_t at_ms;
-};
-static bool look_entry(void *arg, const struct entry *e, struct bytes audience) {
-    (void)audience;
-    struct audience_look *l = arg;
-    struct unpack u = unpack_of(e->extra);
-    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED ||
-        !bytes_eq(unpack_bytes(&u), l->trigger))
-        return true;
-    l->position = e->position;
-    l->at_ms = e->at_ms;
-    return false;
 }
 
 /* What merging would decide now. */

@@ -130,6 +130,34 @@ def leaving():
     expect(why(gone[1], "lea")[-1:], ["cancelled"])
 
 
+def reckoning():
+    """Totals of what inboxes merge know what stands against it before anybody looks; and say the same afterwards."""
+    workflow("reck", templates=EN("{actor}"))
+    users = [f"reck{n}" for n in range(6)]
+    s.call("POST", "/v1/topics/reckon/users", {"add": users})
+    s.call("PUT", "/v1/users/reck1/mutes/max")
+    s.call("PUT", "/v1/users/reck2/blocks/max")
+    for user in users[3:5]:
+        expect(s.call("PUT", f"/v1/users/{user}/preferences", {"workflows": {"reck": {"inapp": False}}})[0], 200)
+    def of(id):
+        t = totals(id)
+        return t["recipients"], t["delivered"], {k: n for k, n in t["held_back"].items() if n}
+    end = time.time() + 1.2
+    brief = trigger("reck", {"topic": "reckon"}, actor="max", expires_at=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(end)) + f".{int(end * 1000) % 1000:03}Z")
+    id = trigger("reck", {"topic": "reckon"}, actor="max")
+    s.call("PUT", "/v1/topics/reckon/users/reck-late")
+    want = (6, 2, {"muted": 1, "blocked": 1, "opted_out": 2})
+    for which in (id, brief):
+        eventually(lambda: expect(of(which), want))
+    expect(mark("reck0", "seen", ids=[id])["counts"]["unseen"], 1)
+    for user in users[1:4]:
+        mark(user, "seen", ids=["none"])  # which stores what they got
+    expect(of(id), want, "told the same by those who looked")
+    time.sleep(max(0, end - time.time()))
+    eventually(lambda: expect(of(brief), (6, 1, {"muted": 1, "blocked": 1, "opted_out": 1, "expired": 2})), seconds=3)
+    expect(of(id), want)
+
+
 def collapsing():
     workflow("score", templates=EN("{goals, number} goals"))
     old = trigger("score", ["noa"], data={"goals": 1}, collapse_key="game 7")
@@ -362,6 +390,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, undoing, leaving, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
+for story in (grouping, undoing, leaving, reckoning, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
     story()
 s.close()
