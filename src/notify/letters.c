@@ -205,6 +205,22 @@ static void letter_missing(struct answer *a) {
         a, PROBLEM_NOT_FOUND, "", "there is no such dead letter, or it was sent again already");
 }
 
+/* Totals count people: whom another address reached since, or before, is counted. */
+struct before {
+    uint8_t channel, counted;
+};
+static void before_note(void *arg, const struct decision *d) {
+    struct before *b = arg;
+    if (d->channels != b->channel) return;
+    if (d->code == WHY_SENT) b->counted |= COUNTED_SENT;
+    if (d->code == WHY_SEND_FAILED) b->counted |= COUNTED_FAILED;
+}
+static uint8_t counted_before(struct step *s, const struct sending *x) {
+    struct before b = {x->channel, 0};
+    if (!x->event.n) why_each(s->cells, s->app, x->user, x->trigger, before_note, &b);
+    return b.counted;
+}
+
 static void apply_retry(struct step *s) {
     struct unpack u = unpack_of(s->body);
     uint64_t key = unpack_u64(&u);
@@ -218,7 +234,8 @@ static void apply_retry(struct step *s) {
     check(sending_decode(&u, &x));
     if (s->planted != BUG_LETTER_KEPT) letter_remove(s, key);
     x.turn++;
-    x.attempts = x.counted = 0;
+    x.attempts = 0;
+    x.counted = counted_before(s, &x);
     x.provider = 0;
     x.waits = false;
     x.created_ms = s->time_ms;
