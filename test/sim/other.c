@@ -110,6 +110,7 @@ void sends_told_of(struct sim *s, uint16_t partition, struct bytes app, struct b
     if (!ended) leaving_begin(s, partition, app, n);
     else if (s->recovered) {
         struct leaving *x = leaving_at(s, partition, n);
+        if (x->life != s->outside->life) x->last = 0; /* that answer died; this is core's own */
         x->stored = true;
         /* of what was withdrawn meanwhile the answer says nothing to anybody */
         if (x->last != OUTWARD_DROP + 1 || x->channel != CHANNEL_PUSH ||

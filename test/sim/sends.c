@@ -319,6 +319,47 @@ static void begun_check(struct sim *s, uint32_t n, unsigned user) {
     }
 }
 
+struct people {
+    uint8_t some, sure; /* a bit each: for whom the other side took one; and that is stored */
+};
+static struct people taken_by(struct sim *s, uint32_t n, uint8_t channel) {
+    const struct outside_world *o = s->outside;
+    struct people who = {0};
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        for (size_t i = 0; i < o->send_count[p]; i++) {
+            const struct leaving *x = o->sends[p][i];
+            if (!x || x->what != LEAVES_TOLD || x->trigger != n || x->channel != channel) continue;
+            if (!x->accepted) continue;
+            who.some |= (uint8_t)(1u << x->user);
+            if (x->stored && x->last == OUTWARD_DELIVERED + 1 &&
+                !send_is_excused(s, n, x->user, channel))
+                who.sure |= (uint8_t)(1u << x->user);
+        }
+    return who;
+}
+
+/* Totals count people, once; and nothing is held any more. */
+static void totals_check(struct sim *s, uint32_t n) {
+    const struct trigger *t = &s->triggers[n];
+    uint32_t total[TOTAL_COUNT] = {0};
+    char text[16];
+    snprintf(text, sizeof text, "t%u", n);
+    for (uint16_t p = 0; p < PARTITIONS; p++)
+        for (int k = 0; k < TOTAL_COUNT; k++)
+            total[k] +=
+                content_total(node_cells(s, p), app_name(t->app), bytes_str(text), (enum total)k);
+    if (total[TOTAL_HELD]) violated(s, "t%u is held still for %u", n, total[TOTAL_HELD]);
+    for (uint8_t one = CHANNEL_PUSH; one <= CHANNEL_EMAIL; one = (uint8_t)(one << 1)) {
+        if (!(trigger_channels(t) & one)) continue;
+        struct people who = taken_by(s, n, one);
+        uint32_t now = total[one == CHANNEL_PUSH ? TOTAL_PUSHED : TOTAL_MAILED];
+        if (now < (uint32_t)__builtin_popcount(who.sure) ||
+            now > (uint32_t)__builtin_popcount(who.some))
+            violated(s, "t%u went by channel %u to %u people, its totals say %u", n, one,
+                (unsigned)__builtin_popcount(who.some), now);
+    }
+}
+
 static void address_final_check(struct sim *s, unsigned app, unsigned user, unsigned device) {
     const struct outside_world *o = s->outside;
     const struct token *last = NULL;
@@ -349,9 +390,11 @@ void check_sends(struct sim *s, bool complete) {
     if (!complete) return;
     for (uint16_t p = 0; p < PARTITIONS; p++)
         for (uint64_t n = 0; n < o->send_count[p]; n++) leaving_check(s, p, n);
-    for (uint32_t n = 0; n < s->trigger_count; n++)
+    for (uint32_t n = 0; n < s->trigger_count; n++) {
+        totals_check(s, n);
         for (unsigned u = 0; u < USERS; u++)
             if (trigger_is_surely_for(s, n, u)) begun_check(s, n, u);
+    }
     for (unsigned app = 0; app < APPS; app++)
         for (unsigned u = 0; u < 4; u++)
             for (unsigned d = 0; d < PUSH_DEVICES; d++)
