@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
 OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-WINDOWS = int(os.environ.get("WINDOWS", "12"))  # of `measure`
+WINDOWS = int(os.environ.get("WINDOWS", "24"))  # of `measure`, for each server and load
 SECONDS = os.environ.get("SECONDS_EACH", "8")
 DEVICES = os.environ.get("DEVICES", "10000")
 PEOPLE = os.environ.get("PEOPLE", "1000000")
@@ -419,8 +419,8 @@ class Counter:
 DELIVERED = "kith_messages_delivered_total"
 
 
-def window(server, load, seconds=2):
-    """Instructions a delivered message; the load's connections are there for this window only."""
+def window(server, load, seconds=1):
+    """Instructions a delivered message; the load's connections are there for this window only. It is short, so that what is compared has the same neighbours."""
     before = server.metric(DELIVERED)
     bench = subprocess.Popen(server.command("one-to-one", "--duration", "60", *load), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: server.metric(DELIVERED) > before + 500)

@@ -100,6 +100,32 @@ static void expect_cause(const struct journey *j, enum cause want) {
     if (d.cause != want) fail_msg("%s instead of %s", cause_name(d.cause), cause_name(want));
 }
 
+/* Rings follow each other, and in each an event may stand after those that it contains. */
+static void rings_are_put_in_order(void **state) {
+    (void)state;
+    begin();
+    uint64_t seed = 7;
+    for (uint32_t ring = 0; ring < 5; ring++)
+        for (int i = 0; i < 300 + (int)ring; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            double back = (double)(seed >> 33 & (ring == 4 ? 4095 : 15));
+            add(EVENT_turn, ring, i * 3 + 5000 - back, 2)->a = i;
+        }
+    struct event *copy = must_alloc(S.count * sizeof *copy);
+    memcpy(copy, S.events, S.count * sizeof *copy);
+    history_make(&S.h, copy, S.count);
+    uint32_t seen[5] = {0};
+    for (size_t i = 0; i < S.h.count; i++) {
+        const struct event *e = &S.h.events[i], *before = i ? e - 1 : e;
+        assert_true(before->start_ns <= e->start_ns);
+        if (before != e && before->start_ns == e->start_ns) /* as they were */
+            assert_true(
+                before->thread < e->thread || (before->thread == e->thread && before->a < e->a));
+        seen[e->thread]++;
+    }
+    for (uint32_t ring = 0; ring < 5; ring++) assert_int_equal(seen[ring], 300 + ring);
+}
+
 /* ---- the disk ---- */
 static void a_slow_sync_is_the_disk(void **state) {
     (void)state;
@@ -687,7 +713,8 @@ static void a_culprit_in_a_crowd(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_slow_sync_is_the_disk),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rings_are_put_in_order),
+        cmocka_unit_test(a_slow_sync_is_the_disk),
         cmocka_unit_test(a_record_waits_for_the_commit_before),
         cmocka_unit_test(a_relay_is_slow_by_its_record),
         cmocka_unit_test(a_relay_is_slow_by_itself),

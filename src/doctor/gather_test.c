@@ -60,15 +60,18 @@ static int end(void **state) {
     return 0;
 }
 
-/* A commit and what waited for it, so many ms ago. */
-static void slow_commit(int64_t ago_ms, int64_t took_ms, const char *app) {
-    int64_t at = F.now - ago_ms * MS;
+static void commit(int64_t ago_ms, int64_t took_ms) {
     event_add(&F.log->events, &(struct event){.kind = EVENT_commit,
                                   .thread = THREAD_LOG,
-                                  .start_ns = at,
+                                  .start_ns = F.now - ago_ms * MS,
                                   .duration_ns = took_ms * MS,
                                   .a = 4096,
                                   .b = (took_ms - 1) * MS});
+}
+
+/* What waited for one, so many ms ago. */
+static void waited(int64_t ago_ms, int64_t took_ms, const char *app) {
+    int64_t at = F.now - ago_ms * MS;
     struct journey_origin origin;
     struct journey_about about = {
         .app = bytes_str(app), .conversation = BYTES("ab"), .item = BYTES("m1")};
@@ -80,6 +83,11 @@ static void slow_commit(int64_t ago_ms, int64_t took_ms, const char *app) {
     journey_applied(F.journeys, &(struct journey_record){7, 43, position, at + took_ms * MS, 17},
         &about, &origin);
     journeys_turn_end(F.journeys, at + (took_ms + 1) * MS);
+}
+
+static void slow_commit(int64_t ago_ms, int64_t took_ms, const char *app) {
+    commit(ago_ms, took_ms);
+    waited(ago_ms, took_ms, app);
 }
 
 /* limit 0: what /v1/doctor says. Until the next one. */
@@ -135,6 +143,37 @@ static void a_verdict_outlives_its_event(void **state) {
     assert_false(says(text, "unknown"));
 }
 
+/* The slowest of those that ended since the last look and long enough ago, and how many there were. */
+static void a_look_tells_the_slowest_once(void **state) {
+    (void)state;
+    struct doctor_told told;
+    slow_commit(9000, 203, "demo");
+    slow_commit(8000, 303, "demo");
+    slow_commit(1500, 403, "demo"); /* what explains it may still come */
+    assert_true(doctor_look(F.doctor, &told));
+    assert_int_equal(told.count, 2);
+    assert_string_equal(told.cause, "disk_sync");
+    assert_string_equal(told.path, "stored");
+    assert_true(told.took_ns > 300 * MS && told.took_ns < 310 * MS);
+    assert_false(says(told.words, "demo") || says(told.words, "m1"));
+    assert_false(doctor_look(F.doctor, &told));
+}
+
+/* A commit that began long before a journey was slow for what is near its own beginning. */
+static void what_lasted_is_read_whole(void **state) {
+    (void)state;
+    struct doctor_told told;
+    event_add(&F.log->events, &(struct event){.kind = EVENT_lock,
+                                  .thread = THREAD_LOG,
+                                  .start_ns = F.now - 9000 * MS,
+                                  .duration_ns = 3000 * MS,
+                                  .a = LOCK_LOG});
+    commit(9000, 4200);
+    waited(5000, 203, "demo"); /* for its last part */
+    assert_true(doctor_look(F.doctor, &told));
+    assert_string_equal(told.cause, "lock");
+}
+
 /* And without anybody who looked in time it is not known any more. */
 static void an_event_that_is_gone_explains_nothing(void **state) {
     (void)state;
@@ -164,7 +203,8 @@ static void often_is_an_illness(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 int main(void) {
     const struct CMUnitTest tests[] = {T(nothing_slow_is_well), T(a_slow_commit_is_found),
-        T(a_verdict_outlives_its_event), T(an_event_that_is_gone_explains_nothing),
+        T(a_verdict_outlives_its_event), T(a_look_tells_the_slowest_once),
+        T(what_lasted_is_read_whole), T(an_event_that_is_gone_explains_nothing),
         T(often_is_an_illness)};
     return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
 }

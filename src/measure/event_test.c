@@ -69,6 +69,22 @@ static void time_is_a_filter(void **state) {
     free(ring);
 }
 
+/* A ring is read back until many in a row ended long before: one that was written late hides none. */
+static void one_told_late_hides_none(void **state) {
+    (void)state;
+    enum { SECOND = 1000000000, OLD = 100, NEW = 40 };
+    struct events *ring = must_alloc(sizeof *ring);
+    struct event out[NEW + 1];
+    for (int i = 0; i < OLD; i++) event_add(ring, &(struct event){.start_ns = i, .duration_ns = 5});
+    for (int i = 0; i < NEW; i++) {
+        event_add(ring, &(struct event){.start_ns = 60ll * SECOND + i, .duration_ns = 5});
+        event_add(ring, &(struct event){.start_ns = 10ll * SECOND + i, .duration_ns = 5});
+    }
+    assert_int_equal(events_read(ring, 60ll * SECOND, INT64_MAX, out, NEW + 1), NEW);
+    assert_true(out[0].start_ns == 60ll * SECOND);
+    free(ring);
+}
+
 static void names_are_cut(void **state) {
     (void)state;
     struct event e = {0};
@@ -141,8 +157,8 @@ static void a_lock_waited_for_is_an_event(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(ring_keeps_the_last),
-        cmocka_unit_test(time_is_a_filter), cmocka_unit_test(names_are_cut),
-        cmocka_unit_test(readers_get_whole_events),
+        cmocka_unit_test(time_is_a_filter), cmocka_unit_test(one_told_late_hides_none),
+        cmocka_unit_test(names_are_cut), cmocka_unit_test(readers_get_whole_events),
         cmocka_unit_test(a_lock_waited_for_is_an_event)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ enum {
     NAMED_NS = 2000000,      /* old: of a turn's first ones those that may become slow in it */
     NAMED_FANOUT = 16,       /* devices of one record: its next relay is named */
     FILTER = 1024,           /* kept positions that devices may still get */
+    FEW = 2,                 /* records of a turn */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
     FANOUT_MIN = 256,        /* devices of one record that are an event */
     FANOUT_NS = 100000000,   /* relays of one record within it are one fan-out */
@@ -105,10 +106,10 @@ struct journeys {
     int64_t name_over_ns; /* what takes longer is given its names */
     uint16_t shard;
     struct bucket sample, slow;
-    int64_t slowest_ns, slowest_since_ns;   /* of this second */
-    int64_t slow_over_ns;                   /* what takes longer is to be kept */
-    struct run runs[SORTS], *run_of[SORTS]; /* to be found in one step */
-    unsigned sorts;                         /* a bit for each that has a run */
+    int64_t slowest_ns, slowest_since_ns; /* of this second */
+    int64_t slow_over_ns;                 /* what takes longer is to be kept */
+    struct run runs[SORTS];
+    unsigned sorts; /* a bit for each that has a run */
     struct fanout fanout;
     struct repeater repeaters[REPEATERS];
     struct kept_ring sampled, slows;
@@ -144,8 +145,7 @@ struct journeys *journeys_create(
     j->slow = (struct bucket){128, 128, 1000000000 / SLOW_PER_S, j->now_ns};
     j->slow_over_ns = JOURNEY_SLOW_NS - 1;
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
-    for (unsigned sort = 0; sort < SORTS; sort++)
-        j->run_of[sort] = &j->runs[sort], j->runs[sort].sort = sort;
+    for (unsigned sort = 0; sort < SORTS; sort++) j->runs[sort].sort = sort;
     ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
     ring_create_of(&j->slows, JOURNEYS_SLOW_MAX);
     return j;
@@ -664,12 +664,15 @@ static void run_tell(struct journeys *j, struct run *r) {
     r->count = 0;
 }
 
+inlined struct run run_of(const struct journeys *j, const struct under_way *u, size_t sort) {
+    int64_t since = sort & SORT_WRITTEN ? u->began_ns : u->came_ns;
+    return (struct run){u, sort & SORT_AWAITED ? j->now_ns - since : 0, 0, sort};
+}
+
 static seldom void run_begin(struct journeys *j, struct run *r, const struct under_way *u) {
     if (r->count) run_tell(j, r);
     j->sorts |= 1u << r->sort;
-    r->first = u;
-    r->took_ns = j->now_ns - (r->sort & SORT_WRITTEN ? u->began_ns : u->came_ns);
-    if (!(r->sort & SORT_AWAITED)) r->took_ns = 0;
+    *r = run_of(j, u, r->sort);
 }
 
 static seldom void one_keep(struct journeys *j, const struct under_way *u, int64_t took) {
@@ -680,17 +683,47 @@ static seldom void one_keep(struct journeys *j, const struct under_way *u, int64
     if (one.item[0]) keep(&j->sampled, &one);
 }
 
+inlined size_t sort_of(const struct under_way *u) {
+    return u->sort | (u->devices ? SORT_WRITTEN : 0u);
+}
+
+/* A relay to one device begins no fan-out. */
+inlined void one_look(struct journeys *j, const struct under_way *u, size_t sort, int64_t took) {
+    const struct fanout *f = &j->fanout;
+    if ((sort & (SORT_WRITTEN | SORT_OUTSIDE)) == SORT_WRITTEN &&
+        (u->devices > 1 || (f->devices && f->source_position == u->source_position)))
+        fanout_note(j, u);
+    if (u->kept || took > j->slow_over_ns) one_keep(j, u, took);
+}
+
 inlined void one_end(struct journeys *j, const struct under_way *u) {
-    size_t sort = u->sort | (u->devices ? SORT_WRITTEN : 0u);
-    struct run *r = j->run_of[sort];
+    size_t sort = sort_of(u);
+    struct run *r = &j->runs[sort];
     const struct under_way *f = r->first;
     if (!r->count || f->applied_ns != u->applied_ns || f->came_ns != u->came_ns ||
         f->appended_ns != u->appended_ns || f->durable_ns != u->durable_ns ||
         f->began_ns != u->began_ns)
         run_begin(j, r, u);
     r->count++;
-    if ((sort & (SORT_WRITTEN | SORT_OUTSIDE)) == SORT_WRITTEN) fanout_note(j, u);
-    if (u->kept || r->took_ns > j->slow_over_ns) one_keep(j, u, r->took_ns);
+    one_look(j, u, sort, r->took_ns);
+}
+
+/* One of few: to look for a run takes longer than to be one. */
+inlined void few_end(struct journeys *j, const struct under_way *u) {
+    struct run r = run_of(j, u, sort_of(u));
+    r.count = 1;
+    run_tell(j, &r);
+    one_look(j, u, r.sort, r.took_ns);
+}
+
+static void many_end(struct journeys *j) {
+    const struct under_way *u = &j->queue[j->head & queue_mask(j)], *end = j->queue + j->cap;
+    if (j->applied - j->head >= QUEUE_MIN) queue_look(j);
+    for (uint32_t left = j->applied - j->head; left > 0; left--) {
+        one_end(j, u);
+        if (++u == end) u = j->queue;
+    }
+    for (; j->sorts; j->sorts &= j->sorts - 1) run_tell(j, &j->runs[__builtin_ctz(j->sorts)]);
 }
 
 void journeys_clock(struct journeys *j, int64_t now_ns) {
@@ -699,23 +732,23 @@ void journeys_clock(struct journeys *j, int64_t now_ns) {
     bucket_fill(&j->sample, now_ns);
 }
 
+static seldom void turn_tell(struct journeys *j) {
+    /* before it, nothing is new */
+    if (j->now_ns - j->slow.at_ns >= j->slow.each_ns) slow_look(j);
+    if (j->applied - j->head > FEW) many_end(j);
+    else
+        for (uint32_t i = j->head; i != j->applied; i++) few_end(j, &j->queue[i & queue_mask(j)]);
+    j->head = j->applied;
+    fanout_tell(j);
+    j->named_count = j->named_slow = 0;
+}
+
 void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!j) return;
     j->now_ns = now_ns;
     j->appends = j->applies = 0;
     j->current = NULL;
-    if (j->head == j->applied) return;
-    if (j->applied - j->head >= QUEUE_MIN) queue_look(j);
-    if (now_ns - j->slow.at_ns >= j->slow.each_ns) slow_look(j); /* before it, nothing is new */
-    const struct under_way *u = &j->queue[j->head & queue_mask(j)], *end = j->queue + j->cap;
-    for (uint32_t left = j->applied - j->head; left > 0; left--) {
-        one_end(j, u);
-        if (++u == end) u = j->queue;
-    }
-    j->head = j->applied;
-    for (; j->sorts; j->sorts &= j->sorts - 1) run_tell(j, &j->runs[__builtin_ctz(j->sorts)]);
-    fanout_tell(j);
-    j->named_count = j->named_slow = 0;
+    if (j->head != j->applied) turn_tell(j);
 }
 
 void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, int64_t done_ns,
