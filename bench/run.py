@@ -387,7 +387,7 @@ class Unmeasured(Kith):
 
 
 class Counter:
-    """Counts the instructions of a process in user space, from `start` to `stop`; it looks on before and after."""
+    """Counts the instructions of a process in user space, from when it is told to enable until to disable."""
 
     def __init__(self, pid):
         (told, self.tell), (self.heard, hear) = os.pipe(), os.pipe()
@@ -399,15 +399,13 @@ class Counter:
         os.close(hear)
 
     def say(self, what):
-        os.write(self.tell, what + b"\n")
-        return os.read(self.heard, 16).startswith(b"ack")
+        """Returns when it is done."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.tell, what + b"\n")
+            os.read(self.heard, 16)
 
-    def start(self):
-        return self.say(b"enable")
-
-    def stop(self):
-        """None where they cannot be counted."""
-        self.say(b"disable")
+    def end(self):
+        """What was counted; None where that cannot be."""
         self.perf.send_signal(signal.SIGINT)
         said = self.perf.communicate()[1]
         os.close(self.tell)
@@ -427,12 +425,13 @@ def window(server, load, seconds=1):
     counter = Counter(server.process.pid)
     time.sleep(0.3)
     before = server.metric(DELIVERED)
-    counter.start()
+    counter.say(b"enable")
     time.sleep(seconds)
-    count = counter.stop()
+    counter.say(b"disable")
     messages = server.metric(DELIVERED) - before
     bench.terminate()
     bench.wait()
+    count = counter.end()
     return count / messages if count and messages else None
 
 
