@@ -4,6 +4,7 @@
     make bench                      all, about an hour
     make bench ONLY=one,paced       some: one survive paced group channel offline plain fanout connect storm abuse idle long measure notify notify-topic decisions
     make bench ROUNDS=3
+    make bench ONLY=measure WINDOWS=48
 
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
 result: it is said and left out. Writes every run to build/bench/runs.json and the table to build/bench/table.md. SPDX-License-Identifier: Apache-2.0
