@@ -7,9 +7,9 @@
 
 #include "conn/browser.h"
 #include "conn/limits.h"
-#include "notify/notify.h"
 #include "operate/operate.h"
 #include "pages/pages.h"
+#include "prefs/prefs.h"
 #include "conn/conn_in.h"
 #include "conn/web.h"
 #include "users/users.h"

@@ -40,7 +40,7 @@ enum notify_tally {
 _Static_assert((int)NOTIFY_TALLY_COUNT <= (int)STEP_TALLIES, "surface.h says how many");
 
 /* Its parts, as the shard's table takes them; returns how many. */
-enum { NOTIFY_SURFACES_MAX = 16 };
+enum { NOTIFY_SURFACES_MAX = 17 };
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
 enum { NOTIFY_AHEADS = 1 };
 extern const struct ahead_rule notify_aheads[NOTIFY_AHEADS];
@@ -72,10 +72,6 @@ void notify_sent_record(const struct send_result *r, struct buf *out);
 struct inbox_memo *inbox_memo_create(void);
 void inbox_memo_free(struct inbox_memo **);
 
-/* Is this target of a request a link by which one unsubscribes from a mail of ours? */
-enum notify_link { LINK_NONE, LINK_HOLDS, LINK_FORGED };
-enum notify_link notify_link(const struct tools *t, struct bytes target);
-void notify_link_refuse(struct answer *a); /* LINK_FORGED in words */
 /* Does the app have a workflow `message`? So that chat tells of messages to those who are away. */
 bool notify_wants_messages(struct cells *c, struct bytes app);
 /* Members of the object that GET /v1/users/{id}/export answers. */

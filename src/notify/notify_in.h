@@ -1,9 +1,7 @@
 /* notify, inside: what its files give each other, its cells and its records.
  *
  * Records (pack_* calls in the order written; stored, never changed):
- *   WORKFLOW_..., WEBHOOK_...: workflow/workflow.h
- *   PREFERENCES_PUT varbytes user, u8 what is given, u16 from, u16 to, u8 days, i64 paused until,
- *                  repeated { varbytes workflow, u8 channels given, u8 set, u8 on }   (preferences.c)
+ *   WORKFLOW_..., WEBHOOK_...: workflow/workflow.h     PREFERENCES_PUT: prefs/prefs.h
  *   NOTIFY         repeated varbytes { content, targets }: triggers, in the partition of their id
  *   NOTIFY_COPY    repeated varbytes { content, varbytes users (packed ids; none: its audience) }
  *   NOTIFY_CANCEL  varbytes trigger;  NOTIFY_CANCELLED  varbytes trigger          relay
@@ -12,7 +10,7 @@
  *
  * Cells, all with the app first:
  *   '#' workflow     its definition, in every partition        '$' webhook     likewise (settings.c)
- *   '%' user         preferences                               '&' trigger     content and totals (content.c)
+ *   '%' user         preferences (src/prefs)                   '&' trigger     content and totals (content.c)
  *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
  *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
  *   '+' user n       actors of a grouped row beyond those in it (group.c)
@@ -28,38 +26,14 @@
 #define KITH_NOTIFY_IN_H
 
 #include "notify/notify.h"
+#include "prefs/prefs.h"
 #include "template/template.h"
 #include "workflow/workflow.h"
 
-/* ---- parts of the surface; notify.c joins them, and those of workflow/workflow.h ---- */
+/* ---- parts of the surface; notify.c joins them, and those of other rooms' faces ---- */
 extern const struct surface_part notify_preferences, notify_topics, notify_triggers, notify_homes,
     notify_receiving, notify_inboxes, notify_sends, notify_letters, notify_forgetting,
-    notify_cancelling, notify_messages, notify_unsubscribing, notify_relevance, notify_later;
-
-bool preferences_whole(struct bytes value); /* of a '%' cell */
-/* ---- preferences.c ---- */
-/* Channels of the workflow that the user opted out of (bits). */
-uint8_t preferences_off(
-    struct cells *c, struct bytes app, struct bytes user, struct bytes workflow);
-/* When push and mail may leave again: the end of quiet hours or of a pause that holds at `now_ms`,
- * whichever is later (both over); 0: now. In the user's zone (person_zone). */
-int64_t preferences_quiet_until(
-    struct cells *c, struct bytes app, struct bytes user, int64_t now_ms);
-/* Do they have any at all? Else all of the above is: nothing. One look. */
-bool preferences_any(struct cells *c, struct bytes app, struct bytes user);
-/* A PREFERENCES_PUT's body: this channel of the workflow is off. Who is not known is not made by it. */
-void preferences_pack_off(struct buf *b, struct bytes user, struct bytes workflow, uint8_t channel);
-void preferences_erase(struct step *s, struct bytes user);
-/* As GET answers them. */
-void preferences_json(
-    struct cells *c, struct bytes app, struct bytes user, int64_t now_ms, struct json_out *o);
-struct quiet_hours {
-    uint16_t from, to; /* minutes of the day; equal: none */
-    uint8_t days;      /* on which they begin: bit 0 is Monday */
-};
-enum { QUIET_ALL = 0xff /* of days: all, as nothing else was said */ };
-/* When the quiet hours that hold at `now_ms` end; 0: none do. */
-int64_t quiet_end(struct bytes zone, const struct quiet_hours *q, int64_t now_ms);
+    notify_cancelling, notify_messages, notify_relevance, notify_later;
 
 /* ---- content.c: what a trigger says, kept once a partition ---- */
 struct content {

@@ -72,13 +72,14 @@ static void put(struct world *w, const struct surface_part *part, struct bytes b
         .body = body,
         .params = {ID},
         .who = {.server = true, .app = APP}};
+    const struct surface_part *rules = part == &preferences_part ? &notify_preferences : part;
     struct plan p = {0};
     struct answer a = {0};
     r.has_json = json_parse(w->reader, body, &r.json) == OK;
     enum err e = part->routes[0].plan(&r, &p, &a); /* the first is the PUT */
     if (e != OK) said_why(&a);
-    else if (p.part_count) apply(w, part, p.parts[0].kind, buf_view(&p.parts[0].body));
-    else apply(w, part, p.kind, buf_view(&p.body));
+    else if (p.part_count) apply(w, rules, p.parts[0].kind, buf_view(&p.parts[0].body));
+    else apply(w, rules, p.kind, buf_view(&p.body));
     plan_done(&p);
     buf_done(&a.body);
 }
@@ -102,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     struct store *store = store_create_memory();
     struct world w = {.cells = cells_create(store, 0, 1 << 20), .reader = json_reader_create()};
     if (n) {
-        const struct surface_part *part = *p == 'w' ? &webhooks_part : &notify_preferences;
+        const struct surface_part *part = *p == 'w' ? &webhooks_part : &preferences_part;
         w.tools.http_webhooks = n & 1;
         for (p++, n--; n;) {
             const uint8_t *zero = memchr(p, 0, n);

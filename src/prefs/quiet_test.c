@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "notify/notify_in.h"
+#include "prefs/prefs.h"
+#include "template/template.h"
 #include "zone/zone.h"
 
 #define MINUTE_MS 60000ll

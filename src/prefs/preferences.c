@@ -1,4 +1,4 @@
-/* notify: how a person wants to be told: which channels of which workflow, quiet hours, a pause.
+/* prefs: how a person wants to be told: which channels of which workflow, quiet hours, a pause.
  *
  *   '%' app user   u16 from, u16 to (minutes of the day; equal: no quiet hours), u8 days (bit 0: Monday;
  *                  QUIET_ALL: they were not said), i64 paused until (0: not), repeated { varbytes
@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "mailbox/mailbox.h"
 #include "person/person.h"
+#include "prefs/prefs.h"
+#include "workflow/workflow.h"
 #include "zone/zone.h"
 
 #define MINUTE_MS 60000ll
@@ -275,7 +277,7 @@ static void preferences_set(struct step *s, struct bytes user, const struct pref
     buf_done(&b);
 }
 
-static void apply_put(struct step *s) {
+void preferences_put(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u);
     uint8_t given = unpack_u8(&u);
@@ -285,7 +287,6 @@ static void apply_put(struct step *s) {
     answer_ok(s->answer, 200);
     if (given & GIVEN_BY_LINK && !mailbox_known(s->cells, s->app, user)) return;
     mailbox_ensure(s, user);
-    fold(s, user); /* what came before holds by what was wished before */
     mailbox_note_wishes(s, user);
     struct preferences p = preferences_get(s->cells, s->app, user);
     if (given & GIVEN_QUIET) p.quiet = quiet;
@@ -451,13 +452,10 @@ static enum err plan_get(struct request *r, struct plan *p, struct answer *a) {
     return OK;
 }
 
-static const struct record_rule RULES[] = {{KIND_PREFERENCES_PUT, apply_put}};
-
 #define PREFERENCES "/v1/users/{id}/preferences"
 static const struct route ROUTES[] = {
     {"PUT", PREFERENCES, SCOPE_WRITE, TOKEN_SELF, SPECIAL_NONE, plan_put, NULL},
     {"GET", PREFERENCES, SCOPE_READ, TOKEN_SELF, SPECIAL_NONE, plan_get, NULL},
 };
 
-const struct surface_part notify_preferences = {
-    RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};
+const struct surface_part preferences_part = {NULL, 0, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -1,4 +1,4 @@
-/* notify: the link in a mail by which one click ends mails of its kind (RFC 8058): GET shows a page with a
+/* prefs: the link in a mail by which one click ends mails of its kind (RFC 8058): GET shows a page with a
  * button, and changes nothing, as scanners of mail follow links; POST, which the button and mail programs
  * send, stores the wish as PUT preferences does.
  *
@@ -7,8 +7,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
 #include "outward/outward.h"
+#include "prefs/prefs.h"
+#include "workflow/workflow.h"
 
 #define PATH "/v1/unsubscribe/"
 

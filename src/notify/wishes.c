@@ -1,0 +1,15 @@
+/* notify: a person's wishes change (src/prefs keeps them): before they do, what their audiences got
+ * becomes rows of the inbox, so that what came before holds by what was wished before.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "notify/notify_in.h"
+
+/* Of whom nothing is known there is nothing to fold. */
+static void apply_put(struct step *s) {
+    struct unpack u = unpack_of(s->body);
+    struct bytes user = unpack_bytes(&u);
+    if (mailbox_known(s->cells, s->app, user)) fold(s, user);
+    preferences_put(s);
+}
+
+static const struct record_rule RULES[] = {{KIND_PREFERENCES_PUT, apply_put}};
+const struct surface_part notify_preferences = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
