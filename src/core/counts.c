@@ -1,7 +1,7 @@
 /* core: what rooms count themselves, put where everybody reads it, and figures of the whole server.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "content/content.h"
 #include "core/core.h"
-#include "notify/notify.h"
 
 #define MEMORY_DEFAULT (512ull << 20)
 

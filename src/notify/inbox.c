@@ -14,10 +14,6 @@
 
 enum { HAS_GROUP = 4, HAS_COLLAPSE = 8, HAS_TRIGGER = 16 };
 
-static struct cell *head_cell(struct cells *c, struct bytes app, struct bytes user) {
-    uint8_t room[300];
-    return cells_get(c, key2(room, ')', app, user));
-}
 static struct cell *block_cell(struct cells *c, struct bytes app, struct bytes user, uint64_t n) {
     uint8_t room[300];
     return cells_get(c, key2n(room, '*', app, user, n));
@@ -148,7 +144,7 @@ static void recount(struct inbox *i) {
 /* ---- in memory ---- */
 void inbox_open(struct inbox *i, struct cells *c, struct bytes app, struct bytes user,
     int64_t now_ms, struct arena *arena) {
-    struct cell *cell = head_cell(c, app, user);
+    struct cell *cell = inbox_head_cell(c, app, user);
     *i = (struct inbox){
         .cells = c, .app = app, .user = user, .arena = arena, .now_ms = now_ms, .cell = cell};
     if (cell->size) {
@@ -392,7 +388,7 @@ void inbox_save(struct step *s, struct inbox *i) {
 }
 
 void inbox_erase(struct step *s, struct bytes user) {
-    struct cell *cell = head_cell(s->cells, s->app, user);
+    struct cell *cell = inbox_head_cell(s->cells, s->app, user);
     struct inbox_head head;
     if (!cell->size) return; /* a digest comes with decisions, which a head counts */
     why_erase(s, user);
@@ -407,29 +403,12 @@ void inbox_erase(struct step *s, struct bytes user) {
     }
     for (uint64_t n = head.first / INBOX_BLOCK; n * INBOX_BLOCK < head.rows; n++)
         cells_put(s->cells, block_cell(s->cells, s->app, user, n), (struct bytes){0});
-    cells_put(s->cells, head_cell(s->cells, s->app, user), (struct bytes){0});
-}
-
-uint64_t inbox_why_next(struct step *s, struct bytes user) {
-    struct cell *cell = head_cell(s->cells, s->app, user);
-    struct inbox_head head = {0};
-    if (!cell->size) cells_put(s->cells, cell, bytes_of(&head, sizeof head));
-    memcpy(&head, cell->data, sizeof head);
-    uint64_t n = head.whys++;
-    memcpy(cells_edit(s->cells, cell), &head, sizeof head);
-    return n;
+    cells_put(s->cells, inbox_head_cell(s->cells, s->app, user), (struct bytes){0});
 }
 
 uint64_t inbox_folded(struct cells *c, struct bytes app, struct bytes user) {
-    const struct cell *cell = head_cell(c, app, user);
+    const struct cell *cell = inbox_head_cell(c, app, user);
     struct inbox_head head = {0};
     if (cell->size) memcpy(&head, cell->data, sizeof head);
     return head.folded;
-}
-
-uint64_t inbox_why_count(struct cells *c, struct bytes app, struct bytes user) {
-    const struct cell *cell = head_cell(c, app, user);
-    struct inbox_head head = {0};
-    if (cell->size) memcpy(&head, cell->data, sizeof head);
-    return head.whys;
 }

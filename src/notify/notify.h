@@ -14,31 +14,6 @@
 
 #include "mailbox/mailbox.h"
 
-/* What apply tallies (struct step): triggers, and people for whom it was decided so. `merged` counts
- * those of an audience whose inboxes merge what is stored once: delivered is what became a row. */
-#define NOTIFY_TALLIES(X)                                                                          \
-    X(triggers)                                                                                    \
-    X(recipients)                                                                                  \
-    X(delivered)                                                                                   \
-    X(merged)                                                                                      \
-    X(grouped)                                                                                     \
-    X(collapsed)                                                                                   \
-    X(digested)                                                                                    \
-    X(held)                                                                                        \
-    X(unlikely)                                                                                    \
-    X(opted_out)                                                                                   \
-    X(capped)                                                                                      \
-    X(blocked)                                                                                     \
-    X(muted) X(expired) X(cancelled) X(seen) X(read) X(clicked) X(archived) X(pushed) X(mailed)    \
-        X(hooked) X(failed) X(push_failed) X(mail_failed) X(hook_failed)
-enum notify_tally {
-#define X(name) NOTIFY_TALLY_##name,
-    NOTIFY_TALLIES(X)
-#undef X
-        NOTIFY_TALLY_COUNT
-};
-_Static_assert((int)NOTIFY_TALLY_COUNT <= (int)STEP_TALLIES, "surface.h says how many");
-
 /* Its parts, as the shard's table takes them; returns how many. */
 enum { NOTIFY_SURFACES_MAX = 17 };
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);

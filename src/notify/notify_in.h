@@ -9,22 +9,20 @@
  *   TOPIC_USERS    varbytes topic (none: they are made only), varbytes add (packed ids), varbytes remove
  *
  * Cells, all with the app first:
- *   '#' workflow     its definition, in every partition        '$' webhook     likewise (settings.c)
- *   '%' user         preferences (src/prefs)                   '&' trigger     content and totals (content.c)
+ *   '#' '$'  src/workflow     '%'  src/prefs     '&' ',' '"'  src/content
  *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
  *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
  *   '+' user n       actors of a grouped row beyond those in it (group.c)
- *   ',' user n       why: decisions, packed                                  (why.c)
  *   '-' user         digests that are open, and what is held (later.c)
  *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
  *   '>' user         what was learned of them                                 (relevance.c)
  *   '~' workflow     how often it is opened here                             (relevance.c)
- *   '"' n            triggers that are forgotten together                    (forget.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
 #define KITH_NOTIFY_IN_H
 
+#include "content/content.h"
 #include "notify/notify.h"
 #include "prefs/prefs.h"
 #include "template/template.h"
@@ -32,134 +30,8 @@
 
 /* ---- parts of the surface; notify.c joins them, and those of other rooms' faces ---- */
 extern const struct surface_part notify_preferences, notify_topics, notify_triggers, notify_homes,
-    notify_receiving, notify_inboxes, notify_sends, notify_letters, notify_forgetting,
+    notify_receiving, notify_inboxes, notify_sends, notify_letters,
     notify_cancelling, notify_messages, notify_relevance, notify_later;
-
-/* ---- content.c: what a trigger says, kept once a partition ---- */
-struct content {
-    struct bytes id, workflow, actor, actor_name, object;
-    struct bytes data; /* raw JSON object or empty */
-    struct bytes
-        args; /* of data, for templates: packed { varbytes name, u8 template_kind, value } */
-    struct bytes collapse_key;
-    struct bytes audience; /* "#topic", "@user" (their followers), "*" (everyone); empty: users */
-    int64_t created_ms, send_at_ms, expires_ms; /* 0: none */
-    struct bytes raw; /* as it was decoded, all of it; empty: it was made here */
-    /* of one that was found; not encoded: */
-    bool cancelled;
-    uint64_t lies; /* in which block, + 1; 0: by itself */
-};
-void content_encode(struct buf *b, const struct content *c);
-enum err content_decode(struct unpack *u, struct content *out) must_use;
-/* Totals of a trigger in one partition. */
-enum total { /* stored: never renumbered */
-    TOTAL_RECIPIENTS,
-    TOTAL_DELIVERED /* in the inbox */,
-    TOTAL_SEEN,
-    TOTAL_READ,
-    TOTAL_CLICKED,
-    TOTAL_ARCHIVED,
-    TOTAL_PUSHED,
-    TOTAL_MAILED,
-    TOTAL_HOOKED,
-    TOTAL_FAILED,
-    TOTAL_HELD /* now: quiet hours, pause, digest */,
-    TOTAL_BLOCKED,
-    TOTAL_MUTED,
-    TOTAL_OPTED_OUT,
-    TOTAL_CAPPED,
-    TOTAL_EXPIRED,
-    TOTAL_CANCELLED,
-    TOTAL_COLLAPSED,
-    TOTAL_GROUPED,
-    TOTAL_DIGESTED,
-    TOTAL_UNLIKELY,
-    TOTAL_COUNT
-};
-/* Of one recipient in this partition, of several, or of an audience whose inboxes merge it. false: it
- * is there already. */
-enum keep { KEEP_ONE, KEEP_MANY, KEEP_SHARED };
-bool trigger_is_direct(struct bytes id); /* its one recipient lives where it does */
-void content_ahead(struct cells *c, struct bytes app, unsigned round); /* hints: where it is kept */
-bool content_keep(struct step *s, const struct content *k, struct bytes users, enum keep keep);
-/* Those here that it is for by name, packed; view until the next edit. */
-struct bytes content_users(struct cells *c, struct bytes app, struct bytes id);
-/* Of one recipient, who is erased: what it said goes, that it was stays. */
-void content_blank(struct step *s, struct bytes id);
-bool content_is_shared(struct cells *c, struct bytes app, struct bytes id);
-/* Its id says when it came, and what came then is kept still. */
-bool content_is_kept(struct cells *c, struct bytes app, struct bytes id);
-/* Views until the next edit. */
-bool content_find(struct cells *c, struct bytes app, struct bytes id, struct content *out);
-/* A copy in the step's arena: what is decided edits the cell that it lies in. */
-bool content_copy(struct step *s, struct bytes id, struct content *out);
-/* lies: where it did when that was noted; it is looked for there first. */
-bool content_find_at(
-    struct cells *c, struct bytes app, struct bytes id, uint64_t lies, struct content *out);
-uint64_t content_lies(struct step *s, struct bytes id);
-uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum total t);
-void content_count(struct step *s, struct bytes id, enum total t, int64_t by);
-bool content_cancelled(struct cells *c, struct bytes app, struct bytes id);
-bool content_cancel(struct step *s, struct bytes id); /* false: unknown here, or done before */
-
-/* ---- forget.c: what goes when its time is over ---- */
-enum forget { FORGET_CONTENT, FORGET_TRIGGER };
-/* A content that lies by itself, or what was asked of a trigger: from now on for as long as the mailbox
- * keeps what comes now. */
-void forget_later(struct step *s, enum forget what, struct bytes id);
-
-/* ---- why.c: every decision about a person, bounded ---- */
-enum why {
-    WHY_DELIVERED = 1 /* in the inbox */,
-    WHY_GROUPED,
-    WHY_COLLAPSED /* it took another's place */,
-    WHY_REPLACED /* another took its place */,
-    WHY_BLOCKED,
-    WHY_MUTED,
-    WHY_OPTED_OUT,
-    WHY_CAPPED,
-    WHY_EXPIRED,
-    WHY_CANCELLED,
-    WHY_HELD_QUIET,
-    WHY_DIGEST_OPENED,
-    WHY_DIGEST_JOINED,
-    WHY_DIGEST_SENT,
-    WHY_SCHEDULED,
-    WHY_ESCALATED,
-    WHY_NOT_ESCALATED,
-    WHY_SENDING,
-    WHY_SENT,
-    WHY_SEND_RETRY,
-    WHY_SEND_FAILED,
-    WHY_NO_ADDRESS,
-    WHY_UNLIKELY,
-    WHY_EXPLORED,
-    WHY_LIKELY,
-    WHY_SEEN,
-    WHY_READ,
-    WHY_CLICKED,
-    WHY_ARCHIVED,
-    WHY_WITHDRAWN,
-    WHY_MERGED /* for an audience: in the inbox as soon as it is looked at */,
-    WHY_NOT_IN_AUDIENCE
-};
-/* detail: words: another notification's id, a provider's reason, the terms of a prediction.
- * until_ms: of those that hold; else 0. channels: which it is about; 0: all. */
-void why_add(struct step *s, struct bytes user, struct bytes trigger, enum why code,
-    uint8_t channels, int64_t until_ms, struct bytes detail);
-struct decision {
-    int64_t at_ms, until_ms;
-    enum why code;
-    uint8_t channels;
-    struct bytes detail;
-};
-/* Those about a trigger, oldest first. */
-void why_each(struct cells *c, struct bytes app, struct bytes user, struct bytes trigger,
-    void (*fn)(void *arg, const struct decision *d), void *arg);
-void why_erase(struct step *s, struct bytes user);
-const char *why_code(enum why code);
-void decision_words(const struct decision *d, struct buf *out);
-void channels_words(uint8_t channels, struct buf *out); /* "push, email" */
 
 /* ---- inbox.c: a person's rows ---- */
 enum {
@@ -193,14 +65,6 @@ struct row {
     /* packed ids of triggers that were the newest before, the last first, at most ROW_BEFORE_MAX: when the
      * newest is taken out, one of them is shown. Not of those merged in memory only */
     struct bytes before;
-};
-struct inbox_head {      /* stored as it is, before the caps */
-    uint64_t folded;     /* entries of audiences up to this position are rows */
-    uint64_t rows;       /* ever appended */
-    uint64_t first;      /* oldest kept */
-    uint64_t whys;       /* decisions ever written */
-    int64_t next_expiry; /* of those counted: the earliest; 0: none expires */
-    uint32_t unseen, unread;
 };
 /* One person's inbox in memory, while it is changed or shown. */
 struct inbox {
@@ -252,8 +116,6 @@ void inbox_erase(struct step *s, struct bytes user);
 bool inbox_row_at(
     struct cells *c, struct bytes app, struct bytes user, uint64_t n, struct row *out);
 uint64_t inbox_folded(struct cells *c, struct bytes app, struct bytes user); /* of its head */
-uint64_t inbox_why_next(struct step *s, struct bytes user);
-uint64_t inbox_why_count(struct cells *c, struct bytes app, struct bytes user);
 /* What can be asked of a notification by its owner: seen, read, archived, clicked. */
 enum mark { MARK_SEEN = 1, MARK_READ, MARK_ARCHIVED, MARK_CLICKED };
 /* What a mailbox entry of type NOTIFICATION says, in its `extra`; seq: place of a row + 1, or 0. */
@@ -278,12 +140,6 @@ void actors_first(
     struct inbox *i, struct row *r, const struct content *k); /* a row of one trigger */
 
 /* ---- receive.c: what becomes of a trigger for one person ---- */
-/* What stands against it for this person, now; 0: nothing. Asked again whenever something leaves.
- * wishes: of mailbox_look. */
-enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wishes,
-    const struct workflow *w, const struct content *k, int64_t now_ms);
-enum total total_of(enum why why); /* of what stands against it */
-int64_t expiry_of(const struct workflow *w, const struct content *k); /* 0: never */
 /* k's texts outlive the step's edits. false: something was appended to their mailbox at this position
  * already: another record must. */
 bool receive(struct step *s, struct bytes user, const struct content *k);
@@ -331,12 +187,6 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
 void cancel_here(struct step *s, struct bytes id); /* in this partition */
 
 /* ---- home.c: triggers in the partition of their id ---- */
-/* An id made by the server says its partition in the lowest bits of its number. */
-enum { TRIGGER_ID_SHIFT = 12 };
-/* Above them: it was made here; and it is for one recipient, in that partition (content.c). */
-#define TRIGGER_MADE (1ull << 36)
-#define TRIGGER_DIRECT (1ull << 37)
-#define TRIGGER_OWN (1ull << 38) /* by a partition, of what happened there (messages.c) */
 uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions);
 struct trigger_home {
     bool cancelled, waits, audience; /* waits: for send_at */

@@ -1,18 +1,38 @@
-/* notify: why: every decision about a person, the newest WHY_KEPT of them.
+/* content: why: every decision about a person, the newest 1,024 of them.
  *
  *   ',' app user n   a block of decisions: repeated { u64 hash of the trigger's id, var at_ms, u8 code,
  *                    u8 channels, var until_ms, varbytes detail }; the count lies in the inbox's head
- *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "content/content.h"
 
 enum { WHY_BLOCK = 64, WHY_BLOCKS = 17 }; /* 1,024 and those of the block that fills */
 
+struct cell *inbox_head_cell(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    return cells_get(c, key2(room, ')', app, user));
+}
 static struct cell *block_cell(struct cells *c, struct bytes app, struct bytes user, uint64_t n) {
     uint8_t room[300];
     return cells_get(c, key2n(room, ',', app, user, n));
+}
+
+static uint64_t inbox_why_next(struct step *s, struct bytes user) {
+    struct cell *cell = inbox_head_cell(s->cells, s->app, user);
+    struct inbox_head head = {0};
+    if (!cell->size) cells_put(s->cells, cell, bytes_of(&head, sizeof head));
+    memcpy(&head, cell->data, sizeof head);
+    uint64_t n = head.whys++;
+    memcpy(cells_edit(s->cells, cell), &head, sizeof head);
+    return n;
+}
+
+static uint64_t inbox_why_count(struct cells *c, struct bytes app, struct bytes user) {
+    const struct cell *cell = inbox_head_cell(c, app, user);
+    struct inbox_head head = {0};
+    if (cell->size) memcpy(&head, cell->data, sizeof head);
+    return head.whys;
 }
 
 void why_add(struct step *s, struct bytes user, struct bytes trigger, enum why code,

@@ -1,5 +1,5 @@
-/* notify: what goes when its time is over: contents that lie by themselves (content.c), and what was
- * asked of triggers (home.c). Both are listed as they come, a few hundred to a list, and a list falls
+/* content: what goes when its time is over: contents that lie by themselves (content.c), and what was
+ * asked of triggers (notify/home.c). Both are listed as they come, a few hundred to a list, and a list falls
  * due as one: when the mailbox keeps nothing of its day any more; of what was asked a day later, so that
  * an id happens once for as long as anything of it is kept anywhere.
  *
@@ -12,8 +12,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "content/content.h"
 #include "due/due.h"
-#include "notify/notify_in.h"
+#include "mailbox/mailbox.h"
 
 enum { DAY_MS = 86400000, DAY_SHIFT = 20, LIST_MAX = 256 };
 

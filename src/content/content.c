@@ -1,4 +1,4 @@
-/* notify: what a trigger says, and its totals, once in each partition that it reached.
+/* content: what a trigger says, and its totals, once in each partition that it reached.
  *
  *   '&' app n         triggers whose ids were made here, in the order in which they came, LIST_BLOCK to a key: i64
  *                     newest time before the block, repeated varbytes(as below);  '&' app   u64 ever
@@ -12,7 +12,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "content/content.h"
+#include "mailbox/mailbox.h"
 
 enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4 };
 enum {
