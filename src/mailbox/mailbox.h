@@ -39,7 +39,8 @@ bool mailbox_ensure(struct step *s, struct bytes user);
 bool mailbox_known(struct cells *c, struct bytes app, struct bytes user);
 /* May the query answer of the user in its path (the first parameter)? One who is known; or who asks for
  * themselves by a token, and was not named by anyone else yet. Else the answer says that there is no
- * such user. */
+ * such user. Not for what relays fill (mailbox, conversations, inbox): whom a PUT or a trigger has just
+ * named may not be known here yet, and must never be told missing. */
 bool mailbox_answers(struct query *q);
 
 /* Entries older than this go, a block at a time, when the list they are in grows; 0 keeps all. Part
