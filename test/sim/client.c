@@ -345,7 +345,7 @@ static void device_connect(struct sim *s, struct device *d, bool clean) {
         .kind = SESSION_MQTT,
         .version = 5,
         .clean = clean,
-        .expiry_s = 86400,
+        .expiry_s = 30 * 86400,
         .receive_maximum = (uint16_t)(1 + below(s, 20)),
         .conn = d,
         .out = &d->out};

@@ -27,8 +27,9 @@ static const char *const COUNT_NAMES[COUNT_ALL] = {"steps", "messages acknowledg
     "plain filters given up", "alarms set", "alarms rung", "told while away", "told to webhooks",
     "settings changed", "triggers acknowledged", "people told of them", "triggers cancelled",
     "sends begun", "sends asked for", "sends taken", "sends tried again",
-    "sends repeated after a death", "dead letters sent again", "hashes after a crash",
-    "hashes rebuilt from the log", "hashes with other lanes"};
+    "sends repeated after a death", "sends become dead letters", "sends given up after a day",
+    "dead letters sent again", "hashes after a crash", "hashes rebuilt from the log",
+    "hashes with other lanes"};
 static const struct {
     const char *name;
     unsigned bug;

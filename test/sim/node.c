@@ -436,6 +436,7 @@ void node_settle(struct sim *s, unsigned rounds_max, const char *what) {
 void node_fault(struct sim *s) {
     unsigned what = (unsigned)below(s, 100);
     if (chance(s, 30)) s->now_ms += (int64_t)below(s, 90000); /* leases end */
+    if (chance(s, 3)) s->now_ms += 25 * 3600 * 1000; /* what is tried for a day is given up */
     if (what < 22) node_down(s, true);
     else if (what < 36) node_down(s, false);
     else if (what < 40) s->shutting_until = s->step + below(s, 60);

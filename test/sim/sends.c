@@ -1,10 +1,11 @@
 /* sim: people with push addresses and mail, what they wish, dead letters that are asked for again. u0 to
  * u2 have mail, u0 to u3 a phone, u0 and u2 a second one, u4 has nothing; u1 to u3 have quiet hours and
- * pauses, u2 and u3 opt out of pushes of a workflow, u3 blocks and mutes who acts. What must hold at the
- * end: what was due to leave for someone was begun; each send was taken by the other side, or is a dead
+ * pauses, u2 and u3 opt out of pushes of a workflow, u3 blocks and mutes who acts. A webhook of "other"
+ * hears of its messages. What must hold at the end: what was due to leave for someone was begun; each send was taken by the other side, or is a dead
  * letter, or had a reason not to leave; and their addresses are those that they gave last.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "due/due.h"
@@ -55,7 +56,21 @@ static void mail_set(struct sim *s, unsigned app, unsigned user) {
     buf_done(&b);
 }
 
+static void hook_set(struct sim *s, unsigned app) {
+    struct buf b = {0};
+    struct ticket t = {.kind = TICKET_OTHER};
+    uint16_t home = partition_of_conversation(app_name(app), BYTES("#webhooks"), PARTITIONS);
+    pack_bytes(&b, BYTES("h9"));
+    pack_u8(&b, 1 | 2); /* url and events */
+    pack_bytes(&b, BYTES("https://steady.example/"));
+    pack_u32(&b, HOOK_MESSAGES);
+    pack_bytes(&b, BYTES("whsec_c2VjcmV0"));
+    check(node_append(s, home, KIND_WEBHOOK_PUT, app, buf_view(&b), &t) == OK);
+    buf_done(&b);
+}
+
 void sends_begin(struct sim *s) {
+    hook_set(s, 1);
     for (unsigned app = 0; app < APPS; app++)
         for (unsigned u = 0; u < USERS; u++) {
             if (has_mail(u)) mail_set(s, app, u);
@@ -284,6 +299,8 @@ static void leaving_check(struct sim *s, uint16_t p, uint64_t n) {
     if (sending_find(node_cells(s, p), n, &c))
         violated(s, "t%u is still to be sent to u%u, and nothing is due", x->trigger, x->user);
     s->counts[COUNT_SENDS_TAKEN] += x->accepted;
+    s->counts[COUNT_SENDS_LETTERS] += !x->accepted && has_letter(s, p, x);
+    s->counts[COUNT_SENDS_AGED] += x->stored && x->last == OUTWARD_RETRY + 1 && has_letter(s, p, x);
     if (x->accepted || (x->gone && x->channel == CHANNEL_PUSH) || has_letter(s, p, x)) return;
     if (x->what == LEAVES_TOLD && send_is_excused(s, x->trigger, x->user, x->channel)) return;
     violated(s, "%c%u was to be sent to u%u by channel %u, and was %s",
@@ -385,9 +402,25 @@ static void address_final_check(struct sim *s, unsigned app, unsigned user, unsi
         violated(s, "u%u lost address %u, which is not gone", user, (unsigned)(last - o->tokens));
 }
 
+/* Each message that was stored is told to the webhook that has been there from the start. */
+static void messages_check(struct sim *s) {
+    const struct outside_world *o = s->outside;
+    uint8_t *told = must_alloc(SENT_MAX);
+    for (unsigned p = 0; p < PARTITIONS; p++)
+        for (size_t n = 0; n < o->send_count[p]; n++) {
+            const struct leaving *x = o->sends[p][n];
+            if (x && x->what == LEAVES_MESSAGE && x->to == HOOK_STEADY) told[x->trigger] = 1;
+        }
+    for (uint32_t i = 0; i < s->sent_count; i++)
+        if (s->sent[i].app && s->sent[i].acked_once && !told[i])
+            violated(s, "m%u was stored, and a webhook never heard of it", i);
+    free(told);
+}
+
 void check_sends(struct sim *s, bool complete) {
     const struct outside_world *o = s->outside;
     if (!complete) return;
+    messages_check(s);
     for (uint16_t p = 0; p < PARTITIONS; p++)
         for (uint64_t n = 0; n < o->send_count[p]; n++) leaving_check(s, p, n);
     for (uint32_t n = 0; n < s->trigger_count; n++) {

@@ -31,8 +31,7 @@ void setting_step(struct sim *s) {
     if (t.on) {
         pack_u8(&b, 1 | 2); /* url and events */
         pack_bytes(&b, bytes_str(url));
-        /* message.created, of one; else notification.clicked (webhooks.c) */
-        pack_u32(&b, t.app && !t.other ? 1u << 6 : 1u << 3);
+        pack_u32(&b, t.app && !t.other && chance(s, 30) ? HOOK_MESSAGES : HOOK_CLICKS);
         pack_bytes(&b, BYTES("whsec_c2VjcmV0"));
     }
     (void)!node_append(

@@ -33,6 +33,9 @@ enum {
     ALARMS_MAX = 1024,
     TRIGGERS_MAX = 400,
     HOOKS = 3,
+    HOOK_STEADY = 9,        /* one more, of "other", that stays and hears of messages */
+    HOOK_CLICKS = 1 << 3,   /* webhooks.c: notification.clicked */
+    HOOK_MESSAGES = 1 << 6, /* message.created */
     PLAIN_FILTERS = 8,
     PUBLISHERS = 4,
     LISTENERS = USERS * DEVICES /* of an app */
@@ -88,6 +91,8 @@ enum count { /* branches that a run must have reached */
     COUNT_SENDS_TAKEN,
     COUNT_SENDS_RETRIED,
     COUNT_SENDS_REPEATED,
+    COUNT_SENDS_LETTERS,
+    COUNT_SENDS_AGED,
     COUNT_LETTERS_RETRIED,
     COUNT_HASH_AFTER_CRASH,
     COUNT_HASH_REBUILT,
