@@ -2,7 +2,7 @@
  * result a record.
  *
  * Keeps: nothing is sent twice from when it is told of until its result was applied, however often its
- * lease runs out (notify/notify_in.h): a set has all of them. More than WAITING_MAX do not wait here: their leases
+ * lease runs out (outbox/outbox.h): a set has all of them. More than WAITING_MAX do not wait here: their leases
  * bring them again. Whoever has a result stores it, or keeps it until that is possible.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>

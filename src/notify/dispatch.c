@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "notify/sends_in.h"
+#include "notify/notify_in.h"
 #include "person/person.h"
 #include "send/send.h"
 
@@ -268,9 +268,7 @@ struct send_task *notify_send_task(struct tools *t, struct json_reader *json, st
         .tools = t, .json = json, .cells = c, .now_ms = now_ms, .n = n, .instead = instead};
     *instead = (struct send_instead){0};
     if (!sending_find(c, n, &d.x) || d.x.waits) return NULL; /* ended, or told of by a replay */
-    const struct cell *cell = sending_cell(c, n); /* its texts outlive the looks at other cells */
-    struct unpack u = unpack_of(arena_copy(&d.arena, bytes_of(cell->data, cell->size)));
-    check(sending_decode(&u, &d.x));
+    check(sending_copy(c, n, &d.arena, &d.x)); /* its texts outlive the looks at other cells */
     if (stands_against(&d)) d.task = NULL;
     else if (d.x.channel == CHANNEL_PUSH) push_address(&d);
     else if (d.x.channel == CHANNEL_EMAIL) mail_address(&d);

@@ -9,12 +9,11 @@
  *   TOPIC_USERS    varbytes topic (none: they are made only), varbytes add (packed ids), varbytes remove
  *
  * Cells, all with the app first:
- *   '#' '$'  src/workflow     '%'  src/prefs     '&' ',' '"'  src/content
+ *   '#' '$'  src/workflow     '%'  src/prefs     '&' ',' '"'  src/content     '<' '='  src/outbox
  *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
  *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
  *   '+' user n       actors of a grouped row beyond those in it (group.c)
  *   '-' user         digests that are open, and what is held (later.c)
- *   '<' n            sends under way     '=' n    dead letters                 (sends.c)
  *   '>' user         what was learned of them                                 (relevance.c)
  *   '~' workflow     how often it is opened here                             (relevance.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
@@ -24,14 +23,15 @@
 
 #include "content/content.h"
 #include "notify/notify.h"
+#include "outbox/outbox.h"
 #include "prefs/prefs.h"
 #include "template/template.h"
 #include "workflow/workflow.h"
 
 /* ---- parts of the surface; notify.c joins them, and those of other rooms' faces ---- */
 extern const struct surface_part notify_preferences, notify_topics, notify_triggers, notify_homes,
-    notify_receiving, notify_inboxes, notify_sends, notify_letters,
-    notify_cancelling, notify_messages, notify_relevance, notify_later;
+    notify_receiving, notify_inboxes, notify_cancelling, notify_messages, notify_relevance,
+    notify_later;
 
 /* ---- inbox.c: a person's rows ---- */
 enum {
@@ -246,36 +246,5 @@ void notification_json(struct tools *t, struct cells *c, struct bytes app,
 enum err plan_cancel(struct request *r, struct plan *p, struct answer *a);
 enum err plan_totals(struct request *r, struct plan *p, struct answer *a);
 enum err plan_why(struct request *r, struct plan *p, struct answer *a);
-
-/* ---- sends.c: what leaves the server, until it is delivered or given up ----
- * A send is one message to one address: a device's push address, the user's mail, one webhook. It is a
- * cell '<' n (n: counted in its partition) from sends_add to its end:
- *
- *   sends_add ─▶ cell, due SEND_DUE (a lease), DELIVER_SEND ─▶ core: notify_send_task ─▶ src/send
- *   its result ─▶ NOTIFY_SENT record ─▶ delivered: totals, why, the cell goes
- *                                    ├▶ again later: due SEND_DUE (exponential, jitter by a hash of n and attempt)
- *                                    ├▶ another provider: at once
- *                                    ├▶ address is no more: PUSH_GONE relay to users, the cell goes
- *                                    └▶ given up: a dead letter ('=' n), listed newest first, sent again when asked
- *   SEND_DUE, the cell still there: forbidden() is asked again, then DELIVER_SEND again. So what was
- *   under way when the server ended is sent once its lease is over; or at once, when a replay tells of it.
- */
-struct outgoing {
-    struct bytes user, notification /* row id */, trigger;
-    uint8_t channel; /* one of CHANNEL_PUSH, EMAIL, WEBHOOK */
-};
-/* Each address of the user for this channel becomes a send of its own; none: why_add says so
- * (WHY_NO_ADDRESS). Asks nobody's wishes: who calls has. */
-void sends_add(struct step *s, const struct outgoing *o);
-/* The app's webhooks that want this event ("notification.read"). Cheap when there are none. */
-void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
-/* Webhooks that hear of messages are told of this one; in its conversation's partition. */
-void sends_message(
-    struct step *s, struct bytes conversation, struct bytes id, int64_t created_ms);
-/* Those not yet sent are given up: seen or read elsewhere, cancelled. Cheap when there are none. */
-void sends_withdraw(struct step *s, struct bytes user, struct bytes notification);
-void sends_erase(struct step *s, struct bytes user); /* none is sent any more, none is listed */
-/* Of kith check: a line in *why for each send and dead letter that is not as it must be. */
-bool sends_sound(struct cells *c, struct buf *why);
 
 #endif

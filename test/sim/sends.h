@@ -5,7 +5,8 @@
 #define KITH_SIM_SENDS_H
 
 #include "beyond.h"
-#include "notify/sends_in.h"
+#include "notify/notify_in.h"
+#include "outbox/outbox_in.h"
 #include "outward/outward.h"
 #include "sim.h"
 

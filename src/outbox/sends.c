@@ -1,6 +1,6 @@
-/* notify: sends: what leaves the server, from the decision to its end. Each is a cell that lasts until the
+/* outbox: sends: what leaves the server, from the decision to its end. Each is a cell that lasts until the
  * other side took it or it is given up: nothing is lost with the process.
- * The cells are drawn in sends_in.h.
+ * The cells are drawn in outbox_in.h.
  *
  * Keeps: a send has one turn that counts; a lease falls due with each, so that what was under way when
  * the server ended goes out again. Pauses double, and are spread by a hash, as apply knows no chance.
@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "due/due.h"
-#include "notify/sends_in.h"
+#include "mailbox/mailbox.h"
+#include "outbox/outbox_in.h"
 #include "outward/outward.h"
 #include "person/person.h"
+#include "prefs/prefs.h"
 
 enum {
     LEASE_MS = 60000,
@@ -66,6 +68,13 @@ bool sending_find(struct cells *c, uint64_t n, struct sending *out) {
     if (!cell->size) return false;
     check(sending_decode(&u, out));
     return true;
+}
+
+bool sending_copy(struct cells *c, uint64_t n, struct arena *arena, struct sending *out) {
+    const struct cell *cell = sending_cell(c, n);
+    if (!cell->size) return false;
+    struct unpack u = unpack_of(arena_copy(arena, bytes_of(cell->data, cell->size)));
+    return sending_decode(&u, out);
 }
 
 static void sending_write(struct step *s, uint64_t n, const struct sending *x) {
@@ -318,14 +327,6 @@ struct sent {
     struct bytes name, reason, id;
 };
 
-/* A copy whose texts outlive edits. */
-static bool sending_copy(struct step *s, uint64_t n, struct sending *out) {
-    const struct cell *cell = sending_cell(s->cells, n);
-    if (!cell->size) return false;
-    struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(cell->data, cell->size)));
-    return sending_decode(&u, out);
-}
-
 static struct bytes detail_of(struct step *s, const struct sent *r) {
     struct buf b = {0};
     buf_bytes(&b, r->name);
@@ -348,8 +349,8 @@ static void siblings_mark(struct step *s, const struct sending *x, uint8_t mark)
         uint64_t n;
         struct sending other;
         memcpy(&n, list.p + at, sizeof n);
-        if (!sending_copy(s, n, &other) || other.channel != x->channel || other.event.n ||
-            !bytes_eq(other.trigger, x->trigger))
+        if (!sending_copy(s->cells, n, s->arena, &other) || other.channel != x->channel ||
+            other.event.n || !bytes_eq(other.trigger, x->trigger))
             continue;
         other.counted |= mark;
         sending_write(s, n, &other);
@@ -435,7 +436,8 @@ static void apply_sent(struct step *s) {
     check(!u.bad);
     answer_ok(s->answer, 200);
     core_tell(s, r.n, true);
-    if (!sending_copy(s, r.n, &x)) return; /* withdrawn meanwhile, or told before */
+    if (!sending_copy(s->cells, r.n, s->arena, &x))
+        return; /* withdrawn meanwhile, or told before */
     if (r.verdict == OUTWARD_RETRY) {
         retried(s, &x, &r);
         return;
@@ -480,7 +482,7 @@ static void apply_due(struct step *s) {
     int64_t until;
     check(!u.bad);
     answer_ok(s->answer, 200);
-    if (!sending_copy(s, n, &x) || x.turn != turn) return;
+    if (!sending_copy(s->cells, n, s->arena, &x) || x.turn != turn) return;
     enum why why = sending_against(s->cells, &x, s->time_ms, s->planted, &until);
     if (why) {
         sending_end(s, n, &x);

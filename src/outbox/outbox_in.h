@@ -1,4 +1,4 @@
-/* notify, inside sends.c, dispatch.c and letters.c: a send as it is stored.
+/* outbox, inside: a send as it is stored.
  *
  *   '<' "" ""        u64 n of the newest send of this partition
  *   '<' "" "" n      sending_encode
@@ -15,37 +15,17 @@
  *   NOTIFY_SEND_DUE  u64 n, u32 turn
  *   NOTIFY_RETRY  u64 key
  * SPDX-License-Identifier: Apache-2.0 */
-#ifndef KITH_NOTIFY_SENDS_IN_H
-#define KITH_NOTIFY_SENDS_IN_H
+#ifndef KITH_OUTBOX_IN_H
+#define KITH_OUTBOX_IN_H
 
-#include "notify/notify_in.h"
+#include "outbox/outbox.h"
 
 enum { COUNTED_SENT = 1, COUNTED_FAILED = 2 };
-struct sending {   /* views of its cell */
-    uint32_t turn; /* rises with each change: what fell due for an earlier one is nothing */
-    uint32_t attempts;
-    uint8_t channel, provider;
-    uint8_t counted; /* COUNTED_*: of this person, whichever of their addresses it was */
-    bool waits;      /* until it falls due: it is not to be handed over */
-    int64_t created_ms;
-    struct bytes app, user, notification, trigger;
-    struct bytes to;    /* push: the device; a webhook: its id */
-    struct bytes event; /* of a webhook that is told of something: "notification.read" */
-};
-static inline bool sending_of_message(const struct sending *x) { return !x->user.n; }
 struct cell *sending_cell(struct cells *c, uint64_t n);
 void sending_encode(struct buf *b, const struct sending *x);
 bool sending_decode(struct unpack *u, struct sending *out);
-bool sending_find(struct cells *c, uint64_t n, struct sending *out);
 /* A new one, to be sent at once. x is copied. */
 void sending_begin(struct step *s, const struct sending *x);
-
-/* What stands against it now: wishes are asked whenever it is about to leave. 0: nothing; *until: it is
- * held until then, or 0. */
-enum why sending_against(
-    struct cells *c, const struct sending *x, int64_t now_ms, unsigned planted, int64_t *until);
-/* Body of a NOTIFY_SEND_DUE. */
-void sending_ask_record(uint64_t n, uint32_t turn, struct buf *out);
 
 /* For kith check: is each send of a user's list there; is a send, by its cell's key, in its user's? */
 bool sends_list_whole(struct cells *c, struct bytes list);

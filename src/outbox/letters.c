@@ -1,5 +1,5 @@
-/* notify: dead letters: sends that were given up, kept for the app to look at and to send again. The
- * newest LETTERS_KEPT of each app in each partition. The cells are drawn in sends_in.h.
+/* outbox: dead letters: sends that were given up, kept for the app to look at and to send again. The
+ * newest LETTERS_KEPT of each app in each partition. The cells are drawn in outbox_in.h.
  *
  * Keeps: a letter's key names its partition and rises with time, so that lists of all partitions merge
  * by it, and whoever has its id finds it. SPDX-License-Identifier: Apache-2.0 */
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "notify/sends_in.h"
+#include "outbox/outbox_in.h"
 
 enum { LETTERS_KEPT = 1000, PARTITION_BITS = 9, ID_MAX = 40 };
 

@@ -1,7 +1,7 @@
-/* notify: what must hold of sends and dead letters, looked at by `kith check`: each can be read, and
+/* outbox: what must hold of sends and dead letters, looked at by `kith check`: each can be read, and
  * stands in its list; what is listed is there. Reads; apply never calls it.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "notify/sends_in.h"
+#include "outbox/outbox_in.h"
 
 struct looking {
     struct cells *cells;
