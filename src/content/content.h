@@ -37,8 +37,12 @@ extern const struct surface_part notify_forgetting;
     X(capped)                                                                                      \
     X(blocked)                                                                                     \
     X(muted)                                                                                       \
-    X(expired) X(cancelled) X(seen) X(read) X(clicked) X(archived) X(pushed) X(mailed) X(hooked)   \
-        X(failed) X(push_failed) X(mail_failed) X(hook_failed)
+    X(expired)                                                                                     \
+    X(cancelled)                                                                                   \
+    X(seen)                                                                                        \
+    X(read)                                                                                        \
+    X(clicked)                                                                                     \
+    X(archived) X(pushed) X(mailed) X(hooked) X(failed) X(push_failed) X(mail_failed) X(hook_failed)
 enum notify_tally {
 #define X(name) NOTIFY_TALLY_##name,
     NOTIFY_TALLIES(X)

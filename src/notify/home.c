@@ -3,7 +3,7 @@
  *
  *   '(' app trigger   u64 hash of what was asked, u8 flags, var created_ms, var recipients, then, while it
  *                     waits for send_at, varbytes item. Once it waits no more it is kept for as long
- *                     as what it said (forget.c): an id happens once
+ *                     as what it said (content/forget.c): an id happens once
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>

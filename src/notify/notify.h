@@ -1,4 +1,4 @@
-/* notify: notifications: workflows, triggers, each person's inbox, preferences, what is sent outside.
+/* notify: notifications: whom a trigger is for, what becomes of it for each of them, and their inboxes.
  *
  *   trigger ─▶ its partition (id known? whom for?) ─▶ each recipient's partition ─▶ decide ─▶ inbox row, mailbox entry
  *           └─ one recipient, id made here: at once ─────────▶                        ├─▶ held, digest (due)
@@ -8,6 +8,9 @@
  * partition, in the order of its log. What is for an audience (a topic, followers, everyone) and only
  * in-app is stored once a partition, and merged into an inbox when it is read, or when something else
  * happens to that inbox. Records, relays and cells: notify_in.h.
+ *
+ * It stands on services: workflow (what apps set), prefs (what people wish), content (what triggers say,
+ * and every decision), outbox (what is to leave the server).
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_H
 #define KITH_NOTIFY_H

@@ -3,7 +3,7 @@
  *   receive ─▶ forbidden? ─▶ capped? ─▶ a digest's? ─▶ leave ─▶ row and mailbox entry
  *                                                          ├──▶ held until quiet hours end (later.c)
  *                                                          ├──▶ escalations (later.c)
- *                                                          └──▶ sends (sends.c)
+ *                                                          └──▶ sends (outbox/sends.c)
  *
  * Keeps: a mailbox gets one entry a position. What a person forbids is asked when it leaves, and again
  * when what was held leaves. High priority passes quiet hours and digests, and never an opt-out.
