@@ -19,7 +19,7 @@
 #include "workflow/workflow.h"
 
 /* ---- rules; notify.c joins them to its own ---- */
-extern const struct surface_part notify_forgetting;
+extern const struct surface_part forgetting_part;
 
 /* What apply tallies (struct step): triggers, and people for whom it was decided so. `merged` counts
  * those of an audience whose inboxes merge what is stored once: delivered is what became a row. */

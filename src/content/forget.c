@@ -78,4 +78,4 @@ static void apply_forget(struct step *s) {
 }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_FORGET, apply_forget}};
-const struct surface_part notify_forgetting = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part forgetting_part = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

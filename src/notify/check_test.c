@@ -64,7 +64,7 @@ static void fill(struct world *w) {
     pack_u16(&b, 120);
     pack_u8(&b, QUIET_ALL);
     pack_u64(&b, 0);
-    apply(w, &notify_preferences, KIND_PREFERENCES_PUT, &b);
+    apply(w, &notify_wishes, KIND_PREFERENCES_PUT, &b);
     buf_done(&b);
     buf_done(&definition);
     template_kit_free(&tools.kit);

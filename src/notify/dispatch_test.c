@@ -28,13 +28,13 @@ static void asked_when_handed_over(void **state) {
             for (int i = 0; i < 2; i++) pack_u8(&b, CHANNEL_PUSH);
             pack_u8(&b, 0);
         }
-        assert_int_equal(run(&w, &notify_preferences, KIND_PREFERENCES_PUT, buf_view(&b)), 200);
+        assert_int_equal(run(&w, &notify_wishes, KIND_PREFERENCES_PUT, buf_view(&b)), 200);
         struct send_task *t = notify_send_task(&tools, json, w.cells, w.handed, w.now_ms, &instead);
         assert_int_equal(t != NULL, what == 0);
         assert_int_equal(instead.kind, what ? KIND_NOTIFY_SEND_DUE : 0);
         if (what) {
             assert_string_equal(instead.app, "demo");
-            (void)run(&w, &notify_sends, KIND_NOTIFY_SEND_DUE, buf_view(&instead.body));
+            (void)run(&w, &sends_part, KIND_NOTIFY_SEND_DUE, buf_view(&instead.body));
             assert_int_equal(last_why(&w), what == 1 ? WHY_OPTED_OUT : WHY_HELD_QUIET);
         }
         assert_int_equal(is_there(&w, &x), what != 1);

@@ -16,15 +16,15 @@ static const struct {
     {"notify, later", &notify_later},
     {"notify, cancelling", &notify_cancelling},
     {"notify, inboxes", &notify_inboxes},
-    {"notify, forgetting", &notify_forgetting},
+    {"notify, forgetting", &forgetting_part},
     {"notify, messages", &notify_messages},
     {"notify, relevance", &notify_relevance},
-    {"notify, wishes", &notify_preferences},
+    {"notify, wishes", &notify_wishes},
     {"notify, preferences", &preferences_part},
-    {"notify, unsubscribing", &notify_unsubscribing},
+    {"notify, unsubscribing", &unsubscribing_part},
     {"notify, webhooks", &webhooks_part},
-    {"notify, sends", &notify_sends},
-    {"notify, dead letters", &notify_letters},
+    {"notify, sends", &sends_part},
+    {"notify, dead letters", &letters_part},
 };
 
 bool notify_wants_messages(struct cells *c, struct bytes app) {

@@ -29,7 +29,7 @@
 #include "workflow/workflow.h"
 
 /* ---- parts of the surface; notify.c joins them, and those of other rooms' faces ---- */
-extern const struct surface_part notify_preferences, notify_topics, notify_triggers, notify_homes,
+extern const struct surface_part notify_wishes, notify_topics, notify_triggers, notify_homes,
     notify_receiving, notify_inboxes, notify_cancelling, notify_messages, notify_relevance,
     notify_later;
 

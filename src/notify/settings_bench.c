@@ -111,7 +111,7 @@ static void world_fill(struct world *w) {
     pack_u8(&b, CHANNEL_EMAIL);
     pack_u8(&b, CHANNEL_EMAIL);
     pack_u8(&b, 0);
-    apply(w, &notify_preferences, KIND_PREFERENCES_PUT, &b);
+    apply(w, &notify_wishes, KIND_PREFERENCES_PUT, &b);
     struct arena arena = {0};
     struct step s = {.cells = w->cells, .partitions = 1, .app = APP, .arena = &arena};
     struct person_profile p = {.created_ms = 1};

@@ -12,4 +12,4 @@ static void apply_put(struct step *s) {
 }
 
 static const struct record_rule RULES[] = {{KIND_PREFERENCES_PUT, apply_put}};
-const struct surface_part notify_preferences = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part notify_wishes = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

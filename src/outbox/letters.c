@@ -263,5 +263,5 @@ static const struct route ROUTES[] = {
     {"POST", "/v1/dead-letters/{id}/retry", SCOPE_WRITE | SCOPE_OPERATE, TOKEN_NEVER, SPECIAL_NONE,
         plan_retry, NULL},
 };
-const struct surface_part notify_letters = {
+const struct surface_part letters_part = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -22,7 +22,7 @@
 #include "content/content.h"
 
 /* ---- rules and routes; notify.c joins them to its own ---- */
-extern const struct surface_part notify_sends, notify_letters;
+extern const struct surface_part sends_part, letters_part;
 
 /* ---- sends.c: to make and to end them ---- */
 struct outgoing {

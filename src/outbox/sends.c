@@ -502,4 +502,4 @@ static void apply_due(struct step *s) {
 
 static const struct record_rule RULES[] = {
     {KIND_NOTIFY_SENT, apply_sent}, {KIND_NOTIFY_SEND_DUE, apply_due}};
-const struct surface_part notify_sends = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part sends_part = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

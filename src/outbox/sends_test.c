@@ -136,12 +136,12 @@ static void given_up_and_again(void **state) {
     uint64_t key = letter_newest(&w, &count);
     assert_int_equal(count, 1);
     pack_u64(&b, key);
-    assert_int_equal(run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
+    assert_int_equal(run(&w, &letters_part, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
     assert_int_equal(w.hand_overs, 2);
     assert_true(is_there(&w, &x) && x.attempts == 0 && bytes_eq(x.to, BYTES("phone")));
     letter_newest(&w, &count);
     assert_int_equal(count, 0);
-    (void)run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b));
+    (void)run(&w, &letters_part, KIND_NOTIFY_RETRY, buf_view(&b));
     assert_int_equal(w.hand_overs, 2); /* it is gone: nothing */
     result(&w, OUTWARD_DROP, false, 0);
     assert_int_equal(w.gone, 1);
@@ -168,7 +168,7 @@ static void sent_again_counts_nobody_twice(void **state) {
     result(&w, OUTWARD_DELIVERED, false, 0);
     assert_int_equal(content_total(w.cells, APP, BYTES("t1"), TOTAL_PUSHED), 1);
     pack_u64(&b, letter_newest(&w, &count));
-    assert_int_equal(run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
+    assert_int_equal(run(&w, &letters_part, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
     result(&w, OUTWARD_DELIVERED, false, 0);
     assert_int_equal(content_total(w.cells, APP, BYTES("t1"), TOTAL_PUSHED), 1);
     assert_int_equal(content_total(w.cells, APP, BYTES("t1"), TOTAL_FAILED), 1);
@@ -237,7 +237,7 @@ static void messages_that_wait_are_bounded(void **state) {
     stored(&w, BYTES("c"), BYTES("m1")); /* the other one has its own room */
     assert_int_equal(w.hand_overs, 2 + MOST);
     pack_u64(&b, key);
-    assert_int_equal(run(&w, &notify_letters, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
+    assert_int_equal(run(&w, &letters_part, KIND_NOTIFY_RETRY, buf_view(&b)), 202);
     result(&w, OUTWARD_DELIVERED, false, 0); /* the one that was sent again */
     w.handed--;
     result(&w, OUTWARD_DELIVERED, false, 0); /* the other's */

@@ -81,9 +81,9 @@ static inline void pass(struct world *w, int64_t ms) {
             struct answer answer = {0};
             struct step one = step_of(w, &answer, relays[i].body);
             if (relays[i].kind == KIND_NOTIFY_SEND_DUE)
-                for (size_t k = 0; k < notify_sends.rule_count; k++)
-                    if (notify_sends.rules[k].kind == KIND_NOTIFY_SEND_DUE)
-                        notify_sends.rules[k].apply(&one);
+                for (size_t k = 0; k < sends_part.rule_count; k++)
+                    if (sends_part.rules[k].kind == KIND_NOTIFY_SEND_DUE)
+                        sends_part.rules[k].apply(&one);
             for (size_t k = 0; k < one.delivery_count; k++)
                 if (one.deliveries[k].kind == DELIVER_SEND) w->hand_overs++;
             buf_done(&answer.body);
@@ -149,7 +149,7 @@ static inline void result(
     pack_bytes(&b, BYTES("google"));
     pack_bytes(&b, v == OUTWARD_DELIVERED ? (struct bytes){0} : BYTES("words"));
     pack_bytes(&b, (struct bytes){0});
-    assert_int_equal(run(w, &notify_sends, KIND_NOTIFY_SENT, buf_view(&b)), 200);
+    assert_int_equal(run(w, &sends_part, KIND_NOTIFY_SENT, buf_view(&b)), 200);
     buf_done(&b);
 }
 

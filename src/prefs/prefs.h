@@ -16,7 +16,7 @@
 #include "surface/surface.h"
 
 /* ---- routes; notify.c joins them to its own ---- */
-extern const struct surface_part preferences_part, notify_unsubscribing;
+extern const struct surface_part preferences_part, unsubscribing_part;
 
 /* ---- preferences.c ---- */
 /* A PREFERENCES_PUT is applied. Whose audiences had something for them must have their inbox folded

@@ -114,4 +114,4 @@ static const struct route ROUTES[] = {
     {"POST", "/v1/unsubscribe/{token}", SCOPE_OPEN, TOKEN_ANY, SPECIAL_NONE, plan_click,
         click_finish},
 };
-const struct surface_part notify_unsubscribing = {NULL, 0, ROUTES, sizeof ROUTES / sizeof *ROUTES};
+const struct surface_part unsubscribing_part = {NULL, 0, ROUTES, sizeof ROUTES / sizeof *ROUTES};

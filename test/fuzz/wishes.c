@@ -72,7 +72,7 @@ static void put(struct world *w, const struct surface_part *part, struct bytes b
         .body = body,
         .params = {ID},
         .who = {.server = true, .app = APP}};
-    const struct surface_part *rules = part == &preferences_part ? &notify_preferences : part;
+    const struct surface_part *rules = part == &preferences_part ? &notify_wishes : part;
     struct plan p = {0};
     struct answer a = {0};
     r.has_json = json_parse(w->reader, body, &r.json) == OK;
