@@ -4,9 +4,9 @@
  *   PUT, a click on a link ─▶ PREFERENCES_PUT ─▶ notify, which folds the inbox ─▶ preferences_put ─▶ cell
  *   what is about to leave ─▶ preferences_off? preferences_quiet_until?
  *
- * Invariants: wishes are asked when something leaves, and hold from then on: nothing here keeps, holds or
- * drops a notification. Quiet hours begin and end by the clocks where the person lives. A person who was
- * erased is not made anew by a link. Cells: '%' app user (preferences.c). Records:
+ * Invariants: it says what is wished, and who asks acts on it: nothing here holds or drops a notification.
+ * A wish is for what leaves after it. Quiet hours begin and end by the clocks where the person lives. A
+ * person who was erased is not made anew by a link. Cells: '%' app user (preferences.c). Records:
  *   PREFERENCES_PUT varbytes user, u8 what is given, u16 from, u16 to, u8 days, i64 paused until,
  *                  repeated { varbytes workflow, u8 channels given, u8 set, u8 on }   in the user's partition
  * SPDX-License-Identifier: Apache-2.0 */
@@ -19,8 +19,8 @@
 extern const struct surface_part preferences_part, unsubscribing_part;
 
 /* ---- preferences.c ---- */
-/* A PREFERENCES_PUT is applied. Whose audiences had something for them must have their inbox folded
- * before: what came earlier holds by what was wished then. */
+/* Applies a PREFERENCES_PUT. What audiences of this person got before must be in their inbox by then: it
+ * holds by what was wished when it came. */
 void preferences_put(struct step *s);
 /* Channels of the workflow that the user opted out of (bits). */
 uint8_t preferences_off(
