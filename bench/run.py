@@ -393,7 +393,8 @@ class Counter:
     def __init__(self, pid):
         (told, self.tell), (self.heard, hear) = os.pipe(), os.pipe()
         # Not of the tables' threads, nor of RocksDB's: they time nothing, and work in bursts, of which one window has some and the next has none.
-        threads = [t for t in os.listdir(f"/proc/{pid}/task") if open(f"/proc/{pid}/task/{t}/comm").read().split()[0] in ("shard", "log", "log-spare", "send", "watch")]
+        names = {t: open(f"/proc/{pid}/task/{t}/comm").read().split()[0] for t in os.listdir(f"/proc/{pid}/task")}
+        threads = [t for t, name in names.items() if t == str(pid) or name in ("shard", "log", "log-spare", "send", "watch")]
         self.perf = subprocess.Popen(["perf", "stat", "-x", ";", "-e", "instructions:u", "-t", ",".join(threads), "-D", "-1", "--control", f"fd:{told},{hear}"],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(told, hear), text=True)
         os.close(told)

@@ -39,7 +39,8 @@ void pace_begin(struct shard *s) {
     struct pace *p = &s->pace;
     char path[64], name[16];
     snprintf(name, sizeof name, "shard %u", s->index);
-    pthread_setname_np(pthread_self(), name); /* for who looks on: top -H, perf */
+    /* for who looks on: top -H, perf; the first shard's is the process's own name, by which it is found */
+    if (s->index) pthread_setname_np(pthread_self(), name);
     snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)gettid());
     p->schedstat = open(path, O_RDONLY | O_CLOEXEC);
     (void)delay_take(p, clock_mono_ns());
