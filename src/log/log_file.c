@@ -18,6 +18,7 @@
 #define SEGMENT_BYTES (64u << 20)
 #define SPARE_STEP (1u << 20) /* of zeros; between two the disk is free for commits */
 #define SPARE_REST_NS 4000000
+#define SPARE_AHEAD 4 /* times what is filled */
 #define QUEUE_BYTES (16u << 20)
 #define RESERVE_BYTES (8u << 20)
 #define LANES_MAX 256u
@@ -92,12 +93,12 @@ static bool spare_left(struct file_log *f, const char *path) {
     return whole;
 }
 
-/* Between two steps, as long as the zeros are ahead of what fills the current segment: all at once would
- * stand in the way of commits, on the disk and on a core. */
+/* Between two steps, as long as the zeros are far ahead of what fills the current segment: all at once would
+ * stand in the way of commits, on the disk and on a core; too late, and appends are refused. */
 static void spare_rest(struct file_log *f, uint64_t done) {
     if (!f->o.thread) return;
     pthread_mutex_lock(&f->lock);
-    bool hurry = !f->size || f->spare_stop || done <= f->end + SPARE_STEP;
+    bool hurry = !f->size || f->spare_stop || done <= SPARE_AHEAD * f->end;
     pthread_mutex_unlock(&f->lock);
     if (!hurry) nanosleep(&(struct timespec){.tv_nsec = SPARE_REST_NS}, NULL);
 }

@@ -18,6 +18,7 @@ struct dispatch {
     struct send_task *task;
     struct send_instead *instead;
     struct arena arena;
+    int64_t address_ms; /* of a push: when its address was set */
 };
 
 static void store_instead(struct dispatch *d, uint8_t kind) {
@@ -64,6 +65,7 @@ static void push_address(struct dispatch *d) {
     struct person_device device;
     struct json v, of, keys;
     person_device_get(d->cells, d->x.app, d->x.user, d->x.to, &device);
+    d->address_ms = device.push_ms;
     if (!device.push.n || json_parse(d->json, device.push, &v) != OK) {
         refuse(d, "the device has no push address any more");
         return;
@@ -242,7 +244,7 @@ static void id_fill(struct dispatch *d) {
     bool push = t->channel != SEND_MAIL && t->channel != SEND_WEBHOOK;
     t->message_id = send_text(t, push ? d->x.notification : bytes_of(id, (size_t)n));
     t->id = d->n;
-    t->cookie = (uint64_t)d->now_ms;
+    t->cookie = (uint64_t)d->address_ms + 1;
     t->provider = d->x.provider;
     t->app = send_text(t, d->x.app);
     t->user = send_text(t, d->x.user);
@@ -278,10 +280,11 @@ struct send_task *notify_send_task(struct tools *t, struct json_reader *json, st
     return d.task;
 }
 
-/* An address that is gone was gone when the send was handed over: what its owner set since is another,
- * however long the answer took to be stored. */
+/* The address that it was sent to is gone, and those before it (cookie: that moment's end): what its owner gave
+ * meanwhile is another, also if it was not applied yet when this was handed over. */
 void notify_sent_record(const struct send_result *r, struct buf *out) {
-    int64_t gone_ms = r->gone_since_ms ? r->gone_since_ms : (int64_t)r->cookie;
+    int64_t gone_ms = (int64_t)r->cookie;
+    if (r->gone_since_ms && r->gone_since_ms < gone_ms) gone_ms = r->gone_since_ms;
     pack_u64(out, r->id);
     pack_u8(out, (uint8_t)r->verdict);
     pack_u8(out, (uint8_t)r->provider);
