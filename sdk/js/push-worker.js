@@ -6,6 +6,7 @@
 // What is pushed is JSON: title, body, id (of the notification), badge (how many are unread), and the data that the trigger brought.
 // `data.url`, if it is of this origin, is opened by a click; else the page that is open, or `/`. SPDX-License-Identifier: Apache-2.0
 
+let last = Promise.resolve(); // that is being shown: an older one whose picture takes long to load may not take the place of a newer one
 const here = (url) => { const u = new URL(url ?? '/', self.location.origin); return u.origin === self.location.origin ? u.href : `${self.location.origin}/`; };
 
 self.addEventListener('push', (event) => {
@@ -14,7 +15,8 @@ self.addEventListener('push', (event) => {
   const { title = 'News', body, id, image, badge, data = {} } = n;
   if (badge !== undefined) self.navigator.setAppBadge?.(badge).catch(() => {});
   // one with the same tag takes the place of the one that is shown: of a group there is one
-  event.waitUntil(self.registration.showNotification(title, { body, image, tag: id, renotify: Boolean(id), icon: data.icon, data: { id, url: here(data.url) } }));
+  last = last.catch(() => {}).then(() => self.registration.showNotification(title, { body, image, tag: id, renotify: Boolean(id), icon: data.icon, data: { id, url: here(data.url) } }));
+  event.waitUntil(last);
 });
 
 self.addEventListener('notificationclick', (event) => {
