@@ -515,6 +515,28 @@ def on_a_phone(b, dev):
         assert size[1] >= 24, f"{size}: too small for a finger (WCAG 2.2, 2.5.8)"
     page.set_viewport_size({"width": 320, "height": 640})
     same(page.evaluate("document.documentElement.scrollWidth"), 320)
+    page.locator(".chip .badge:not(:empty)").first.wait_for()
+    under = page.locator(".chip:has(.badge:not(:empty))").evaluate_all("(all) => all.map((e) => [...e.querySelectorAll('.face, .badge, b')].map((p) => p.getBoundingClientRect())).filter(([f, g, n]) => g.left < f.left || g.right > n.left)")
+    assert not under, f"a badge lies at its face, and on no name: {under}"
+    page.set_viewport_size({"width": 700, "height": 500})
+    page.locator(".chip").nth(2).tap()
+    page.get_by_text("Choose a conversation").wait_for()
+    done_with(b, page)
+
+
+def both_directions(b, dev):
+    """What is written from right to left stands so, whatever is written beside it."""
+    page = b.page(dev.url + "/")
+    ann = Phone(page, "ann")
+    ann.write("שלום, platform 4")
+    ann.tick("שלום", "read")
+    line = "(e, last) => { const text = (last ? e.querySelector('.body') : e).firstChild, at = (i) => { const r = document.createRange(); r.setStart(text, i); r.setEnd(text, i + 1); return r.getBoundingClientRect().left; }; return at(0) > at(8); }"
+    assert ann.message("שלום").evaluate(line, True), "the first word stands right of the second"
+    ann.at(".back").click()
+    bob = Phone(page, "bob")
+    bob.at(".back").click()
+    bob.has(".row .line", "שלום, platform 4", 0)
+    assert bob.at(".row .line").first.evaluate(line, False), "and in the list"
     done_with(b, page)
 
 
@@ -538,6 +560,7 @@ def main():
         again(b, dev)
         light_and_dark(b, dev)
         on_a_phone(b, dev)
+        both_directions(b, dev)
     dev.close()
     print(f"{total} bytes, ready after {ready} ms")
 

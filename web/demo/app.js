@@ -41,7 +41,7 @@ const panes = new Map([...people].map(([id, person]) => [id, new Pane(person, pe
 // ---- who is shown ----
 
 const chips = new Map([...people].map(([id, p]) => [id, h('button', { class: 'chip', type: 'button', onclick: () => pick(id), style: { '--h': p.hue, '--own': `oklch(60% .1 ${p.hue})` } },
-  h('span', { class: 'face', style: { '--h': p.hue }, 'aria-hidden': 'true' }, p.name.slice(0, 1)), h('b', {}, p.name), h('span', { class: 'badge', 'aria-hidden': 'true' }))]));
+  h('span', { class: 'spot', 'aria-hidden': 'true' }, h('span', { class: 'face', style: { '--h': p.hue } }, p.name.slice(0, 1)), h('span', { class: 'badge' })), h('b', {}, p.name))]));
 
 const room = () => (ONE_AT_A_TIME.matches ? 1 : Math.max(1, Math.min(people.size, Math.floor((innerWidth - MARGIN + GAP) / (PHONE + GAP)))));
 let wished = null; // by the chips; none: as many as there is room for
@@ -74,7 +74,7 @@ function drawChips() {
     chip.setAttribute('aria-pressed', String(shown.has(id)));
     chip.setAttribute('aria-label', `${p.name}, ${p.cut ? 'offline' : p.state}${n ? `, ${n} unread` : ''}`);
     chip.title = p.name;
-    chip.firstChild.classList.toggle('on', p.state === 'online');
+    chip.querySelector('.face').classList.toggle('on', p.state === 'online');
     say(chip.querySelector('.badge'), n && !shown.has(id) ? String(n) : '');
   }
 }
@@ -226,7 +226,7 @@ for (const p of people.values()) p.addEventListener('change', happened);
 layout();
 for (const [id, , , first] of PEOPLE) {
   people.get(id).start().then(() => {
-    if (first && people.get(id).conversations.has(first) && panes.get(id).shown === null && !ONE_AT_A_TIME.matches) panes.get(id).open(first, false);
+    if (first && people.get(id).conversations.has(first) && panes.get(id).shown === null && (panes.get(id).wide || !ONE_AT_A_TIME.matches)) panes.get(id).open(first, false);
     if (id === 'ann') {
       const last = people.get('ann').conversations.get('ann-bob')?.last;
       if (last) journey.follow(last, false);

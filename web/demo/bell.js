@@ -153,7 +153,7 @@ export class Bell {
     const now = () => this.#inbox().items.find((n) => n.id === id);
     const e = h('div', { class: 'pingrow', role: 'listitem' },
       h('button', { class: 'ping', type: 'button', tabindex: '-1', onclick: () => now() && this.#click(now()) },
-        h('span', { class: 'faces', 'aria-hidden': 'true' }), h('span', { class: 'title' }), h('span', { class: 'line' }), h('time', {}), h('span', { class: 'dot', role: 'img' })),
+        h('span', { class: 'faces', 'aria-hidden': 'true' }), h('span', { class: 'title', dir: 'auto' }), h('span', { class: 'line', dir: 'auto' }), h('time', {}), h('span', { class: 'dot', role: 'img' })),
       h('button', { class: 'tool stow', type: 'button', 'aria-label': 'Archive', title: 'Archive (Delete)', onclick: () => now() && this.#archive(now(), e) }, icon('box')));
     return e;
   }

@@ -16,7 +16,7 @@ export class Chat {
     this.#people = people;
     this.#app = app;
     this.badge = h('span', { class: 'badge', 'aria-hidden': 'true' });
-    this.title = h('h3', {});
+    this.title = h('h3', { dir: 'auto' });
     this.sub = h('p', { class: 'sub' });
     this.log = h('div', { class: 'log', role: 'list', 'aria-label': 'Messages' });
     this.scroll = h('div', { class: 'scroll', onscroll: () => this.#scrolled() }, h('div', { class: 'fill' }), this.log);
@@ -25,7 +25,7 @@ export class Chat {
     this.log.addEventListener('click', (e) => this.#clicked(e));
     this.newest = h('button', { class: 'newest round', type: 'button', 'aria-label': 'To the newest message', hidden: true, onclick: () => this.#toEnd(true) }, icon('down'));
     this.about = h('div', { class: 'about', hidden: true }, h('p', {}), h('button', { type: 'button', class: 'round', 'aria-label': 'Leave it', onclick: () => this.#reset() }, icon('close')));
-    this.field = h('textarea', { rows: '1', placeholder: 'Message', 'aria-label': `Message of ${person.name}`, oninput: () => this.#typed(), onkeydown: (e) => this.#fieldKey(e), enterkeyhint: 'send' });
+    this.field = h('textarea', { rows: '1', dir: 'auto', placeholder: 'Message', 'aria-label': `Message of ${person.name}`, oninput: () => this.#typed(), onkeydown: (e) => this.#fieldKey(e), enterkeyhint: 'send' });
     this.button = h('button', { class: 'send', type: 'submit', 'aria-label': 'Send' }, icon('send'));
     this.form = h('form', { class: 'write', onsubmit: (e) => { e.preventDefault(); this.#send(); } }, this.field, this.button);
     this.strip = h('p', { class: 'strip' });
@@ -102,7 +102,7 @@ export class Chat {
   #bubble({ m, own }) {
     return h('div', { class: `message ${own ? 'own' : ''} ${this.#isNew(m) ? 'fresh' : ''}`, role: 'listitem' },
       h('div', { class: 'bubble', tabindex: '-1', role: 'group', style: { '--h': this.#people.get(m.from)?.hue ?? 200 } },
-        h('span', { class: 'sender' }), h('button', { class: 'quote', type: 'button', tabindex: '-1', hidden: true }), h('span', { class: 'body' }),
+        h('span', { class: 'sender', dir: 'auto' }), h('button', { class: 'quote', type: 'button', dir: 'auto', tabindex: '-1', hidden: true }), h('span', { class: 'body' }),
         h('span', { class: 'meta' }, h('span', { class: 'edited' }), h('time', {}), h('span', { class: 'tick', role: 'img' })),
         h('button', { class: 'act', type: 'button', tabindex: '-1', 'aria-label': 'What to do with this message' }, icon('more'))),
       h('div', { class: 'reactions' }));
@@ -217,7 +217,7 @@ export class Chat {
   }
 
   #aboutIs(what, body) {
-    this.about.firstChild.replaceChildren(h('b', {}, what), h('span', {}, body));
+    this.about.firstChild.replaceChildren(h('b', {}, what), h('span', { dir: 'auto' }, body));
     this.about.hidden = false;
     this.focus();
   }

@@ -28,7 +28,7 @@ export class Journey {
   constructor(root, people) {
     this.#people = people;
     this.root = root;
-    this.text = h('p', { class: 'text' });
+    this.text = h('p', { class: 'text', dir: 'auto' });
     this.total = h('p', { class: 'total' });
     this.where = h('p', { class: 'where' });
     this.rows = h('div', { class: 'rows', role: 'list', 'aria-label': 'The way to each', tabindex: '0' });
@@ -141,7 +141,7 @@ export class Journey {
     const back = lanes.slice(1).filter((l) => l.waited !== null).map((l) => `${name(l.whose)} had it after ${ms(l.waited)}, back online`);
     const absent = lanes.slice(1).filter((l) => AWAY.includes(l.state)).map((l) => name(l.whose));
     const to = there.length === 1 ? name(there[0].whose) : there.length ? `${there.length} phones` : '';
-    say(this.where, to ? `from ${name(j.from)} to ${to}${Number.isFinite(acked) ? `, which acknowledged at ${ms(acked)}` : ''}${absent.length ? `; ${absent.join(', ')} offline` : ''}` : `stored for good${[...back.slice(0, 1), ...(absent.length ? [`it waits for ${absent.join(', ')}`] : [])].map((w) => `; ${w}`).join('')}`);
+    say(this.where, to ? `from ${name(j.from)} to ${to}${Number.isFinite(acked) ? `, acknowledged at ${ms(acked)}` : ''}${absent.length ? `; ${absent.join(', ')} offline` : ''}` : `stored for good${[...back.slice(0, 1), ...(absent.length ? [`it waits for ${absent.join(', ')}`] : [])].map((w) => `; ${w}`).join('')}`);
   }
 
   #lane(l) {

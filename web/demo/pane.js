@@ -43,7 +43,7 @@ export class Pane {
       h('header', { class: 'who' },
         h('span', { class: 'face self', style: { '--h': person.hue }, 'aria-hidden': 'true' }, person.name.slice(0, 1)),
         h('div', { class: 'names' }, h('h2', {}, person.name), this.wave), this.#bell.button, this.flip),
-      h('div', { class: 'stage' }, this.listScreen, this.#chat.root, this.#bell.root), this.note);
+      h('div', { class: 'stage' }, h('p', { class: 'choose' }, 'Choose a conversation'), this.listScreen, this.#chat.root, this.#bell.root), this.note);
     person.addEventListener('change', (e) => {
       if (e.detail.what === 'started') this.#bell.start();
       if (e.detail.what === 'error') this.#tell(person.error);
@@ -98,7 +98,7 @@ export class Pane {
     this.flip.setAttribute('aria-checked', String(!p.cut));
     if (this.shown && !p.conversations.has(this.shown) && p.conversations.size) this.shown = null;
     this.root.classList.toggle('in', this.shown !== null);
-    this.listScreen.inert = this.#bell.open || (this.shown !== null && !this.#wide());
+    this.listScreen.inert = this.#bell.open || (this.shown !== null && !this.wide);
     this.#chat.root.inert = this.#bell.open || this.shown === null;
     this.#bell.draw();
     keyed(this.list, p.list(), (c) => c.id, (c) => this.#row(c), (e, c) => this.#fill(e, c));
@@ -106,12 +106,13 @@ export class Pane {
     this.#chat.draw();
   }
 
-  #wide() { return this.root.clientWidth >= 640; }
+  /** The list and a conversation stand side by side. */
+  get wide() { return this.root.clientWidth >= 640; }
 
   #row(c) {
     return h('div', { role: 'listitem' }, h('button', { class: 'row', type: 'button', tabindex: '-1', onclick: () => this.open(c.id, true) },
       face(this.#people, c, this.#person.id),
-      h('span', { class: 'title' }), h('time', {}), h('span', { class: 'line' }), h('span', { class: 'badge' })));
+      h('span', { class: 'title', dir: 'auto' }), h('time', {}), h('span', { class: 'line', dir: 'auto' }), h('span', { class: 'badge' })));
   }
 
   #fill(e, c) {
