@@ -1855,11 +1855,13 @@ export interface Operations {
   /** Look at the page of a mail's link */
   "GET /v1/unsubscribe/{token}": {
     path: { token: string };
+    header?: { "Accept-Language"?: string };
     answer: string;
   };
   /** Unsubscribe by a mail's link */
   "POST /v1/unsubscribe/{token}": {
     path: { token: string };
+    query?: { lang?: string };
     answer: string;
   };
   /** List what could not be sent */

@@ -278,6 +278,8 @@ static void request_fill(struct shard *s, struct job *j, const struct http_reque
     }
     r->body = q->body;
     r->idempotency_key = arena_copy(&j->arena, q->idempotency_key);
+    r->languages = arena_copy(&j->arena, q->accept_language);
+    r->wants_page = http_list_has(q->accept, "text/html");
     r->now_ms = clock_wall_ms();
     r->epoch = s->server->epoch;
     r->partitions = s->server->partitions;

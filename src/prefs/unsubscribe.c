@@ -3,50 +3,17 @@
  * send, stores the wish as PUT preferences does.
  *
  * The token of the path is all the permission there is, and stands for no more than this wish. Whoever
- * holds a mail may ask again: the wish is the same. A person who was erased is not made anew by it.
+ * holds a mail may ask again: the wish is the same. A person who was erased is not made anew by it. What
+ * the page says: page.c.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "outward/outward.h"
-#include "prefs/prefs.h"
+#include "person/person.h"
+#include "prefs/prefs_in.h"
 #include "workflow/workflow.h"
 
 #define PATH "/v1/unsubscribe/"
-
-/* The sum in the policy is that of STYLE: nothing else is loaded or run. */
-#define STYLE                                                                                      \
-    "body{margin:0;font:1.1rem/1.5 system-ui,sans-serif;background:#f6f6f4;color:#1d1d1f}"         \
-    "main{max-width:30rem;margin:12vh auto 0;padding:0 1.5rem}h1{font-size:1.5rem}"                \
-    "button{font:inherit;padding:.6rem 1.4rem;border:0;border-radius:.5rem;cursor:pointer;"        \
-    "background:#1b5fc1;color:#fff}button:focus-visible{outline:3px solid #1b5fc1;"                \
-    "outline-offset:3px}@media(prefers-color-scheme:dark){body{background:#18191b;color:#ececee}"  \
-    "button{background:#8ab8ff;color:#0d1626}button:focus-visible{outline-color:#8ab8ff}}"
-#define STYLE_SUM "Nfo1U0ziS1dPEpiYOvPa4EhyXy8So/6kVCk+pcKKozY="
-static const char LINES[] =
-    "Cache-Control: no-store\r\nContent-Security-Policy: default-src 'none'; style-src "
-    "'sha256-" STYLE_SUM "'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
-    "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nX-Robots-Tag: noindex\r\n";
-
-static void page_put(struct answer *a, struct bytes workflow, bool done) {
-    struct buf *b = &a->body;
-    const char *title = done ? "You are unsubscribed" : "Unsubscribe";
-    buf_reset(b);
-    buf_fmt(b,
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>%s</title>\n"
-        "<style>" STYLE "</style>\n<main>\n<h1>%s</h1>\n<p>",
-        title, title);
-    buf_fmt(b,
-        done ? "No more e-mails of the kind <b>%.*s</b> will be sent to you.</p>\n"
-             : "Do you want no more e-mails of the kind <b>%.*s</b>? All else stays as it is.</p>\n"
-               "<form method=\"post\">\n<input type=\"hidden\" name=\"List-Unsubscribe\" "
-               "value=\"One-Click\">\n<button>Unsubscribe</button>\n</form>\n",
-        (int)workflow.n,
-        (const char *)workflow.p); /* an id: nothing in it means anything in HTML */
-    buf_str(b, "</main>\n</html>\n");
-    a->page = LINES;
-}
 
 enum notify_link notify_link(const struct tools *t, struct bytes target) {
     struct unsubscribe u;
@@ -86,13 +53,21 @@ static const struct unsubscribe *link_read(struct request *r, struct plan *p, st
 static void query_page(struct query *q) {
     const struct unsubscribe *u = q->request->args;
     uint8_t off = preferences_off(q->cells, u->app, u->user, u->workflow);
-    answer_ok(q->answer, 200);
-    page_put(q->answer, u->workflow, off & CHANNEL_EMAIL);
+    struct person who;
+    if (!person_find(q->cells, u->app, u->user, &who)) who = (struct person){0};
+    page_put(q->answer, off & CHANNEL_EMAIL ? PAGE_DONE : PAGE_ASK,
+        page_language(q->tools->kit, who.locale, q->request->languages), u->workflow);
 }
 
 static enum err plan_page(struct request *r, struct plan *p, struct answer *a) {
     p->query = query_page;
-    return link_read(r, p, a) ? OK : REFUSED;
+    if (link_read(r, p, a)) return OK;
+    if (r->wants_page) { /* a person looks, not a program */
+        unsigned language = page_language(r->tools->kit, BYTES(""), r->languages);
+        a->problem = PROBLEM_NONE;
+        page_put(a, PAGE_CUT, language, BYTES(""));
+    }
+    return REFUSED;
 }
 
 static enum err plan_click(struct request *r, struct plan *p, struct answer *a) {
@@ -106,7 +81,9 @@ static enum err plan_click(struct request *r, struct plan *p, struct answer *a) 
 static void click_finish(const struct request *r, struct admit *admit, struct answer *a) {
     const struct unsubscribe *u = r->args;
     (void)admit;
-    page_put(a, u->workflow, true);
+    /* the page that was clicked says in which language it was */
+    unsigned language = page_language(r->tools->kit, request_query(r, "lang"), r->languages);
+    page_put(a, PAGE_DONE, language, u->workflow);
 }
 
 static const struct route ROUTES[] = {

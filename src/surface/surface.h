@@ -291,6 +291,8 @@ struct request {
     bool has_json;
     struct json json;             /* root, valid during plan only */
     struct bytes idempotency_key; /* or empty */
+    struct bytes languages;       /* Accept-Language, or empty */
+    bool wants_page;              /* who asks shows what comes: Accept names text/html */
     struct principal who;
     struct viewer viewer; /* valid in query */
     int64_t now_ms;

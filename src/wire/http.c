@@ -197,6 +197,7 @@ static int header_take(
     if (memchr(name.p, ' ', name.n)) return fail(r, 400);
     if (single_take(r, name, value)) return 1;
     if (named(name, "accept")) r->request->accept = value;
+    if (named(name, "accept-language")) r->request->accept_language = value;
     if (named(name, "if-none-match")) r->request->if_none_match = value;
     if (named(name, "connection")) f->upgrades |= http_list_has(value, "upgrade");
     if (named(name, "upgrade")) f->to_websocket |= http_list_has(value, "websocket");

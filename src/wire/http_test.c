@@ -33,6 +33,7 @@ static void request_tell(struct buf *b, const struct http_request *q) {
     part(b, "last-event-id", q->last_event_id);
     part(b, "origin", q->origin);
     part(b, "accept", q->accept);
+    part(b, "accept-language", q->accept_language);
     part(b, "ws-key", q->websocket_key);
     part(b, "ws-version", q->websocket_version);
     part(b, "ws-protocols", q->websocket_protocols);

@@ -223,7 +223,8 @@ struct http_request {
     struct bytes segments[HTTP_SEGMENTS_MAX]; /* of the path, percent-decoded */
     uint8_t segment_count, query_count;
     struct bytes query_names[HTTP_QUERY_MAX], query_values[HTTP_QUERY_MAX];
-    struct bytes host, authorization, content_type, idempotency_key, last_event_id, origin, accept;
+    struct bytes host, authorization, content_type, idempotency_key, last_event_id, origin, accept,
+        accept_language;
     struct bytes websocket_key, websocket_version, websocket_protocols;
     struct bytes if_none_match, fetch_site; /* Sec-Fetch-Site (Fetch Metadata) */
     struct bytes body;

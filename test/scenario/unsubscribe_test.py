@@ -106,7 +106,7 @@ def click(w):
     sum = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     expect(head["content-security-policy"], f"default-src 'none'; style-src 'sha256-{sum}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
     expect(len(re.findall("<button", page)), 1)
-    assert '<form method="post">' in page and "<b>news</b>" in page and "script" not in page and "src=" not in page, page
+    assert '<form method="post" action="?lang=en">' in page and "<bdi>news</bdi>" in page and "script" not in page and "src=" not in page, page
     assert "prefers-color-scheme:dark" in style and "focus-visible" in style
     w.ask("HEAD", link)
     expect(w.wishes("gus"), {}, "who looks wants nothing yet")
@@ -127,6 +127,25 @@ def click(w):
     w.ask("POST", link + "?utm=1", b'{"any": ["body')
     w.ask("POST", link, b"x" * 50000)
     expect(w.wishes("gus"), {"news": {"email": False, "push": False}}, "nothing else changed")
+
+
+def languages(w):
+    """Theirs as they have set it, then the browser's, then English; the page after the click as the one that was clicked. Who follows a link that was cut is told by a page too."""
+    shown = lambda said: (*re.search(r'<html lang="([^"]+)" dir="([^"]+)">', said[1]).groups(), re.search("<h1>(.*)</h1>", said[1])[1])
+    path = lambda user: "/v1/unsubscribe/" + w.token("demo", user, "news")
+    w.ok(201, "PUT", "/v1/users/noa", {"locale": "he-IL"})
+    w.ok(201, "PUT", "/v1/users/ulf", {"locale": "sv"})
+    for user, asked, lang in (("noa", "de", "he"), ("ulf", "de-AT, en;q=0.5", "de"), ("ulf", "sv, ar;q=0.2, pl;q=0.8,en;q=0.7", "pl"), ("ulf", "zh-TW", "zh-Hant"), ("ulf", "zh-CN,zh;q=0.9", "zh"),
+                              ("nobody", "ar", "ar"), ("nobody", "sv;q=1", "en"), ("nobody", "", "en"), ("nobody", "pt-BR;q=x, *", "en"), ("nobody", "x" * 3000 + ", de;q=0.1", "de"), ("nobody", ",;q=, ;;", "en")):
+        said = w.ask("GET", path(user), Accept_Language=asked)
+        expect(shown(said)[:2], (lang, "rtl" if lang in ("ar", "he") else "ltr"), asked)
+        expect(said[1].count("<bdi>news</bdi>"), 1, lang)
+        assert f'action="?lang={lang}"' in said[1], said[1]
+    expect(shown(w.ask("POST", path("noa") + "?lang=he", b"x", Accept_Language="de")), ("he", "rtl", "ההרשמה בוטלה"))
+    expect(shown(w.ask("POST", path("ulf"), b"x", Accept_Language="de"))[0], "de")
+    expect(shown(w.ask("POST", path("ulf") + "?lang=" + "%22" * 30, b"x"))[0], "en")
+    expect(shown(w.ask("GET", "/v1/unsubscribe/x", status=404, Accept="text/html,application/xhtml+xml,*/*;q=0.8", Accept_Language="fr")), ("fr", "ltr", "Ce lien ne fonctionne pas"))
+    expect(w.ask("GET", "/v1/unsubscribe/x", status=404, Accept="*/*")["type"], "/problems/not-found")
 
 
 def forged(w):
@@ -226,7 +245,7 @@ def main():
     w = World()
     for name in ("news", "alarm"):
         w.ok(201, "PUT", f"/v1/workflows/{name}", {"channels": ["inapp", "email"], "templates": {"en": {"title": "{what}", "body": "{what}"}}})
-    for part in (click, forged, many, limits, owners):
+    for part in (click, languages, forged, many, limits, owners):
         part(w)
     w.s.lines()
     shutil.rmtree(w.s.dir)

@@ -52,11 +52,11 @@ class Browser:
             self.chromium.close()
             self.running.stop()
 
-    def page(self, url=None, width=1280, height=800, dark=False, calm=False, touch=False, scale=1, key=None):
+    def page(self, url=None, width=1280, height=800, dark=False, calm=False, touch=False, scale=1, locale="en-GB"):
         """A new page. calm: prefers-reduced-motion. scale: pixels of the screen for each of the page. `page.faults` lists errors of scripts and of the console,
         what the content policy refused, and answers of 400 and more; take out of it what a test brings about on purpose."""
         context = self.chromium.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", device_scale_factor=scale,
-                                            reduced_motion="reduce" if calm else "no-preference", has_touch=touch, locale="en-GB", timezone_id="Europe/Berlin")
+                                            reduced_motion="reduce" if calm else "no-preference", has_touch=touch, locale=locale, timezone_id="Europe/Berlin")
         context.set_default_timeout(10_000)
         page = context.new_page()
         page.faults = faults = []
