@@ -87,16 +87,19 @@ static bool search(struct shard *s, struct job *j, struct journey_args *a) {
     return false;
 }
 
-/* The record of the sender has no source; a member's partition has a relay of it. */
+/* The record of the sender has no source; a member's partition has a relay of it. The oldest: a repetition
+ * comes later. What nobody waits for (telling who is away) is of the same item, and no part of its way. */
 static const struct journey *hop_of(
     const struct journey_args *a, bool outside, uint16_t partition) {
-    for (size_t i = a->hop_count; i-- > 0;) { /* the oldest: a repetition comes later */
+    const struct journey *oldest = NULL;
+    for (size_t i = 0; i < a->hop_count; i++) {
         const struct journey *h = &a->hops[i];
-        if ((h->source == UINT16_MAX) == outside && (outside || h->partition == partition) &&
+        if (h->began_ns && (h->source == UINT16_MAX) == outside &&
+            (outside || h->partition == partition) && (!oldest || h->came_ns < oldest->came_ns) &&
             bytes_eq(bytes_str(h->conversation), a->conversation))
-            return h;
+            oldest = h;
     }
-    return NULL;
+    return oldest;
 }
 
 /* ---- at each shard: the devices of its members ---- */

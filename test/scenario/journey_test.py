@@ -25,15 +25,21 @@ def story(s):
     tab.disconnect()
     c("POST", "/v1/conversations/ab/messages", {"id": "m1", "from": "ann", "body": "a secret"})
     got = phone.messages(1, ack=False)
-    status, j = journey(s, "m1")
-    expect(status, 200)
+
+    def kept():
+        """At the end of the turn that wrote it to the phone."""
+        status, j = journey(s, "m1")
+        expect(status, 200)
+        expect([x["stage"] for x in j["recipients"][0]["stages"]], ["relayed"] + STAGES[1:])
+        return j
+
+    j = eventually(kept)
     expect((j["conversation"], j["conversation_type"], j["seq"], j["from"], j["members"], j["gone"]), ("ab", "direct", 1, "ann", 2, False))
     expect([x["stage"] for x in j["stages"]], STAGES)
     rising(j["stages"])
     expect("secret" in str(j), False, "no content")
     bob = j["recipients"][0]
     expect((bob["user"], bob["state"], bob["held"]), ("bob", "sent", None))
-    expect([x["stage"] for x in bob["stages"]], ["relayed"] + STAGES[1:])
     rising(bob["stages"])
     expect({d["device"]: (d["state"], d["connected"]) for d in bob["devices"]}, {"phone": ("sent", True), "tab": ("offline", False)})
     phone.ack(got[0])
@@ -63,6 +69,21 @@ def story(s):
         expect("blocks" in by["cid"]["held"] and "joined later" in by["dan"]["held"], True, str(by))
 
     eventually(held)
+
+    # who is away is told by records of the server's own, in other shards: they are no part of the way
+    c("PUT", "/v1/workflows/message", {"channels": ["inapp"], "templates": {"en": {"title": "{actor}"}}})
+    people = [f"p{i}" for i in range(8)]
+    for n, far in enumerate(("far-a", "far-b", "far-c", "far-d")):  # in one shard and in the other
+        c("PUT", f"/v1/conversations/{far}", {"type": "group", "members": ["ann", *people]})
+        c("POST", f"/v1/conversations/{far}/messages", {"id": f"of-{far}", "from": "ann", "body": "x"})
+        for p in people:
+            eventually(lambda: expect(len(c("GET", f"/v1/users/{p}/notifications")[1]["items"]), n + 1, f"{p} is told"))
+        j = journey(s, f"of-{far}")[1]
+        expect(j["stages"][0]["after_ms"], 0)
+        for stages in (j["stages"], *(r["stages"] for r in j["recipients"])):
+            expect(len(stages), 5)
+            rising(stages)
+            assert stages[0]["after_ms"] >= 0 and stages[-1]["after_ms"] < 60_000, stages
 
     # older than what is kept: who has it is known still, when it is not
     s.stop()
