@@ -171,6 +171,8 @@ export type Push = {
   webpush: {
     /** The push service's URL. */
     endpoint: string;
+    /** Browsers give it; it is not used: an ended subscription is one that its service refuses. */
+    expirationTime?: number | null;
     /** The subscription's keys (RFC 8291). */
     keys: {
       /** base64url of a P-256 public key: 65 bytes, the first 0x04. */

@@ -54,7 +54,7 @@ enum err admit_scopes_parse(const char *list, uint32_t *out) {
     return OK;
 }
 
-void scopes_text(struct buf *b, uint32_t scopes) {
+void admit_scopes_text(struct buf *b, uint32_t scopes) {
     bool any = false;
     for (size_t i = 0; i < SCOPE_COUNT; i++) {
         if (!(scopes & SCOPES[i].bit)) continue;
@@ -230,7 +230,7 @@ void admit_key_list(struct admit *a, struct buf *out) {
         char t[25] = "";
         time_format(k->created_ms, t);
         buf_fmt(out, "%s\t%s\t%s\t", k->id, k->name, k->app);
-        scopes_text(out, k->scopes);
+        admit_scopes_text(out, k->scopes);
         buf_fmt(out, "\t%s\t", t);
         if (k->revoked_ms) time_format(k->revoked_ms, t);
         buf_fmt(out, "%s%s\n", k->revoked_ms ? "revoked " : "", k->revoked_ms ? t : "");

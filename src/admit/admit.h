@@ -25,6 +25,7 @@ enum err admit_key_revoke(struct admit *, struct bytes id_or_name, struct buf *w
 void admit_key_list(struct admit *, struct buf *out);
 /* "read,write,tokens,moderate,operate" or "all" */
 enum err admit_scopes_parse(const char *comma_list, uint32_t *out) must_use;
+void admit_scopes_text(struct buf *b, uint32_t scopes); /* the same way round */
 
 /* HS256, header {"alg":"HS256","typ":"JWT","kid"}; claims iss=kith, aud=app, sub=user, dev=device
  * (if any), iat, exp. */

@@ -81,7 +81,6 @@ enum err issuer_make(const struct issuer_parts *from, struct issuer *out, struct
 void issuer_done(struct issuer *i);
 uint64_t issuer_hash(const struct issuer *i); /* of name and audience; never 0 */
 void secrets_add_issuer(struct secrets *s, struct issuer *take_issuer);
-void scopes_text(struct buf *b, uint32_t scopes);
 
 /* ---- cache.c: tokens that were verified ---- */
 struct cache;

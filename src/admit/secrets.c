@@ -127,7 +127,7 @@ static void text_write(struct buf *b, const struct secrets *s) {
     for (size_t i = 0; i < s->key_count; i++) {
         const struct server_key *k = &s->keys[i];
         buf_fmt(b, "key %s %s %s ", k->id, k->name, k->app);
-        scopes_text(b, k->scopes);
+        admit_scopes_text(b, k->scopes);
         buf_fmt(b, " %lld %lld ", k->created_ms, k->revoked_ms);
         for (int n = 0; n < HASH_BYTES; n++) buf_fmt(b, "%02x", k->hash[n]);
         buf_char(b, '\n');

@@ -101,6 +101,8 @@ bool http_answers_wait(const struct conn *c); /* unwritten ones: requests behind
 void http_answered(struct shard *s, struct conn *c, const struct job *j);
 /* the rest of its request did not come in time */
 void http_late(struct shard *s, struct conn *c);
+/* a server key without one of these scopes */
+void scope_refuse(struct answer *a, uint32_t scopes);
 void http_problem(struct shard *s, struct conn *c, const struct answer *a, const char *allow);
 void http_stream_moved(struct shard *s, struct conn *c);
 /* to another shard, which gets it as a job */

@@ -223,14 +223,23 @@ static bool authenticate(
     return true;
 }
 
+void scope_refuse(struct answer *a, uint32_t scopes) {
+    struct buf names = {0};
+    admit_scopes_text(&names, scopes);
+    bool several = names.n && memchr(names.p, ',', names.n);
+    answer_problem(a, PROBLEM_FORBIDDEN, "",
+        "this server key lacks the scope for this; make one with --scope %.*s%s", (int)names.n,
+        (const char *)names.p, several ? " (one of them is enough)" : "");
+    buf_done(&names);
+}
+
 static bool authorise(struct job *j) {
     const struct request *r = &j->request;
     const struct route *route = j->route;
     if (route->scope & SCOPE_OPEN) return true;
     if (r->who.server) {
         if (r->who.scopes & route->scope) return true;
-        answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
-            "this server key lacks the scope for this; make one with it");
+        scope_refuse(&j->answer, route->scope);
         return false;
     }
     if (route->token == TOKEN_ANY ||
@@ -293,7 +302,8 @@ static bool body_parse(struct shard *s, struct job *j) {
     if (!r->body.n || is_by_link(j->route)) return true; /* a form's: it says nothing more */
     r->has_json = json_parse(s->json, r->body, &r->json) == OK;
     if (!r->has_json)
-        answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the body is not JSON (RFC 8259)");
+        answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the body is not JSON (RFC 8259): %s",
+            json_trouble(s->json));
     return r->has_json;
 }
 

@@ -204,11 +204,10 @@ static void request_publish(struct shard *s, struct conn *c, const struct mqtt_p
     r->epoch = s->server->epoch;
     r->partitions = s->server->partitions;
     r->has_json = json_parse(s->json, p->payload, &r->json) == OK;
-    if (r->who.server && !(r->who.scopes & route->scope))
-        answer_problem(&j->answer, PROBLEM_FORBIDDEN, "",
-            "this server key lacks the scope for this; make one with it");
+    if (r->who.server && !(r->who.scopes & route->scope)) scope_refuse(&j->answer, route->scope);
     else if (!r->has_json)
-        answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259)");
+        answer_problem(&j->answer, PROBLEM_MALFORMED, "", "the payload is not JSON (RFC 8259): %s",
+            json_trouble(s->json));
     else if (s->draining)
         answer_problem(
             &j->answer, PROBLEM_DRAINING, "", "nothing was stored; this server is shutting down");

@@ -74,8 +74,11 @@ static bool params_valid(const struct bytes *params, const char *const *names, s
         if (strncmp(names[i], "{emoji}", 7) == 0 || strncmp(names[i], "{token}", 7) == 0 ||
             id_valid(params[i]))
             continue;
+        struct bytes name = bytes_of(names[i] + 1, strcspn(names[i], "}") - 1);
         answer_problem(a, PROBLEM_INVALID_VALUE, "",
-            "an id in the path must be 1 to 64 of A-Z a-z 0-9 _ . : -");
+            "'%.*s' in the path must be 1 to 64 of A-Z a-z 0-9 _ . : -", (int)name.n,
+            (const char *)name.p);
+        snprintf(a->field, sizeof a->field, "%.*s", (int)name.n, (const char *)name.p);
         return false;
     }
     return true;

@@ -240,24 +240,27 @@ static bool hex_pairs(struct bytes v) {
     return v.n && v.n % 2 == 0;
 }
 
-/* What the browser's PushSubscription has (RFC 8030, RFC 8291 section 3). */
+/* What the browser's PushSubscription has (RFC 8030, RFC 8291 section 3); `expirationTime` (Push API) is
+ * taken and not used: a subscription that ended is one that the push service refuses. */
 static bool webpush_read(struct json v, struct answer *a) {
-    static const struct json_field WEBPUSH[] = {
-        {"endpoint", JSON_STRING, true, false, 2048}, {"keys", JSON_OBJECT, true, false, 0}};
+    static const struct json_field WEBPUSH[] = {{"endpoint", JSON_STRING, true, false, 2048},
+        {"keys", JSON_OBJECT, true, false, 0}, {"expirationTime", JSON_F64, false, true, 0}};
     static const struct json_field KEYS[] = {
         {"p256dh", JSON_STRING, true, false, 256}, {"auth", JSON_STRING, true, false, 256}};
-    struct json_value one[2], keys[2];
-    if (!request_part(v, WEBPUSH, 2, one, a) || !request_part(one[1].v, KEYS, 2, keys, a))
+    struct json_value one[3], keys[2];
+    if (!request_inside(v, "push.webpush", WEBPUSH, 3, one, a) ||
+        !request_inside(one[1].v, "push.webpush.keys", KEYS, 2, keys, a))
         return false;
     struct bytes endpoint = json_string(one[0].v);
     if (!visible(endpoint) || !bytes_starts(endpoint, "https://") || endpoint.n < 9 ||
         endpoint.p[8] == '/')
-        return push_wrong(a, "endpoint", "'endpoint' must be the push service's https URL");
+        return push_wrong(
+            a, "push.webpush.endpoint", "'endpoint' must be the push service's https URL");
     if (!decodes_to(json_string(keys[0].v), 65, 4))
-        return push_wrong(a, "p256dh",
+        return push_wrong(a, "push.webpush.keys.p256dh",
             "'p256dh' must be a P-256 public key: 65 bytes, the first 0x04, as base64url");
     if (!decodes_to(json_string(keys[1].v), 16, 0))
-        return push_wrong(a, "auth", "'auth' must be 16 bytes as base64url");
+        return push_wrong(a, "push.webpush.keys.auth", "'auth' must be 16 bytes as base64url");
     return true;
 }
 
@@ -266,16 +269,20 @@ static bool push_read(struct json push, struct answer *a) {
         {"apns", JSON_OBJECT, false, false, 0}, {"fcm", JSON_OBJECT, false, false, 0}};
     static const struct json_field TOKEN[] = {{"token", JSON_STRING, true, false, 2048}};
     struct json_value kinds[3], one[1];
-    if (!request_part(push, KINDS, 3, kinds, a)) return false;
+    if (!request_inside(push, "push", KINDS, 3, kinds, a)) return false;
     if (json_count(push) != 1)
         return push_wrong(
             a, "push", "'push' holds one of webpush {endpoint, keys}, apns {token}, fcm {token}");
     if (kinds[0].present) return webpush_read(kinds[0].v, a);
-    if (!request_part(kinds[1].present ? kinds[1].v : kinds[2].v, TOKEN, 1, one, a)) return false;
-    if (kinds[1].present && !hex_pairs(json_string(one[0].v)))
-        return push_wrong(a, "token", "'token' must be the device's token as hexadecimal digits");
-    if (kinds[2].present && !visible(json_string(one[0].v)))
-        return push_wrong(a, "token", "'token' must be the registration token as FCM gave it");
+    bool apns = kinds[1].present;
+    if (!request_inside(kinds[apns ? 1 : 2].v, apns ? "push.apns" : "push.fcm", TOKEN, 1, one, a))
+        return false;
+    if (apns && !hex_pairs(json_string(one[0].v)))
+        return push_wrong(
+            a, "push.apns.token", "'token' must be the device's token as hexadecimal digits");
+    if (!apns && !visible(json_string(one[0].v)))
+        return push_wrong(
+            a, "push.fcm.token", "'token' must be the registration token as FCM gave it");
     return true;
 }
 

@@ -173,12 +173,26 @@ static bool value_fits(
     return fault_at(r, REFUSED, FAULT_LONG, key, words);
 }
 
+/* With the names that there are, as many as fit. */
+static bool unknown(struct reading *r, struct bytes key) {
+    char words[160];
+    int n = snprintf(words, sizeof words, "this field is not known here; known: ");
+    for (size_t i = 0; i < r->n; i++) {
+        size_t room = sizeof words - (size_t)n, wanted = strlen(r->fields[i].name) + sizeof ", ...";
+        if (room < wanted) {
+            snprintf(words + n, room, "...");
+            break;
+        }
+        n += snprintf(words + n, room, "%s%s", r->fields[i].name, i + 1 < r->n ? ", " : "");
+    }
+    return fault_at(r, MALFORMED, FAULT_UNKNOWN, key, words);
+}
+
 static bool read_member(void *arg, struct bytes key, struct json v) {
     struct reading *r = arg;
     size_t i = 0;
     while (i < r->n && !bytes_is(key, r->fields[i].name)) i++;
-    if (i == r->n)
-        return fault_at(r, MALFORMED, FAULT_UNKNOWN, key, "this field is not known here");
+    if (i == r->n) return unknown(r, key);
     struct json_value *out = &r->out[i];
     if (out->present)
         return fault_at(r, MALFORMED, FAULT_DUPLICATE, key, "this field is there twice");

@@ -19,6 +19,8 @@ static const size_t REFUSED_DEPTH = 65; /* the library takes what is less deep t
 
 struct json_reader {
     simdjson::dom::parser parser;
+    simdjson::error_code trouble = simdjson::SUCCESS;
+    bool marked = false; /* it began with a byte order mark */
     json_reader() : parser(2u << 20) {}
 };
 
@@ -48,13 +50,32 @@ extern "C" void json_reader_free(struct json_reader **r) {
 }
 
 extern "C" enum err json_parse(struct json_reader *r, struct bytes text, struct json *o) {
+    r->trouble = simdjson::EMPTY;
     if (!text.n) return MALFORMED;
+    r->marked = text.n > 2 && std::memcmp(text.p, "\xef\xbb\xbf", 3) == 0;
     if (r->parser.max_depth() != REFUSED_DEPTH && r->parser.allocate(64u << 10, REFUSED_DEPTH))
         return NOMEM;
     element e;
-    if (r->parser.parse(text.p, text.n, true).get(e)) return MALFORMED;
+    r->trouble = r->parser.parse(text.p, text.n, true).get(e);
+    if (r->trouble) return MALFORMED;
     *o = out(e);
     return OK;
+}
+
+extern "C" const char *json_trouble(const struct json_reader *r) {
+    switch (r->trouble) {
+    case simdjson::EMPTY: return "there is nothing in it";
+    case simdjson::UTF8_ERROR: return "it is not UTF-8";
+    case simdjson::DEPTH_ERROR: return "it is nested deeper than 64";
+    case simdjson::NUMBER_ERROR:
+        return "a number in it is written wrong, or beyond what 64 bits or a double hold";
+    case simdjson::STRING_ERROR: return "a string in it has an escape that is none";
+    case simdjson::UNESCAPED_CHARS: return "a control character in a string must be escaped";
+    case simdjson::UNCLOSED_STRING: return "a string in it does not end";
+    default:
+        return r->marked ? "it begins with a byte order mark"
+                         : "a brace, comma, colon, quote or value is missing, wrong or too much";
+    }
 }
 
 extern "C" enum json_kind json_kind_of(struct json v) {

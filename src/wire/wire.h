@@ -33,6 +33,8 @@ struct json_reader *json_reader_create(void);
 void json_reader_free(struct json_reader **);
 /* copies the text; MALFORMED */
 enum err json_parse(struct json_reader *r, struct bytes text, struct json *out) must_use;
+/* What was wrong with the text that was not taken last, after "is not JSON (RFC 8259): ". */
+const char *json_trouble(const struct json_reader *r);
 enum json_kind json_kind_of(struct json v);
 struct bytes json_string(struct json v); /* empty when it is none */
 int64_t json_i64(struct json v);
