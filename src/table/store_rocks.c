@@ -217,6 +217,18 @@ static void join_done(void *state) { (void)state; }
 static const struct store_calls CALLS = {rocks_get, rocks_write, rocks_sync, rocks_scan,
     rocks_checkpoint, rocks_verify, rocks_bytes_used, rocks_bytes_held, rocks_close};
 
+/* The cache for blocks is cut into pieces for threads that use it at the same time, and keeps no
+ * block that is larger than a piece. Who only reads is one thread, and looks for one thing after the
+ * other where a value of megabytes may stand: in one piece it reads that once. */
+static rocksdb_cache_t *cache_create(const struct store_options *o) {
+    rocksdb_lru_cache_options_t *c = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(c, o->cache_bytes ? o->cache_bytes : CACHE_BYTES);
+    if (o->read_only) rocksdb_lru_cache_options_set_num_shard_bits(c, 0);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(c);
+    rocksdb_lru_cache_options_destroy(c);
+    return cache;
+}
+
 static void options_set(struct rocks *r, const struct store_options *o) {
     uint64_t memtable = o->memtable_bytes ? o->memtable_bytes : MEMTABLE_BYTES;
     rocksdb_options_t *p = r->options = rocksdb_options_create();
@@ -248,7 +260,7 @@ static void options_set(struct rocks *r, const struct store_options *o) {
     rocksdb_options_set_bytes_per_sync(p, 1u << 20);
     rocksdb_block_based_table_options_t *t = r->table_options =
         rocksdb_block_based_options_create();
-    r->cache = rocksdb_cache_create_lru(o->cache_bytes ? o->cache_bytes : CACHE_BYTES);
+    r->cache = cache_create(o);
     rocksdb_block_based_options_set_block_cache(t, r->cache);
     rocksdb_block_based_options_set_filter_policy(
         t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));

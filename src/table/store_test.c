@@ -268,6 +268,32 @@ static void another_format_is_refused(void **state) {
     folder_remove(&f);
 }
 
+/* Whoever checks looks beside a large value for many small things: it is read once. */
+static void a_reader_keeps_a_large_value(void **state) {
+    (void)state;
+    enum { LARGE = 700 << 10 }; /* most of the cache of rocks_open() */
+    struct folder f;
+    struct table_batch b = {0};
+    struct buf v = {0};
+    struct rng r = {1};
+    folder_make(&f);
+    while (v.n < LARGE) buf_char(&v, (char)rng_next(&r));
+    struct store *s = rocks_open(f.tables, false);
+    table_batch_add(&b, 0, BYTES("large"), buf_view(&v));
+    assert_int_equal(s->calls->write(s, &b), OK);
+    assert_int_equal(s->calls->sync(s), OK);
+    s->calls->close(s);
+    s = rocks_open(f.tables, true);
+    uint64_t before = s->calls->bytes_held(s);
+    buf_reset(&v);
+    assert_int_equal(s->calls->get(s, 0, BYTES("large"), &v), OK);
+    assert_true(s->calls->bytes_held(s) >= before + LARGE);
+    s->calls->close(s);
+    buf_done(&b.data);
+    buf_done(&v);
+    folder_remove(&f);
+}
+
 static void the_twin_fails_and_loses_when_told(void **state) {
     (void)state;
     struct store *s = store_create_memory();
@@ -299,6 +325,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_twin_answers_as_rocksdb_does),
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(another_format_is_refused),
+        cmocka_unit_test(a_reader_keeps_a_large_value),
         cmocka_unit_test(the_twin_fails_and_loses_when_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
