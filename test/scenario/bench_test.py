@@ -1,8 +1,9 @@
 """`kith bench`, small: QoS 2 as a client, fan-out over a plain topic, notifications, the storm after a kill; and that what is lost is told."""
-import json, os, socket, subprocess
+import json, os, subprocess
 
 import harness, usual_stack
 from harness import Server, expect
+from ports import free_port
 
 
 def bench(s, scenario, *options, broker="mqtt", http=None, mqtt=None):
@@ -69,14 +70,8 @@ def usage(s):
     expect(s.tool("bench", "one-to-one", "--qos", "3", "--key", "k")[0], 2, "there is no QoS 3")
 
 
-def port():
-    """One that is the same after the start; listeners' options said again replace the harness's."""
-    with socket.socket() as a:
-        a.bind(("127.0.0.1", 0))
-        return a.getsockname()[1]
-
-
-s = Server("--dev", "--shards", "2", "--http", f"127.0.0.1:{port()}", "--mqtt", f"127.0.0.1:{port()}")
+# The same after the next start; listeners' options said again replace the harness's.
+s = Server("--dev", "--shards", "2", "--http", f"127.0.0.1:{free_port()}", "--mqtt", f"127.0.0.1:{free_port()}")
 try:
     for part in (one_to_one, fanout, notify, notify_peer, usage, storm):
         part(s)

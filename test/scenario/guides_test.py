@@ -12,11 +12,14 @@ A block is fenced and says what it is:
 `<!-- runs: COMMAND -->` at the top is a server that the document takes for granted. A document that says `The commands here are run by `test/scenario/X_test.py`` is that test's.
 
 What is made fit: `make build` is done already, `make run` is `kith serve --dev`; `kith` and `build/kith` are the program under test; 8080, 1883 and other ports of 127.0.0.1 are free ones;
-/var/lib/kith, /backups and /etc/kith are in the folder; KITH_KEY and TOKEN are what a `--dev` server prints. A block whose commands are not installed here is skipped, in words."""
-import glob, os, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.request
+/var/lib/kith, /backups and /etc/kith are in the folder; KITH_KEY and TOKEN are what a `--dev` server prints. A block whose commands are not installed here is skipped, in words.
+
+Runs early: it goes through all guides."""
+import glob, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time, urllib.request
 
 import harness, peers
 from harness import eventually, expect
+from ports import free_port
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KITH = os.path.abspath(harness.KITH)
@@ -122,8 +125,7 @@ class Session:
     def port(self, known):
         """A free one in its place, the same for the whole document."""
         if known not in self.ports:
-            with socket.create_server(("127.0.0.1", 0)) as s:
-                self.ports[known] = str(s.getsockname()[1])
+            self.ports[known] = str(free_port())
         return self.ports[known]
 
     def fit(self, command):
@@ -178,7 +180,7 @@ class Session:
                 raise AssertionError(f"{e}: {self.printed_behind()[-1500:]}")
         eventually(answers, 30)
         if "--dev" in command:
-            eventually(lambda: expect("bench one-to-one" in self.printed_behind(), True, self.printed_behind()), 20)
+            eventually(lambda: expect("bench one-to-one" in self.printed_behind(), True, self.printed_behind()))
             key = re.search(r"key \(app demo\): (\S+)", self.printed_behind()).group(1)
             data = re.search(r"--data (\S+)", command)
             token = subprocess.check_output([KITH, "token", "--data", os.path.join(self.folder, data.group(1) if data else "kith-data"), "--app", "demo", "--user", "bob", "--device", "bobs-phone"], text=True)
@@ -212,7 +214,7 @@ class Session:
                 assert miss is None, f"{block}: expected `{miss}`, and it printed:\n{said[-3000:]}"
             return
         if block.expected is not None:
-            eventually(lambda: expect(missing_of(block.expected, self.printed_behind()), None, f"{block}: it printed:\n{self.printed_behind()[-3000:]}\nmissing"), 10)
+            eventually(lambda: expect(missing_of(block.expected, self.printed_behind()), None, f"{block}: it printed:\n{self.printed_behind()[-3000:]}\nmissing"))
 
     def write(self, block):
         with open(os.path.join(self.folder, block.note), "w", encoding="utf-8") as f:
@@ -243,7 +245,7 @@ def ten_minutes(session):
             page.press("input", "Enter")
             said.append(f"{who}: {text} ✓")
             for other in (ann, bob):
-                eventually(lambda: expect([l for l in said if l not in other.locator("li").all_inner_texts()], []), 20)
+                eventually(lambda: expect([l for l in said if l not in other.locator("li").all_inner_texts()], []))
         for page in (ann, bob):
             page.faults.clear()
 

@@ -1,7 +1,8 @@
 """The mail server that tests send to: test/peers/mailserver.py, which stands on Debian's python3-aiosmtpd, as a process of its own."""
-import json, os, socket, subprocess
+import json, os, subprocess
 
 import peers
+from ports import free_port
 
 SCRIPT = os.path.join(peers.SCRIPTS, "mailserver.py")
 
@@ -13,10 +14,7 @@ def there():
 class MailServer:
     def __init__(self, cert, key):
         self.process = subprocess.Popen(["/usr/bin/python3", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        taken = [socket.create_server(("127.0.0.1", 0)) for _ in "12"]
-        self.ports = [s.getsockname()[1] for s in taken]
-        for s in taken:
-            s.close()
+        self.ports = [free_port(), free_port()]
         self.do("start", cert=cert, key=key, ports=self.ports)
 
     def do(self, act, **args):

@@ -1,9 +1,12 @@
 """docs/operate: the alert rules are right (promtool), each fires when it should and none on a healthy server; every series that rules and dashboard name is at a live /metrics; Prometheus
-itself scrapes it, and answers each query of the dashboard; the commands of monitoring.md run."""
-import json, os, re, shutil, socket, subprocess, sys, tempfile, time, urllib.parse, urllib.request
+itself scrapes it, and answers each query of the dashboard; the commands of monitoring.md run.
+
+Runs early: Prometheus takes its time."""
+import json, os, re, shutil, subprocess, sys, tempfile, time, urllib.parse, urllib.request
 
 import harness, mqtt, peers, promtool
 from harness import Server, eventually, expect
+from ports import free_port
 
 DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "operate")
 RULES = os.path.join(DOCS, "alerts.yml")
@@ -113,11 +116,6 @@ def rendered(expression):
     return expression
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
 def traffic(s):
     for user in ("ann", "bob"):
         s.call("PUT", f"/v1/users/{user}", {})
@@ -196,7 +194,7 @@ try:
     for _ in range(5):
         talk(s, phone, 3)
         time.sleep(0.8)
-    eventually(scraped, 20)
+    eventually(scraped)
     empty = []
     for title, expression in queries():
         if not ask(port, "/api/v1/query", query=rendered(expression))["result"] and "> 0" not in expression:

@@ -1,6 +1,6 @@
 """Programs that nobody here wrote, for the tests that talk to kith through them. Each comes by its registry's ordinary client, its version pinned, into a cache outside the tree,
 once; what cannot be had here is skipped in words. And devices: scripts of test/peers that run on top of such a program, told what to do line by line."""
-import hashlib, json, os, shutil, subprocess, sys, time
+import fcntl, hashlib, json, os, shutil, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.join(HERE, "..", "peers")
@@ -20,13 +20,19 @@ def skip(why):
 
 
 def install(home, what, command, works):
-    """Runs the command once, if `home` is not ready, then `works`, which says with its exit status whether what came is of use here."""
+    """Runs the command once, if `home` is not ready, then `works`, which says with its exit status whether what came is of use here. Of tests that ask at once, one does it for all."""
+    os.makedirs(home, exist_ok=True)
+    with open(os.path.join(home, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return install_alone(home, what, command, works)
+
+
+def install_alone(home, what, command, works):
     ready, failed = os.path.join(home, "ready"), os.path.join(home, "failed")
     if os.path.exists(ready):
         return home
     if os.path.exists(failed) and time.time() - os.path.getmtime(failed) < AGAIN:
         raise Missing(open(failed).read())
-    os.makedirs(home, exist_ok=True)
     why = None
     for step in (command, works):
         try:

@@ -8,6 +8,7 @@ import peers
 from harness import Server
 from mqtt import (CONNACK, CONNECT, DISCONNECT, FOUR, ONE, PAIR, PINGREQ, PINGRESP, PROPERTIES, PUBACK, PUBLISH, SUBACK, SUBSCRIBE, TEXT, TWO, UNSUBACK, UNSUBSCRIBE, VAR, Reader, frame,
                   properties, text, var)
+from ports import free_port
 
 PUBREC, PUBREL, PUBCOMP = 5, 6, 7
 PROGRAMS, STEPS = int(os.environ.get("TWINS_PROGRAMS", "10")), 40
@@ -16,8 +17,8 @@ FILTERS = ("a", "a/#", "+/b", "#", "+", "a/+/c", "/+", "a/+", "+/+", "b")
 USER, IDENTIFIER = 0x26, 0x0B
 # Of a PUBLISH: payload format, content type, response topic, correlation, user properties twice.
 PROPS = (b"\x01\x01", b"\x03" + text("text/x"), b"\x08" + text("re/ply"), b"\x09" + text("corr"), b"\x26" + text("k") + text("v"), b"\x26" + text("k") + text("w"), b"\x26" + text("a") + text(""))
-WAIT = 5      # seconds for an answer
-PATIENCE = 2  # for messages that may come by a longer way than those that were sent after them
+WAIT = 30     # seconds for an answer
+PATIENCE = 20  # for messages that may come by a longer way than those that were sent after them
 
 
 def matches(filter, topic):
@@ -259,8 +260,7 @@ class Mosquitto:
         if not os.path.exists(program):
             peers.skip("mosquitto is not installed; tool/setup.sh --bench does it")
         self.folder = tempfile.mkdtemp(prefix="kith-twin-")
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         with open(os.path.join(self.folder, "conf"), "w") as f:
             f.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
         self.process = subprocess.Popen([program, "-c", f.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
