@@ -1,7 +1,9 @@
 """Who means harm hurts nobody else: a stalled reader, half-open connections, malformed and oversize packets, a connect storm, slow HTTP.
 
 Pairs of devices talk in the background; the latency of their messages is taken in windows, quiet and attacked by turns: a disk that stalls once spoils a
-window of either kind, and what an attack does to others shows in each of its windows. Memory, half-open connections and the server's life are looked at as well."""
+window of either kind, and what an attack does to others shows in each of its windows. Memory, half-open connections and the server's life are looked at as well.
+
+Runs alone: it compares latencies of windows, and what others do falls into some of them only."""
 import json, os, select, socket, statistics, struct, threading, time
 import harness
 from harness import Server, expect, eventually

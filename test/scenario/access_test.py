@@ -154,7 +154,7 @@ def issuers(s):
 class Stream:
     def __init__(self, s, user, token):
         import socket
-        self.socket = socket.create_connection(("127.0.0.1", s.http), timeout=5)
+        self.socket = socket.create_connection(("127.0.0.1", s.http), timeout=30)
         self.socket.sendall(f"GET /v1/users/{user}/stream?access_token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         head = b""
         while b"kith" not in head:

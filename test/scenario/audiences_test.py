@@ -98,7 +98,7 @@ def devices(s, m):
     for audience in ("#live", "*", "@star0", "#live"):
         send(s, m, audience)
     for u, phone in phones.items():
-        heard = [p.json() for p in phone.messages(quiet=.4)]
+        heard = [p.json() for p in phone.exactly(len(m.got[u]) - before[u])]
         expect([(n["trigger"], n["event"]) for n in heard], [(t, "created") for t in m.got[u][before[u]:]], u)
         expect(heard[-1]["counts"], {"unseen": len(m.got[u]), "unread": len(m.got[u])}, u)
     phones["u0"].disconnect()
@@ -106,7 +106,7 @@ def devices(s, m):
         send(s, m, audience)
     eventually(lambda: settled(s, m, ["u0", "u1", "new"]))
     again = Client(s.mqtt, "u0-phone", s.token("u0", "u0-phone"))
-    expect([p.json()["trigger"] for p in again.messages(quiet=.4)], m.got["u0"][-2:], "what came while it was away")
+    expect([p.json()["trigger"] for p in again.exactly(2)], m.got["u0"][-2:], "what came while it was away")
 
 
 s = Server()

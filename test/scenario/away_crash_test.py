@@ -49,7 +49,7 @@ def who_is_away_is_told(s):
     item = s.call("GET", "/v1/users/ann/notifications")[1]["items"][1]
     expect((item["workflow"], item["title"], item["body"], item["data"]["conversation"], item["data"]["type"]), ("message", "Bob", "hello", "g", "group"))
     expect(told(s, "bob"), [], "nobody is told what they said")
-    expect([p.json()["body"] for p in phone.messages(quiet=.5) if p.topic.endswith("/messages")], ["hello"])
+    expect([p.json()["body"] for p in phone.exactly(1, topic="/messages")], ["hello"])
     expect(told(s, "cid"), [], "a device of theirs had it")
     phone.disconnect()
     expect(s.call("PUT", "/v1/users/ann/conversations/g", {"muted_until": "2099-01-01T00:00:00Z"})[0], 200)

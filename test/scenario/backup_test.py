@@ -1,5 +1,7 @@
 """Backups while serving under load: what was acknowledged before one began is in it, its state is sound, cursors of before a restore are stale.
-KITH_BACKUP_ROUNDS (default 2): backups under load."""
+KITH_BACKUP_ROUNDS (default 2): backups under load.
+
+Runs early: twenty seconds."""
 import os, shutil, signal, subprocess, threading, time
 
 from harness import KITH, Server, expect

@@ -1,7 +1,7 @@
 """kith serve --dev, as make run starts it: the key, the people and the three things to try that it prints, each tried as printed."""
-import json, os, re, shutil, subprocess, sys, tempfile, time
+import json, os, re, shutil, subprocess, sys, tempfile, urllib.request
 import harness
-from harness import expect
+from harness import eventually, expect
 
 dir = tempfile.mkdtemp(prefix="kith-dev-")
 root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,6 +18,13 @@ def serve():
     return p, said
 
 
+def listening(port, key):
+    """How many of Bob's phones have subscribed."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/sessions", headers={"Authorization": "Bearer " + key})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return sum(i.get("user") == "bob" and i["subscriptions"] > 0 for i in json.load(answer)["items"])
+
+
 def hint(said, word):
     """The command as printed, with the binary under test for build/kith."""
     line = next(line.strip() for line in said.splitlines() if line.strip().startswith(word))
@@ -32,8 +39,9 @@ try:
         env = {**os.environ, "KITH_KEY": key}
         curl = hint(said, "curl")
         if shutil.which("mosquitto_sub") and shutil.which("curl"):
-            bob = subprocess.Popen(hint(said, "mosquitto_sub") + " -C 1 -W 20", shell=True, stdout=subprocess.PIPE, text=True)
-            time.sleep(1)
+            bob = subprocess.Popen(hint(said, "mosquitto_sub") + " -C 1 -W 60", shell=True, stdout=subprocess.PIPE, text=True)
+            port = re.search(r"http://127\.0\.0\.1:(\d+)", said).group(1)
+            eventually(lambda: expect(listening(port, key), 1))
             answer = json.loads(subprocess.check_output(curl, shell=True, env=env, text=True, stderr=subprocess.DEVNULL))
             expect((answer["from"], answer["body"], answer["conversation"]), ("ann", "hello", "ann-bob"))
             expect(json.loads(bob.communicate()[0])["id"], answer["id"], "Bob's phone has what Ann wrote")

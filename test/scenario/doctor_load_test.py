@@ -1,5 +1,7 @@
 """The doctor names the first cause of what was slow under load: neighbours that take the core, a message to thousands of devices, a storm of TLS
-handshakes, tables that take nothing, one conversation into which all write. The rest: doctor_test.py."""
+handshakes, tables that take nothing, one conversation into which all write. The rest: doctor_test.py.
+
+Runs alone: it makes the load that it wants named, and takes whole cores for it."""
 import json, multiprocessing, os, socket, ssl, struct, subprocess, threading, time
 
 import certificate, faults, harness, mqtt

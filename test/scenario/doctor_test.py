@@ -1,6 +1,8 @@
 """The doctor names the first cause of what was slow: a disk whose sync takes 200 ms now and then, a stopped process, a lock that is held, a device that
 does not read, a client that sends the same again and again, a clock that jumps; and alarms about nothing on a healthy server. Faults are real: libraries
-preloaded into the server (test/inject), signals, clients that misbehave. CPU, fan-out, handshakes and the tables: doctor_load_test.py."""
+preloaded into the server (test/inject), signals, clients that misbehave. CPU, fan-out, handshakes and the tables: doctor_load_test.py.
+
+Runs alone: it makes the faults that it wants named, and those of a neighbour would be named too."""
 import json, os, signal, struct, subprocess, time
 
 import faults, harness, mqtt

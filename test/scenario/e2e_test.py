@@ -66,7 +66,7 @@ def arrives(device, *want):
     def all_there():
         got.extend(device.do("receive"))
         assert len(got) >= len(want), got
-    eventually(all_there, 15)
+    eventually(all_there)
     expect([m["text"] for m in got], list(want), device.name)
     return got
 
@@ -168,7 +168,7 @@ def mls_story(s):
     first = ann.do("commit", id="add", add=["bob", "cid"])
     settle(s, home, names[:1], lambda got: got[1])
     settle(s, home, names[1:3], lambda got: True)
-    eventually(lambda: (home.together("receive", names[:3], group="team"), agreed(home, names[:3], 1)), 15)
+    eventually(lambda: (home.together("receive", names[:3], group="team"), agreed(home, names[:3], 1)))
     ann.do("send", id="hello", text=SECRET)
     got = settle(s, home, names[1:3], lambda got: got[0])
     expect([[t[2] for t in got[n][0]] for n in names[1:3]], [[SECRET]] * 2)
@@ -188,8 +188,8 @@ def mls_story(s):
         expect((len(won), sum(len(got[n][2]) for n in waiting)), (1, len(waiting) - 1), "one commit an epoch counts; the others lose, and nothing else")
         waiting -= set(won)
         epoch += 1
-        eventually(lambda: (home.together("receive", names[:3], group="team"), agreed(home, names[:3], epoch)), 15)
-    eventually(lambda: (home.together("receive", group="team"), agreed(home, names, epoch)), 15)
+        eventually(lambda: (home.together("receive", names[:3], group="team"), agreed(home, names[:3], epoch)))
+    eventually(lambda: (home.together("receive", group="team"), agreed(home, names, epoch)))
     packages = [p for some in claimed for p in some]
     expect(len(set(packages)), len(packages), "key packages are handed out once, then the last resort")
     # Everyone speaks at once; everyone hears the same in the same order.

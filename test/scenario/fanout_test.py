@@ -109,7 +109,7 @@ def kills():
         for id in sent:
             said = totals(id)
             expect((said["recipients"], said["delivered"], said["failed"]), (MANY, MANY, 0), id)
-    eventually(all_told, 20)
+    eventually(all_told)
     everyone(sent)
     connected(clients, sent)
     for c in clients.values():
@@ -173,7 +173,7 @@ def one_writer():
         expect(rows["collected"][-1]["actors"]["count"], 1, "the first at once")
         count = 1 + 10 + len(rows["collected"])
         expect((len(items["items"]), items["counts"]), (count, {"unseen": count, "unread": count}))
-    eventually(settled, 10)
+    eventually(settled)
     capped = Pipe().ask([("GET", f"/v1/notifications/{id}/why/one", None) for flow, id in ids if flow == "capped"])
     said = ["capped" in [d["decision"] for d in answer["items"]] for _, answer in capped]
     expect(said.count(False), 10, "why says which left")

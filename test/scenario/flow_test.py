@@ -40,9 +40,9 @@ def load_is_seen(s, key):
         assert sum(values["messages_accepted_per_s"]) >= 50, values["messages_accepted_per_s"]
         assert max(values["durable_p99_us"]) > 0 and max(values["apply_p50_us"]) > 0
         expect(at, sorted(at))
-        assert all(900 < b - a < 3000 for a, b in zip(at, at[1:])), at
+        assert all(900 < b - a < 10000 for a, b in zip(at, at[1:])), at
         return history, values
-    history, values = eventually(seen, 8)
+    history, values = eventually(seen)
     assert all(len(steps) <= history["count"] for steps in history["columns"].values())
     assert min(values["resident_kib"]) > 1000 and min(values["disk_free_mib"]) > 0
     now = flow(s, key=key)

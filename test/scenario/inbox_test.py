@@ -142,7 +142,7 @@ def reckoning():
     def of(id):
         t = totals(id)
         return t["recipients"], t["delivered"], {k: n for k, n in t["held_back"].items() if n}
-    end = time.time() + 1.2
+    end = time.time() + 5
     brief = trigger("reck", {"topic": "reckon"}, actor="max", expires_at=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(end)) + f".{int(end * 1000) % 1000:03}Z")
     id = trigger("reck", {"topic": "reckon"}, actor="max")
     s.call("PUT", "/v1/topics/reckon/users/reck-late")
@@ -154,7 +154,7 @@ def reckoning():
         mark(user, "seen", ids=["none"])  # which stores what they got
     expect(of(id), want, "told the same by those who looked")
     time.sleep(max(0, end - time.time()))
-    eventually(lambda: expect(of(brief), (6, 1, {"muted": 1, "blocked": 1, "opted_out": 1, "expired": 2})), seconds=3)
+    eventually(lambda: expect(of(brief), (6, 1, {"muted": 1, "blocked": 1, "opted_out": 1, "expired": 2})))
     expect(of(id), want)
 
 
@@ -244,7 +244,7 @@ def digests():
     expect(titles("ria"), ["a0"], "the first at once")
     expect(totals(first[2])["held"], 1)
     s.call("PUT", "/v1/users/ria/blocks/a4")
-    eventually(lambda: expect(titles("ria"), ["a3 and 3 in all", "a0"]), seconds=8)
+    eventually(lambda: expect(titles("ria"), ["a3 and 3 in all", "a0"]))
     expect(why(first[4], "ria")[-1], "blocked", "a block that came meanwhile wins")
     expect(totals(first[2])["held"], 0)
     workflow("window", digest={"window": "1s"})
@@ -252,7 +252,7 @@ def digests():
     two = trigger("window", ["ria"], actor="bob")
     expect(s.call("DELETE", f"/v1/notifications/{two}")[0], 204)
     expect(len(titles("ria")), 2, "nothing before the window's end")
-    eventually(lambda: expect(titles("ria")[0], "Ann: window"), seconds=8)
+    eventually(lambda: expect(titles("ria")[0], "Ann: window"))
     expect(why(one, "ria")[0], "digest_opened")
 
 
@@ -264,7 +264,7 @@ def later():
            trigger("soon", ["sue"], actor="cat", send_at=stamp)]
     expect(s.call("DELETE", f"/v1/notifications/{ids[2]}")[0], 204)
     expect((titles("sue"), totals(ids[1])["state"]), ([], "scheduled"))
-    eventually(lambda: expect((sorted(titles("sue")), titles("tim")), (["Ann: soon", "Bob: soon"], ["Bob: soon"])), seconds=8)
+    eventually(lambda: expect((sorted(titles("sue")), titles("tim")), (["Ann: soon", "Bob: soon"], ["Bob: soon"])))
     workflow("brief", expires_after="1s")
     brief = trigger("brief", ["sue"], actor="ann")
     expect(counts("sue"), (3, 3))
@@ -325,7 +325,7 @@ def words():
         c.subscribe(f"users/{user}/notifications", qos=1)
     trigger("date", {"topic": "clocks"}, data={"when": "2027-07-04T09:00:00Z"})
     expect([c.message().json()["title"] for c in phones.values()], ["um 18:00", "um 11:00"], "by the clocks where they live")
-    expect((titles("zoe")[0], titles("yve")[0], titles("utc")[0]), ("um 11:00", "um 18:00", "at 9:00\u202fAM"))
+    eventually(lambda: expect([titles(user)[:1] for user in ("zoe", "yve", "utc")], [["um 11:00"], ["um 18:00"], ["at 9:00\u202fAM"]]))
     for c in phones.values():
         c.disconnect()
     set_words("at {when, number} {actor}", "um {when, number} {actor}")
@@ -374,7 +374,7 @@ def live():
 def outside():
     """Who was not in the audience is told so, wherever they live, once it has reached all of it."""
     for user in ("mia", "noa", "pia", "ria", "late"):
-        eventually(lambda: expect(why("to-cats", user), ["not_in_audience"], user), seconds=8)
+        eventually(lambda: expect(why("to-cats", user), ["not_in_audience"], user))
 
 
 def kept():

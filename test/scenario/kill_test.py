@@ -1,5 +1,7 @@
 """kill -9 at random moments under load, again and again: nothing acknowledged is lost, nothing happens twice, and the stored data is sound each time.
-KITH_KILL_ROUNDS (default 2): kills with each number of shards. KITH_SEED: the moments."""
+KITH_KILL_ROUNDS (default 2): kills with each number of shards. KITH_SEED: the moments.
+
+Runs early: fifteen seconds."""
 import os, random, time
 
 from harness import Server

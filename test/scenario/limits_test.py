@@ -11,7 +11,7 @@ def metric(s, name):
 
 def http(s, path, address, key="none"):
     """(status, headers) of a request from another local address."""
-    with socket.create_connection(("127.0.0.1", s.http), timeout=10, source_address=(address, 0)) as c:
+    with socket.create_connection(("127.0.0.1", s.http), timeout=30, source_address=(address, 0)) as c:
         c.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n".encode())
         head = b""
         while data := c.recv(65536):
@@ -22,7 +22,7 @@ def http(s, path, address, key="none"):
 
 def open_ones(s, n, address):
     """n connections to the MQTT port that say nothing; those that the server has closed are dropped."""
-    tried = [socket.create_connection(("127.0.0.1", s.mqtt), timeout=5, source_address=(address, 0)) for _ in range(n)]
+    tried = [socket.create_connection(("127.0.0.1", s.mqtt), timeout=30, source_address=(address, 0)) for _ in range(n)]
     time.sleep(0.3)
     left = []
     for c in tried:
@@ -76,7 +76,7 @@ def connections():
 def publish_all(c, n):
     for i in range(n):
         c.publish_begin("conversations/ab/messages", {"id": f"{c.version}-{c.name}-{i}", "body": str(i)}, packet=i + 1)
-    return [c.wait(PUBACK, 15).reason for _ in range(n)]
+    return [c.wait(PUBACK).reason for _ in range(n)]
 
 
 def client(s, user, device, version):
@@ -143,8 +143,9 @@ def one_connection():
     for i in range(8):
         c.publish_begin("conversations/ab/messages", {"id": f"w{i}", "body": "x" * 30000}, packet=i + 1)
     expect(other.publish("conversations/ab/messages", {"body": "quick"}).reason, 0)
-    assert time.monotonic() - begun < 1, "another connection is not slowed"
-    expect([c.wait(PUBACK, 15).reason for _ in range(8)], [0] * 8)
+    early = c.arrived(PUBACK)
+    assert len(early) < 8, "another connection is not slowed"
+    expect([p.reason for p in early] + [c.wait(PUBACK).reason for _ in range(8 - len(early))], [0] * 8)
     took = time.monotonic() - begun
     assert took > 1.5, f"240 kB at 64 KiB a second took {took:.2f} s"
     c.ping()
@@ -167,7 +168,7 @@ def networks():
     s = Server("--proxy-protocol", "--connections-per-address", "3")
     opened = {}
     for address in ("2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:2:ffff::3", "2001:db8:1:2::4", "2001:db8:1:3::1", "192.0.2.1", "192.0.2.2"):
-        opened[address] = socket.create_connection(("127.0.0.1", s.mqtt), timeout=5)
+        opened[address] = socket.create_connection(("127.0.0.1", s.mqtt), timeout=30)
         opened[address].sendall(header(address))
     # one of its four, whichever the shards came to last
     refused = [a for a, c in opened.items() if not alive(c)]
@@ -175,7 +176,7 @@ def networks():
     next(c for a, c in opened.items() if a not in refused).close()
 
     def room():
-        c = socket.create_connection(("127.0.0.1", s.mqtt), timeout=5)
+        c = socket.create_connection(("127.0.0.1", s.mqtt), timeout=30)
         c.sendall(header("2001:db8:1:2::9"))
         assert alive(c), "there is room again"
     eventually(room)
@@ -196,7 +197,7 @@ def bytes_of_many():
     for i in range(4):
         for d in devices:
             d.publish_begin("conversations/ab/messages", {"id": f"{d.name}-{i}", **big}, packet=i + 1)
-    expect([d.wait(PUBACK, 15).reason for d in devices for _ in range(4)], [0] * 8, "MQTT is slowed")
+    expect([d.wait(PUBACK).reason for d in devices for _ in range(4)], [0] * 8, "MQTT is slowed")
     took = time.monotonic() - begun
     assert took > 1.5, f"240 kB of one user at 64 KiB a second took {took:.2f} s"
     s.close()

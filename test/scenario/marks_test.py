@@ -81,7 +81,10 @@ def forward(s):
     for t in threads:
         t.join()
     expect([a for one in answers for a in one], [(200, True)] * 60)
-    told = [m.json() for m in w.messages(seconds=5, quiet=0.5)]
+    told = [w.message().json()]
+    while told[-1]["read"] < 60:  # how many are told in one, is open
+        told.append(w.message().json())
+    told += [m.json() for m in w.messages()]
     expect({m["user"] for m in told}, {"bob"})
     reads = [m["read"] for m in told]
     expect((reads, reads[-1]), (sorted(reads), 60), "told in rising order, to the last")
@@ -141,9 +144,10 @@ def mute_and_archive(s):
     expect((row(s, "bob", g)["muted_until"], row(s, "ann", g).get("muted_until")), (far, None), "each their own")
     expect(prefs({"muted_until": "2001-01-01T00:00:00Z"})[0], 200)
     expect(row(s, "bob", g).get("muted_until"), None, "past")
-    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
-    prefs({"muted_until": soon})
-    expect("muted_until" in row(s, "bob", g), True)
+    end = int(time.time()) + 2
+    prefs({"muted_until": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))})
+    now = row(s, "bob", g)
+    expect("muted_until" in now or time.time() >= end, True)
     # muting changes no count and stops no delivery
     d = Client(s.mqtt, "bob-m", s.token("bob", "bob-m"))
     d.subscribe("users/bob/messages")

@@ -10,7 +10,7 @@ def raw(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def until(fn, seconds=10):
+def until(fn, seconds=30):
     def look():
         assert fn(), "it does not come to be"
     eventually(look, seconds)
@@ -151,7 +151,7 @@ def many(w):
             got[q["path"]].setdefault((said["conversation"], said["id"]), set()).add(q["headers"]["webhook-id"])
             assert q["path"] != "/all" or verified(q, secret)
         return all(set(x) == want for x in got.values())
-    until(look, 20)
+    until(look)
     expect([len(ids) for x in got.values() for ids in x.values()], [1] * 120, "what came twice came under one id")
     expect(len(set().union(*(ids for x in got.values() for ids in x.values()))), 120, "and no id is another's")
     # no more of them than were stored: the turns of all are over

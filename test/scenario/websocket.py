@@ -1,6 +1,8 @@
 """A small WebSocket client for tests (RFC 6455), frame by frame, so that a test can also misbehave. It acts as a socket of what binary frames carry."""
 import base64, hashlib, os, socket, struct, time
 
+from harness import PATIENCE
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -29,7 +31,7 @@ def frame(opcode, payload=b"", fin=True, masked=True, rsv=0, key=b"\x12\x34\x56\
 
 
 class WebSocket:
-    def __init__(self, port, path="/mqtt", protocol="mqtt", headers=None, via=None, seconds=10, early=b"", answers_before=0):
+    def __init__(self, port, path="/mqtt", protocol="mqtt", headers=None, via=None, seconds=PATIENCE, early=b"", answers_before=0):
         self.raw = via or socket.create_connection(("127.0.0.1", port), timeout=seconds)
         self.data, self.payload, self.closed, self.seconds = b"", b"", None, seconds
         key = base64.b64encode(os.urandom(16))
@@ -72,7 +74,7 @@ class WebSocket:
     def send(self, opcode, payload=b"", **how):
         self.raw.sendall(frame(opcode, payload, **how))
 
-    def read(self, seconds=5):
+    def read(self, seconds=PATIENCE):
         """The next frame, (opcode, payload); None: the connection is closed. TimeoutError when none comes."""
         until = time.time() + seconds
         while True:
@@ -94,7 +96,7 @@ class WebSocket:
             if not self.more():
                 return None
 
-    def closes(self, seconds=5):
+    def closes(self, seconds=PATIENCE):
         """Reads to the end: the code of the close frame, None when there was none."""
         code = None
         while True:

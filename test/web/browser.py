@@ -57,7 +57,7 @@ class Browser:
         what the content policy refused, and answers of 400 and more; take out of it what a test brings about on purpose."""
         context = self.chromium.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", device_scale_factor=scale,
                                             reduced_motion="reduce" if calm else "no-preference", has_touch=touch, locale=locale, timezone_id="Europe/Berlin")
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         page.faults = faults = []
         page.expose_function("kithTestPolicy", lambda said: faults.append(f"policy: {said}"))

@@ -1,5 +1,7 @@
 """The operator's console in headless Chromium: the flow moves under load, a message's journey and a user's devices are found, what was slow is listed; keyboard only,
-light and dark with enough contrast, phone width, nothing that jumps, and charts of an hour that keep up with the pointer."""
+light and dark with enough contrast, phone width, nothing that jumps, and charts of an hour that keep up with the pointer.
+
+Runs alone: it asks how many frames a second there are."""
 import json
 import os
 import random
@@ -69,7 +71,7 @@ def rate(page, stage):
 
 
 def until(page, words, arg=None):
-    page.wait_for_function(words, arg=arg, timeout=15_000)
+    page.wait_for_function(words, arg=arg, timeout=30_000)
 
 
 # What is text on the page, against what is painted behind it (WCAG 2.2, 1.4.3). Colours are read by painting them.
@@ -363,7 +365,7 @@ def slow_is_listed(page, dev, load):
     time.sleep(0.4)
     dev.process.send_signal(signal.SIGCONT)
     page.goto(dev.url + "/console#slow")
-    page.wait_for_selector(".slow[data-cause=stopped]", timeout=20_000)
+    page.wait_for_selector(".slow[data-cause=stopped]", timeout=30_000)
     first = page.locator(".slow[data-cause=stopped]").first
     assert first.locator(".stack i").count() >= 2
     first.locator("summary").click()
@@ -389,7 +391,7 @@ def nothing_when_hidden(page):
 
 def server_goes(page, dev):
     dev.process.terminate()
-    page.wait_for_selector("#live[data-state=lost]", timeout=20_000)
+    page.wait_for_selector("#live[data-state=lost]", timeout=30_000)
     page.faults.clear()
 
 

@@ -1,5 +1,7 @@
 """The demo, as people use it: two talk, one goes offline and comes back, ticks move, a group, what one does with a message, the keyboard alone, light and dark, a phone's width;
-it is light, soon there, does not jump, and nothing in it goes wrong. What it looks like is kept in build/shots."""
+it is light, soon there, does not jump, and nothing in it goes wrong. What it looks like is kept in build/shots.
+
+Runs early: it clicks through the whole demo."""
 import re, sys, time
 
 from browser import Browser, Dev, audit, faultless, shifts, shot, weight
@@ -22,7 +24,7 @@ class Phone:
         """The element says so, in a moment."""
         from playwright.sync_api import expect
         e = self.at(what)
-        expect(e.last if nth == -1 else e.nth(nth)).to_have_text(words, timeout=8000)
+        expect(e.last if nth == -1 else e.nth(nth)).to_have_text(words, timeout=30_000)
 
     def bodies(self):
         return self.at(".message .body").all_inner_texts()
