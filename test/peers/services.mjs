@@ -54,7 +54,9 @@ await serve({
       request.on('data', (part) => parts.push(part));
       request.on('end', () => {
         const { ':path': _p, ':method': _m, ':scheme': _s, ':authority': _a, ...headers } = request.headers;
-        taken.push({ method: request.method, path: request.url, headers: { ...headers }, body: Buffer.concat(parts).toString('base64url'), version: request.httpVersion });
+        const body = Buffer.concat(parts);
+        if (request.aborted || Number(headers['content-length'] ?? body.length) !== body.length) return; // a half one, of a sender that died
+        taken.push({ method: request.method, path: request.url, headers: { ...headers }, body: body.toString('base64url'), version: request.httpVersion });
         answered(response, request.url, request.headers.authorization);
       });
     });
