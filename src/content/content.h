@@ -165,7 +165,9 @@ enum why {
     WHY_ARCHIVED,
     WHY_WITHDRAWN,
     WHY_MERGED /* for an audience: in the inbox as soon as it is looked at */,
-    WHY_NOT_IN_AUDIENCE
+    WHY_NOT_IN_AUDIENCE,
+    WHY_WORKFLOW_GONE,
+    WHY_LAPSED /* expired in the inbox: never written down, its row says so */
 };
 /* detail: words: another notification's id, a provider's reason, the terms of a prediction.
  * until_ms: of those that hold; else 0. channels: which it is about; 0: all. */

@@ -113,7 +113,9 @@ const char *why_code(enum why code) {
         [WHY_ARCHIVED] = "archived",
         [WHY_WITHDRAWN] = "withdrawn",
         [WHY_MERGED] = "delivered",
-        [WHY_NOT_IN_AUDIENCE] = "not_in_audience"};
+        [WHY_NOT_IN_AUDIENCE] = "not_in_audience",
+        [WHY_WORKFLOW_GONE] = "workflow_deleted",
+        [WHY_LAPSED] = "expired"};
     size_t n = sizeof NAMES / sizeof *NAMES;
     return (size_t)code < n && NAMES[code] ? NAMES[code] : "unknown";
 }
@@ -149,10 +151,12 @@ static const char *sentence(enum why code) {
     case WHY_READ: return "the person read it";
     case WHY_CLICKED: return "the person clicked it";
     case WHY_ARCHIVED: return "the person archived it";
-    case WHY_WITHDRAWN: return "it was withdrawn: read elsewhere";
+    case WHY_WITHDRAWN: return "it was seen, replaced or taken back before it left by";
     case WHY_MERGED: return "it is in the inbox, merged with what their audiences got";
     case WHY_NOT_IN_AUDIENCE:
         return "the person did not follow, or was not in the topic, when it was sent";
+    case WHY_WORKFLOW_GONE: return "its workflow was deleted before it could leave";
+    case WHY_LAPSED: return "it expired, and is not in the inbox any more";
     }
     return "";
 }

@@ -60,7 +60,7 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
     struct inbox i;
     if (!mailbox_known(s->cells, s->app, user)) return true;
     if (mailbox_look(s->cells, s->app, user).last == s->position) return false;
-    if (!workflow_find(s->cells, s->app, k->workflow, &w)) return true;
+    if (!workflow_find(s->cells, s->app, k->workflow, &w)) w = (struct workflow){0};
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s);
     inbox_load(&i);
@@ -90,6 +90,16 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
     return true;
 }
 
+/* It waited for its time: whom it names is told why it never came. */
+static void never_left(struct step *s, const struct content *k, struct unpack users) {
+    while (unpack_more(&users)) {
+        struct bytes user = unpack_bytes(&users);
+        if (!mailbox_known(s->cells, s->app, user)) continue;
+        content_count(s, k->id, TOTAL_RECIPIENTS, 1);
+        refused(s, user, k, WHY_CANCELLED, 0);
+    }
+}
+
 void cancel_here(struct step *s, struct bytes id) {
     struct content k;
     if (!content_cancel(s, id)) return;
@@ -100,6 +110,10 @@ void cancel_here(struct step *s, struct bytes id) {
     }
     struct unpack u = unpack_of(arena_copy(s->arena, content_users(s->cells, s->app, id)));
     struct buf clash = {0};
+    if (k.send_at_ms > k.created_ms && !content_total(s->cells, s->app, id, TOTAL_RECIPIENTS)) {
+        never_left(s, &k, u);
+        return;
+    }
     while (unpack_more(&u)) {
         struct bytes user = unpack_bytes(&u);
         if (!withdraw(s, user, &k, WHY_CANCELLED)) pack_bytes(&clash, user);

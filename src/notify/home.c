@@ -238,6 +238,7 @@ bool trigger_home_read(
     out->created_ms = (int64_t)unpack_var(&u);
     out->recipients = unpack_var(&u);
     out->waits = unpack_more(&u);
+    out->item = out->waits ? unpack_bytes(&u) : (struct bytes){0};
     return true;
 }
 

@@ -200,6 +200,17 @@ static bool digest_settle(struct step *s, struct inbox *i, const struct workflow
     return any;
 }
 
+/* Its workflow was deleted: nobody knows how to tell it. */
+static void digest_drop(struct step *s, struct bytes user, const struct digest *d) {
+    struct unpack u = unpack_of(d->triggers);
+    struct content k;
+    while (unpack_more(&u)) {
+        if (!content_copy(s, unpack_bytes(&u), &k)) continue;
+        content_count(s, k.id, TOTAL_HELD, -1);
+        refused(s, user, &k, WHY_WORKFLOW_GONE, 0);
+    }
+}
+
 /* false: another record must (receive.c). */
 static bool digest_due(struct step *s, struct bytes user, struct unpack *u) {
     struct bytes workflow = unpack_bytes(u);
@@ -216,7 +227,11 @@ static bool digest_due(struct step *s, struct bytes user, struct unpack *u) {
     if (known && !d.empty && mailbox_look(s->cells, s->app, user).last == s->position) return false;
     cells_put(s->cells, c, (struct bytes){0});
     open_note(s, user, workflow, group, false);
-    if (d.empty || !known || !workflow_find(s->cells, s->app, workflow, &w)) return true;
+    if (d.empty || !known) return true;
+    if (!workflow_find(s->cells, s->app, workflow, &w)) {
+        digest_drop(s, user, &d);
+        return true;
+    }
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_fold(&i, s);
     if (digest_settle(s, &i, &w, &d, &newest)) leave(s, &i, &w, &newest, &d.row);

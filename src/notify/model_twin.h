@@ -226,6 +226,8 @@ static inline struct m_placed m_place(struct model *m, struct m_user *u, int n,
         r->hidden = r->taken = true;
         p.replaced = r->first;
         if (!told) break;
+        m->trigger[r->newest].total[TOTAL_DELIVERED] -=
+            m->trigger[r->newest].total[TOTAL_DELIVERED] > 0; /* not counted of audiences */
         m->trigger[r->newest].total[TOTAL_COLLAPSED]++;
         m_say(u, r->newest, WHY_REPLACED, 0, 0);
     }
@@ -521,6 +523,7 @@ static inline void m_cancel(struct model *m, int n) {
     if (t->cancelled) return;
     t->cancelled = true;
     bool waits = t->send_at_ms > m->now_ms && !t->direct; /* nobody has heard of it */
+    bool never_left = t->send_at_ms > t->created_ms && !t->total[TOTAL_RECIPIENTS];
     if (t->audience >= 0 && t->merges && !t->total[TOTAL_RECIPIENTS]) return;
     for (int k = 0; k < USERS; k++) {
         struct m_user *u = &m->user[k];
@@ -528,7 +531,13 @@ static inline void m_cancel(struct model *m, int n) {
         bool look = t->audience < 0
                         ? t->named[k]
                         : u->in[t->audience] || u->left_ms[t->audience] / 86400000 >= day;
-        if (u->known && !waits && look) m_withdraw(m, u, n);
+        if (!u->known || waits || !look) continue;
+        if (!never_left) {
+            m_withdraw(m, u, n);
+            continue;
+        }
+        t->total[TOTAL_RECIPIENTS]++;
+        m_refused(u, t, n, WHY_CANCELLED, 0);
     }
 }
 

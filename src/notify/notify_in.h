@@ -192,6 +192,7 @@ struct trigger_home {
     bool cancelled, waits, audience; /* waits: for send_at */
     int64_t created_ms;
     uint64_t recipients; /* named ones */
+    struct bytes item;   /* what waits: its content, and varbytes users */
 };
 bool trigger_home_read(
     struct cells *c, struct bytes app, struct bytes id, struct trigger_home *out);

@@ -35,6 +35,7 @@ static struct bytes replace(
     old->flags |= ROW_HIDDEN | ROW_TAKEN;
     row_end(i, old);
     if (s) {
+        content_count(s, old->trigger, TOTAL_DELIVERED, -1);
         content_count(s, old->trigger, TOTAL_COLLAPSED, 1);
         why_add(s, i->user, old->trigger, WHY_REPLACED, 0, 0, k->id);
         sends_withdraw(s, i->user, old->id);
@@ -166,9 +167,17 @@ static bool receive_by(
     return true;
 }
 
+/* Nobody is told: how, nobody knows any more. */
+static void workflow_gone(struct step *s, struct bytes user, const struct content *k) {
+    content_count(s, k->id, TOTAL_RECIPIENTS, 1);
+    refused(s, user, k, WHY_WORKFLOW_GONE, 0);
+}
+
 bool receive(struct step *s, struct bytes user, const struct content *k) {
-    struct workflow w; /* deleted meanwhile: nobody is told */
-    return !workflow_find(s->cells, s->app, k->workflow, &w) || receive_by(s, &w, user, k);
+    struct workflow w;
+    if (workflow_find(s->cells, s->app, k->workflow, &w)) return receive_by(s, &w, user, k);
+    if (mailbox_known(s->cells, s->app, user)) workflow_gone(s, user, k);
+    return true;
 }
 
 /* ---- records ---- */
@@ -299,6 +308,17 @@ static void item_take(struct step *s, struct touched *t, const struct workflow *
     }
 }
 
+/* Deleted since it was triggered. */
+static void item_drop(struct step *s, const struct content *k, struct bytes users) {
+    if (k->audience.n) return;
+    content_keep(s, k, users, single(users) ? KEEP_ONE : KEEP_MANY);
+    for (struct unpack u = unpack_of(users); unpack_more(&u);) {
+        struct bytes user = unpack_bytes(&u);
+        mailbox_ensure(s, user);
+        workflow_gone(s, user, k);
+    }
+}
+
 static void apply_copy(struct step *s) {
     struct touched t = {0};
     struct buf later = {0};
@@ -315,6 +335,7 @@ static void apply_copy(struct step *s) {
         if (s->relay ? workflow_find(s->cells, s->app, k.workflow, &w)
                      : trigger_fits(s->cells, s->app, &k, &w, &one))
             item_take(s, &t, &w, &k, users, &later);
+        else if (s->relay) item_drop(s, &k, users);
         if (s->relay) continue;
         step_tally(s, NOTIFY_TALLY_triggers, !one.problem);
         trigger_result(out, &one);

@@ -122,22 +122,26 @@ struct totals {
     bool found, cancelled, waits;
     int64_t created_ms, send_at_ms;
     struct bytes workflow;
+    uint64_t named; /* recipients, as its home knows them */
     uint64_t of[TOTAL_COUNT];
 };
 
 static uint64_t stood_against(const uint64_t *of) {
     return of[TOTAL_BLOCKED] + of[TOTAL_MUTED] + of[TOTAL_OPTED_OUT] + of[TOTAL_CAPPED] +
-           of[TOTAL_EXPIRED] + of[TOTAL_CANCELLED];
+           of[TOTAL_EXPIRED] + of[TOTAL_CANCELLED] + of[TOTAL_COLLAPSED];
 }
 
 static void content_told(struct unpack *u, struct totals *t) {
     uint8_t flags = unpack_u8(u);
     uint64_t of[TOTAL_COUNT];
     t->cancelled |= flags & 1;
-    t->created_ms = (int64_t)unpack_u64(u);
-    int64_t send_at = (int64_t)unpack_u64(u);
+    int64_t created = (int64_t)unpack_u64(u), send_at = (int64_t)unpack_u64(u);
+    struct bytes workflow = unpack_bytes(u);
+    if (workflow.n) { /* else it is known here only that it was cancelled */
+        t->created_ms = created;
+        t->workflow = workflow;
+    }
     if (send_at) t->send_at_ms = send_at;
-    t->workflow = unpack_bytes(u);
     for (int n = 0; n < TOTAL_COUNT; n++) of[n] = unpack_var(u);
     if (flags & 2) { /* merged when read: it is there for all against whom nothing is known */
         uint64_t against = stood_against(of);
@@ -161,8 +165,17 @@ static void part_told(struct bytes body, struct totals *t) {
         t->cancelled |= flags & 1;
         t->waits |= flags >> 1 & 1;
         t->created_ms = (int64_t)unpack_u64(&u);
-        if (t->waits) t->of[TOTAL_RECIPIENTS] += recipients;
+        t->named = recipients;
     }
+}
+
+/* Whom it names counts while it waits for its time, too, and when it was cancelled before that. */
+static void named_count(struct totals *t, struct bytes id, int64_t now_ms) {
+    if (t->of[TOTAL_RECIPIENTS]) return;
+    bool one = trigger_is_direct(id) && t->send_at_ms > now_ms && !t->cancelled;
+    if (t->waits || t->cancelled) t->of[TOTAL_RECIPIENTS] = t->named;
+    else if (one) t->of[TOTAL_RECIPIENTS] = 1;
+    if (t->cancelled && !t->waits) t->of[TOTAL_CANCELLED] += t->named;
 }
 
 static void members(
@@ -216,6 +229,7 @@ static bool gather_totals(
         trigger_missing(r, a);
         return false;
     }
+    named_count(&t, r->params[0], r->now_ms);
     answer_ok(a, 200);
     struct json_out o = {&a->body, false};
     totals_json(&o, r->params[0], &t, r->now_ms);
@@ -292,13 +306,31 @@ static const struct row *row_of(struct inbox *i, struct bytes id) {
     return NULL;
 }
 
-struct history { /* decisions that were written down */
-    struct decision d[64];
+enum { HISTORY_MAX = 64, ROW_TELLS_MAX = 6 };
+struct history { /* decisions that were written down, and those that the row says */
+    struct decision d[HISTORY_MAX + ROW_TELLS_MAX];
     size_t n;
 };
 static void history_note(void *arg, const struct decision *d) {
     struct history *h = arg;
-    if (h->n < sizeof h->d / sizeof *h->d) h->d[h->n++] = *d;
+    if (h->n < HISTORY_MAX) h->d[h->n++] = *d;
+}
+
+/* Behind those that came before it, and at the same time. */
+static void history_insert(struct history *h, struct decision d) {
+    if (!d.at_ms) return;
+    size_t at = h->n++;
+    for (; at > 0 && h->d[at - 1].at_ms > d.at_ms; at--) h->d[at] = h->d[at - 1];
+    h->d[at] = d;
+}
+
+/* Before all but the prediction, which let it come. */
+static void history_begin(struct history *h, struct decision d) {
+    size_t first = 0;
+    while (first < h->n && (h->d[first].code == WHY_LIKELY || h->d[first].code == WHY_EXPLORED))
+        first++;
+    for (size_t at = h->n++; at > first; at--) h->d[at] = h->d[at - 1];
+    h->d[first] = d;
 }
 
 /* That it came into the inbox is not written down: its row says so, unless it came another way. */
@@ -321,27 +353,38 @@ static void why_list(struct query *q, struct deciding *w, struct bytes user) {
     inbox_open(&i, q->cells, r->who.app, user, r->now_ms, &arena);
     const struct row *row = row_of(&i, r->params[0]);
     why_each(q->cells, r->who.app, user, r->params[0], history_note, h);
-    bool came = row && row_came(row, r->params[0], h);
-    size_t n = 0;
-    for (; n < h->n && (!came || h->d[n].code == WHY_LIKELY || h->d[n].code == WHY_EXPLORED); n++)
-        decision_json(w, &h->d[n]);
-    if (came) decision_json(w, &(struct decision){.at_ms = row->created_ms, .code = WHY_DELIVERED});
-    for (; n < h->n; n++) decision_json(w, &h->d[n]);
+    if (row && row_came(row, r->params[0], h))
+        history_begin(h, (struct decision){.at_ms = row->created_ms, .code = WHY_DELIVERED});
     if (row && !(row->flags & ROW_HIDDEN)) {
-        struct decision d[] = {{.at_ms = row->seen_ms, .code = WHY_SEEN},
-            {.at_ms = row->read_ms, .code = WHY_READ},
-            {.at_ms = row->clicked_ms, .code = WHY_CLICKED},
-            {.at_ms = row->archived_ms, .code = WHY_ARCHIVED}};
-        for (size_t k = 0; k < sizeof d / sizeof *d; k++)
-            if (d[k].at_ms) decision_json(w, &d[k]);
+        int64_t lapsed = row->expires_ms > r->now_ms ? 0 : row->expires_ms;
+        history_insert(h, (struct decision){.at_ms = row->seen_ms, .code = WHY_SEEN});
+        history_insert(h, (struct decision){.at_ms = row->read_ms, .code = WHY_READ});
+        history_insert(h, (struct decision){.at_ms = row->clicked_ms, .code = WHY_CLICKED});
+        history_insert(h, (struct decision){.at_ms = row->archived_ms, .code = WHY_ARCHIVED});
+        history_insert(h, (struct decision){.at_ms = lapsed, .code = WHY_LAPSED});
     }
+    for (size_t n = 0; n < h->n; n++) decision_json(w, &h->d[n]);
     arena_done(&arena);
     free(h);
 }
 
-/* u8 whether the trigger is known here, u64 ms of one for an audience that has reached all of it, which
- * its home tells; then, where the person lives, the list. */
+/* A trigger that waits in its home: when it leaves, if it is for this person; -1 if only then is known for
+ * whom. */
+static int64_t leaves_at(const struct trigger_home *home, struct bytes user) {
+    struct unpack item = unpack_of(home->item);
+    struct content k;
+    if (!home->waits || content_decode(&item, &k) != OK) return 0;
+    struct unpack users = unpack_of(unpack_bytes(&item));
+    while (unpack_more(&users))
+        if (bytes_eq(unpack_bytes(&users), user)) return k.send_at_ms;
+    return k.audience.n ? -1 : 0;
+}
+
+/* u8 whether the trigger is known here, and whether it was cancelled, u64 ms of one for an audience that has
+ * reached all of it, u64 of when it was made, u64 when it leaves (leaves_at), which its home tells; then,
+ * where the person lives, the list. */
 enum { WHY_SETTLED_MS = 5000 };
+enum { WHY_KNOWN = 1, WHY_WAS_CANCELLED = 2 };
 static void query_why(struct query *q) {
     const struct request *r = q->request;
     struct bytes app = r->who.app, id = r->params[0], user = r->params[1];
@@ -352,8 +395,10 @@ static void query_why(struct query *q) {
     bool here = content_find(q->cells, app, id, &k);
     bool known = trigger_home_read(q->cells, app, id, &home) || here;
     bool settled = home.audience && !home.waits && r->now_ms - home.created_ms > WHY_SETTLED_MS;
-    pack_u8(b, known);
+    pack_u8(b, (uint8_t)((known ? WHY_KNOWN : 0) | (home.cancelled ? WHY_WAS_CANCELLED : 0)));
     pack_u64(b, settled ? (uint64_t)home.created_ms : 0);
+    pack_u64(b, (uint64_t)home.created_ms);
+    pack_u64(b, (uint64_t)leaves_at(&home, user));
     if (partition_of_user(app, user, r->partitions) != q->partition) return;
     struct deciding w = {.o = {b, false}};
     jo_open_arr(&w.o);
@@ -364,22 +409,52 @@ static void query_why(struct query *q) {
             &w, &(struct decision){
                     .at_ms = k.created_ms, .code = WHY_SCHEDULED, .until_ms = k.send_at_ms});
     jo_close_arr(&w.o);
-    if (w.n) b->p[0] = 1;
+    if (w.n) b->p[0] |= WHY_KNOWN;
+}
+
+/* What is said of a person of whom nothing is written down. */
+struct why_home {
+    int64_t settled_ms, created_ms, leaves_ms;
+    bool known, cancelled;
+};
+static bool why_from_home(struct json_out *o, const struct why_home *h) {
+    struct decision d = {.at_ms = h->settled_ms, .code = WHY_NOT_IN_AUDIENCE};
+    if (h->leaves_ms > 0)
+        d = (struct decision){
+            .at_ms = h->created_ms, .code = WHY_SCHEDULED, .until_ms = h->leaves_ms};
+    else if (!h->settled_ms) return false;
+    struct deciding w = {.o = {o->b, false}};
+    jo_open_arr(&w.o);
+    decision_json(&w, &d);
+    jo_close_arr(&w.o);
+    o->comma = true;
+    return true;
+}
+
+static const char *why_nothing(const struct why_home *h) {
+    if (h->cancelled) return "the trigger was cancelled before it came to this person";
+    if (h->leaves_ms < 0)
+        return "the trigger waits for its time: it is for those who are in its audience then";
+    return "the trigger was not for this person, or has not come to them yet";
 }
 
 static bool gather_why(
     struct request *r, struct plan *p, const struct answer *parts, struct answer *a) {
     struct bytes list = {0};
-    int64_t settled_ms = 0; /* it was for an audience, and has reached all of it */
-    bool known = false;
+    struct why_home h = {0};
     for (size_t i = 0; i < p->part_count; i++) {
         struct unpack u = unpack_of(buf_view(&parts[i].body));
-        known |= unpack_u8(&u);
-        int64_t ms = (int64_t)unpack_u64(&u);
-        if (ms) settled_ms = ms;
+        uint8_t flags = unpack_u8(&u);
+        int64_t settled = (int64_t)unpack_u64(&u), created = (int64_t)unpack_u64(&u);
+        int64_t leaves = (int64_t)unpack_u64(&u);
+        h.known |= flags & WHY_KNOWN;
+        h.cancelled |= flags >> 1 & 1;
+        if (settled) h.settled_ms = settled;
+        if (created) h.created_ms = created;
+        if (leaves) h.leaves_ms = leaves;
         if (unpack_more(&u)) list = bytes_of(u.p, (size_t)(u.end - u.p));
     }
-    if (!known) {
+    if (!h.known) {
         trigger_missing(r, a);
         return false;
     }
@@ -391,18 +466,11 @@ static bool gather_why(
     jo_key(&o, "user");
     jo_str(&o, r->params[1]);
     jo_key(&o, "items");
-    if (list.n == 2 && settled_ms) {
-        struct deciding w = {.o = {&a->body, false}};
-        jo_open_arr(&w.o);
-        decision_json(&w, &(struct decision){.at_ms = settled_ms, .code = WHY_NOT_IN_AUDIENCE});
-        jo_close_arr(&w.o);
-        o.comma = true;
-    } else {
-        jo_raw(&o, list);
-    }
-    if (list.n == 2 && !settled_ms) {
+    bool none = list.n == 2 && !why_from_home(&o, &h);
+    if (list.n != 2 || none) jo_raw(&o, list);
+    if (none) {
         jo_key(&o, "reason");
-        jo_str(&o, BYTES("the trigger was not for this person, or has not come to them yet"));
+        jo_str(&o, bytes_str(why_nothing(&h)));
     }
     jo_close_obj(&o);
     return false;

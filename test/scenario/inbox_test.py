@@ -166,6 +166,8 @@ def collapsing():
     expect(titles("noa"), ["9 goals", "2 goals"], "what was not seen gives way")
     expect(counts("noa"), (2, 2))
     expect(why(old, "noa"), ["delivered", "replaced"])
+    t = totals(old)
+    expect((t["recipients"], t["delivered"], t["held_back"]["collapsed"]), (1, 0, 1), "counted once")
     mark("noa", "seen", upto=inbox("noa")["items"][0]["id"])
     trigger("score", ["noa"], data={"goals": 3}, collapse_key="game 7")
     expect(titles("noa"), ["3 goals", "9 goals", "2 goals"], "what was seen stays")
@@ -258,21 +260,39 @@ def digests():
 
 def later():
     workflow("soon")
-    at = time.time() + 1.2
+    at = time.time() + 2.5
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + ".%03dZ" % (at % 1 * 1000)
     ids = [trigger("soon", ["sue"], actor="ann", send_at=stamp), trigger("soon", ["sue", "tim"], actor="bob", send_at=stamp),
            trigger("soon", ["sue"], actor="cat", send_at=stamp)]
     expect(s.call("DELETE", f"/v1/notifications/{ids[2]}")[0], 204)
     expect((titles("sue"), totals(ids[1])["state"]), ([], "scheduled"))
+    t = totals(ids[2])
+    expect((t["state"], t["recipients"], t["held_back"]["cancelled"]), ("cancelled", 1, 1))
+    expect(why(ids[2], "sue"), ["cancelled"])
+    expect([totals(id)["recipients"] for id in ids[:2]], [1, 2], "whom it names, while it waits")
+    expect([why(id, "sue") for id in ids[:2]], [["scheduled"], ["scheduled"]])
+    expect(why(ids[1], "uma"), [])
+    workflow("gone")
+    gone = [trigger("gone", ["una"], send_at=stamp), trigger("gone", ["una", "ula"], send_at=stamp)]
+    call_off = trigger("soon", ["una", "ula"], send_at=stamp)
+    expect(s.call("DELETE", f"/v1/notifications/{call_off}")[0], 204)
+    t = totals(call_off)
+    expect((t["state"], t["recipients"], t["held_back"]["cancelled"]), ("cancelled", 2, 2))
+    expect(s.call("GET", f"/v1/notifications/{call_off}/why/una")[1]["reason"], "the trigger was cancelled before it came to this person")
+    expect(s.call("DELETE", "/v1/workflows/gone")[0], 204)
     eventually(lambda: expect((sorted(titles("sue")), titles("tim")), (["Ann: soon", "Bob: soon"], ["Bob: soon"])))
     workflow("brief", expires_after="1s")
     brief = trigger("brief", ["sue"], actor="ann")
     expect(counts("sue"), (3, 3))
     eventually(lambda: expect(counts("sue"), (2, 2), "what has expired is not counted"))
     expect(len(titles("sue")), 2)
+    expect(why(brief, "sue"), ["delivered", "expired"], "also when it expired in the inbox")
+    for id, n in zip(gone, (1, 2)):
+        eventually(lambda: expect(why(id, "una"), ["workflow_deleted"]))
+        t = totals(id)
+        expect((t["recipients"], t["delivered"], t["held_back"]["cancelled"]), (n, 0, n))
     status, said = s.call("POST", "/v1/notifications", {"workflow": "soon", "to": {"users": ["sue"]}, "expires_at": "2020-01-01T00:00:00Z"})
     expect((status, said["field"]), (422, "expires_at"))
-    assert brief
 
 
 def caps():
