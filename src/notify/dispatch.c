@@ -178,6 +178,7 @@ static void words_fill(struct dispatch *d, const struct shown *v) {
     t->expires_ms = expires;
     t->high = v->w.priority == PRIORITY_HIGH;
     t->low = v->w.priority == PRIORITY_LOW;
+    if (!t->low) t->sound = BYTES("default"); /* else a phone shows it without a sound */
 }
 
 /* {"type","timestamp","data":{"user","notification":{...}}}, as Standard Webhooks asks. */

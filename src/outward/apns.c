@@ -1,5 +1,6 @@
 /* outward: Apple's push service: requests of its HTTP/2 interface, its provider token, its answers.
- * Apple refuses tokens older than an hour, and who makes a new one more often than each 20 minutes.
+ * Apple refuses tokens older than an hour, and who makes a new one more often than each 20 minutes: one
+ * that was refused before that is made anew once, as after a start, and then when it may.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,8 @@
 #include "outward/outward_in.h"
 
 enum { ID_MAX = 10, TOPIC_MAX = 255, UUID = 36, TOKEN_MAX = 200 };
-#define MINUTE_MS 60000ll
+#define SECOND_MS 1000ll
+#define MINUTE_MS (60 * SECOND_MS)
 #define TOKEN_RENEW_MS (40 * MINUTE_MS)
 #define TOKEN_MIN_MS (20 * MINUTE_MS)
 
@@ -15,7 +17,7 @@ struct apns {
     struct outward_key *key;
     char key_id[ID_MAX + 1], team_id[ID_MAX + 1], topic[TOPIC_MAX + 1];
     bool sandbox, refused; /* refused: the token was, and is to be made anew when it may */
-    int64_t made_ms;
+    int64_t made_ms, early_ms; /* early: when one was last made anew before it may */
     struct buf token;
     struct json_reader *reader;
 };
@@ -58,10 +60,15 @@ void apns_free(struct apns **ps) {
     *ps = NULL;
 }
 
+static bool may_renew(const struct apns *s, int64_t now_ms) {
+    return now_ms - s->made_ms >= TOKEN_MIN_MS || now_ms - s->early_ms >= TOKEN_MIN_MS;
+}
+
 static void token_keep(struct apns *s, int64_t now_ms) {
     int64_t age = now_ms - s->made_ms;
-    bool old = age > TOKEN_RENEW_MS || age < 0 || (s->refused && age >= TOKEN_MIN_MS);
+    bool old = age > TOKEN_RENEW_MS || age < 0 || (s->refused && may_renew(s, now_ms));
     if (s->token.n && !old) return;
+    if (s->refused && age < TOKEN_MIN_MS) s->early_ms = now_ms;
     struct buf head = {0}, claims = {0};
     buf_fmt(&head, "{\"alg\":\"ES256\",\"kid\":\"%s\"}", s->key_id);
     buf_fmt(&claims, "{\"iss\":\"%s\",\"iat\":%lld}", s->team_id, (long long)(now_ms / 1000));
@@ -129,6 +136,7 @@ static void payload_put(struct buf *b, const struct push_message *m) {
     }
     text_put(&o, "thread-id", m->thread);
     jo_close_obj(&o);
+    text_put(&o, "id", m->shows);
     text_put(&o, "image", m->image);
     if (m->data.n) {
         jo_key(&o, "data");
@@ -181,7 +189,8 @@ enum err apns_request(
     struct buf body = {0};
     if (!hex(m->token) || (m->id.n && !uuid(m->id)) || !object(s->reader, m->data) ||
         !utf8_valid(m->title) || !utf8_valid(m->body) || !utf8_valid(m->sound) ||
-        !utf8_valid(m->thread) || !utf8_valid(m->category) || !utf8_valid(m->image))
+        !utf8_valid(m->thread) || !utf8_valid(m->category) || !utf8_valid(m->image) ||
+        !utf8_valid(m->shows))
         return MALFORMED;
     payload_fit(&body, m);
     enum err e = body.n > APNS_PAYLOAD_MAX ? LIMIT : OK;
@@ -231,8 +240,9 @@ void apns_answer(
     if (a->status == 410) out->verdict = OUTWARD_DROP;
     if (a->status) reason_read(s, a->body, out);
     if (out->verdict == OUTWARD_RENEW) {
+        if (a->asked_ms && a->asked_ms + SECOND_MS < s->made_ms) return; /* another was refused */
         s->refused = true;
-        if (now_ms - s->made_ms < TOKEN_MIN_MS) { /* a newer one may not be made yet */
+        if (!may_renew(s, now_ms)) {
             out->verdict = OUTWARD_RETRY;
             out->retry_after_ms = TOKEN_MIN_MS - (now_ms - s->made_ms);
         }

@@ -194,9 +194,10 @@ static void message_put(struct buf *b, const struct push_message *m, int64_t now
         text_put(&o, "image", m->image);
         jo_close_obj(&o);
     }
-    if (m->data.n || m->thread.n) { /* FCM's data are texts: ours is one, as JSON */
+    if (m->data.n || m->thread.n || m->shows.n) { /* FCM's data are texts: ours is one, as JSON */
         jo_key(&o, "data");
         jo_open_obj(&o);
+        text_put(&o, "id", m->shows);
         text_put(&o, "data", m->data);
         text_put(&o, "thread", m->thread);
         jo_close_obj(&o);
@@ -212,12 +213,12 @@ enum err fcm_request(
     if (!fcm_has_token(f, now_ms)) return AGAIN;
     if (m->token.n > DEVICE_MAX || !outward_graphic(m->token) || !utf8_valid(m->title) ||
         !utf8_valid(m->body) || !utf8_valid(m->image) || !utf8_valid(m->thread) ||
-        !utf8_valid(m->category) || !utf8_valid(m->sound) || !utf8_valid(m->collapse_key) ||
+        !utf8_valid(m->category) || !utf8_valid(m->shows) || !utf8_valid(m->sound) || !utf8_valid(m->collapse_key) ||
         (m->data.n && (json_parse(f->reader, m->data, &v) != OK || json_kind_of(v) != JSON_OBJECT)))
         return MALFORMED;
     struct buf room = {0};
     struct push_message fits = *m;
-    size_t n = m->title.n + m->body.n + m->data.n + m->image.n + m->thread.n;
+    size_t n = m->title.n + m->body.n + m->data.n + m->image.n + m->thread.n + m->shows.n;
     if (n > FCM_PAYLOAD_MAX) {
         fits.body = outward_cut(m->body, n - FCM_PAYLOAD_MAX, &room);
         if (!fits.body.n) return LIMIT;

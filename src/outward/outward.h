@@ -41,6 +41,7 @@ struct outward_answer {
     int status;                        /* 0: there was no answer */
     struct bytes body;                 /* as far as it was read */
     struct bytes retry_after, apns_id; /* headers; empty: not there */
+    int64_t asked_ms;                  /* when its request was made; 0: not known */
 };
 enum outward_verdict {
     OUTWARD_DELIVERED,
@@ -115,16 +116,18 @@ void apns_free(struct apns **);
 struct push_message { /* of APNs and FCM */
     struct bytes token, title, body, sound, thread, category, image;
     struct bytes id;           /* a UUID; empty: the other side makes one */
+    struct bytes shows;        /* which notification it is, for the app; empty: not said */
     struct bytes collapse_key; /* longer than what they take: hashed */
     struct bytes data;         /* a JSON object, minified; empty: none */
     int64_t badge;             /* below 0: left as it is */
     int64_t expires_ms;        /* 0: only now */
-    bool high, silent;         /* silent: no alert, the app is woken (content-available) */
+    bool high, silent;         /* high: at once, though it costs power; silent: no alert, the app is
+                                  woken (content-available) */
 };
 /* A body too long is cut, at a character. LIMIT: without it all is still too long. */
 enum err apns_request(struct apns *a, const struct push_message *m, int64_t now_ms,
     struct outward_request *out) must_use;
-/* Decides, and on RENEW forgets the token, unless it is less than 20 minutes old. */
+/* Decides; on RENEW the next request has a new token. */
 void apns_answer(struct apns *a, const struct outward_answer *answer, int64_t now_ms,
     struct outward_decision *out);
 

@@ -270,6 +270,7 @@ static struct push_message push(void) {
         .thread = BYTES("likes"),
         .collapse_key = BYTES("likes-42"),
         .data = BYTES("{\"post\":42}"),
+        .shows = BYTES("n1"),
         .badge = 3,
         .expires_ms = NOW + 60000,
         .high = true};
@@ -285,7 +286,7 @@ static void apns_requests(void **state) {
     assert_string_equal(text_of(&q.body),
         "{\"aps\":{\"alert\":{\"title\":\"Ann\",\"body\":\"liked "
         "\\\"it\\\"\"},\"sound\":\"default\","
-        "\"badge\":3,\"thread-id\":\"likes\"},\"data\":{\"post\":42}}");
+        "\"badge\":3,\"thread-id\":\"likes\"},\"id\":\"n1\",\"data\":{\"post\":42}}");
     assert_true(holds(&q.head,
         "\r\napns-topic: com.example.app\r\napns-push-type: alert\r\napns-priority: 10\r\n"
         "apns-expiration: 1767323105\r\napns-collapse-id: likes-42\r\n"));
@@ -303,7 +304,7 @@ static void apns_requests(void **state) {
     assert_true(holds(&q.head, "apns-push-type: background\r\napns-priority: 5\r\n"));
     assert_false(holds(&q.head, "evil"));
     assert_string_equal(text_of(&q.body),
-        "{\"aps\":{\"content-available\":1,\"thread-id\":\"likes\"},\"data\":{\"post\":42}}");
+        "{\"aps\":{\"content-available\":1,\"thread-id\":\"likes\"},\"id\":\"n1\",\"data\":{\"post\":42}}");
     outward_request_reset(&q);
     struct push_message bad[] = {m, m, m, m, m};
     bad[0].token = BYTES("../../x");
@@ -359,10 +360,18 @@ static void apns_answers_decide(void **state) {
         if (i == 5) assert_string_equal(d.reason, "Unregistered");
         if (i == 5) assert_int_equal(d.gone_since_ms, 1767000000000);
     }
-    /* an expired token is made anew, but not more often than each 20 minutes */
+    /* an expired token is made anew, once at once, and then not more often than each 20 minutes */
     struct outward_answer expired = {
         .status = 403, .body = BYTES("{\"reason\":\"ExpiredProviderToken\"}")};
+    assert_int_equal(apns_request(a, &m, NOW - 4 * MINUTES, &q), OK);
+    apns_answer(a, &expired, NOW, &d);
+    assert_int_equal(d.verdict, OUTWARD_RENEW);
+    outward_request_reset(&q);
     assert_int_equal(apns_request(a, &m, NOW, &q), OK);
+    expired.asked_ms = NOW - MINUTES; /* the one before was refused, not this one */
+    apns_answer(a, &expired, NOW + 1, &d);
+    assert_int_equal(d.verdict, OUTWARD_RENEW);
+    expired.asked_ms = NOW + MINUTES;
     apns_answer(a, &expired, NOW + 5 * MINUTES, &d);
     assert_int_equal(d.verdict, OUTWARD_RETRY);
     assert_int_equal(d.retry_after_ms, 15 * MINUTES);
@@ -427,7 +436,7 @@ static void fcm_buys_a_token_and_sends(void **state) {
     assert_string_equal(text_of(&q.body),
         "{\"message\":{\"token\":\"bk3RNwTe3H0:CI2k_HHwgIpoDKCIZvvDMExUdFQ3P1\",\"notification\":"
         "{\"title\":\"Ann\",\"body\":\"liked "
-        "\\\"it\\\"\"},\"data\":{\"data\":\"{\\\"post\\\":42}\","
+        "\\\"it\\\"\"},\"data\":{\"id\":\"n1\",\"data\":\"{\\\"post\\\":42}\","
         "\"thread\":\"likes\"},\"android\":{\"priority\":\"HIGH\",\"ttl\":\"60s\",\"collapse_key\":"
         "\"likes-42\",\"notification\":{\"tag\":\"likes-42\",\"sound\":\"default\","
         "\"notification_count\":3}}}}");

@@ -118,7 +118,8 @@ static struct push_message push_of(const struct send_task *t, int64_t now_ms) {
         .data = t->data,
         .badge = t->badge,
         .expires_ms = expires_of(t, now_ms),
-        .high = t->high,
+        .shows = t->message_id,
+        .high = !t->low, /* people wait for what is shown to them; `high` is said to quiet hours */
         .silent = t->silent};
 }
 
@@ -273,7 +274,8 @@ void answer_judge(
     struct outward_answer a = {.status = f->x.status,
         .body = buf_view(&f->x.answer),
         .retry_after = bytes_str(f->x.retry_after),
-        .apns_id = bytes_str(f->x.apns_id)};
+        .apns_id = bytes_str(f->x.apns_id),
+        .asked_ms = now_ms - (clock_mono_ns() - f->asked_ns) / 1000000};
     switch (p->channel) {
     case SEND_WEBPUSH: webpush_answer(&a, now_ms, out); break;
     case SEND_APNS: apns_answer(p->apns, &a, now_ms, out); break;

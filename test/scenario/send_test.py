@@ -170,6 +170,10 @@ def apns(w):
     bearer = q["headers"]["authorization"]
     r = w.ours.one("apns", token="dead", title="x")
     expect((r["verdict"], r["reason"], r["gone_since_ms"]), ("drop", "Unregistered", 1767323045000))
+    w.requests()
+    w.services.do("refuse", authorization=bearer)
+    expect(w.ours.one("apns", token="00fc13", title="x")["verdict"], "delivered", "one that is refused early is made anew once")
+    bearer = w.requests()[-1]["headers"]["authorization"]
     w.services.do("refuse", authorization=bearer)
     r = w.ours.one("apns", token="00fc13", title="x")
     expect((r["verdict"], r["reason"], r["failover"], r["next"]), ("retry", "ExpiredProviderToken", True, 1), "Apple allows no new token yet")
@@ -182,7 +186,7 @@ def apns(w):
     w.ours.do("ahead", ms=50 * 60000)
     expect(w.ours.one("apns", token="00fc13", title="x")["verdict"], "delivered", "refused, and again with a new one at once")
     expect([r["headers"]["authorization"] == q["headers"]["authorization"] for r in w.requests()], [True, False])
-    expect(w.ours.do("counts", channel="apns")["renewed"], 1)
+    expect(w.ours.do("counts", channel="apns")["renewed"], 2)
     w.script("/3/device/01", {"status": 429, "body": '{"reason":"TooManyRequests"}'}, {"status": 503, "body": '{"reason":"ServiceUnavailable"}', "headers": {"retry-after": "30"}})
     expect(w.ours.one("apns", token="01", title="x")["verdict"], "retry", "too many for one device")
     expect(w.ours.one("apns", token="02", title="x")["verdict"], "delivered", "which pauses nobody")

@@ -86,7 +86,11 @@ def push(w):
     message = json.loads(raw([q for q in sent if q["path"].startswith("/v1/projects")][0]["body"]))["message"]
     expect(message["notification"], {"title": "Ann", "body": "Ann mag tea"})
     expect(json.loads(message["data"]["data"]), {"what": "tea"})
-    expect([q["path"] for q in sent if "device" in q["path"]], ["/3/device/00fc13"])
+    (apple,) = [q for q in sent if "device" in q["path"]]
+    expect(apple["path"], "/3/device/00fc13")
+    said = json.loads(raw(apple["body"]))
+    expect((said["id"], said["aps"]["sound"], apple["headers"]["apns-priority"]), (id, "default", "10"), "the app knows which it is, and it is heard at once")
+    expect((message["data"]["id"], message["android"]["priority"], message["android"]["notification"]["sound"]), (id, "HIGH", "default"))
     said = w.decisions(id, "bob")
     expect((said[:2], sorted(said[2:])), (["delivered", "sending"], ["send_retry", "sent", "sent"]), "one went by the second provider")
     words = [d for d in w.ok(200, "GET", f"/v1/notifications/{id}/why/bob")["items"] if d["decision"] == "send_retry"]
