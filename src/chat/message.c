@@ -184,6 +184,8 @@ static bool may_send(
     return !is_blocked(s, p->conv, v, p->m.from);
 }
 
+#define ID_OF_KEY "idem-" /* of a message that was given an Idempotency-Key and no id */
+
 /* true: it was sent before; the answer is given. */
 static bool sent_before(struct step *s, const struct sending *p, const struct conv *v) {
     struct message old;
@@ -191,6 +193,9 @@ static bool sent_before(struct step *s, const struct sending *p, const struct co
     if (!seq || !message_get(s->cells, s->app, p->conv, seq, &old)) return false;
     s->repeated_by = p->m.from;
     if (same_content(&old, &p->m)) message_answer(s, p->conv, &old, 201);
+    else if (bytes_starts(p->m.id, ID_OF_KEY))
+        answer_problem(s->answer, PROBLEM_CONFLICT, "",
+            "this Idempotency-Key was used for a message with other content or another sender");
     else
         answer_problem(s->answer, PROBLEM_CONFLICT, "id",
             "a message with this id is there already, with other content or another sender");
@@ -309,7 +314,7 @@ static struct bytes id_of(const struct request *r, const struct json_value *f, s
     pack_bytes(&b, r->idempotency_key);
     uint64_t one = hash64(buf_view(&b));
     pack_u64(&b, one);
-    buf_fmt(&text, "idem-%016llx%016llx", (unsigned long long)one,
+    buf_fmt(&text, ID_OF_KEY "%016llx%016llx", (unsigned long long)one,
         (unsigned long long)hash64(buf_view(&b)));
     struct bytes id = arena_copy(r->arena, buf_view(&text));
     buf_done(&b);

@@ -23,6 +23,8 @@ expect(c("POST", "/v1/conversations/ab/messages", b"{not json")[0], 400)
 k = {"Idempotency-Key": "abc"}
 once = c("POST", "/v1/conversations/ab/messages", {"from": "ann", "body": "key"}, headers=k)
 expect(c("POST", "/v1/conversations/ab/messages", {"from": "ann", "body": "key"}, headers=k), once, "idempotency key")
+status, said = c("POST", "/v1/conversations/ab/messages", {"from": "ann", "body": "another"}, headers=k)
+assert status == 409 and "this Idempotency-Key was used" in said["detail"], said
 
 # tokens: own paths and conversations only
 ann, bob = s.token("ann", "a1"), s.token("bob", "b1")
