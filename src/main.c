@@ -72,11 +72,19 @@ static bool config_take(struct args *a) {
     return false;
 }
 
+/* Words are of the command line too: one more than is understood must not be passed over. */
+static bool words_fit(const struct args *a, int most) {
+    if (a->word_count <= most) return true;
+    fprintf(stderr, "kith: '%s' is not expected here; 'kith %s --help' says what is\n",
+        a->words[most], a->argv[0]);
+    return false;
+}
+
 static bool args_read(struct args *a) {
     for (int i = 1; i < a->argc; i++) {
-        const char *w = a->argv[i];
+        const char *w = strcmp(a->argv[i], "-h") == 0 ? "--help" : a->argv[i];
         if (strncmp(w, "--", 2) != 0) {
-            if (a->word_count == 8) return false;
+            if (a->word_count == 8) return words_fit(a, 7);
             a->words[a->word_count++] = w;
             continue;
         }
@@ -87,6 +95,10 @@ static bool args_read(struct args *a) {
         if (k < 0) {
             fprintf(stderr, "kith: there is no option --%s here; 'kith %s --help' lists them\n",
                 name, a->argv[0]);
+            return false;
+        }
+        if (!a->options[k].value && w[2 + n]) {
+            fprintf(stderr, "kith: --%s is a switch: it takes no value\n", name);
             return false;
         }
         if (!a->options[k].value) a->values[k] = "1";
@@ -100,9 +112,23 @@ static bool args_read(struct args *a) {
     return true;
 }
 
-static void help_print(const char *usage, const struct option *o) {
-    printf("usage: kith %s\n", usage);
-    for (; o->name; o++) printf("  --%-22s %s\n", o->name, o->help);
+/* For who asked, and for whom it is wrong usage. */
+static void help_print(FILE *to, const char *usage, const struct option *o) {
+    enum { COLUMN = 34 };
+    fprintf(to, "usage: kith %s\n", usage);
+    for (; o->name; o++) {
+        int n = fprintf(to, "  --%s %s", o->name, o->value ? o->value : "");
+        if (n >= COLUMN) fputc('\n', to), n = 0;
+        fprintf(to, "%*s%s\n", COLUMN - n, "", o->help);
+    }
+}
+static int help_asked(const char *usage, const struct option *o) {
+    help_print(stdout, usage, o);
+    return EXIT_DONE;
+}
+static int help_needed(const char *usage, const struct option *o) {
+    help_print(stderr, usage, o);
+    return EXIT_USAGE;
 }
 
 static int fail(const struct buf *why) {
@@ -506,8 +532,9 @@ static int cmd_serve(int argc, char **argv) {
     struct server_options o;
     char log_dir[4096];
     int confine;
-    if (!args_read(&a) || a.word_count) return EXIT_USAGE;
-    if (a.values[option_find(&a, "help")]) return help_print("serve [options]", SERVE), EXIT_DONE;
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[option_find(&a, "help")]) return help_asked("serve [options]", SERVE);
+    if (!words_fit(&a, 0)) return EXIT_USAGE;
     if (!config_take(&a) || !serve_options(&a, log_dir, sizeof log_dir, &o) ||
         !confine_mode(&a, &confine))
         return EXIT_USAGE;
@@ -579,15 +606,21 @@ static int key_do(const struct args *a, struct admit *admit, struct buf *why) {
     } else if (strcmp(what, "create") == 0) {
         if (!name) return buf_str(why, "'kith key create' needs --name NAME"), EXIT_USAGE;
         if (admit_scopes_parse(scope ? scope : "read,write,tokens", &scopes) != OK)
-            return buf_fmt(why, "'%s' is not a list of scopes", scope), EXIT_USAGE;
+            return buf_fmt(why,
+                       "'%s' is not a list of scopes: read,write,tokens,moderate,operate, or all",
+                       scope),
+                   EXIT_USAGE;
         e = admit_key_create(
             admit, bytes_str(name), bytes_str(app ? app : "default"), scopes, &out, why);
         buf_char(&out, '\n');
-    } else if (strcmp(what, "revoke") == 0 && (a->word_count == 2 || name)) {
+    } else if (strcmp(what, "revoke") == 0) {
+        if (a->word_count < 2 && !name)
+            return buf_str(why,
+                       "'kith key revoke' needs a key's id or name; 'kith key list' shows them"),
+                   EXIT_USAGE;
         e = admit_key_revoke(admit, bytes_str(a->word_count == 2 ? a->words[1] : name), why);
     } else {
-        return buf_fmt(why, "'kith key %s' is not known; create, list or revoke ID", what),
-               EXIT_USAGE;
+        return buf_fmt(why, "'kith key %s' is not known; create, list or revoke", what), EXIT_USAGE;
     }
     if (e == OK && out.n) fwrite(out.p, 1, out.n, stdout);
     buf_done(&out);
@@ -656,11 +689,17 @@ static int secrets_command(int argc, char **argv, const struct option *options, 
     static struct buf why; /* of a command that ends the process */
     if (!args_read(&a)) return EXIT_USAGE;
     bool asked = a.values[option_find(&a, "help")];
-    if (asked || !a.word_count) return help_print(usage, options), asked ? EXIT_DONE : EXIT_USAGE;
+    if (asked) return help_asked(usage, options);
+    if (!a.word_count) return help_needed(usage, options);
+    bool looks = strcmp(a.words[0], "list") == 0, of_key = strcmp(a.words[0], "revoke") == 0;
+    if (!words_fit(&a, of_key ? 2 : 1)) return EXIT_USAGE;
+    if ((looks || of_key) && access(data_of(&a), F_OK) != 0)
+        return buf_fmt(&why, "there is no data folder %s; name it with --data DIR", data_of(&a)),
+               fail(&why);
     if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
     int status = run(&a, admit, &why);
     if (status != EXIT_DONE) fail(&why);
-    else if (strcmp(a.words[0], "list") != 0) server_told(data_of(&a));
+    else if (!looks) server_told(data_of(&a));
     admit_close(&admit);
     return status;
 }
@@ -684,8 +723,8 @@ static int cmd_token(int argc, char **argv) {
     static struct buf why, token; /* of a command that ends the process */
     int64_t ttl = 86400000, expires;
     if (!args_read(&a)) return EXIT_USAGE;
-    if (a.values[option_find(&a, "help")])
-        return help_print("token --user ID [options]", TOKEN), EXIT_DONE;
+    if (a.values[option_find(&a, "help")]) return help_asked("token --user ID [options]", TOKEN);
+    if (!words_fit(&a, 0)) return EXIT_USAGE;
     const char *user = value_of(&a, "user"), *app = value_of(&a, "app"),
                *device = value_of(&a, "device"), *t = value_of(&a, "ttl");
     if (!user || !id_valid(bytes_str(user)))
@@ -693,7 +732,8 @@ static int cmd_token(int argc, char **argv) {
                    stderr, "kith: 'kith token' needs --user ID, 1 to 64 of A-Z a-z 0-9 _ . : -\n"),
                EXIT_USAGE;
     if (t && duration_parse(bytes_str(t), &ttl) != OK)
-        return fprintf(stderr, "kith: --ttl must be a duration such as 24h\n"), EXIT_USAGE;
+        return fprintf(stderr, "kith: --ttl must be a duration such as 24h, at most 3650d\n"),
+               EXIT_USAGE;
     if ((device && !id_valid(bytes_str(device))) || (app && !id_valid(bytes_str(app))))
         return fprintf(stderr, "kith: --device and --app must be ids\n"), EXIT_USAGE;
     if (secrets_open(data_of(&a), &admit, &why) != OK) return fail(&why);
@@ -712,8 +752,9 @@ static const struct option DATA[] = {
 static int cmd_check(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
     static struct buf why; /* of a command that ends the process */
-    if (!args_read(&a) || a.word_count) return EXIT_USAGE;
-    if (a.values[1]) return help_print("check --data DIR", DATA), EXIT_DONE;
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[1]) return help_asked("check --data DIR", DATA);
+    if (!words_fit(&a, 0)) return EXIT_USAGE;
     enum err e = data_check(data_of(&a), &why);
     fprintf(e == OK ? stdout : stderr, "%.*s%s", (int)why.n, why.p ? (char *)why.p : "",
         why.n && why.p[why.n - 1] == '\n' ? "" : "\n");
@@ -723,8 +764,10 @@ static int cmd_check(int argc, char **argv) {
 static int cmd_backup(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
     static struct buf out; /* of a command that ends the process */
-    if (!args_read(&a) || a.word_count != 1)
-        return help_print("backup --data DIR TO", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[1]) return help_asked("backup --data DIR TO", DATA);
+    if (!a.word_count) return help_needed("backup --data DIR TO", DATA);
+    if (!words_fit(&a, 1)) return EXIT_USAGE;
     enum err e = data_backup_take(data_of(&a), a.words[0], &out);
     if (e == MISSING) e = data_backup(data_of(&a), a.words[0], &out);
     if (e != OK) return fail(&out);
@@ -735,8 +778,10 @@ static int cmd_backup(int argc, char **argv) {
 static int cmd_restore(int argc, char **argv) {
     struct args a = {.argc = argc, .argv = argv, .options = DATA};
     static struct buf why; /* of a command that ends the process */
-    if (!args_read(&a) || a.word_count != 1)
-        return help_print("restore FROM --data DIR", DATA), a.values[1] ? EXIT_DONE : EXIT_USAGE;
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[1]) return help_asked("restore FROM --data DIR", DATA);
+    if (!a.word_count) return help_needed("restore FROM --data DIR", DATA);
+    if (!words_fit(&a, 1)) return EXIT_USAGE;
     if (data_restore(a.words[0], data_of(&a), &why) != OK) return fail(&why);
     printf("ok restored into %s\n", data_of(&a));
     return EXIT_DONE;
@@ -771,8 +816,12 @@ static bool doctor_ask(const char *http, const char *key, struct buf *out, struc
         int status = request_get(http, key, PATHS[i], out);
         if (status == 200) continue;
         buf_fmt(why,
-            status ? "%s answered %d; it needs --key KEY with the scope operate"
-                   : "%s does not answer",
+            status == 401 || status == 403
+                ? "%s answered %d; it needs --key KEY with the scope operate"
+            : status
+                ? "%s answered %d; is that kith's HTTP listener?"
+                : "nothing answers at %s; is that the address of --http (or --console), and does "
+                  "the server run?",
             http, status);
         return false;
     }
@@ -789,8 +838,9 @@ static int cmd_doctor(int argc, char **argv) {
     enum err asked;
     long pid = 0;
     struct doctor_visit v = {.machine_is_here = true, .server_words = words};
-    if (!args_read(&a) || a.word_count) return EXIT_USAGE;
-    if (a.values[option_find(&a, "help")]) return help_print("doctor [options]", DOCTOR), EXIT_DONE;
+    if (!args_read(&a)) return EXIT_USAGE;
+    if (a.values[option_find(&a, "help")]) return help_asked("doctor [options]", DOCTOR);
+    if (!words_fit(&a, 0)) return EXIT_USAGE;
     const char *config = value_of(&a, "config"), *http = a.values[option_find(&a, "http")];
     v.data = data_of(&a);
     v.json = a.values[option_find(&a, "json")];
@@ -845,7 +895,10 @@ int main(int argc, char **argv) {
     umask(0077); /* what is made here is nobody else's */
     for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
         if (strcmp(argv[1], COMMANDS[i].name) == 0) return COMMANDS[i].run(argc - 1, argv + 1);
-    bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0);
+    const char *first = argc > 1 ? argv[1] : "";
+    if (strcmp(first, "--version") == 0 || strcmp(first, "-v") == 0) return cmd_version(0, NULL);
+    bool asked =
+        strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0;
     FILE *to = asked ? stdout : stderr;
     if (argc > 1 && !asked) fprintf(to, "kith: there is no command '%s'\n", argv[1]);
     fprintf(to, "usage: kith COMMAND [options]; 'kith COMMAND --help' says more\n");

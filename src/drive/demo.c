@@ -108,7 +108,7 @@ static bool demo_done(void *arg, size_t i, int status, struct bytes body) {
 
 bool drive_demo(const char *http, const char *key, struct buf *why) {
     struct demo d = {why};
-    struct requests r = {
-        http, key, sizeof DEMO / sizeof *DEMO, 1 /* in their order */, &d, demo_make, demo_done};
+    struct requests r = {http, key, sizeof DEMO / sizeof *DEMO, 1 /* in their order */, false, &d,
+        demo_make, demo_done};
     return requests_run(&r, why);
 }

@@ -108,6 +108,7 @@ bool reason_is_temporary(uint8_t reason);
 struct requests {
     const char *address, *key;
     size_t n, connections; /* connections: 0 for 64 */
+    bool once;             /* a connection that is refused or lost ends it: nobody is waited for */
     void *arg;
     /* "PUT /v1/..." */
     void (*make)(void *arg, size_t i, struct buf *method_path, struct buf *body);
@@ -116,7 +117,7 @@ struct requests {
 };
 /* false: words in *why, unless `done` said false. */
 bool requests_run(const struct requests *r, struct buf *why);
-/* One GET; the body is added to *out. Its status, or 0. */
+/* One GET; the body is added to *out. Its status, or 0: nobody answers there, at once if nobody listens. */
 int request_get(const char *address, const char *key, const char *path, struct buf *out);
 
 /* ---- HTTP beside devices, on the loop of an open fleet (posts.c): posts_send queues and returns;

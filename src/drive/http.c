@@ -35,6 +35,7 @@ static void client_later(struct run *run, struct client *c) {
         close(c->fd);
     }
     c->fd = -1;
+    run->stopped |= run->r->once;
     buf_reset(&c->in);
     c->again_ns = clock_mono_ns() + AGAIN_NS;
 }
@@ -174,8 +175,13 @@ static bool one_done(void *arg, size_t i, int status, struct bytes body) {
 int request_get(const char *address, const char *key, const char *path, struct buf *out) {
     struct one o = {.path = path, .out = out};
     struct buf why = {0};
-    struct requests r = {
-        .address = address, .key = key, .n = 1, .arg = &o, .make = one_make, .done = one_done};
+    struct requests r = {.address = address,
+        .key = key,
+        .n = 1,
+        .once = true,
+        .arg = &o,
+        .make = one_make,
+        .done = one_done};
     bool ok = requests_run(&r, &why);
     buf_done(&why);
     return ok ? o.status : 0;
