@@ -793,7 +793,7 @@ export type Wish = {
   webhook?: boolean;
 };
 
-/** Push and mail wait until they end; the in-app inbox does not. In the zone of the user's profile, UTC without one. Hours that pass midnight belong to the day on which they begin; where clocks change, they end when these show `to`. */
+/** Push and mail wait until they end; the in-app inbox does not. In the zone of the user's profile, UTC without one. Hours that pass midnight belong to the day on which they begin; where clocks change, they end when these first show `to`, and a time that clocks leave out counts as if they had not been changed yet. What is held leaves at once, or sooner, when they are changed so that they hold it no more. */
 export type QuietHours = {
   from: string;
   /** Not the same as from. */
@@ -812,7 +812,7 @@ export type PreferencesPut = {
     /** On which they begin; without it, all. */
     days?: Array<"mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun"> | null;
   } | null;
-  /** Until then push and mail wait. */
+  /** Until then push and mail wait; null lets them leave at once. */
   paused_until?: Time | null;
 };
 
@@ -854,7 +854,7 @@ export type TriggerPost = {
   data?: Record<string, unknown> | null;
   /** Not before this time. */
   send_at?: Time | null;
-  /** Not shown or sent from this time on. */
+  /** Not shown, counted or sent from this time on. Devices that are connected are not told when it comes: they have the time. */
   expires_at?: Time | null;
   /** Takes the place of a notification of the same workflow and key that was not seen yet. */
   collapse_key?: string | null;
@@ -891,9 +891,9 @@ export type TriggerTotals = {
   created_at: Time;
   /** Scheduled: it waits for `send_at`. */
   state: "scheduled" | "sent" | "cancelled";
-  /** People it is for: those named; of an audience those who were in it when it was sent. */
+  /** People it is for: those named, also while it waits for `send_at`; of an audience those who were in it when it was sent. */
   recipients: number;
-  /** Those in whose inbox it is, or was until they were done with it; what was cancelled or withdrawn before it was seen is taken off again. Of a cancelled one that inboxes merge: those who had seen it. */
+  /** Those in whose inbox it is, or was until they were done with it; what was cancelled, withdrawn or replaced before it was seen is taken off again. Of a cancelled one that inboxes merge: those who had seen it. */
   delivered: number;
   /** Those who saw it: of a group, while it was the newest in it; so with read, clicked and archived. */
   seen: number;
@@ -927,7 +927,7 @@ export type TriggerTotals = {
     capped: number;
     /** It expired first. */
     expired: number;
-    /** It was cancelled before they saw it. */
+    /** It was cancelled before they saw it, or its workflow was deleted before it left. */
     cancelled: number;
     /** Another with its collapse key took its place. */
     collapsed: number;

@@ -123,6 +123,12 @@ static void digests_look(struct looking *l, struct bytes key) {
         wrong(l, "a digest of someone who is known", 0, 1);
 }
 
+static void held_look(struct looking *l, struct bytes value) {
+    if (!held_whole(value)) wrong(l, "the bytes of what is held", value.n, 0);
+    else if (!mailbox_known(l->cells, l->app, l->user))
+        wrong(l, "what is held for someone who is known", 0, 1);
+}
+
 /* ---- wishes ---- */
 static void preferences_look(struct looking *l, struct bytes value) {
     if (preferences_whole(value)) return;
@@ -156,6 +162,7 @@ bool notify_check(struct cells *c, struct buf *why) {
     each(l, ')', inbox_look);
     each(l, '%', preferences_look);
     each(l, '-', NULL);
+    each(l, '/', held_look);
     bool sound = l->sound;
     free(l);
     sound &= workflows_sound(c, why);

@@ -146,6 +146,8 @@ static void finds_what_is_wrong(void **state) {
     head.first = 32;
     damaged(')', "ann", h, "its oldest row: 32 is stored");
     damaged('-', "zoe", BYTES("x"), "a digest of someone who is known");
+    damaged('/', "ann", BYTES("\1\1n\1t"), "the bytes of what is held");
+    damaged('/', "zoe", BYTES("\1\1n\1t\2"), "what is held for someone who is known");
     rows_damaged();
 }
 

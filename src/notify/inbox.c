@@ -397,6 +397,7 @@ void inbox_erase(struct step *s, struct bytes user) {
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_load(&i);
     digests_erase(s, &i);
+    held_erase(s, user);
     for (size_t k = 0; k < i.count; k++) {
         actors_forget(s, &i, &i.row[k]);
         content_blank(s, i.row[k].trigger);

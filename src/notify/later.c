@@ -4,15 +4,18 @@
  *   '-' app user workflow group   an open digest: var until, u64 serial, varbytes row (empty: nothing
  *                                 collected), repeated varbytes trigger
  *   '-' app user                  which of them are open: repeated { varbytes workflow, u64 group }
+ *   '/' app user                  what quiet hours or a pause hold: repeated { var until, varbytes
+ *                                 notification, varbytes trigger, u8 channels }
  *
  *   NOTIFY_DUE  u8 what, varbytes user, then: DIGEST varbytes workflow, u64 group, u64 serial;
- *               HELD varbytes notification, varbytes trigger, u8 channels;
- *               ESCALATE likewise and u8 unless
+ *               HELD varbytes notification, varbytes trigger, u8 channels (of stores of before);
+ *               ESCALATE likewise and u8 unless;  LOOK nothing: at what is held until now
  * SPDX-License-Identifier: Apache-2.0 */
 #include "due/due.h"
 #include "notify/notify_in.h"
 
-enum { DUE_DIGEST = 1, DUE_HELD, DUE_ESCALATE };
+enum { DUE_DIGEST = 1, DUE_HELD, DUE_ESCALATE, DUE_LOOK };
+enum { LOOK_STEP = 64 }; /* released by one record */
 enum { DIGEST_TRIGGERS_MAX = 1024 };
 /* of what would hardly be opened, when the workflow says no window */
 static const int64_t UNLIKELY_WINDOW_MS = 24 * 3600 * 1000;
@@ -240,18 +243,75 @@ static bool digest_due(struct step *s, struct bytes user, struct unpack *u) {
 }
 
 /* ---- held by quiet hours or a pause ---- */
+struct held {
+    int64_t until_ms;
+    struct bytes notification, trigger;
+    uint8_t channels;
+};
+static struct held held_unpack(struct unpack *u) {
+    struct held h = {.until_ms = (int64_t)unpack_var(u)};
+    h.notification = unpack_bytes(u);
+    h.trigger = unpack_bytes(u);
+    h.channels = unpack_u8(u);
+    return h;
+}
+bool held_whole(struct bytes value) {
+    struct unpack u = unpack_of(value);
+    bool whole = true;
+    while (unpack_more(&u) && whole) whole = held_unpack(&u).channels != 0;
+    return whole && !u.bad;
+}
+static void held_pack(struct buf *b, const struct held *h) {
+    pack_var(b, (uint64_t)h->until_ms);
+    pack_bytes(b, h->notification);
+    pack_bytes(b, h->trigger);
+    pack_u8(b, h->channels);
+}
+static struct cell *held_cell(struct cells *c, struct bytes app, struct bytes user) {
+    uint8_t room[300];
+    return cells_get(c, key2(room, '/', app, user));
+}
+
+static void look_add(struct step *s, struct bytes user, int64_t at_ms) {
+    struct buf b = {0};
+    pack_u8(&b, DUE_LOOK);
+    pack_bytes(&b, user);
+    due_add(s, at_ms, KIND_NOTIFY_DUE, buf_view(&b));
+    buf_done(&b);
+}
+
 void hold(struct step *s, struct bytes user, struct bytes notification, const struct content *k,
     uint8_t channels, int64_t until_ms) {
     struct buf b = {0};
-    pack_u8(&b, DUE_HELD);
-    pack_bytes(&b, user);
-    pack_bytes(&b, notification);
-    pack_bytes(&b, k->id);
-    pack_u8(&b, channels);
-    due_add(s, until_ms, KIND_NOTIFY_DUE, buf_view(&b));
+    held_pack(&b, &(struct held){until_ms, notification, k->id, channels});
+    cells_append(s->cells, held_cell(s->cells, s->app, user), buf_view(&b));
     buf_done(&b);
+    look_add(s, user, until_ms);
     content_count(s, k->id, TOTAL_HELD, 1);
     why_add(s, user, k->id, WHY_HELD_QUIET, channels, until_ms, (struct bytes){0});
+}
+
+/* Quiet hours or a pause were changed: what they hold no more leaves, or sooner. What they hold for longer
+ * is held again when it is looked at. */
+void held_again(struct step *s, struct bytes user) {
+    struct cell *c = held_cell(s->cells, s->app, user);
+    if (!c->size) return;
+    int64_t until = preferences_quiet_until(s->cells, s->app, user, s->time_ms);
+    struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(c->data, c->size)));
+    struct buf b = {0};
+    bool sooner = false;
+    if (!until) until = s->time_ms;
+    while (unpack_more(&u)) {
+        struct held h = held_unpack(&u);
+        sooner |= h.until_ms > until;
+        if (h.until_ms > until) h.until_ms = until;
+        held_pack(&b, &h);
+    }
+    if (sooner) {
+        cells_put(s->cells, held_cell(s->cells, s->app, user), buf_view(&b));
+        look_add(s, user, until);
+    }
+    buf_done(&b);
 }
 
 struct waiting { /* what falls due */
@@ -265,7 +325,6 @@ static bool waiting_read(struct step *s, struct unpack *u, struct waiting *h) {
     h->notification = unpack_bytes(u);
     h->trigger = unpack_bytes(u);
     h->channels = unpack_u8(u);
-    h->unless = u->p < u->end ? unpack_u8(u) : 0;
     return !u->bad && mailbox_known(s->cells, s->app, h->user) &&
            content_copy(s, h->trigger, &h->k) &&
            workflow_find(s->cells, s->app, h->k.workflow, &h->w);
@@ -327,6 +386,38 @@ static void held_due(struct step *s, struct bytes user, struct unpack *u) {
     go_on(s, &h);
 }
 
+/* What is held no longer than until now; each of it has a look of its own, so that nothing is missed. */
+static void look_due(struct step *s, struct bytes user) {
+    struct cell *c = held_cell(s->cells, s->app, user);
+    struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(c->data, c->size)));
+    struct buf stays = {0}, goes = {0};
+    unsigned n = 0;
+    bool more = false;
+    while (unpack_more(&u)) {
+        struct held h = held_unpack(&u);
+        bool now = h.until_ms <= s->time_ms && n < LOOK_STEP;
+        more |= h.until_ms <= s->time_ms && !now;
+        n += now;
+        if (!now) held_pack(&stays, &h);
+        else {
+            pack_bytes(&goes, h.notification);
+            pack_bytes(&goes, h.trigger);
+            pack_u8(&goes, h.channels);
+        }
+    }
+    if (n) cells_put(s->cells, c, buf_view(&stays));
+    struct unpack each = unpack_of(arena_copy(s->arena, buf_view(&goes)));
+    while (n--) held_due(s, user, &each);
+    if (more) look_add(s, user, s->time_ms);
+    buf_done(&stays);
+    buf_done(&goes);
+}
+
+void held_erase(struct step *s, struct bytes user) {
+    struct cell *c = held_cell(s->cells, s->app, user);
+    if (c->size) cells_put(s->cells, c, (struct bytes){0});
+}
+
 /* ---- escalations ---- */
 void escalations_begin(struct step *s, struct bytes user, struct bytes notification,
     const struct workflow *w, const struct content *k) {
@@ -350,6 +441,7 @@ static void escalate_due(struct step *s, struct bytes user, struct unpack *u) {
     struct waiting h = {.user = user};
     struct row r;
     if (!waiting_read(s, u, &h)) return;
+    h.unless = unpack_u8(u);
     if (!row_of(s, &h, &r)) return; /* trimmed */
     bool withdrawn = r.flags & ROW_TAKEN;
     bool done = r.read_ms || r.archived_ms || (h.unless == ESCALATE_UNLESS_SEEN && r.seen_ms);
@@ -366,7 +458,8 @@ static void apply_due(struct step *s) {
     struct unpack u = unpack_of(body);
     uint8_t what = unpack_u8(&u);
     struct bytes user = unpack_bytes(&u);
-    if (what == DUE_HELD) held_due(s, user, &u);
+    if (what == DUE_LOOK) look_due(s, user);
+    else if (what == DUE_HELD) held_due(s, user, &u);
     else if (what == DUE_ESCALATE) escalate_due(s, user, &u);
     else if (!digest_due(s, user, &u)) due_add(s, s->time_ms, KIND_NOTIFY_DUE, body);
 }

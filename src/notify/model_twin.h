@@ -394,6 +394,17 @@ static inline void m_go_on(struct model *m, struct m_user *u, int n, int first, 
     if (channels && until) m_hold(m, u, n, first, channels, until);
     else m_send(u, n, channels);
 }
+/* Quiet hours or the pause were changed: what is held leaves when they end now, if that is sooner. */
+static inline void m_held_again(struct model *m, struct m_user *u) {
+    int64_t until = m_quiet_until(u, m->now_ms);
+    for (int k = 0; k < m->dues; k++) {
+        struct m_due *d = &m->due[k];
+        if (d->kind != M_HELD || d->done || d->user != (int)(u - m->user) || d->made != u->made)
+            continue;
+        if (!until) until = m->now_ms;
+        if (d->at_ms > until) d->at_ms = until;
+    }
+}
 static inline void m_held_due(struct model *m, struct m_user *u, const struct m_due *d) {
     struct m_trigger *t = &m->trigger[d->trigger];
     const struct m_row *r = m_row_of(u, d->first);

@@ -13,7 +13,7 @@
  *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
  *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
  *   '+' user n       actors of a grouped row beyond those in it (group.c)
- *   '-' user         digests that are open, and what is held (later.c)
+ *   '-' user         digests that are open    '/' user       what is held   (later.c)
  *   '>' user         what was learned of them                                 (relevance.c)
  *   '~' workflow     how often it is opened here                             (relevance.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
@@ -210,6 +210,9 @@ bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, cons
 void digests_erase(struct step *s, struct inbox *i);
 void hold(struct step *s, struct bytes user, struct bytes notification, const struct content *k,
     uint8_t channels, int64_t until_ms);
+void held_again(struct step *s, struct bytes user);
+bool held_whole(struct bytes value); /* of a cell '/' */
+void held_erase(struct step *s, struct bytes user);
 void escalations_begin(struct step *s, struct bytes user, struct bytes notification,
     const struct workflow *w, const struct content *k);
 

@@ -393,6 +393,8 @@ static void act_wish(struct history *h) {
     } else {
         u->paused_until_ms = pause;
     }
+    m_held_again(h->m, u);
+    m_ticks(h->m);
     act(&h->w, KIND_PREFERENCES_PUT, &body);
 }
 static void act_erase(struct history *h) {

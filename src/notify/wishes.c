@@ -1,5 +1,6 @@
 /* notify: a person's wishes change (src/prefs keeps them): before they do, what their audiences got
- * becomes rows of the inbox, so that what came before holds by what was wished before.
+ * becomes rows of the inbox, so that what came before holds by what was wished before; and then what quiet
+ * hours hold no more leaves.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "notify/notify_in.h"
 
@@ -9,6 +10,7 @@ static void apply_put(struct step *s) {
     struct bytes user = unpack_bytes(&u);
     if (mailbox_known(s->cells, s->app, user)) fold(s, user);
     preferences_put(s);
+    held_again(s, user);
 }
 
 static const struct record_rule RULES[] = {{KIND_PREFERENCES_PUT, apply_put}};

@@ -105,8 +105,11 @@ static void apply_user_put(struct step *s) {
     if (s->wanted) profile_json(&o, user, &p, true);
 }
 
+/* What a mail server would be asked for is looked at when it is sent; these can be in no address. */
 static bool email_is(struct bytes v) {
     const uint8_t *at = v.n ? memchr(v.p, '@', v.n) : NULL;
+    for (size_t i = 0; i < v.n; i++)
+        if (v.p[i] < ' ' || strchr("<>()[],;:\\\"", v.p[i])) return false;
     return at && at > v.p && at + 1 < v.p + v.n && !memchr(v.p, ' ', v.n) &&
            !memchr(at + 1, '@', (size_t)(v.p + v.n - at - 1));
 }

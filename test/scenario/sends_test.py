@@ -179,6 +179,18 @@ def held(w):
     if w.mails:
         mails = [email.message_from_bytes(raw(m["content"]), policy=email.policy.SMTP)["subject"] for m in w.mails.do("taken")["mails"]]
         expect(sorted(mails), ["Bob", "Cat and 2 others"])
+    pause = lambda hours: w.ok(200, "PUT", "/v1/users/ida/preferences", {"paused_until": hours and (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=hours)).strftime("%FT%T.000Z")})
+    pause(5)
+    many = [w.trigger("like", "ida", str(n)) for n in range(70)]
+    pause(3)
+    time.sleep(.3)
+    expect(w.decisions(many[0], "ida"), ["delivered", "held"], "sooner, but not yet")
+    pause(None)
+    for id in many:
+        until(lambda: w.decisions(id, "ida")[-1:] == ["sent"])
+        expect(w.decisions(id, "ida").count("sent"), 1)
+    expect(w.ok(200, "GET", f"/v1/notifications/{many[0]}")["held"], 0)
+    expect(len(w.requests("/v1/projects/my-app/messages:send")), 70, "what a pause held leaves when it is taken back, once")
 
 
 def webhooks(w):

@@ -29,7 +29,7 @@ def profiles(c):
     got = c("GET", "/v1/users/ann")[1]
     expect(("locale" in got, "metadata" in got, got["name"]), (False, False, "Anna"), "null clears")
     expect(c("PUT", "/v1/users/ann", {})[0], 200, "nothing to change")
-    for field, value, status in (("name", 7, 400), ("metadata", [], 400), ("nick", "x", 400), ("email", "nobody", 422), ("locale", "!", 422),
+    for field, value, status in (("name", 7, 400), ("metadata", [], 400), ("nick", "x", 400), ("email", "nobody", 422), ("email", "<ann@example.com>", 422), ("email", "ann,bob@example.com", 422), ("locale", "!", 422),
                                  ("locale", "not-a-language-tag-at-all-x", 422), ("timezone", "Europe/Atlantis", 422), ("timezone", "", 422), ("timezone", 7, 400)):
         got = c("PUT", "/v1/users/ann", {field: value})
         expect((got[0], got[1]["field"]), (status, field), f"{field}={value}")
