@@ -113,8 +113,6 @@ static void slept_look(struct shard *s, int64_t took, int64_t awake_ns) {
     tell(s, EVENT_lock, p->look_ns + took - slept, slept, LOCK_ELSEWHERE, 0);
 }
 
-int64_t pace_clock(void *pace) { return ticker_now(&((const struct pace *)pace)->clock); }
-
 void pace_end(struct shard *s) {
     struct pace *p = &s->pace;
     journeys_turn_end(s->journeys, ticker_now(&p->clock));

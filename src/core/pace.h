@@ -39,7 +39,6 @@ static inline void pace_phase(struct pace *p, enum turn_phase ended) {
     p->borders[ended] = ticker_ticks();
 }
 void pace_end(struct shard *s); /* of the turn */
-int64_t pace_clock(void *pace); /* what the turn's clock says now, for journeys */
 /* Senders are held back, or another shard takes nothing, from now on or no longer. */
 void pace_held(struct shard *s, bool held);
 void pace_crowded(struct shard *s, bool crowded);

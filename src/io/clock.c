@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "io/io.h"
+#include "measure/measure.h"
 
 int64_t clock_wall_ms(void) {
     struct timespec t;
@@ -42,5 +43,6 @@ int64_t ticker_set(struct ticker *t) {
     }
     t->ns = now;
     t->ticks = ticks;
+    t->real = clock_mono_ns;
     return now;
 }

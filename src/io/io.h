@@ -33,29 +33,8 @@ struct disk *disk_real(void); /* one shared, stateless */
 /* ---- clock and randomness ---- */
 int64_t clock_wall_ms(void); /* since 1970 UTC */
 int64_t clock_mono_ns(void);
-/* A clock for what people look at, read often: between two looks at the real one it goes by the
- * processor's counter (x86: TSC), some ten instructions instead of sixty. Each look sets it right, so
- * that it is wrong by what the counter strays within one turn at most. Elsewhere the real one. */
-struct ticker {
-    uint64_t ticks, from_ticks;
-    int64_t ns, from_ns, scaled_ns; /* from: what the scale is taken from */
-    uint64_t scale; /* ns a tick, 32 bits of it behind the point; 0: not known yet */
-};
-/* What the counter says, in a unit of its own. */
-static inline uint64_t ticker_ticks(void) {
-#if defined(__x86_64__)
-    return __builtin_ia32_rdtsc();
-#else
-    return (uint64_t)clock_mono_ns();
-#endif
-}
-int64_t ticker_set(struct ticker *t); /* looks at the real one, and gives it */
-/* A counter that jumped, or a look of more than a second ago, is no matter for it. */
-static inline int64_t ticker_now(const struct ticker *t) {
-    uint64_t passed = ticker_ticks() - t->ticks;
-    if (__builtin_expect(!t->scale || passed >> 31, 0)) return clock_mono_ns();
-    return t->ns + (int64_t)(passed * t->scale >> 32);
-}
+struct ticker;                        /* measure/ticker.h */
+int64_t ticker_set(struct ticker *t); /* looks at the real clock, and gives it; t: zeros at first */
 void random_secret(void *p, size_t n); /* getrandom(2); ends the process if it fails */
 
 /* ---- event loop: one a thread (epoll, edge of readiness is level) ---- */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "measure/measure.h"
 
 /* ---- ring ---- */
 static void ring_is_bounded_and_ordered(void **state) {

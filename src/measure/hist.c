@@ -13,7 +13,6 @@ uint64_t hist_bucket_top(unsigned bucket) {
 void hist_merge(struct hist *into, const struct hist *from) {
     for (unsigned i = 0; i < HIST_BUCKETS; i++)
         into->buckets[i] += __atomic_load_n(&from->buckets[i], __ATOMIC_RELAXED);
-    into->sum += __atomic_load_n(&from->sum, __ATOMIC_RELAXED);
     uint64_t max = __atomic_load_n(&from->max, __ATOMIC_RELAXED);
     if (max > into->max) into->max = max;
 }
@@ -25,6 +24,17 @@ uint64_t hist_count(const struct hist *h) {
     for (unsigned i = 0; i < HIST_BUCKETS; i++)
         n += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED);
     return n;
+}
+
+/* A bucket's values go from the top of the one below it, without that, up to its own. */
+uint64_t hist_sum(const struct hist *h) {
+    uint64_t sum = 0, below = UINT64_MAX; /* so that the first one has 0 and 1 */
+    for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+        uint64_t top = hist_bucket_top(i), width = top - below;
+        sum += __atomic_load_n(&h->buckets[i], __ATOMIC_RELAXED) * (top - (width - 1) / 2);
+        below = top;
+    }
+    return sum;
 }
 
 /* Up to the bucket of the maximum: above it there is nothing, or what is written just now. */

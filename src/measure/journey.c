@@ -8,7 +8,8 @@
  *
  * It stands on every record's way, so what can be done once for many is: records that came and went
  * together have the same times, and are recorded as one run of so many; names are copied for those
- * that may be kept, and a few others.
+ * that may be kept, and a few others. Of what nobody waits for (cursors, acknowledgements: more than
+ * half of a chat's records) a busy shard times a part only, by chance; each stands for as many.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "measure/journey.h"
 
@@ -27,6 +28,8 @@ enum {
     FILTER = 1024,           /* kept positions that devices may still get */
     FEW = 2,                 /* records of a turn */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
+    PART_BITS = 3,           /* one of 8 is timed, of what nobody waits for */
+    STEPS_BITS = 2,          /* one of 4 has its steps timed, of those that go alone */
     FANOUT_MIN = 256,        /* devices of one record that are an event */
     FANOUT_NS = 100000000,   /* relays of one record within it are one fan-out */
     QUEUE_MIN = 64,          /* records of a turn */
@@ -35,6 +38,7 @@ enum {
     REPEATERS = 8,           /* senders whose repetitions are counted */
     RETRIES_MIN = 20         /* of one in a second that are an event */
 };
+#define MIX 0x9e3779b97f4a7c15u
 #define seldom __attribute__((noinline))
 #define inlined static inline __attribute__((always_inline))
 _Static_assert(sizeof(struct journey) % 8 == 0 && sizeof(struct journey_device) % 8 == 0, "words");
@@ -44,7 +48,7 @@ struct under_way {
     int64_t began_ns, came_ns, appended_ns, durable_ns, applied_ns, wall_ms;
     uint32_t devices, waiting;
     uint16_t partition, source, name; /* name: of the turn, from 1; 0: none */
-    uint8_t kind, sort;
+    uint8_t kind, sort, stands_for;   /* stands_for: records, itself among them */
     bool kept;
 };
 enum { /* what is timed of it */
@@ -94,11 +98,11 @@ struct place_slot {
 };
 struct journeys {
     struct measure *measure;
-    int64_t (*clock_ns)(void *);
-    void *clock;
+    const struct ticker *clock;
     int64_t now_ns;
     struct under_way *queue; /* ring */
     uint32_t cap, head, applied, tail;
+    struct under_way *next; /* queue[applied], the next that comes back; NULL: none */
     struct under_way *current;
     unsigned appends, applies; /* left until the next look at the clock */
     struct names *named;       /* [NAMED_MAX] of this turn */
@@ -129,14 +133,12 @@ static void ring_create_of(struct kept_ring *r, uint32_t n) {
     r->slots = must_alloc(n * sizeof *r->slots);
 }
 
-struct journeys *journeys_create(
-    uint16_t shard, struct measure *m, int64_t (*clock_ns)(void *), void *clock) {
+struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct ticker *clock) {
     struct journeys *j = must_alloc(sizeof *j);
     j->measure = m;
-    j->clock_ns = clock_ns;
     j->clock = clock;
     j->shard = shard;
-    j->now_ns = clock_ns(clock);
+    j->now_ns = ticker_now(clock);
     j->cap = 256;
     j->queue = must_alloc(j->cap * sizeof *j->queue);
     j->named = must_alloc(NAMED_MAX * sizeof *j->named);
@@ -182,17 +184,20 @@ static bool queue_grow(struct journeys *j) {
     free(j->queue);
     j->queue = now;
     j->cap *= 2;
+    if (j->next) j->next = &now[j->applied & queue_mask(j)];
     return true;
 }
 
 inlined void append(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
-    uint16_t source, const struct journey_origin *origin) {
+    uint16_t source, const struct journey_origin *origin, uint8_t stands_for) {
     struct under_way *u = &j->queue[j->tail++ & queue_mask(j)];
+    if (!j->next) j->next = u;
     u->position = position;
     u->partition = partition;
     u->source = source;
     u->name = 0;
     u->kind = 0;
+    u->stands_for = stands_for;
     u->devices = u->waiting = 0;
     u->wall_ms = 0;
     if (origin) {
@@ -206,42 +211,60 @@ inlined void append(struct journeys *j, uint16_t partition, uint64_t position, i
         u->began_ns = came_ns;
         u->kept = false;
         u->sort = came_ns ? SORT_OUTSIDE | SORT_AWAITED : SORT_OUTSIDE;
-        if (!came_ns) came_ns = j->now_ns;
     }
+    if (!came_ns) came_ns = j->now_ns;
     u->came_ns = came_ns;
     u->appended_ns = came_ns > j->now_ns ? came_ns : j->now_ns; /* of another shard's clock */
 }
 
+/* One of 2^bits, by chance: neither the order of records nor the kinds of a partition have a say. */
+inlined bool chosen(uint16_t partition, uint64_t position, unsigned bits) {
+    return (position + partition) * MIX >> (64 - bits) == 0;
+}
+
+/* How many records it stands for; 0: it is not timed. All are while there is room to keep some. */
+inlined uint8_t part_of(const struct journeys *j, uint16_t partition, uint64_t position,
+    int64_t came_ns, const struct journey_origin *origin) {
+    if (origin ? origin->began_ns || origin->kept : came_ns != 0) return 1;
+    if (j->sample.tokens) return 1;
+    return chosen(partition, position, PART_BITS) ? 1 << PART_BITS : 0;
+}
+
 /* Apart, as are others that are seldom needed: what is called needs registers, and to save them takes
  * longer than all the rest. */
-static seldom void append_look(struct journeys *j, uint16_t partition, uint64_t position,
+static seldom void append_anew(struct journeys *j, uint16_t partition, uint64_t position,
     int64_t came_ns, uint16_t source, const struct journey_origin *origin) {
-    j->appends = 0;
     if (j->tail - j->head == j->cap && !queue_grow(j)) return;
-    uint32_t room = j->cap - (j->tail - j->head);
-    j->appends = (room < CLOCK_EVERY ? room : CLOCK_EVERY) - 1;
-    j->now_ns = j->clock_ns(j->clock);
-    append(j, partition, position, came_ns, source, origin);
+    j->now_ns = ticker_now(j->clock);
+    append(j, partition, position, came_ns, source, origin,
+        part_of(j, partition, position, came_ns, origin));
 }
 
 void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
     uint16_t source, const struct journey_origin *origin) {
-    if (!j) return;
-    if (!j->appends) {
-        append_look(j, partition, position, came_ns, source, origin);
+    uint8_t stands_for = j ? part_of(j, partition, position, came_ns, origin) : 0;
+    if (!stands_for) return;
+    bool full = j->tail - j->head == j->cap;
+    uint64_t passed = 0;
+    if (full || (!j->appends && !ticker_passed(j->clock, &passed))) {
+        append_anew(j, partition, position, came_ns, source, origin);
         return;
     }
+    if (!j->appends) {
+        j->appends = CLOCK_EVERY;
+        j->now_ns = ticker_at(j->clock, passed);
+    }
     j->appends--;
-    append(j, partition, position, came_ns, source, origin);
+    append(j, partition, position, came_ns, source, origin, stands_for);
 }
 
 /* Is it the oldest under way? */
 inlined struct under_way *came_back(struct journeys *j, const struct journey_record *r) {
+    struct under_way *u = j->next;
     j->current = NULL;
-    if (j->applied == j->tail) return NULL;
-    struct under_way *u = &j->queue[j->applied & queue_mask(j)];
-    if (u->position != r->position || u->partition != r->partition) return NULL;
+    if (!u || u->position != r->position || u->partition != r->partition) return NULL;
     j->applied++;
+    j->next = j->applied == j->tail ? NULL : &j->queue[j->applied & queue_mask(j)];
     j->current = u;
     u->durable_ns = r->durable_ns < u->appended_ns ? u->appended_ns : r->durable_ns;
     return u;
@@ -303,7 +326,6 @@ static void name_take(struct journeys *j, struct under_way *u, const struct jour
     name_over_set(j);
 }
 
-#define MIX 0x9e3779b97f4a7c15u
 static inline uint64_t mixed(uint64_t h) {
     h *= MIX;
     return h ^ h >> 32;
@@ -385,10 +407,8 @@ static seldom void applied_more(
     if (about->item.n && u->sort & SORT_OUTSIDE) place_keep(j, about);
 }
 
-inlined void applied(struct journeys *j, const struct journey_record *r,
+inlined void applied(struct journeys *j, struct under_way *u, const struct journey_record *r,
     const struct journey_about *about, struct journey_origin *out) {
-    struct under_way *u = came_back(j, r);
-    if (!u) return;
     u->kind = r->kind;
     u->wall_ms = r->wall_ms;
     u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
@@ -405,25 +425,38 @@ inlined void applied(struct journeys *j, const struct journey_record *r,
     else if (about->item.n && u->sort & SORT_OUTSIDE) place_keep(j, about);
 }
 
-static seldom void applied_look(struct journeys *j, const struct journey_record *r,
-    const struct journey_about *about, struct journey_origin *out) {
-    j->applies = CLOCK_EVERY - 1;
-    j->now_ns = j->clock_ns(j->clock);
-    bool first = j->applied == j->head,
+inlined void applied_look(struct journeys *j, int64_t now_ns) {
+    j->applies = CLOCK_EVERY;
+    j->now_ns = now_ns;
+    bucket_fill(&j->sample, now_ns);
+    bool first = j->applied - 1 == j->head,
          fanout = j->fanout.devices >= NAMED_FANOUT && !j->fanout.names.app[0];
     if (j->named_count < NAMED_MAX) j->name_over_ns = first && !fanout ? NAMED_NS : INT64_MIN;
-    applied(j, r, about, out);
+}
+static seldom void applied_anew(struct journeys *j, struct under_way *u,
+    const struct journey_record *r, const struct journey_about *about, struct journey_origin *out) {
+    applied_look(j, j->clock->real());
+    applied(j, u, r, about, out);
 }
 
 void journey_applied(struct journeys *j, const struct journey_record *r,
     const struct journey_about *about, struct journey_origin *out) {
     if (!j) return;
-    if (!j->applies) {
-        applied_look(j, r, about, out);
+    struct under_way *u = came_back(j, r);
+    if (!u) {
+        out->made_ns = j->now_ns;
         return;
     }
+    if (!j->applies) {
+        uint64_t passed;
+        if (!ticker_passed(j->clock, &passed)) {
+            applied_anew(j, u, r, about, out);
+            return;
+        }
+        applied_look(j, ticker_at(j->clock, passed));
+    }
     j->applies--;
-    applied(j, r, about, out);
+    applied(j, u, r, about, out);
 }
 
 /* ---- devices ---- */
@@ -480,7 +513,7 @@ static seldom void device_acked(struct journeys *j, uint16_t partition, uint64_t
         size_t i = n & (JOURNEY_DEVICES_MAX - 1),
                word = offsetof(struct journey_device, acked_ns) / 8;
         __atomic_store_n(
-            &j->devices[i].words[word], (uint64_t)j->clock_ns(j->clock), __ATOMIC_RELEASE);
+            &j->devices[i].words[word], (uint64_t)ticker_now(j->clock), __ATOMIC_RELEASE);
         return;
     }
 }
@@ -573,7 +606,7 @@ static void fanout_note(struct journeys *j, const struct under_way *u) {
         f->names.app[0] = f->names.conversation[0] = 0;
     }
     if (u->name && !f->names.app[0]) f->names = j->named[u->name - 1];
-    f->devices += u->devices;
+    f->devices += u->devices * u->stands_for;
 }
 
 /* Whose work it is: a conversation's messages are of its partition, their relays of many others. */
@@ -591,12 +624,18 @@ struct work {
 /* Which partition most of them could be for, by a vote among some; false: none. */
 static bool work_vote(const struct journeys *j, struct work *w) {
     enum { SOME = 256 };
-    uint32_t votes = 0, asked = 0, mask = queue_mask(j), step = w->all / SOME | 1;
+    uint32_t votes = 0, asked = 0, mask = queue_mask(j), n = j->applied - j->head;
     uint16_t most = 0;
-    for (uint32_t i = 0; i < w->all; i += step, asked++) {
-        uint16_t of = work_of(&j->queue[(j->head + i) & mask]);
-        if (!votes) most = of;
-        votes += of == most ? 1u : -1u;
+    for (uint32_t i = 0; i < n; i += n / SOME | 1) {
+        const struct under_way *u = &j->queue[(j->head + i) & mask];
+        uint16_t of = work_of(u);
+        asked += u->stands_for;
+        if (of == most) votes += u->stands_for;
+        else if (votes >= u->stands_for) votes -= u->stands_for;
+        else {
+            most = of;
+            votes = u->stands_for - votes;
+        }
     }
     w->partition = most;
     return votes > asked / 16; /* more than half leave more than none */
@@ -606,11 +645,12 @@ static void work_count(const struct journeys *j, struct work *w) {
     uint64_t source = 0; /* of the relay before */
     for (uint32_t i = j->head; i != j->applied; i++) {
         const struct under_way *u = &j->queue[i & queue_mask(j)];
+        w->all += u->stands_for;
         if (work_of(u) != w->partition) continue;
-        w->count++;
+        w->count += u->stands_for;
         if (u->name) w->named = u;
         if (u->source == UINT16_MAX) continue;
-        w->relays++;
+        w->relays += u->stands_for;
         w->records += !u->source_position || u->source_position != source;
         source = u->source_position;
     }
@@ -620,7 +660,7 @@ static void work_count(const struct journeys *j, struct work *w) {
  * at least for one partition. */
 static seldom void queue_look(struct journeys *j) {
     enum { EACH = 64 }; /* relays of one record */
-    struct work w = {.all = j->applied - j->head};
+    struct work w = {0};
     const struct under_way *first = &j->queue[j->head & queue_mask(j)];
     if (j->now_ns - first->durable_ns < QUEUE_NS) return;
     if (!work_vote(j, &w)) return;
@@ -641,38 +681,52 @@ static seldom void queue_look(struct journeys *j) {
     event_add(&j->measure->events, &e);
 }
 
-static void run_time(
-    struct journeys *j, enum measure_stage stage, int64_t from_ns, int64_t to_ns, uint64_t count) {
-    uint64_t took =
-        to_ns > from_ns ? (uint64_t)(to_ns - from_ns) : 0; /* the log's clock is another */
-    hist_record_times(&j->measure->stages[stage], took, count);
+/* Not below 0: the log's clock is another. */
+inlined void end_time(struct journeys *j, enum measure_stage stage, int64_t from_ns, uint64_t n) {
+    uint64_t took = j->now_ns > from_ns ? (uint64_t)(j->now_ns - from_ns) : 0;
+    hist_record_times(&j->measure->stages[stage], took, n);
+}
+
+/* So many, with the times of one until it was applied: in order (append, came_back, applied). */
+inlined void way_tell(struct journeys *j, const struct under_way *u, uint64_t n) {
+    struct hist *stages = j->measure->stages;
+    hist_record_times(&stages[u->sort & SORT_OUTSIDE ? TIMED_admit : TIMED_relay],
+        (uint64_t)(u->appended_ns - u->came_ns), n);
+    hist_record_times(&stages[TIMED_durable], (uint64_t)(u->durable_ns - u->appended_ns), n);
+    hist_record_times(&stages[TIMED_apply], (uint64_t)(u->applied_ns - u->durable_ns), n);
+}
+
+/* And until this turn's end. */
+inlined void end_tell(struct journeys *j, const struct under_way *u, size_t sort, uint64_t n) {
+    if (!(sort & SORT_AWAITED)) return;
+    if (sort & SORT_OUTSIDE) end_time(j, TIMED_accepted, u->came_ns, n);
+    if (!(sort & SORT_WRITTEN)) return;
+    end_time(j, TIMED_write, u->applied_ns, n);
+    end_time(j, TIMED_delivered, u->began_ns, n);
+}
+
+inlined bool alike(const struct under_way *u, const struct under_way *v) {
+    return u->applied_ns == v->applied_ns && u->came_ns == v->came_ns &&
+           u->appended_ns == v->appended_ns && u->durable_ns == v->durable_ns;
 }
 
 static void run_tell(struct journeys *j, struct run *r) {
-    const struct under_way *u = r->first;
-    uint64_t n = r->count;
-    bool outside = r->sort & SORT_OUTSIDE, awaited = r->sort & SORT_AWAITED;
-    run_time(j, outside ? TIMED_admit : TIMED_relay, u->came_ns, u->appended_ns, n);
-    run_time(j, TIMED_durable, u->appended_ns, u->durable_ns, n);
-    run_time(j, TIMED_apply, u->durable_ns, u->applied_ns, n);
-    if (outside && awaited) run_time(j, TIMED_accepted, u->came_ns, j->now_ns, n);
-    if (r->sort & SORT_WRITTEN && awaited) {
-        run_time(j, TIMED_write, u->applied_ns, j->now_ns, n);
-        run_time(j, TIMED_delivered, u->began_ns, j->now_ns, n);
-    }
-    if (r->took_ns >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, n);
+    way_tell(j, r->first, r->count);
+    end_tell(j, r->first, r->sort, r->count);
+    if (r->took_ns >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, r->count);
     r->count = 0;
 }
 
-inlined struct run run_of(const struct journeys *j, const struct under_way *u, size_t sort) {
-    int64_t since = sort & SORT_WRITTEN ? u->began_ns : u->came_ns;
-    return (struct run){u, sort & SORT_AWAITED ? j->now_ns - since : 0, 0, sort};
+inlined int64_t took_of(const struct journeys *j, const struct under_way *u, size_t sort) {
+    if (!(sort & SORT_AWAITED)) return 0;
+    return j->now_ns - (sort & SORT_WRITTEN ? u->began_ns : u->came_ns);
 }
 
 static seldom void run_begin(struct journeys *j, struct run *r, const struct under_way *u) {
     if (r->count) run_tell(j, r);
     j->sorts |= 1u << r->sort;
-    *r = run_of(j, u, r->sort);
+    r->first = u;
+    r->took_ns = took_of(j, u, r->sort);
 }
 
 static seldom void one_keep(struct journeys *j, const struct under_way *u, int64_t took) {
@@ -700,20 +754,41 @@ inlined void one_end(struct journeys *j, const struct under_way *u) {
     size_t sort = sort_of(u);
     struct run *r = &j->runs[sort];
     const struct under_way *f = r->first;
-    if (!r->count || f->applied_ns != u->applied_ns || f->came_ns != u->came_ns ||
-        f->appended_ns != u->appended_ns || f->durable_ns != u->durable_ns ||
-        f->began_ns != u->began_ns)
-        run_begin(j, r, u);
-    r->count++;
+    if (!r->count || !alike(f, u) || f->began_ns != u->began_ns) run_begin(j, r, u);
+    r->count += u->stands_for;
     one_look(j, u, sort, r->took_ns);
 }
 
 /* One of few: to look for a run takes longer than to be one. */
-inlined void few_end(struct journeys *j, const struct under_way *u) {
-    struct run r = run_of(j, u, sort_of(u));
-    r.count = 1;
-    run_tell(j, &r);
-    one_look(j, u, r.sort, r.took_ns);
+inlined void few_one(struct journeys *j, const struct under_way *u) {
+    size_t sort = sort_of(u);
+    int64_t took = took_of(j, u, sort);
+    end_tell(j, u, sort, u->stands_for);
+    if (took >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, 1);
+    one_look(j, u, sort, took);
+}
+
+/* Who is awaited is told of exactly, when it came to an end; of the steps to there, on a busy shard, a
+ * part is told for all. */
+inlined void few_way(struct journeys *j, const struct under_way *u, uint64_t n) {
+    if (u->stands_for == 1 && !j->sample.tokens) {
+        if (!chosen(u->partition, u->position, STEPS_BITS)) return;
+        n <<= STEPS_BITS;
+    }
+    way_tell(j, u, n);
+}
+
+/* One, or two: often the relays of one message to its two people. */
+static void few_end(struct journeys *j) {
+    const struct under_way *u = &j->queue[j->head & queue_mask(j)],
+                           *v = &j->queue[(j->head + 1) & queue_mask(j)];
+    bool two = j->applied - j->head == 2,
+         both = two && u->sort == v->sort && u->stands_for == v->stands_for && alike(u, v);
+    few_way(j, u, both ? 2u * u->stands_for : u->stands_for);
+    few_one(j, u);
+    if (!two) return;
+    if (!both) few_way(j, v, v->stands_for);
+    few_one(j, v);
 }
 
 static void many_end(struct journeys *j) {
@@ -729,15 +804,13 @@ static void many_end(struct journeys *j) {
 void journeys_clock(struct journeys *j, int64_t now_ns) {
     if (!j) return;
     j->now_ns = now_ns;
-    bucket_fill(&j->sample, now_ns);
 }
 
 static seldom void turn_tell(struct journeys *j) {
     /* before it, nothing is new */
     if (j->now_ns - j->slow.at_ns >= j->slow.each_ns) slow_look(j);
     if (j->applied - j->head > FEW) many_end(j);
-    else
-        for (uint32_t i = j->head; i != j->applied; i++) few_end(j, &j->queue[i & queue_mask(j)]);
+    else few_end(j);
     j->head = j->applied;
     fanout_tell(j);
     j->named_count = j->named_slow = 0;

@@ -4,9 +4,13 @@
  *                                     └▶ appended ─▶ durable ─▶ applied ─▶ written ─▶ acknowledged
  *                                                                  its relay, in a member's partition
  *
- * Of every record the times are taken and recorded in the shard's histograms; kept, for people to
- * look at, are the slow ones and a sample: up to KEPT_PER_S a second, so that on a quiet server it is
- * all of them. A relay is kept when its record was.
+ * Kept, for people to look at, are the slow ones and a sample: up to KEPT_PER_S a second, so that on a
+ * quiet server it is all of them. A relay is kept when its record was.
+ *
+ * The times of all are recorded in the shard's histograms. Beyond KEPT_PER_S, where each instruction
+ * counts, that is still so for `accepted` and `delivered`; of other times a part stands for all, chosen by
+ * chance: one in 8 of the records that nobody waits for (cursors, acknowledgements), one in 4 of those that
+ * alone came to an end in their turn.
  *
  * `came` is corrected for coordinated omission: a shard that was busy or did not run finds what came
  * meanwhile all at once when it looks at its sockets, so what it finds without having waited counts
@@ -88,9 +92,9 @@ uint64_t journeys_slow_count(const struct journeys *j); /* since the start, kept
 
 /* ---- the writer: the shard's thread. j NULL: nothing is recorded, at the cost of the question ---- */
 struct measure;
-/* clock_ns(clock): CLOCK_MONOTONIC, or near it; the writer's thread calls it. */
-struct journeys *journeys_create(
-    uint16_t shard, struct measure *m, int64_t (*clock_ns)(void *), void *clock);
+struct ticker; /* measure/ticker.h */
+/* The clock is the writer's thread's, borrowed, and was looked at. */
+struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct ticker *clock);
 void journeys_free(struct journeys **);
 
 void journeys_clock(
@@ -117,7 +121,8 @@ struct journey_about {
     struct bytes repeated_by; /* who sent what was stored already; empty: it was new */
 };
 /* It is applied; views are copied. *out: for its relays. What is told to devices until the next call
- * is its doing. Records of an earlier run have no journey: *out is untouched. */
+ * is its doing. Records of an earlier run, and those that are
+ * not timed, have no journey: of *out only the time is said. */
 void journey_applied(struct journeys *j, const struct journey_record *r,
     const struct journey_about *about, struct journey_origin *out);
 /* It had been told before, so it is not applied. */

@@ -195,7 +195,7 @@ static void histogram_text(struct metrics *t, const struct histogram *of, const 
     buf_str(t->out, "_sum{");
     buf_str(t->out, of->labels);
     buf_str(t->out, "} ");
-    seconds(t->out, h->sum);
+    seconds(t->out, hist_sum(h));
     buf_char(t->out, '\n');
 }
 

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "measure/event.h"
 #include "measure/journey.h"
+#include "measure/ticker.h"
 
 /* Name, and help for people. Rendered as kith_<name>_total. Names that begin with `limit_` count
  * how often a limit was hit; of those that begin with `notify_`, all but the triggers are rendered as
@@ -124,7 +125,7 @@ enum measure_stage {
 #define HIST_BUCKETS ((64 - HIST_SUB_BITS + 1) << HIST_SUB_BITS)
 struct hist {
     uint64_t buckets[HIST_BUCKETS];
-    uint64_t sum, max;
+    uint64_t max;
 };
 
 /* The single writer's addition: no lock prefix is needed. */
@@ -143,7 +144,6 @@ uint64_t hist_bucket_top(unsigned bucket); /* the largest value in it */
 /* The value so many times. */
 static inline void hist_record_times(struct hist *h, uint64_t value, uint64_t times) {
     measure_bump(&h->buckets[hist_bucket(value)], times);
-    measure_bump(&h->sum, value * times);
     if (value > __atomic_load_n(&h->max, __ATOMIC_RELAXED))
         __atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
 }
@@ -151,6 +151,8 @@ static inline void hist_record(struct hist *h, uint64_t value) { hist_record_tim
 /* `into` belongs to the caller; `from` may be written meanwhile */
 void hist_merge(struct hist *into, const struct hist *from);
 uint64_t hist_count(const struct hist *h);
+/* Of the values, each taken for the middle of its bucket: at most 1/64 off (modulo 2^64). */
+uint64_t hist_sum(const struct hist *h);
 /* The value that `percent` (0 to 100) of those recorded do not exceed: never too low, at most 1/32
  * too high. 0 when there are none. */
 uint64_t hist_percentile(const struct hist *h, double percent);

@@ -172,8 +172,8 @@ static enum err shard_open(struct server *v, unsigned i, struct buf *why) {
     s->inbox = must_alloc(v->shards * sizeof *s->inbox);
     s->overflow = must_alloc(v->shards * sizeof *s->overflow);
     for (unsigned k = 0; k < v->shards; k++) s->inbox[k] = ring_create(RING_SLOTS);
-    if (!v->o.journeys_off)
-        s->journeys = journeys_create((uint16_t)i, &s->measure, pace_clock, &s->pace);
+    (void)ticker_set(&s->pace.clock);
+    if (!v->o.journeys_off) s->journeys = journeys_create((uint16_t)i, &s->measure, &s->pace.clock);
     struct engine_options eo = {.log = v->log,
         .store = v->store,
         .lane = i,
