@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "io/io.h"
 #include "watch/watch_in.h"
 
 #define MS 1000000ll
@@ -285,12 +286,13 @@ static void thread_makes_points_and_takes_little(void **state) {
     struct buf b = {0};
     struct watch_stage stages[TIMED_COUNT];
     int64_t got[8];
+    int64_t began = clock_mono_ns();
     assert_int_equal(watch_start(w), OK);
     usleep(200000);
     for (int i = 0; i < 1000; i++) measure_time(m, TIMED_apply, 2000000);
     measure_add(m, COUNTER_messages_accepted, 500);
     size_t count = 0;
-    for (int i = 0; i < 100 && count < 2; i++) {
+    for (int i = 0; i < 600 && count < 2; i++) {
         usleep(50000);
         buf_reset(&b);
         watch_history(w, 0, &b);
@@ -298,7 +300,9 @@ static void thread_makes_points_and_takes_little(void **state) {
         count = (size_t)atoi(member(&b, "count"));
         if (count != 1) continue;
         watch_stages(w, stages);
-        assert_in_range(stages[TIMED_apply].per_s, 500, 1010); /* 1,000 in a good second */
+        /* 1,000 in a good second, or in as much more as the machine was busy */
+        assert_in_range(
+            stages[TIMED_apply].per_s, 1000 * MS * 900 / (clock_mono_ns() - began), 1010);
         assert_true(stages[TIMED_apply].p99_ns >= 2000000);
         assert_true(stages[TIMED_apply].p99_ns < 2100000);
     }
@@ -307,7 +311,7 @@ static void thread_makes_points_and_takes_little(void **state) {
     assert_in_range(got[0], 2000, 2100);
     assert_int_equal(got[1], 0); /* none since */
     column(&b, "messages_accepted_per_s", 2, got);
-    assert_in_range(got[0], 250, 505);
+    assert_in_range(got[0], 1000 * MS * 450 / (clock_mono_ns() - began), 505);
     column(&b, "connections", 2, got);
     assert_int_equal(got[1], 42);
     column(&b, "resident_kib", 2, got);
@@ -334,15 +338,17 @@ static void turns_stand_in_for_schedstat(void **state) {
     assert_int_equal(watch_start(w), OK);
     usleep(150000);
     assert_int_equal(events_read(watch_events(w), 0, INT64_MAX, e, 16), 0);
+    int64_t began = clock_mono_ns();
     turns = 3;
     usleep(200000);
     turns = 4;
+    int64_t took = clock_mono_ns() - began;
     usleep(100000);
     size_t n = events_read(watch_events(w), 0, INT64_MAX, e, 16);
     int64_t waited = 0;
     for (size_t i = 0; i < n; i++)
         if (e[i].kind == EVENT_run_delay && e[i].thread == 7) waited += e[i].a;
-    assert_in_range(waited, 120 * MS, 400 * MS);
+    assert_in_range(waited, 120 * MS, took + 200 * MS);
     assert_true(watch_cpu_ns(w) > 0);
     watch_free(&w);
     free(m);
