@@ -20,6 +20,18 @@ def http(s, path, address, key="none"):
     return int(lines[0].split()[1]), dict(line.lower().split(": ", 1) for line in lines[1:])
 
 
+def many(s, path, address, count):
+    """(status, Retry-After or None) of so many requests at once, on one connection: faster than any rate here, however busy the machine is."""
+    one = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer none\r\n"
+    with socket.create_connection(("127.0.0.1", s.http), timeout=30, source_address=(address, 0)) as c:
+        c.sendall(f"{one}\r\n".encode() * (count - 1) + f"{one}Connection: close\r\n\r\n".encode())
+        said = b""
+        while data := c.recv(65536):
+            said += data
+    answers = [part.split(b"\r\n\r\n")[0].decode().lower() for part in said.split(b"HTTP/1.1 ")[1:]]
+    return [(int(head[:3]), head.partition("retry-after: ")[2].split("\r\n")[0] or None) for head in answers]
+
+
 def open_ones(s, n, address):
     """n connections to the MQTT port that say nothing; those that the server has closed are dropped."""
     tried = [socket.create_connection(("127.0.0.1", s.mqtt), timeout=30, source_address=(address, 0)) for _ in range(n)]
@@ -118,9 +130,9 @@ def rates():
     token = s.token("cid", "web")
     answers = [s.call("GET", "/v1/users/cid/conversations", key=token)[0] for _ in range(60)]
     expect((answers[0], answers[-1]), (200, 429), "HTTP of a device")
-    got = [http(s, "/v1/users/cid", "127.0.0.9") for _ in range(230)]
-    expect((got[0][0], got[-1][0]), (401, 429), "an address, whoever it says it is")
-    assert int(got[-1][1]["retry-after"]) >= 1
+    got = many(s, "/v1/users/cid", "127.0.0.9", 400)
+    expect((len(got), got[0], got[-1][0]), (400, (401, None), 429), "an address, whoever it says it is")
+    assert int(got[-1][1]) >= 1
     expect(http(s, "/v1/users/cid", "127.0.0.8", key)[0], 200)
     assert metric(s, "kith_limit_slowed") > 0
     s.close()
