@@ -859,7 +859,11 @@ static int cmd_doctor(int argc, char **argv) {
             words, sizeof words, "asked the server of %s, in vain; looked at this machine", v.data);
     } else {
         buf_reset(&server);
-        snprintf(words, sizeof words, "no server runs on %s; looked at this machine", v.data);
+        snprintf(words, sizeof words,
+            "no server runs on %s, so nothing else was looked at. Should one? --data DIR names "
+            "another "
+            "folder, --http ADDR:PORT another machine",
+            v.data);
     }
     v.server = buf_view(&server);
     if (doctor_visit(&v, &out, &worst) != OK)

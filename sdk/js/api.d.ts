@@ -1303,6 +1303,8 @@ export type CauseCount = {
   code: CauseCode;
   count: number;
   words: string;
+  /** At `/v1/slow`: the slowest with this cause, which may not be among the `items`. */
+  slowest?: Slow;
 };
 
 export type Slow = {

@@ -198,12 +198,13 @@ static const char SERVER[] =
     "\"retention_ms\":1000,\"rate\":0,\"rate_burst\":0,\"proxy_protocol\":false,\"open_plain\":"
     "false},\"doctor\":{\"status\":\"warning\",\"words\":\"\",\"checks\":[{\"check\":\"log-disk\","
     "\"status\":\"warning\",\"words\":\"commits: 7\",\"do\":\"Look at it.\"},{\"check\":\"kernel\","
-    "\"status\":\"ok\",\"words\":\"of the start\"}]},\"slow\":{\"items\":[{\"at\":"
+    "\"status\":\"ok\",\"words\":\"of the start\"}]},\"slow\":{\"items\":[],"
+    "\"causes\":[{\"code\":\"disk_sync\",\"count\":31,\"words\":\"the disk took long to sync the "
+    "log\",\"slowest\":{\"at\":"
     "\"2026-11-21T14:03:22.114Z\",\"what\":\"message\",\"app\":\"demo\",\"conversation\":\"ab\","
     "\"id\":\"m1\",\"took_ms\":212.5,\"path\":\"stored\",\"stages\":[{\"stage\":\"durable\",\"ms\":"
     "212}],\"cause\":{\"code\":\"disk_sync\",\"words\":\"The disk took 203 ms.\",\"evidence\":null,"
-    "\"do\":\"Look at the disk.\"}}],\"causes\":[{\"code\":\"disk_sync\",\"count\":31,\"words\":"
-    "\"the disk took long to sync the log\"},{\"code\":\"lock\",\"count\":1,\"words\":\"a thread "
+    "\"do\":\"Look at the disk.\"}}},{\"code\":\"lock\",\"count\":1,\"words\":\"a thread "
     "waited\"}],\"slow\":32,\"done\":1000,\"since\":\"2026-11-21T13:53:22.114Z\"}}";
 
 static bool says(const struct buf *b, const char *text) {
@@ -226,11 +227,18 @@ static void a_page_has_causes_and_checks(void **state) {
     assert_true(says(&b, "14:03:22.114  212 ms  message m1 in ab, app demo, until it was stored"));
     assert_true(says(&b, "durable 212 ms") && says(&b, "The disk took 203 ms."));
     assert_true(says(&b, "-> Look at the disk.") && says(&b, "warning   log-disk: commits: 7"));
-    assert_true(says(&b, "faster than those above"));
+    assert_true(says(&b, "    1  a thread waited (lock), the slowest:"));
     buf_done(&b);
     v.json = true;
     assert_int_equal(doctor_visit(&v, &b, &worst), OK);
     assert_true(says(&b, "{\"status\":\"warning\"") && says(&b, "\"server\":{\"pid\":1"));
+    buf_done(&b);
+    v.json = false;
+    v.server = BYTES("");
+    v.server_words = "no server runs";
+    assert_int_equal(doctor_visit(&v, &b, &worst), OK);
+    assert_true(says(&b, "All is well with this machine: no server runs.\n"));
+    assert_false(says(&b, "It works")); /* nothing does */
     buf_done(&b);
     v.server = BYTES("error this line is not known\n");
     assert_int_equal(doctor_visit(&v, &b, &worst), MALFORMED);

@@ -384,7 +384,14 @@ static size_t causes_order(const struct gathered *g, enum cause out[static CAUSE
     }
     return n;
 }
-static void causes_json(struct json_out *o, const struct gathered *g) {
+static const struct slow *slowest_by(const struct gathered *g, enum cause c) {
+    for (size_t i = 0; i < g->count; i++)
+        if (g->slow[i].cause == c) return &g->slow[i];
+    return NULL;
+}
+/* With the slowest of each, where d is given: it may not be among the slowest of all. */
+static void causes_json(
+    struct json_out *o, const struct doctor *d, const struct gathered *g, const char *app) {
     enum cause order[CAUSE_COUNT];
     size_t n = causes_order(g, order);
     jo_key(o, "causes");
@@ -395,6 +402,11 @@ static void causes_json(struct json_out *o, const struct gathered *g) {
         jo_key(o, "count");
         jo_u64(o, g->causes[order[i]]);
         jo_word(o, "words", cause_words(order[i]));
+        const struct slow *slowest = d ? slowest_by(g, order[i]) : NULL;
+        if (slowest) {
+            jo_key(o, "slowest");
+            slow_item(o, d, g, slowest, app);
+        }
         jo_close_obj(o);
     }
     jo_close_arr(o);
@@ -561,7 +573,7 @@ void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char
     jo_open_arr(&o);
     for (size_t i = 0; i < g.count && i < limit; i++) slow_item(&o, d, &g, &g.slow[i], app);
     jo_close_arr(&o);
-    causes_json(&o, &g);
+    causes_json(&o, d, &g, app);
     jo_key(&o, "slow");
     jo_u64(&o, slow_lately(d, &g));
     jo_key(&o, "done");
@@ -769,7 +781,7 @@ void doctor_json(struct doctor *d, const struct doctor_facts *f, const char *app
     checks_json(c, &words);
     jo_key(&o, "checks");
     jo_raw(&o, buf_view(&words));
-    causes_json(&o, &g);
+    causes_json(&o, NULL, &g, NULL);
     jo_key(&o, "since");
     jo_time(&o, since_ms(&g, f));
     jo_close_obj(&o);

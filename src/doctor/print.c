@@ -124,16 +124,8 @@ static void wrapped(struct buf *out, size_t indent, struct bytes text) {
     buf_char(out, '\n');
 }
 
-struct telling {
-    struct buf *out;
-    struct json items;
-    struct bytes code; /* looked for */
-    bool told;
-    size_t causes;
-};
-
 static void stages_say(struct buf *out, struct json item);
-static void item_say(struct telling *t, struct json item, struct json cause) {
+static void item_say(struct buf *out, struct json item, struct json cause) {
     struct buf line = {0};
     struct bytes at = text_of(item, "at"), id = text_of(item, "id"),
                  conversation = text_of(item, "conversation"), app = text_of(item, "app"),
@@ -152,13 +144,13 @@ static void item_say(struct telling *t, struct json item, struct json cause) {
     if (app.n) buf_fmt(&line, ", app %.*s", (int)app.n, (const char *)app.p);
     buf_fmt(&line, ", until it was %s%.*s", bytes_is(path, "mailbox") ? "in the " : "", (int)path.n,
         (const char *)path.p);
-    buf_fmt(t->out, "%*s", INDENT, "");
-    wrapped(t->out, INDENT, buf_view(&line));
-    stages_say(t->out, item);
-    buf_fmt(t->out, "%*s", INDENT, "");
-    wrapped(t->out, INDENT, text_of(cause, "words"));
-    buf_fmt(t->out, "%*s-> ", INDENT, "");
-    wrapped(t->out, INDENT + 3, text_of(cause, "do"));
+    buf_fmt(out, "%*s", INDENT, "");
+    wrapped(out, INDENT, buf_view(&line));
+    stages_say(out, item);
+    buf_fmt(out, "%*s", INDENT, "");
+    wrapped(out, INDENT, text_of(cause, "words"));
+    buf_fmt(out, "%*s-> ", INDENT, "");
+    wrapped(out, INDENT + 3, text_of(cause, "do"));
     buf_done(&line);
 }
 
@@ -180,40 +172,26 @@ static void stages_say(struct buf *out, struct json item) {
     buf_done(&line);
 }
 
-/* The slowest with that cause: the first of the list. */
-static bool first_say(void *arg, struct bytes key, struct json item) {
-    struct telling *t = arg;
-    struct json cause;
-    (void)key;
-    if (!json_get(item, "cause", &cause) || !bytes_eq(text_of(cause, "code"), t->code)) return true;
-    item_say(t, item, cause);
-    t->told = true;
-    return false;
-}
 static bool cause_say(void *arg, struct bytes key, struct json v) {
-    struct telling *t = arg;
+    struct buf *out = arg;
     struct bytes code = text_of(v, "code"), words = text_of(v, "words");
     (void)key;
-    buf_fmt(t->out, "\n%5" PRId64 "  %.*s (%.*s), the slowest:\n", number_of(v, "count"),
-        (int)words.n, (const char *)words.p, (int)code.n, (const char *)code.p);
-    t->code = code;
-    t->told = false;
-    json_each(t->items, first_say, t);
-    if (!t->told) buf_fmt(t->out, "%*sall of them were faster than those above\n", INDENT, "");
-    t->causes++;
+    buf_fmt(out, "\n%5" PRId64 "  %.*s (%.*s), the slowest:\n", number_of(v, "count"), (int)words.n,
+        (const char *)words.p, (int)code.n, (const char *)code.p);
+    struct json slowest, cause;
+    if (json_get(v, "slowest", &slowest) && json_get(slowest, "cause", &cause))
+        item_say(out, slowest, cause);
     return true;
 }
 
 static void slow_say(struct page *p, struct buf *out) {
     struct json slow, causes;
-    struct telling t = {.out = out};
     if (!p->has_server || !json_get(p->server, "slow", &slow)) return;
     struct bytes since = text_of(slow, "since");
     buf_fmt(out,
         "Since %.*s %" PRId64 " of %" PRId64 " records and requests took 20 ms and more.\n",
         (int)since.n, (const char *)since.p, number_of(slow, "slow"), number_of(slow, "done"));
-    if (json_get(slow, "items", &t.items) && json_get(slow, "causes", &causes))
-        json_each(causes, cause_say, &t);
+    if (json_get(slow, "causes", &causes)) json_each(causes, cause_say, out);
     buf_char(out, '\n');
 }
 
@@ -233,7 +211,10 @@ static void line_say(struct buf *out, const struct line *l) {
 static void text_say(struct page *p, const struct doctor_visit *v, struct buf *out) {
     static const char *const FIRST[] = {
         "All is well", "It works, and something needs a look", "Something is wrong"};
-    buf_fmt(out, "%s: %s.\n\n", FIRST[worst_of(p)], v->server_words);
+    static const char *const OF_MACHINE[] = {"All is well with this machine",
+        "Something about this machine needs a look", "Something is wrong with this machine"};
+    bool alone = !p->has_server && !v->silent_pid; /* nobody works here, well or not */
+    buf_fmt(out, "%s: %s.\n\n", (alone ? OF_MACHINE : FIRST)[worst_of(p)], v->server_words);
     slow_say(p, out);
     for (int status = CHECK_CRITICAL; status >= CHECK_OK; status--)
         for (size_t i = 0; i < p->count; i++)
