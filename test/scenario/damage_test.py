@@ -229,7 +229,7 @@ def while_serving(master):
                 c.server.start()
             except AssertionError:  # it looks through some of the tables then
                 ends += 1
-                assert c.server.process.poll() is not None and "kith check" in c.server.said(), c.server.said()[-2000:]
+                assert c.server.process.poll() is not None and "kith check" in c.server.said(), (c.server.process.poll(), c.server.said()[-2000:])
                 continue
             try:
                 for conversation, n in (("ab", 53), ("big", 220)):

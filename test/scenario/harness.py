@@ -37,7 +37,7 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.05)
-        raise AssertionError("the server did not start: " + self.said()[-4000:])
+        raise AssertionError(f"the server did not start, its exit status is {self.process.poll()}: " + self.said()[-4000:])
 
     def servings(self):
         return [l for l in self.said().splitlines() if l.endswith("}") and '"serving"' in l]
