@@ -248,6 +248,7 @@ static bool number_of(
 /* ---- --dev: an application's key, some people, and what to try ---- */
 struct dev {
     struct server *server;
+    atomic_bool leaving;
     char http[160], mqtt[160], console[160]; /* ADDR:PORT */
 };
 
@@ -298,9 +299,10 @@ static void *dev_main(void *arg) {
             86400000, clock_wall_ms(), &token, &expires) == OK;
     buf_char(&key, 0);
     buf_char(&token, 0);
-    if (ok && drive_demo(d->http, (char *)key.p, &why))
+    if (ok && drive_demo(d->http, (char *)key.p, &d->leaving, &why))
         dev_hints(d, (char *)key.p, (char *)token.p);
-    else trace(TRACE_ERROR, "--dev could not make its people", TRACE_TEXT("why", buf_view(&why)));
+    else if (!atomic_load(&d->leaving))
+        trace(TRACE_ERROR, "--dev could not make its people", TRACE_TEXT("why", buf_view(&why)));
     return NULL;
 }
 
@@ -566,6 +568,7 @@ static int cmd_serve(int argc, char **argv) {
     bool dev_runs = o.dev && pthread_create(&dev, NULL, dev_main, &people) == 0;
     notify_say(manager, "READY=1"); /* who connects now waits until all is read */
     int status = server_run(v);
+    atomic_store(&people.leaving, true);
     pthread_kill(signals_thread, SIGTERM);
     pthread_join(signals_thread, NULL);
     if (dev_runs) pthread_join(dev, NULL);

@@ -106,9 +106,9 @@ static bool demo_done(void *arg, size_t i, int status, struct bytes body) {
     return false;
 }
 
-bool drive_demo(const char *http, const char *key, struct buf *why) {
+bool drive_demo(const char *http, const char *key, const atomic_bool *stop, struct buf *why) {
     struct demo d = {why};
     struct requests r = {http, key, sizeof DEMO / sizeof *DEMO, 1 /* in their order */, false, &d,
-        demo_make, demo_done};
+        demo_make, demo_done, stop};
     return requests_run(&r, why);
 }

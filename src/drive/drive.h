@@ -5,6 +5,8 @@
 #ifndef KITH_DRIVE_H
 #define KITH_DRIVE_H
 
+#include <stdatomic.h>
+
 #include "base/base.h"
 #include "io/io.h"
 #include "measure/measure.h"
@@ -114,8 +116,9 @@ struct requests {
     void (*make)(void *arg, size_t i, struct buf *method_path, struct buf *body);
     /* false stops all */
     bool (*done)(void *arg, size_t i, int status, struct bytes body);
+    const atomic_bool *stop; /* true: it is given up, without a word; NULL: never */
 };
-/* false: words in *why, unless `done` said false. */
+/* false: words in *why, unless `done` or `stop` said so. */
 bool requests_run(const struct requests *r, struct buf *why);
 /* One GET; the body is added to *out. Its status, or 0: nobody answers there, at once if nobody listens. */
 int request_get(const char *address, const char *key, const char *path, struct buf *out);
@@ -250,6 +253,6 @@ uint16_t crowd_publish(
     struct crowd *c, size_t i, const char *to, int64_t due_ns, uint32_t number, const char *id);
 
 /* Makes the people, workflows and conversations of --dev at "ADDR:PORT" (demo.c). false: words in *why. */
-bool drive_demo(const char *http, const char *key, struct buf *why);
+bool drive_demo(const char *http, const char *key, const atomic_bool *stop, struct buf *why);
 
 #endif

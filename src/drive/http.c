@@ -119,7 +119,7 @@ static void run_turn(struct run *run) {
         if (c->busy && c->again_ns && now >= c->again_ns) client_send(run, c);
         waits |= c->again_ns != 0;
     }
-    size_t n = loop_wait(run->loop, waits ? 20 : 1000, events, 256);
+    size_t n = loop_wait(run->loop, waits || run->r->stop ? 20 : 1000, events, 256);
     for (size_t i = 0; i < n && !run->stopped; i++) {
         struct client *c = events[i].tag;
         if (c->fd >= 0 && events[i].what & LOOP_WRITE) client_write(run, c);
@@ -140,6 +140,7 @@ bool requests_run(const struct requests *r, struct buf *why) {
     }
     bool silent = false;
     while (run.done < r->n && !run.stopped && !silent) {
+        if (r->stop && atomic_load(r->stop)) break;
         run_turn(&run);
         silent = clock_mono_ns() - run.heard_ns > QUIET_NS;
     }

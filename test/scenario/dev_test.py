@@ -1,5 +1,5 @@
 """kith serve --dev, as make run starts it: the key, the people and the three things to try that it prints, each tried as printed."""
-import json, os, re, shutil, subprocess, sys, tempfile, urllib.request
+import json, os, re, shutil, subprocess, sys, tempfile, time, urllib.request
 import harness
 from harness import eventually, expect
 
@@ -51,6 +51,14 @@ try:
         expect(subprocess.run(hint(said, "build/kith bench") + " --duration 0.5 --warmup 0.1 --pairs 4", shell=True, env=env, capture_output=True).returncode, 0, "the measurement")
         p.terminate()
         expect(p.wait(), 0)
+    for n in range(3):  # while it still makes its people
+        p = subprocess.Popen([os.path.abspath(harness.KITH), "serve", "--dev", "--data", f"{dir}/brief{n}", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        assert any('"recovered' in line for line in p.stderr), "it does not serve"
+        time.sleep(n * .01)
+        p.terminate()
+        p.stderr.read()
+        expect(p.wait(timeout=12), 0, "it stops, and waits for nobody's answer")
     refused = subprocess.run([harness.KITH, "serve", "--dev", "--data", dir + "/other", "--http", "0.0.0.0:0"], capture_output=True, text=True)
     expect(refused.returncode, 2, "--dev is for loopback addresses only")
     assert "loopback" in refused.stderr and not os.path.exists(dir + "/other"), refused.stderr
