@@ -183,7 +183,7 @@ async function user(id) {
     h('p', { class: 'lead' }, on ? `${on} ${on === 1 ? 'device is' : 'devices are'} connected.` : 'No device is connected.',
       state.items.some((d) => d.waiting) ? ' Something waits for at least one device.' : state.items.length ? ' Every device has all there is.' : ''),
     facts([['User', id], ['Partition', count(state.mailbox.partition)], ['Mailbox from', count(state.mailbox.first_kept)], ['to', count(state.mailbox.last)], ['Sessions', count(state.items.length)]]),
-    h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Devices' }, h('table', {}, h('caption', {}, 'Devices and their cursors into the mailbox'),
+    h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Devices' }, h('table', {}, h('caption', {}, h('span', {}, 'Devices and their cursors into the mailbox')),
       h('thead', {}, h('tr', {}, ['Device', 'State', 'Speaks'].map((x) => h('th', { scope: 'col' }, x)), h('th', { scope: 'col', class: 'n' }, 'Acknowledged'), h('th', { class: 'bar', scope: 'col' }, h('span', { class: 'sr' }, 'drawn')),
         ['Waiting', 'Unacknowledged', 'Subscriptions'].map((x) => h('th', { scope: 'col', class: 'n' }, x)), h('th', { scope: 'col' }, 'Push'))),
       h('tbody', {}, state.items.map((d) => sessionRow(d, state.mailbox, push.get(d.device))),
@@ -203,7 +203,7 @@ async function conversation(id) {
   };
   return [
     h('p', { class: 'lead' }, `${count(marks.length)}${marks.length >= 1000 ? ' and more' : ''} members; read up to number ${count(Math.max(0, ...marks.map((m) => m.read)))}, delivered up to ${count(Math.max(0, ...marks.map((m) => m.delivered)))}.`),
-    h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Receipts' }, h('table', {}, h('caption', {}, 'How far each member is'),
+    h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Receipts' }, h('table', {}, h('caption', {}, h('span', {}, 'How far each member is')),
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'User'), h('th', { scope: 'col', class: 'n' }, 'Delivered'), h('th', { class: 'bar', scope: 'col' }, h('span', { class: 'sr' }, 'drawn')), h('th', { scope: 'col', class: 'n' }, 'Read'), h('th', { class: 'bar', scope: 'col' }, h('span', { class: 'sr' }, 'drawn')))),
       h('tbody', {}, marks.map((m) => h('tr', {}, h('th', { scope: 'row' }, link('user', m.user)), h('td', { class: 'n' }, count(m.delivered)), gauge(m.delivered), h('td', { class: 'n' }, count(m.read)), gauge(m.read)))))),
   ];

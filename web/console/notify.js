@@ -50,11 +50,11 @@ function flowOf(board, past) {
   const node = [
     h('ol', { class: 'road', 'aria-label': 'Notifications on their way' }, heads.map((x) => x.node)),
     h('div', { class: 'two decided' },
-      h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Decisions' }, h('table', {}, h('caption', {}, 'What was decided, by person'),
+      h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Decisions' }, h('table', {}, h('caption', {}, h('span', {}, 'What was decided, by person')),
         h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Decision'), h('th', { scope: 'col', class: 'n' }, 'A second'), h('th', { scope: 'col', class: 'n' }, 'Since the start'), h('th', { scope: 'col', class: 'bar' }, 'Of all people'),
           h('th', { scope: 'col', class: 'sparkline' }, 'Five minutes'))),
         groups.map((g) => h('tbody', {}, h('tr', { class: 'group' }, h('th', { scope: 'rowgroup', colspan: '5' }, g.title)), g.list.map((x) => x.node))))),
-      h('div', {}, h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Channels' }, h('table', {}, h('caption', {}, 'By channel, since the start'),
+      h('div', {}, h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': 'Channels' }, h('table', {}, h('caption', {}, h('span', {}, 'By channel, since the start')),
         h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Channel'), ['A second', 'Taken', 'Given up'].map((x) => h('th', { scope: 'col', class: 'n' }, x)))),
         h('tbody', {}, channels.map((x) => h('tr', { 'data-channel': x.title }, h('th', { scope: 'row' }, x.title), x.cells))))), chart.element)),
   ];
@@ -124,7 +124,7 @@ function letters() {
   more.hidden = true;
   page(true);
   return {
-    node: [h('div', { class: 'scroll panel letters', tabindex: '0', role: 'region', 'aria-label': 'Dead letters' }, h('table', {}, h('caption', {}, 'Dead letters: what nobody took'),
+    node: [h('div', { class: 'scroll panel letters', tabindex: '0', role: 'region', 'aria-label': 'Dead letters' }, h('table', {}, h('caption', {}, h('span', {}, 'Dead letters: what nobody took')),
       h('thead', {}, h('tr', {}, ['Given up', 'Channel', 'User', 'To', 'Reason'].map((x) => h('th', { scope: 'col' }, x)), h('th', { scope: 'col', class: 'n' }, 'Tries'), h('th', { scope: 'col' }, 'Trigger'), h('th', { scope: 'col' }, h('span', { class: 'sr' }, 'Act')))), body)),
     h('p', { class: 'under' }, more, h('button', { type: 'button', onclick: () => page(true) }, 'Read again'), said)],
     close() { closed = true; },

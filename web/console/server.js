@@ -15,7 +15,7 @@ function tile(label, words) {
 function table(caption, heads) {
   const body = h('tbody');
   const node = h('div', { class: 'scroll panel', tabindex: '0', role: 'region', 'aria-label': caption },
-    h('table', {}, h('caption', {}, caption), h('thead', {}, h('tr', {}, heads.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)))), body));
+    h('table', {}, h('caption', {}, h('span', {}, caption)), h('thead', {}, h('tr', {}, heads.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)))), body));
   return { node, body };
 }
 
@@ -146,7 +146,7 @@ function stack(parts) {
     const piece = bar.appendChild(h('i', { class: colour }));
     const value = h('td', { class: 'n' });
     const share = h('td', { class: 'n muted' });
-    body.append(h('tr', {}, h('th', { scope: 'row' }, h('i', { class: `swatch ${colour}` }), name), h('td', { class: 'muted words' }, words), value, share));
+    body.append(h('tr', {}, h('th', { scope: 'row', 'data-words': words }, h('i', { class: `swatch ${colour}` }), name), h('td', { class: 'muted words' }, words), value, share));
     return { piece, value, share };
   });
   return {
@@ -194,14 +194,14 @@ export function memory({ board }) {
 
 /* ---- limits ---- */
 export function limits({ board, past }) {
-  const list = table('Limits', [['Limit'], ['What it means'], ['Last minute', 'n'], ['Last hour', 'n'], ['Since the start', 'n'], ['The hour', 'sparkline']]);
+  const list = table('Limits', [['Limit'], ['What it means', 'words'], ['Last minute', 'n'], ['Last hour', 'n'], ['Since the start', 'n'], ['The hour', 'sparkline']]);
   const said = h('p', { class: 'lead', role: 'status' });
   const sparks = [];
   const make = (l) => {
     const spark = new Spark(board, { title: l.limit, span: 3600000, height: 24, series: [{ name: l.limit, column: `${l.limit}_per_s`, colour: 'c4', fill: true }] });
     sparks.push(spark);
     const cells = cellsOf(3);
-    const tr = h('tr', {}, h('th', { scope: 'row' }, l.limit.replace('limit_', '').replaceAll('_', ' ')), h('td', { class: 'words' }, l.words), cells, h('td', { class: 'sparkline' }, spark.element));
+    const tr = h('tr', {}, h('th', { scope: 'row', 'data-words': l.words }, l.limit.replace('limit_', '').replaceAll('_', ' ')), h('td', { class: 'words' }, l.words), cells, h('td', { class: 'sparkline' }, spark.element));
     tr.cells_ = cells;
     return tr;
   };
