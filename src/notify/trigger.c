@@ -25,7 +25,7 @@ struct ask {
     struct content k;
     struct bytes users; /* packed */
     uint64_t user_count;
-    bool own_id; /* given, or made of an Idempotency-Key */
+    bool own_id, of_key; /* given, or made of an Idempotency-Key */
     size_t actor;
     enum problem problem;
     struct bytes field, words; /* of the problem */
@@ -191,7 +191,7 @@ static void id_of_key(struct request *r, struct ask *k, size_t index) {
     uint64_t two = hash64(buf_view(&b));
     buf_fmt(&id, "key-%016llx%016llx", (unsigned long long)one, (unsigned long long)two);
     k->k.id = arena_copy(r->arena, buf_view(&id));
-    k->own_id = true;
+    k->own_id = k->of_key = true;
     buf_done(&b);
     buf_done(&id);
 }
@@ -422,8 +422,18 @@ static void answer_packet(const struct batch *b, struct answer *a) {
     }
 }
 
+/* The key was given with something else before, of which this is no repetition. */
+static bool key_conflicts(const struct batch *b) {
+    for (size_t i = 0; i < b->n; i++)
+        if (b->ask[i].of_key && b->ask[i].problem == PROBLEM_CONFLICT) return true;
+    return false;
+}
+
 static void answer_make(const struct request *r, const struct batch *b, struct answer *a) {
-    if (b->single) answer_single(b, a);
+    if (key_conflicts(b))
+        answer_problem(a, PROBLEM_CONFLICT, "Idempotency-Key",
+            "this key was given before, with a request that asked for something else");
+    else if (b->single) answer_single(b, a);
     else if (r->method.n) answer_batch(b, a);
     else answer_packet(b, a);
 }

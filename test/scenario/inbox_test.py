@@ -319,7 +319,16 @@ def once():
     plain = {"workflow": "pay", "to": {"users": ["xia"]}}
     first = s.call("POST", "/v1/notifications", plain, headers={"Idempotency-Key": "k1"})[1]["id"]
     expect(s.call("POST", "/v1/notifications", plain, headers={"Idempotency-Key": "k1"})[1]["id"], first)
+    status, said = s.call("POST", "/v1/notifications", {**plain, "object": "x"}, headers={"Idempotency-Key": "k1"})
+    expect((status, said["field"]), (409, "Idempotency-Key"))
+    many = {"items": [{"workflow": "pay", "to": {"users": ["xeno"]}, "object": o} for o in "ab"]}
+    first = s.call("POST", "/v1/notifications/batch", many, headers={"Idempotency-Key": "k2"})
+    expect((first[0], s.call("POST", "/v1/notifications/batch", many, headers={"Idempotency-Key": "k2"})), (202, first))
+    many["items"][0]["object"] = "c"
+    status, said = s.call("POST", "/v1/notifications/batch", many, headers={"Idempotency-Key": "k2"})
+    expect((status, said["field"]), (409, "Idempotency-Key"))
     eventually(lambda: expect(len(titles("xia")), 1))
+    expect(counts("xeno"), (2, 2))
     status, said = s.call("POST", "/v1/notifications/batch", json.dumps({"items": [plain, {"workflow": "no", "to": {"users": ["xia"]}}, {"to": {}}]}).encode())
     expect((status, [n.get("status") for n in said["items"]]), (202, [None, 404, 422]))
     for body, field in (({"workflow": "pay", "to": {"users": []}}, "to.users"), ({"workflow": "pay", "to": {"users": ["a"], "topic": "b"}}, "to"),
