@@ -388,6 +388,44 @@ static bool tls_is_whole(const struct server_options *o) {
     return false;
 }
 
+/* What a browser sends as Origin (RFC 6454, 6.2): an address with a path, or a mere name, would never
+ * match, and pages be refused without a word here. */
+static bool is_origin(const char *w, size_t n) {
+    const char *scheme = memmem(w, n, "://", 3);
+    if (n == 1 && *w == '*') return true;
+    if (n == 4 && memcmp(w, "null", 4) == 0) return true;
+    if (!scheme || scheme == w) return false;
+    const char *host = scheme + 3, *end = w + n;
+    return host < end && !memchr(host, '/', (size_t)(end - host)) &&
+           !memchr(host, '?', (size_t)(end - host)) && !memchr(host, '#', (size_t)(end - host));
+}
+static bool is_host(const char *w, size_t n) { return !memchr(w, '/', n); }
+
+/* Each of a comma list, blanks around it left aside. */
+static bool list_of(const struct args *a, const char *name, bool (*fits)(const char *w, size_t n),
+    const char *what) {
+    const char *w = value_of(a, name);
+    while (w && *w) {
+        size_t blank = strspn(w, " "), all = strcspn(w, ","), n = all;
+        while (n > blank && w[n - 1] == ' ') n--;
+        if (n > blank && !fits(w + blank, n - blank)) {
+            fprintf(
+                stderr, "kith: --%s: '%.*s' is not %s\n", name, (int)(n - blank), w + blank, what);
+            return false;
+        }
+        w += all + (w[all] == ',');
+    }
+    return true;
+}
+static bool lists_fit(const struct args *a) {
+    static const char ORIGIN[] =
+        "an origin: a scheme and a host as the browser sends them, and no path, such as "
+        "https://app.example or http://127.0.0.1:3000";
+    return list_of(a, "cors-origin", is_origin, ORIGIN) &&
+           list_of(a, "ws-origins", is_origin, ORIGIN) &&
+           list_of(a, "hosts", is_host, "a host's name, such as kith.example");
+}
+
 static bool serve_options(struct args *a, char *room, size_t n, struct server_options *o) {
     unsigned long shards, partitions, memory, strangers, connections, keepalive, handshakes;
     const char *http = value_of(a, "http"), *mqtt = value_of(a, "mqtt");
@@ -418,7 +456,7 @@ static bool serve_options(struct args *a, char *room, size_t n, struct server_op
         !duration_of(a, "tls-handshake-timeout", &o->tls_handshake_timeout_ms) ||
         !number_of(a, "tls-handshakes-max", 1 << 20, &handshakes) || !tls_is_whole(o) ||
         !switch_of(a, "proxy-protocol", &o->proxy_protocol) || !switch_of(a, "dev", &o->dev) ||
-        !journeys_of(a, &o->journeys_off) || !otlp_of(a, &o->otlp) ||
+        !lists_fit(a) || !journeys_of(a, &o->journeys_off) || !otlp_of(a, &o->otlp) ||
         !log_of(a, room, n, &o->log_dir))
         return false;
     o->shards = (unsigned)shards;

@@ -265,9 +265,9 @@ static bool host_allowed(const struct shard *s, struct bytes host) {
     if (bytes_is(name, "127.0.0.1") || host_is(name, "localhost", 9) || bytes_is(name, "[::1]"))
         return true;
     while (list && *list) {
-        size_t len = strcspn(list, ",");
-        if (host_is(name, list, len)) return true;
-        list += len + (list[len] == ',');
+        size_t len = strcspn(list, ", ");
+        if (len && host_is(name, list, len)) return true;
+        list += len + (list[len] != 0);
     }
     return false;
 }

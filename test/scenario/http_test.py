@@ -329,7 +329,7 @@ def timeouts():
 
 
 def cors():
-    s = Server("--cors-origin", "https://app.example, https://two.example:8443", "--hosts", "app.example,other.example", "--rate", "1", "--rate-burst", "5")
+    s = Server("--cors-origin", "https://app.example, https://two.example:8443", "--hosts", "app.example, other.example", "--rate", "1", "--rate-burst", "5")
     w = Wire(s)
     ask = lambda *more, host="app.example", path="/v1/users/ann", method="GET": w.send(lines(f"{method} {path} HTTP/1.1", f"Host: {host}", *more)) and w.answer()
     got = ask("Origin: https://app.example", "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization", method="OPTIONS")

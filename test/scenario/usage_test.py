@@ -6,6 +6,8 @@ from harness import KITH, expect
 COMMANDS = ("serve", "key", "token", "issuer", "check", "backup", "restore", "doctor")
 WRONG = (  # what is typed, and words of the answer
     (("serve", "foo"), "'foo' is not expected here"), (("serve", "--htp", "x"), "no option --htp"), (("serve", "--http"), "--http needs ADDR:PORT"), (("serve", "--dev=no"), "--dev is a switch"),
+    (("serve", "--cors-origin", "https://ok.example, https://app.example/"), "'https://app.example/' is not an origin"), (("serve", "--ws-origins", "app.example"), "'app.example' is not an origin"),
+    (("serve", "--hosts", "https://kith.example"), "is not a host's name"),
     (("serve", "--shards", "0"), "from 1 to 64"), (("token", "--user", "x", "foo"), "'foo' is not expected"), (("token",), "needs --user"), (("token", "--user", "x", "--ttl", "5"), "duration such as 24h"),
     (("key",), "usage: kith key"), (("key", "crate", "--data", "d"), "create, list or revoke"), (("key", "create", "foo", "--data", "d", "--name", "n"), "'foo' is not expected"),
     (("key", "create", "--data", "d", "--name", "n", "--scope", "red"), "read,write,tokens,moderate,operate"), (("key", "create", "--data", "d"), "needs --name"), (("check", "foo"), "'foo' is not expected"),
