@@ -933,7 +933,7 @@ export type TriggerTotals = {
     collapsed: number;
     /** It went into a digest. */
     digested: number;
-    /** It waited for the digest, as they would hardly open it. */
+    /** It waited for the digest, as they were less likely to open it than what leaves at once. */
     unlikely: number;
     /** They wait now. */
     waiting: number;

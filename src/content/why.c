@@ -144,7 +144,9 @@ static const char *sentence(enum why code) {
     case WHY_SEND_RETRY: return "the provider failed, it is tried again:";
     case WHY_SEND_FAILED: return "the provider refused it for good:";
     case WHY_NO_ADDRESS: return "the person has no address for";
-    case WHY_UNLIKELY: return "they would hardly open it, so that it waits for the digest:";
+    case WHY_UNLIKELY:
+        return "they are less likely to open it than what leaves at once, so that it waits for the "
+               "digest:";
     case WHY_EXPLORED: return "it was sent to learn whether they open such:";
     case WHY_LIKELY: return "they were likely to open it:";
     case WHY_SEEN: return "the person saw it";

@@ -357,6 +357,29 @@ static void siblings_mark(struct step *s, const struct sending *x, uint8_t mark)
     }
 }
 
+struct tries {
+    uint8_t channel;
+    enum why code;
+    unsigned n;
+};
+static void tries_note(void *arg, const struct decision *d) {
+    struct tries *t = arg;
+    t->n += d->code == t->code && d->channels == t->channel;
+}
+
+/* By an earlier step of the workflow's escalation, or before its dead letter was sent again: what was told
+ * of it now is not the first of its sort. */
+static bool counted_before(struct step *s, const struct sending *x, bool good) {
+    struct content k;
+    struct workflow w;
+    struct tries t = {x->channel, good ? WHY_SENT : WHY_SEND_FAILED, 0};
+    if (good && (!content_find(s->cells, s->app, x->trigger, &k) ||
+                    !workflow_find(s->cells, s->app, k.workflow, &w) || !w.escalate.n))
+        return false;
+    why_each(s->cells, s->app, x->user, x->trigger, tries_note, &t);
+    return t.n > 1;
+}
+
 /* Totals count people. */
 static void counted(struct step *s, const struct sending *x, bool good) {
     uint8_t mark = good ? COUNTED_SENT : COUNTED_FAILED;
@@ -364,6 +387,7 @@ static void counted(struct step *s, const struct sending *x, bool good) {
                    : x->channel == CHANNEL_EMAIL ? TOTAL_MAILED
                                                  : TOTAL_HOOKED;
     if (x->event.n || x->counted & mark) return;
+    if (counted_before(s, x, good)) return;
     content_count(s, x->trigger, good ? t : TOTAL_FAILED, 1);
     if (!good)
         step_tally(s,

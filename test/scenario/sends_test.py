@@ -155,6 +155,18 @@ def withdrawn(w):
     expect(len(w.requests(path)), 2, "neither was tried again")
 
 
+def escalations(w):
+    """Two steps by one channel tell a person twice, and are counted once."""
+    w.workflow("steps", escalate=[{"after": "1s", "to": "push"}, {"after": "2s", "to": "push"}])
+    users = [f"step{n}" for n in range(40)]  # some of them in one partition
+    for user in users:
+        w.ok(201, "PUT", f"/v1/users/{user}/devices/pixel", {"push": {"fcm": {"token": "t-" + user}}})
+    id = w.ok(202, "POST", "/v1/notifications", {"workflow": "steps", "to": {"users": users}, "actor": "ann", "data": {"what": "tea"}})["id"]
+    for user in users:
+        until(lambda: w.decisions(id, user).count("sent") == 2)
+    expect(w.totals(id)["pushed"], 40)
+
+
 def held(w):
     """Of a group that a pause held one push and one mail leave when it ends, with the words of the newest that is left."""
     w.workflow("fans", channels=["inapp", "push", "email"], group_by="object",
@@ -271,7 +283,7 @@ def main():
     if not shutil.which("node"):
         peers.skip("node is not installed")
     w = World()
-    for part in (push, retries, withdrawn, held, webhooks, mails, restarts):
+    for part in (push, retries, withdrawn, escalations, held, webhooks, mails, restarts):
         part(w)
     w.s.stop()
     w.s.check()

@@ -10,7 +10,7 @@ const SPARK_MS = 300000;
 // What may become of a notification for one person. `of`: what its bar is a share of.
 const DECIDED = [
   ['In inboxes', 'good', [['delivered', 'each in their inbox'], ['merged', 'stored once for an audience, merged when read'], ['grouped', 'joined one that was there']]],
-  ['Waits', 'warn', [['held', 'quiet hours, a pause, a digest'], ['digested', 'for a digest'], ['unlikely', 'they would hardly open it']]],
+  ['Waits', 'warn', [['held', 'quiet hours, a pause, a digest'], ['digested', 'for a digest'], ['unlikely', 'less likely to be opened']]],
   ['Goes no further', 'bad', [['opted_out', 'they want none of it'], ['capped', 'the workflow’s cap was reached'], ['blocked', 'they block the actor'], ['muted', 'they mute the actor'],
     ['expired', 'it was too late'], ['collapsed', 'a newer one took its place'], ['cancelled', 'taken back, or read elsewhere']]],
   ['Looked at', 'cool', [['seen', 'came before their eyes'], ['read', ''], ['clicked', ''], ['archived', '']]],
