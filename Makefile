@@ -14,7 +14,7 @@ build:
 	@ninja -C $(BUILD) --quiet
 
 test:
-	@sh tool/setup.sh --test
+	@sh tool/setup.sh
 	@sh tool/test.sh
 
 # Takes about an hour: tool/check-all.sh says what is in it, and how to run a part.

@@ -82,7 +82,7 @@ def token_paths(s):
             expect(code(got), (404, "/problems/not-found"), f"{method} {conv}{path}")
     expect(c("PUT", "/v1/conversations/secret", {"name": "mine"}, key=ann)[0], 404)
     # tokens end: too old, of a device that is gone, of another server
-    made = c("POST", "/v1/users/ann/tokens", {"device": "short", "ttl": "2s"})[1]
+    made = c("POST", "/v1/users/ann/tokens", {"device": "short", "ttl": "3s"})[1]
     short = made["token"]
     expect(c("GET", "/v1/users/ann/mailbox", key=short)[0], 200)
     time.sleep(max(0, datetime.datetime.fromisoformat(made["expires_at"]).timestamp() - time.time()) + 0.05)
