@@ -107,6 +107,8 @@ static enum err stores_open(struct server *v, struct buf *why) {
     (void)reserve_keep(v->dir);
     uint64_t *from = must_alloc(v->partitions * sizeof *from);
     e = engine_start_positions(v->store, v->partitions, from);
+    if (e != OK)
+        buf_str(why, "the tables cannot be read; they are damaged, 'kith check' names the file");
     v->written = must_alloc(v->partitions * sizeof *v->written);
     for (uint16_t p = 0; p < v->partitions; p++) v->written[p] = from[p] - 1;
     struct log_options lo = {.dir = log,

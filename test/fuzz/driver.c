@@ -1,7 +1,7 @@
 /* fuzz: a driver for fuzzers where there is no libFuzzer: runs what is kept, then mutations of it,
  * from a seed.
  *
- *   fuzz_NAME [--seconds N] [--seed N] [--write FOLDER] [FILE or FOLDER ...]
+ *   fuzz_NAME [--seconds N] [--runs N] [--seed N] [--write FOLDER] [FILE or FOLDER ...]
  *
  * The seeds of the fuzzer's code and the files named are the corpus. In a build with
  * -fsanitize-coverage=trace-pc (gcc) an input that reaches new code joins it. What ends the process
@@ -187,12 +187,13 @@ static size_t mutate(struct rng *r, const struct corpus *c, uint8_t *p, size_t n
     }
 }
 
-static void fuzz(struct corpus *c, struct rng *r, int64_t seconds) {
+static void fuzz(struct corpus *c, struct rng *r, int64_t seconds, uint64_t runs) {
     static uint8_t p[FUZZ_INPUT_MAX];
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t last = runs > UINT64_MAX - c->runs ? UINT64_MAX : c->runs + runs;
     for (int64_t end = now.tv_sec * 1000 + now.tv_nsec / 1000000 + seconds * 1000;
-         now.tv_sec * 1000 + now.tv_nsec / 1000000 < end;) {
+         now.tv_sec * 1000 + now.tv_nsec / 1000000 < end && c->runs < last;) {
         const struct input *from = &c->list[rng_below(r, c->n)];
         size_t n = from->n;
         if (n) memcpy(p, from->p, n);
@@ -206,11 +207,13 @@ int main(int argc, char **argv) {
     static struct corpus c;
     struct rng r = {1};
     int64_t seconds = 0;
+    uint64_t runs = UINT64_MAX;
     const char *folder = NULL, *name = strrchr(argv[0], '/');
     snprintf(crash_path, sizeof crash_path, "crash-%s", name ? name + 1 : argv[0]);
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
         if (more && strcmp(argv[i], "--seconds") == 0) seconds = strtol(argv[++i], NULL, 10);
+        else if (more && strcmp(argv[i], "--runs") == 0) runs = strtoull(argv[++i], NULL, 10);
         else if (more && strcmp(argv[i], "--seed") == 0) r.s = strtoull(argv[++i], NULL, 10);
         else if (more && strcmp(argv[i], "--write") == 0) folder = argv[++i];
         else load(&c, argv[i]);
@@ -222,7 +225,7 @@ int main(int argc, char **argv) {
     if (folder) save(&c, folder);
     for (size_t i = 0, n = c.n; i < n; i++) (void)run(&c, c.list[i].p, c.list[i].n);
     size_t kept = c.n;
-    fuzz(&c, &r, seconds);
+    fuzz(&c, &r, seconds, runs);
     printf("%s: %llu runs, %zu kept, %zu found\n", crash_path + 6, (unsigned long long)c.runs, kept,
         c.n - kept);
     for (size_t i = 0; i < c.n; i++) free(c.list[i].p);
