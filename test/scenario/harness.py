@@ -2,9 +2,9 @@
 import atexit, json, os, re, shutil, signal, subprocess, tempfile, time, urllib.error, urllib.request
 
 import answers
+from patience import PATIENCE
 
 KITH = os.environ.get("KITH", "build/kith")
-PATIENCE = 30  # seconds for what comes at once: a disk or a core that others have taken for a while is no fault of the server
 
 
 class Server:

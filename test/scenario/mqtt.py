@@ -1,7 +1,7 @@
 """A small MQTT client for tests: 3.1.1 and 5.0, QoS 0 and 1, packet by packet, so that a test can also misbehave."""
 import json, socket, struct, time
 
-from harness import PATIENCE
+from patience import PATIENCE
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = *range(1, 15),
 ONE, TWO, FOUR, VAR, TEXT, PAIR = "one", "two", "four", "var", "text", "pair"
