@@ -12,6 +12,7 @@
 #define POLL_MAX 512
 #define AHEAD_MAX 16 /* records that are told of before they are applied */
 #define RESEND_AFTER_MS 1000
+#define RESEND_LOOK_MS 50
 #define KINDS 256
 
 static const struct bytes KEY_OUT = {(const uint8_t *)"\x01out", 4};
@@ -63,7 +64,10 @@ struct engine {
     size_t held_count, held_cap;
     struct engine_counts counts;
     int64_t now_ms;
-    bool awake; /* the replay is over */
+    bool awake;       /* the replay is over */
+    bool over;        /* some partition's cells are above their budget */
+    bool stuck;       /* some box has what another lane did not take */
+    int64_t boxes_ms; /* when all boxes were looked at */
 };
 
 void parcel_free(struct parcel *p) { free(p); }
@@ -109,6 +113,7 @@ enum err engine_create(const struct engine_options *o, struct engine **out, stru
         part->applied = part->frozen = part->written = from[p] - 1;
         if (!owns(e, p)) continue;
         part->cells = cells_create(o->store, p, o->memory_bytes / own);
+        cells_over(part->cells, &e->over);
         if (o->secret) cells_key(part->cells, o->secret);
         part->boxes = must_alloc(sizeof *part->boxes * o->partitions);
         part->ack_due = must_alloc(sizeof *part->ack_due * o->partitions);
@@ -299,6 +304,7 @@ static void box_send(struct engine *e, uint16_t to, struct outbox *b) {
         if (to % e->o.lanes == e->o.lane) relay_arrived(e, copy);
         else if (!e->o.send(e->o.arg, to % e->o.lanes, copy)) {
             free(copy);
+            e->stuck = true;
             return;
         }
         b->unsent = b->unsent->next;
@@ -550,7 +556,9 @@ static void acks_send(struct engine *e) {
 
 /* What could not be sent, and what was sent long ago without an acknowledgement (a lost parcel). */
 static void boxes_retry(struct engine *e) {
-    if (!e->outbox_count) return;
+    if (!e->outbox_count || (!e->stuck && e->now_ms - e->boxes_ms < RESEND_LOOK_MS)) return;
+    e->boxes_ms = e->now_ms;
+    e->stuck = false;
     for (uint16_t p = 0; p < e->o.partitions; p++) {
         struct partition *part = &e->parts[p];
         if (!part->waiting) continue;
@@ -588,6 +596,12 @@ static void wake(struct engine *e) {
         }
 }
 
+static void cells_end(struct engine *e) {
+    e->over = false;
+    for (uint16_t p = (uint16_t)e->o.lane; p < e->o.partitions; p = (uint16_t)(p + e->o.lanes))
+        if (cells_turn_end(e->parts[p].cells)) e->over = true;
+}
+
 bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
     struct log_record records[POLL_MAX];
     bool later = mono_ms != e->now_ms;
@@ -604,8 +618,7 @@ bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
     } while (n && done < max);
     if (!e->awake && engine_caught_up(e)) wake(e);
     if (e->awake && (done || later)) acks_send(e);
-    for (uint16_t p = 0; p < e->o.partitions; p++)
-        if (e->parts[p].cells) cells_turn_end(e->parts[p].cells);
+    if (e->over) cells_end(e);
     arena_reset(&e->turn);
     return done == max;
 }

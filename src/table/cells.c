@@ -37,6 +37,7 @@ struct cells {
     struct store *store;
     uint16_t partition;
     uint64_t budget, held, dirty_bytes, flushed;
+    bool *over; /* cells_over */
     size_t slots, count, hand;
     struct slot *table;
     struct full_cell *recent[RECENT]; /* by recent_slot; none that was evicted */
@@ -105,12 +106,17 @@ static void grow(struct cells *s) {
     free(t);
 }
 
+static void hold(struct cells *s, uint64_t more) {
+    s->held += more;
+    if (s->held > s->budget && s->over) *s->over = true;
+}
+
 static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
     check(size <= VALUE_MAX);
     if (f->c.capacity >= size) return;
     uint32_t cap = f->c.capacity ? f->c.capacity : 16;
     while (cap < size) cap += cap < 4096 ? cap : cap / 2;
-    s->held += cap - f->c.capacity;
+    hold(s, cap - f->c.capacity);
     f->c.data = must_realloc(f->c.data, cap);
     f->c.capacity = cap;
 }
@@ -122,7 +128,7 @@ static struct full_cell *make(struct cells *s, struct bytes key) {
     memset(f, 0, sizeof *f);
     f->key_size = (uint16_t)key.n;
     memcpy(f->key, key.p, key.n);
-    s->held += cost(f);
+    hold(s, cost(f));
     s->count++;
     return f;
 }
@@ -319,7 +325,9 @@ static void evict_at(struct cells *s, size_t i) {
     s->table[hole].cell = NULL;
 }
 
-void cells_turn_end(struct cells *s) {
+void cells_over(struct cells *s, bool *over) { s->over = over; }
+
+bool cells_turn_end(struct cells *s) {
     enum { LOOKS = 256 }; /* bounded work a turn */
     for (int n = 0; n < LOOKS && s->held > s->budget && s->count; n++) {
         s->hand &= s->slots - 1;
@@ -331,6 +339,7 @@ void cells_turn_end(struct cells *s) {
         }
         evict_at(s, s->hand);
     }
+    return s->held > s->budget;
 }
 
 /* ---- flushing ---- */

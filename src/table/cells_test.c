@@ -241,11 +241,15 @@ static void budget_is_kept_and_dirty_cells_stay(void **state) {
     struct cells *cells = cells_create(store, 0, 100000);
     struct table_batch b = {0};
     uint8_t value[1000] = {7}, key[4];
+    bool over = false;
+    cells_over(cells, &over);
     for (uint32_t i = 0; i < 1000; i++) {
         memcpy(key, &i, 4);
         cells_put(cells, cells_get(cells, bytes_of(key, 4)), bytes_of(value, sizeof value));
+        if (i < 50) assert_false(over);
     }
-    for (int i = 0; i < 1000; i++) cells_turn_end(cells);
+    assert_true(over);
+    for (int i = 0; i < 1000; i++) assert_true(cells_turn_end(cells));
     assert_true(cells_bytes(cells) > 1000000); /* nothing may go: nothing is stored yet */
     assert_true(cells_dirty_bytes(cells) > 1000000);
     cells_freeze(cells, &b, 1);
@@ -253,12 +257,15 @@ static void budget_is_kept_and_dirty_cells_stay(void **state) {
     assert_true(cells_bytes(cells) > 1000000); /* in flight */
     assert_int_equal(store->calls->write(store, &b), OK);
     cells_flushed(cells, 1);
-    for (int i = 0; i < 1000; i++) cells_turn_end(cells);
+    for (int i = 0; i < 1000; i++) (void)cells_turn_end(cells);
+    assert_false(cells_turn_end(cells));
     assert_true(cells_bytes(cells) < 100000 + 2048 * 16); /* the table of slots is not given back */
+    over = false;
     for (uint32_t i = 0; i < 1000; i++) {
         memcpy(key, &i, 4);
         assert_int_equal(cells_get(cells, bytes_of(key, 4))->size, sizeof value);
     }
+    assert_true(over); /* who only reads is told too */
     buf_done(&b.data);
     cells_free(&cells);
     cells_free(&cells);

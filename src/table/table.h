@@ -122,8 +122,11 @@ void cells_append(struct cells *, struct cell *, struct bytes more);
 uint8_t *cells_edit(struct cells *, struct cell *);
 void cells_splice(struct cells *, struct cell *, uint32_t at, uint32_t remove, struct bytes insert);
 /* Evicts clean cells above the budget (clock), a bounded number. Call once a turn, not inside
- * apply: all pointers to cells end here. */
-void cells_turn_end(struct cells *);
+ * apply: all pointers to cells end here. true: they are above it still. */
+bool cells_turn_end(struct cells *);
+/* From now on *over becomes true whenever these cells grow above the budget, so that who has many need
+ * not ask each one. It is the caller's, who sets it back. */
+void cells_over(struct cells *, bool *over);
 /* Adds every dirty cell to the batch and marks it in flight under `generation` (strictly rising):
  * it cannot be evicted until cells_flushed(generation). Editing it meanwhile is allowed: memory has
  * the newest, the batch has the frozen. */
