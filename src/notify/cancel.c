@@ -4,13 +4,25 @@
 #include "due/due.h"
 #include "notify/notify_in.h"
 
+static struct entry gone_entry(struct buf *said, struct bytes id, enum why why) {
+    pack_u8(said, SAID_GONE);
+    pack_bytes(said, id);
+    pack_u8(said, (uint8_t)why);
+    return (struct entry){
+        .type = ENTRY_NOTIFICATION, .event = EVENT_DELETED, .extra = buf_view(said)};
+}
+
 void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum why why) {
     struct buf said = {0};
-    pack_u8(&said, SAID_GONE);
-    pack_bytes(&said, id);
-    pack_u8(&said, (uint8_t)why);
-    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_DELETED, .extra = buf_view(&said)};
+    struct entry e = gone_entry(&said, id, why);
     mailbox_append(s, user, &e);
+    buf_done(&said);
+}
+
+void audience_tell_gone(struct step *s, struct bytes audience, struct bytes id, enum why why) {
+    struct buf said = {0};
+    struct entry e = gone_entry(&said, id, why);
+    mailbox_append_shared(s, audience, &e);
     buf_done(&said);
 }
 

@@ -9,12 +9,13 @@
  *
  *   NOTIFY_DUE  u8 what, varbytes user, then: DIGEST varbytes workflow, u64 group, u64 serial;
  *               HELD varbytes notification, varbytes trigger, u8 channels (of stores of before);
- *               ESCALATE likewise and u8 unless;  LOOK nothing: at what is held until now
+ *               ESCALATE likewise and u8 unless;  LOOK nothing: at what is held until now;
+ *               EXPIRE varbytes notification: of an audience, whose trigger it is, without a user
  * SPDX-License-Identifier: Apache-2.0 */
 #include "due/due.h"
 #include "notify/notify_in.h"
 
-enum { DUE_DIGEST = 1, DUE_HELD, DUE_ESCALATE, DUE_LOOK };
+enum { DUE_DIGEST = 1, DUE_HELD, DUE_ESCALATE, DUE_LOOK, DUE_EXPIRE };
 enum { LOOK_STEP = 64 }; /* released by one record */
 enum { DIGEST_TRIGGERS_MAX = 1024 };
 /* of what would hardly be opened, when the workflow says no window */
@@ -453,6 +454,36 @@ static void escalate_due(struct step *s, struct bytes user, struct unpack *u) {
     go_on(s, &h);
 }
 
+/* ---- expired in the inbox ---- */
+void expiry_tells(struct step *s, struct bytes user, struct bytes notification, int64_t at_ms) {
+    struct buf b = {0};
+    if (!at_ms) return;
+    pack_u8(&b, DUE_EXPIRE);
+    pack_bytes(&b, user);
+    pack_bytes(&b, notification);
+    due_add(s, at_ms, KIND_NOTIFY_DUE, buf_view(&b));
+    buf_done(&b);
+}
+
+/* Its devices show it, and count it, until they are told. false: as receive. */
+static bool expire_due(struct step *s, struct bytes user, struct unpack *u) {
+    struct waiting h = {.user = user, .notification = unpack_bytes(u)};
+    struct content k;
+    struct row r;
+    if (!user.n) {
+        if (content_copy(s, h.notification, &k) && !k.cancelled)
+            audience_tell_gone(s, k.audience, k.id, WHY_EXPIRED);
+        return true;
+    }
+    if (!mailbox_known(s->cells, s->app, user)) return true;
+    if (mailbox_look(s->cells, s->app, user).last == s->position) return false;
+    if (!row_of(s, &h, &r) || r.flags & ROW_HIDDEN || r.archived_ms || !r.expires_ms ||
+        r.expires_ms > s->time_ms)
+        return true; /* taken back, or another came to it, with a time of its own */
+    inbox_tell_gone(s, user, h.notification, WHY_EXPIRED);
+    return true;
+}
+
 static void apply_due(struct step *s) {
     struct bytes body = arena_copy(s->arena, s->body);
     struct unpack u = unpack_of(body);
@@ -461,7 +492,8 @@ static void apply_due(struct step *s) {
     if (what == DUE_LOOK) look_due(s, user);
     else if (what == DUE_HELD) held_due(s, user, &u);
     else if (what == DUE_ESCALATE) escalate_due(s, user, &u);
-    else if (!digest_due(s, user, &u)) due_add(s, s->time_ms, KIND_NOTIFY_DUE, body);
+    else if (!(what == DUE_EXPIRE ? expire_due(s, user, &u) : digest_due(s, user, &u)))
+        due_add(s, s->time_ms, KIND_NOTIFY_DUE, body);
 }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_DUE, apply_due}};

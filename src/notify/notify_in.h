@@ -126,6 +126,7 @@ enum said {
     SAID_GONE /* varbytes notification, u8 why, repeated varbytes further ones */
 };
 void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum why why);
+void audience_tell_gone(struct step *s, struct bytes audience, struct bytes id, enum why why);
 
 /* ---- group.c: who acted ---- */
 uint64_t group_of(const struct workflow *w, const struct content *k); /* 0: not grouped */
@@ -211,6 +212,8 @@ void digests_erase(struct step *s, struct inbox *i);
 void hold(struct step *s, struct bytes user, struct bytes notification, const struct content *k,
     uint8_t channels, int64_t until_ms);
 void held_again(struct step *s, struct bytes user);
+/* When it expires in an inbox, its devices are told. at_ms 0: never; no user: an audience's. */
+void expiry_tells(struct step *s, struct bytes user, struct bytes notification, int64_t at_ms);
 bool held_whole(struct bytes value); /* of a cell '/' */
 void held_erase(struct step *s, struct bytes user);
 void escalations_begin(struct step *s, struct bytes user, struct bytes notification,

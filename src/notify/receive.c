@@ -138,6 +138,7 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
     }
     if (unwanted) why_add(s, i->user, k->id, WHY_OPTED_OUT, unwanted, 0, (struct bytes){0});
     struct bytes id = p.row->id;
+    if (inapp) expiry_tells(s, i->user, id, p.row->expires_ms);
     if (outside) send_outside(s, i, w, k, id, outside);
     if (w->escalate.n) escalations_begin(s, i->user, id, w, k);
 }
@@ -305,6 +306,7 @@ static void item_take(struct step *s, struct touched *t, const struct workflow *
         defer(later, k, users);
     } else {
         fold_shared(s, k);
+        expiry_tells(s, (struct bytes){0}, k->id, expiry_of(w, k));
     }
 }
 

@@ -356,7 +356,7 @@ static void why_list(struct query *q, struct deciding *w, struct bytes user) {
     if (row && row_came(row, r->params[0], h))
         history_begin(h, (struct decision){.at_ms = row->created_ms, .code = WHY_DELIVERED});
     if (row && !(row->flags & ROW_HIDDEN)) {
-        int64_t lapsed = row->expires_ms > r->now_ms ? 0 : row->expires_ms;
+        int64_t lapsed = row->expires_ms > r->now_ms || row->archived_ms ? 0 : row->expires_ms;
         history_insert(h, (struct decision){.at_ms = row->seen_ms, .code = WHY_SEEN});
         history_insert(h, (struct decision){.at_ms = row->read_ms, .code = WHY_READ});
         history_insert(h, (struct decision){.at_ms = row->clicked_ms, .code = WHY_CLICKED});

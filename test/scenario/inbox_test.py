@@ -394,6 +394,13 @@ def live():
     for c in (one, two):
         said = c.message().json()
         expect((said["marked"], said["ids"], said["counts"]), ("read", [first], {"unseen": 1, "unread": 1}))
+    end = time.time() + 1.5
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(end)) + ".%03dZ" % (end % 1 * 1000)
+    ids = [trigger("ping", to, object=f"brief {n}", expires_at=stamp) for n, to in enumerate((["yan"], {"topic": "dogs"}))]
+    for c in (one, two):
+        expect([m.json()["counts"] for m in c.messages(2)], [{"unseen": 2, "unread": 2}, {"unseen": 3, "unread": 3}])
+        said = [m.json() for m in c.messages(2)]
+        expect(sorted((n["event"], n["id"], n["reason"], n["counts"]["unseen"]) for n in said), sorted(("deleted", id, "expired", 1) for id in ids))
     token = s.token("yan", "phone")
     expect(s.call("POST", "/v1/users/yan/notifications/seen", {"upto": first}, key=token)[0], 200)
     expect(s.call("GET", "/v1/users/ann/notifications", key=token)[0], 403)
