@@ -90,8 +90,8 @@ def publishes_in_flight(s):
     expect(list(acks), order[:len(acks)], "PUBACKs are in the order of the PUBLISHes")
     assert set(acks.values()) <= {0, 0x8b}, acks
     assert acks, "what was sent before the signal was not even looked at"
-    ends(s, began, 8)
-    restart(s, 8)
+    ends(s, began, 9.5)
+    restart(s, 15)
     stored = bodies(s, "ab")
     for packet, mid in sent.items():
         if acks.get(packet) == 0:
@@ -123,11 +123,11 @@ def everybody_is_told(s):
     told = five.ended()
     expect(told and told.reason, 0x8b, "an idle MQTT 5 device")
     expect(four.ended(), None, "an idle MQTT 3.1.1 device")
-    ends(s, began, 8)
+    ends(s, began, 9.5)
     for c in (stream, idle, half, silent):
         c.close()
     assert sum(a is not None for a in said) >= 40, "requests that lay there when the signal came were not answered"
-    restart(s, 8)
+    restart(s, 15)
     stored = bodies(s, "ab")
     for n, a in enumerate(said[:40]):
         if a and a[0] == 201:
@@ -148,8 +148,8 @@ def the_stuck(s):
         expect(s.call("POST", "/v1/conversations/ab/messages", {"id": f"s{n}", "from": "ann", "body": BIG})[0], 201)
     began = time.time()
     s.process.send_signal(signal.SIGTERM)
-    took = ends(s, began, 12)
-    restart(s, 8)
+    took = ends(s, began, 20)
+    restart(s, 15)
     again = Client(s.mqtt, "stuck", token)
     expect(again.connack.present, True)
     got = [m.json()["id"] for m in again.messages(120, topic="/messages")]
@@ -173,7 +173,7 @@ def while_starting(s):
         status = p.wait(timeout=15)
         assert status in (0, -signal.SIGTERM), f"exit status {status}"
     s.check()
-    restart(s, 8)
+    restart(s, 15)
     assert "s119" in bodies(s, "ab")
 
 
