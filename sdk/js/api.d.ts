@@ -854,7 +854,7 @@ export type TriggerPost = {
   data?: Record<string, unknown> | null;
   /** Not before this time. */
   send_at?: Time | null;
-  /** Not shown, counted or sent from this time on. Devices that are connected are not told when it comes: they have the time. */
+  /** Not shown, counted or sent from this time on. Devices are told then that it is gone. */
   expires_at?: Time | null;
   /** Takes the place of a notification of the same workflow and key that was not seen yet. */
   collapse_key?: string | null;
