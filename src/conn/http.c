@@ -455,7 +455,7 @@ static bool body_allowed(struct shard *s, struct conn *c) {
     struct bytes v = http_reader_authorization(c->http);
     struct arena arena = {0};
     c->trusted = false;
-    enum notify_link link = notify_link(&s->tools, http_reader_target(c->http));
+    enum preferences_link link = preferences_link_of(&s->tools, http_reader_target(c->http));
     if (link == LINK_HOLDS) return true;
     struct principal who;
     struct buf why = {0};
@@ -467,7 +467,7 @@ static bool body_allowed(struct shard *s, struct conn *c) {
     c->trusted = ok;
     if (ok) return true;
     struct answer a = {0};
-    if (link == LINK_FORGED) notify_link_refuse(&a);
+    if (link == LINK_FORGED) preferences_link_refuse(&a);
     else
         answer_problem(&a, PROBLEM_UNAUTHORIZED, "",
             "send 'Authorization: Bearer' with a server key or a device token, and then the body");

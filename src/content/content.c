@@ -361,27 +361,27 @@ static void widen(struct step *s, struct place *p) {
 }
 
 void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
-    static const uint8_t TALLIES[TOTAL_COUNT] = {[TOTAL_RECIPIENTS] = NOTIFY_TALLY_recipients,
-        [TOTAL_DELIVERED] = NOTIFY_TALLY_delivered,
-        [TOTAL_SEEN] = NOTIFY_TALLY_seen,
-        [TOTAL_READ] = NOTIFY_TALLY_read,
-        [TOTAL_CLICKED] = NOTIFY_TALLY_clicked,
-        [TOTAL_ARCHIVED] = NOTIFY_TALLY_archived,
-        [TOTAL_PUSHED] = NOTIFY_TALLY_pushed,
-        [TOTAL_MAILED] = NOTIFY_TALLY_mailed,
-        [TOTAL_HOOKED] = NOTIFY_TALLY_hooked,
-        [TOTAL_FAILED] = NOTIFY_TALLY_failed,
-        [TOTAL_HELD] = NOTIFY_TALLY_held,
-        [TOTAL_BLOCKED] = NOTIFY_TALLY_blocked,
-        [TOTAL_MUTED] = NOTIFY_TALLY_muted,
-        [TOTAL_OPTED_OUT] = NOTIFY_TALLY_opted_out,
-        [TOTAL_CAPPED] = NOTIFY_TALLY_capped,
-        [TOTAL_EXPIRED] = NOTIFY_TALLY_expired,
-        [TOTAL_CANCELLED] = NOTIFY_TALLY_cancelled,
-        [TOTAL_COLLAPSED] = NOTIFY_TALLY_collapsed,
-        [TOTAL_GROUPED] = NOTIFY_TALLY_grouped,
-        [TOTAL_DIGESTED] = NOTIFY_TALLY_digested,
-        [TOTAL_UNLIKELY] = NOTIFY_TALLY_unlikely};
+    static const uint8_t TALLIES[TOTAL_COUNT] = {[TOTAL_RECIPIENTS] = CONTENT_TALLY_recipients,
+        [TOTAL_DELIVERED] = CONTENT_TALLY_delivered,
+        [TOTAL_SEEN] = CONTENT_TALLY_seen,
+        [TOTAL_READ] = CONTENT_TALLY_read,
+        [TOTAL_CLICKED] = CONTENT_TALLY_clicked,
+        [TOTAL_ARCHIVED] = CONTENT_TALLY_archived,
+        [TOTAL_PUSHED] = CONTENT_TALLY_pushed,
+        [TOTAL_MAILED] = CONTENT_TALLY_mailed,
+        [TOTAL_HOOKED] = CONTENT_TALLY_hooked,
+        [TOTAL_FAILED] = CONTENT_TALLY_failed,
+        [TOTAL_HELD] = CONTENT_TALLY_held,
+        [TOTAL_BLOCKED] = CONTENT_TALLY_blocked,
+        [TOTAL_MUTED] = CONTENT_TALLY_muted,
+        [TOTAL_OPTED_OUT] = CONTENT_TALLY_opted_out,
+        [TOTAL_CAPPED] = CONTENT_TALLY_capped,
+        [TOTAL_EXPIRED] = CONTENT_TALLY_expired,
+        [TOTAL_CANCELLED] = CONTENT_TALLY_cancelled,
+        [TOTAL_COLLAPSED] = CONTENT_TALLY_collapsed,
+        [TOTAL_GROUPED] = CONTENT_TALLY_grouped,
+        [TOTAL_DIGESTED] = CONTENT_TALLY_digested,
+        [TOTAL_UNLIKELY] = CONTENT_TALLY_unlikely};
     if (by > 0) step_tally(s, TALLIES[t], (uint64_t)by);
     struct place p = find_in(s, id);
     uint32_t v;

@@ -23,7 +23,7 @@ extern const struct surface_part forgetting_part;
 
 /* What apply tallies (struct step): triggers, and people for whom it was decided so. `merged` counts
  * those of an audience whose inboxes merge what is stored once: delivered is what became a row. */
-#define NOTIFY_TALLIES(X)                                                                          \
+#define CONTENT_TALLIES(X)                                                                         \
     X(triggers)                                                                                    \
     X(recipients)                                                                                  \
     X(delivered)                                                                                   \
@@ -43,13 +43,13 @@ extern const struct surface_part forgetting_part;
     X(read)                                                                                        \
     X(clicked)                                                                                     \
     X(archived) X(pushed) X(mailed) X(hooked) X(failed) X(push_failed) X(mail_failed) X(hook_failed)
-enum notify_tally {
-#define X(name) NOTIFY_TALLY_##name,
-    NOTIFY_TALLIES(X)
+enum content_tally {
+#define X(name) CONTENT_TALLY_##name,
+    CONTENT_TALLIES(X)
 #undef X
-        NOTIFY_TALLY_COUNT
+        CONTENT_TALLY_COUNT
 };
-_Static_assert((int)NOTIFY_TALLY_COUNT <= (int)STEP_TALLIES, "surface.h says how many");
+_Static_assert((int)CONTENT_TALLY_COUNT <= (int)STEP_TALLIES, "surface.h says how many");
 
 /* ---- ids of triggers ---- */
 /* An id made by the server says its partition in the lowest bits of its number. */

@@ -15,8 +15,8 @@ bool disk_is_full(const struct server *v) {
 }
 
 static void tallies_take(struct shard *s, const uint64_t *tallies) {
-#define X(name) measure_set(&s->measure, COUNTER_notify_##name, tallies[NOTIFY_TALLY_##name]);
-    NOTIFY_TALLIES(X)
+#define X(name) measure_set(&s->measure, COUNTER_notify_##name, tallies[CONTENT_TALLY_##name]);
+    CONTENT_TALLIES(X)
 #undef X
 }
 

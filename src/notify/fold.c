@@ -13,7 +13,7 @@ void fold_shared(struct step *s, const struct content *k) {
     uint64_t count = mailbox_member_count(s->cells, s->app, k->audience);
     if (!count || !content_keep(s, k, (struct bytes){0}, KEEP_SHARED)) return;
     content_count(s, k->id, TOTAL_RECIPIENTS, (int64_t)count);
-    step_tally(s, NOTIFY_TALLY_merged, count);
+    step_tally(s, CONTENT_TALLY_merged, count);
     struct buf said = {0};
     pack_u8(&said, SAID_SHARED);
     pack_bytes(&said, k->id);

@@ -157,7 +157,7 @@ static void home_take(struct step *s, struct spread *w, struct bytes item, struc
     struct workflow flow;
     if (!trigger_fits(s->cells, s->app, &k, &flow, a)) return;
     home_store(s, c, hash, &k, users, item);
-    step_tally(s, NOTIFY_TALLY_triggers, 1);
+    step_tally(s, CONTENT_TALLY_triggers, 1);
     if (k.send_at_ms > s->time_ms) {
         due_add(s, k.send_at_ms, KIND_NOTIFY_SEND_AT, k.id);
         users_make(s, users);

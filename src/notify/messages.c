@@ -84,7 +84,7 @@ static void apply_message(struct step *s) {
     struct buf users = {0};
     pack_bytes(&users, m.user);
     content_keep(s, &k, buf_view(&users), KEEP_ONE);
-    step_tally(s, NOTIFY_TALLY_triggers, 1);
+    step_tally(s, CONTENT_TALLY_triggers, 1);
     receive(s, m.user, &k); /* the only thing in this record: nothing was told in it before */
     buf_done(&users);
     buf_done(&id);

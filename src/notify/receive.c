@@ -339,7 +339,7 @@ static void apply_copy(struct step *s) {
             item_take(s, &t, &w, &k, users, &later);
         else if (s->relay) item_drop(s, &k, users);
         if (s->relay) continue;
-        step_tally(s, NOTIFY_TALLY_triggers, !one.problem);
+        step_tally(s, CONTENT_TALLY_triggers, !one.problem);
         trigger_result(out, &one);
     }
     if (later.n) step_relay(s, s->partition, KIND_NOTIFY_COPY, buf_view(&later));

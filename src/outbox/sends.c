@@ -391,9 +391,9 @@ static void counted(struct step *s, const struct sending *x, bool good) {
     content_count(s, x->trigger, good ? t : TOTAL_FAILED, 1);
     if (!good)
         step_tally(s,
-            x->channel == CHANNEL_PUSH    ? NOTIFY_TALLY_push_failed
-            : x->channel == CHANNEL_EMAIL ? NOTIFY_TALLY_mail_failed
-                                          : NOTIFY_TALLY_hook_failed,
+            x->channel == CHANNEL_PUSH    ? CONTENT_TALLY_push_failed
+            : x->channel == CHANNEL_EMAIL ? CONTENT_TALLY_mail_failed
+                                          : CONTENT_TALLY_hook_failed,
             1);
     siblings_mark(s, x, mark);
 }

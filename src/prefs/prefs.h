@@ -48,8 +48,8 @@ int64_t quiet_end(struct bytes zone, const struct quiet_hours *q, int64_t now_ms
 
 /* ---- unsubscribe.c ---- */
 /* Is this target of a request a link by which one unsubscribes from a mail of ours? */
-enum notify_link { LINK_NONE, LINK_HOLDS, LINK_FORGED };
-enum notify_link notify_link(const struct tools *t, struct bytes target);
-void notify_link_refuse(struct answer *a); /* LINK_FORGED in words */
+enum preferences_link { LINK_NONE, LINK_HOLDS, LINK_FORGED };
+enum preferences_link preferences_link_of(const struct tools *t, struct bytes target);
+void preferences_link_refuse(struct answer *a); /* LINK_FORGED in words */
 
 #endif

@@ -15,7 +15,7 @@
 
 #define PATH "/v1/unsubscribe/"
 
-enum notify_link notify_link(const struct tools *t, struct bytes target) {
+enum preferences_link preferences_link_of(const struct tools *t, struct bytes target) {
     struct unsubscribe u;
     struct buf room = {0};
     size_t n = sizeof PATH - 1;
@@ -28,7 +28,7 @@ enum notify_link notify_link(const struct tools *t, struct bytes target) {
     return e == OK ? LINK_HOLDS : LINK_FORGED;
 }
 
-void notify_link_refuse(struct answer *a) {
+void preferences_link_refuse(struct answer *a) {
     answer_problem(a, PROBLEM_NOT_FOUND, "",
         "this is no link of a mail that was sent from here; it may have been cut: open it from the "
         "mail again");
@@ -45,7 +45,7 @@ static const struct unsubscribe *link_read(struct request *r, struct plan *p, st
         r->args = kept;
         r->who.app = kept->app;
         p->partition = partition_of_user(kept->app, kept->user, r->partitions);
-    } else notify_link_refuse(a);
+    } else preferences_link_refuse(a);
     buf_done(&room);
     return kept;
 }
