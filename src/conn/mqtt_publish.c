@@ -118,11 +118,21 @@ static struct ack_slot *ack_find(struct conn *c, uint32_t packet) {
     return NULL;
 }
 
-static void error_told(struct shard *s, struct conn *c, const struct answer *a) {
+/* Beside the problem it says which PUBLISH of which device it is about: all of the user's devices hear. */
+static void error_told(struct shard *s, struct conn *c, uint32_t packet, const struct answer *a) {
     if (!c->who.user.n) return;
     struct buf topic = {0}, payload = {0};
     buf_fmt(&topic, "users/%.*s/errors", (int)c->who.user.n, (const char *)c->who.user.p);
     answer_problem_json(a, &payload);
+    payload.n--; /* the object's end */
+    struct json_out o = {&payload, true};
+    jo_key(&o, "device");
+    jo_str(&o, c->who.device);
+    if (packet) { /* QoS 0 has none */
+        jo_key(&o, "packet_id");
+        jo_u64(&o, packet);
+    }
+    jo_close_obj(&o);
     deliver_live(s->deliver, c->who.app, c->who.user, buf_view(&topic), buf_view(&payload));
     buf_done(&topic);
     buf_done(&payload);
@@ -144,7 +154,7 @@ static void publish_done(struct shard *s, struct conn *c, uint32_t packet, const
         mqtt_end(s, c, R_BUSY, NULL);
         return;
     }
-    if (a->problem && c->version != 5) error_told(s, c, a);
+    if (a->problem && c->version != 5) error_told(s, c, packet, a);
     struct ack_slot *slot = ack_find(c, packet);
     if (!slot) return;
     if (a->problem && slot->qos == 2 && c->version == 5) {

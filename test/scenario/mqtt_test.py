@@ -186,9 +186,10 @@ def publish_old(t):
     """3.1.1 cannot refuse: what will never do is acknowledged, and told on the errors topic."""
     a = t.connect("ann", "old", version=4, clean=True)
     expect(a.subscribe("users/ann/#"), [1])
-    a.publish("conversations/none/messages", {"body": "x"})
+    a.publish("conversations/none/messages", {"body": "x"}, packet=77)
     told = a.messages(1)[0]
     expect((told.topic, told.qos, told.json()["status"]), ("users/ann/errors", 0, 404))
+    expect((told.json()["device"], told.json()["packet_id"]), ("old", 77), "which it is about")
     a.publish(MESSAGES, {"id": "kept", "body": "x"}, retain=True)
     expect(a.messages(1, topic="/errors")[0].json()["status"], 403, "retained")
     expect(t.s.call("GET", "/v1/conversations/ab/messages/kept")[0], 404)
