@@ -10,10 +10,10 @@
 enum {
     UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
     NAMED_FIRST = 2,         /* of them neither kept nor slow: more become so for one reason */
-    NAMED_NS = 2000000,      /* old: of a turn's first ones those that may become slow in it */
+    NAMED_NS = 4000000,      /* old: of a turn's first ones those that may become slow in it */
     NAMED_FANOUT = 16,       /* devices of one record: its next relay is named */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
-    PART_BITS = 3,           /* one of 8 is timed, of what nobody waits for */
+    PART_BITS = 4,           /* one of 16 is timed, of what nobody waits for */
     ACK_ROWS = 256,          /* of devices, from the first of a journey on, that are looked at */
     RETRIES_MIN = 20,        /* of one in a second that are an event */
 };
@@ -64,6 +64,7 @@ static bool queue_grow(struct journeys *j) {
     j->queue = now;
     j->cap *= 2;
     if (j->next) j->next = &now[j->applied & queue_mask(j)];
+    if (j->current) j->current = &now[(j->applied - 1) & queue_mask(j)];
     return true;
 }
 
@@ -75,10 +76,8 @@ inlined void append(struct journeys *j, uint16_t partition, uint64_t position, i
     u->partition = partition;
     u->source = source;
     u->name = 0;
-    u->kind = 0;
     u->stands_for = stands_for;
     u->devices = u->waiting = 0;
-    u->wall_ms = 0;
     if (origin) {
         came_ns = origin->made_ns;
         u->source_position = origin->source_position;
@@ -146,7 +145,10 @@ inlined struct under_way *came_back(struct journeys *j, const struct journey_rec
 
 void journey_passed(struct journeys *j, const struct journey_record *r) {
     struct under_way *u = j ? came_back(j, r) : NULL;
-    if (u) u->applied_ns = u->durable_ns;
+    if (!u) return;
+    u->kind = r->kind;
+    u->wall_ms = r->wall_ms;
+    u->applied_ns = u->durable_ns;
 }
 
 /* At the turn's end nothing is left to take a name from. Those that may then be kept need theirs: as

@@ -9,7 +9,7 @@
  *
  * The times of all are recorded in the shard's histograms. Beyond KEPT_PER_S, where each instruction
  * counts, that is still so for `accepted` and `delivered`; of other times a part stands for all, chosen by
- * chance: one in 8 of the records that nobody waits for (cursors, acknowledgements), one in 4 of those that
+ * chance: one in 16 of the records that nobody waits for (cursors, acknowledgements), one in 4 of those that
  * alone came to an end in their turn.
  *
  * `came` is corrected for coordinated omission: a shard that was busy or did not run finds what came

@@ -329,6 +329,20 @@ static void replayed_records_have_none(void **state) {
     assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 1);
 }
 
+/* What follows from a record may make the queue grow while the record is being told. */
+static void queue_grows_under_the_current_one(void **state) {
+    (void)state;
+    struct journey one;
+    append();
+    apply(1, &HELLO);
+    for (int i = 0; i < 1000; i++) append();
+    journey_wrote(f.j, 3, 1, BYTES("bob"), BYTES("phone"));
+    journey_waits(f.j);
+    journeys_turn_end(f.j, clock_ns);
+    assert_int_equal(journeys_read(f.j, false, 0, &one, 1), 1);
+    assert_true(one.devices == 1 && one.waiting == 1);
+}
+
 /* Any number may be under way, in and out by turns. */
 static void queue_grows(void **state) {
     (void)state;
@@ -463,8 +477,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {T(stages_add_up), T(relays_go_on), T(runs_add_up),
         T(a_part_stands_for_all), T(slow_ones_have_names), T(places_of_names_of_all_lengths),
         T(devices_are_kept), T(quiet_ones_are_never_slow), T(replayed_records_have_none),
-        T(queue_grows), T(slow_ones_are_bounded), T(a_fan_out_is_an_event),
-        T(relays_of_one_record_are_an_event), T(a_hot_partition_is_an_event),
-        T(who_sends_again_and_again_is_an_event)};
+        T(queue_grows), T(queue_grows_under_the_current_one), T(slow_ones_are_bounded),
+        T(a_fan_out_is_an_event), T(relays_of_one_record_are_an_event),
+        T(a_hot_partition_is_an_event), T(who_sends_again_and_again_is_an_event)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
