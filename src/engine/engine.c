@@ -55,6 +55,7 @@ struct engine {
     uint64_t generation;
     bool batch_out;
     uint16_t hand; /* the partition that is frozen next */
+    struct cells_total cells;
     uint64_t outbox_count;
     struct ack_pair {
         uint16_t to, source;
@@ -65,7 +66,6 @@ struct engine {
     struct engine_counts counts;
     int64_t now_ms;
     bool awake;       /* the replay is over */
-    bool over;        /* some partition's cells are above their budget */
     bool stuck;       /* some box has what another lane did not take */
     int64_t boxes_ms; /* when all boxes were looked at */
 };
@@ -113,7 +113,7 @@ enum err engine_create(const struct engine_options *o, struct engine **out, stru
         part->applied = part->frozen = part->written = from[p] - 1;
         if (!owns(e, p)) continue;
         part->cells = cells_create(o->store, p, o->memory_bytes / own);
-        cells_over(part->cells, &e->over);
+        cells_total(part->cells, &e->cells);
         if (o->secret) cells_key(part->cells, o->secret);
         part->boxes = must_alloc(sizeof *part->boxes * o->partitions);
         part->ack_due = must_alloc(sizeof *part->ack_due * o->partitions);
@@ -181,19 +181,9 @@ uint64_t engine_hash(struct engine *e, uint16_t partition) {
     return cells_state_hash(e->parts[partition].cells);
 }
 
-uint64_t engine_dirty_bytes(const struct engine *e) {
-    uint64_t n = 0;
-    for (uint16_t p = 0; p < e->o.partitions; p++)
-        if (e->parts[p].cells) n += cells_dirty_bytes(e->parts[p].cells);
-    return n;
-}
+uint64_t engine_dirty_bytes(const struct engine *e) { return e->cells.dirty_bytes; }
 
-uint64_t engine_held_bytes(const struct engine *e) {
-    uint64_t n = 0;
-    for (uint16_t p = 0; p < e->o.partitions; p++)
-        if (e->parts[p].cells) n += cells_held_bytes(e->parts[p].cells);
-    return n;
-}
+uint64_t engine_held_bytes(const struct engine *e) { return e->cells.held_bytes; }
 
 static enum err append(struct engine *e, const struct outside *o, uint64_t *out_position) {
     check(owns(e, o->partition));
@@ -597,9 +587,9 @@ static void wake(struct engine *e) {
 }
 
 static void cells_end(struct engine *e) {
-    e->over = false;
+    e->cells.over = false;
     for (uint16_t p = (uint16_t)e->o.lane; p < e->o.partitions; p = (uint16_t)(p + e->o.lanes))
-        if (cells_turn_end(e->parts[p].cells)) e->over = true;
+        if (cells_turn_end(e->parts[p].cells)) e->cells.over = true;
 }
 
 bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
@@ -618,7 +608,7 @@ bool engine_turn(struct engine *e, size_t max, int64_t mono_ms) {
     } while (n && done < max);
     if (!e->awake && engine_caught_up(e)) wake(e);
     if (e->awake && (done || later)) acks_send(e);
-    if (e->over) cells_end(e);
+    if (e->cells.over) cells_end(e);
     arena_reset(&e->turn);
     return done == max;
 }

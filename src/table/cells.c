@@ -37,7 +37,7 @@ struct cells {
     struct store *store;
     uint16_t partition;
     uint64_t budget, held, dirty_bytes, flushed;
-    bool *over; /* cells_over */
+    struct cells_total *total, own_total; /* total: own_total, or the caller's */
     size_t slots, count, hand;
     struct slot *table;
     struct full_cell *recent[RECENT]; /* by recent_slot; none that was evicted */
@@ -53,6 +53,7 @@ struct cells *cells_create(struct store *store, uint16_t partition, uint64_t bud
     s->store = store;
     s->partition = partition;
     s->budget = budget_bytes;
+    s->total = &s->own_total;
     s->secret =
         (struct hash_secret){{0x8f14e45fceea167au, 0x5a105e8b9d40e132u, 0x1c9d6a2f0be31f77u}};
     return s;
@@ -106,9 +107,14 @@ static void grow(struct cells *s) {
     free(t);
 }
 
+static void dirty_add(struct cells *s, uint64_t more) {
+    s->dirty_bytes += more;
+    s->total->dirty_bytes += more;
+}
 static void hold(struct cells *s, uint64_t more) {
     s->held += more;
-    if (s->held > s->budget && s->over) *s->over = true;
+    s->total->held_bytes += more;
+    if (s->held > s->budget) s->total->over = true;
 }
 
 static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
@@ -259,7 +265,7 @@ static uint64_t pending(const struct full_cell *f) {
 /* Around each edit: marks it, and counts what it will cost to write. */
 static struct full_cell *edit_begin(struct cells *s, struct cell *c, bool rewrites) {
     struct full_cell *f = (struct full_cell *)c;
-    s->dirty_bytes -= pending(f);
+    dirty_add(s, 0 - (uint64_t)pending(f));
     if (!f->dirty) {
         f->dirty = true;
         f->next_dirty = s->dirty;
@@ -268,7 +274,7 @@ static struct full_cell *edit_begin(struct cells *s, struct cell *c, bool rewrit
     f->rewritten |= rewrites;
     return f;
 }
-static void edit_end(struct cells *s, const struct full_cell *f) { s->dirty_bytes += pending(f); }
+static void edit_end(struct cells *s, const struct full_cell *f) { dirty_add(s, pending(f)); }
 
 void cells_put(struct cells *s, struct cell *c, struct bytes v) {
     struct full_cell *f = edit_begin(s, c, true);
@@ -309,6 +315,7 @@ static void evict_at(struct cells *s, size_t i) {
     struct full_cell *f = s->table[i].cell, **recent = recent_slot(s, key_of(f));
     if (*recent == f) *recent = NULL;
     s->held -= cost(f);
+    s->total->held_bytes -= cost(f);
     free(f->c.data);
     free(f);
     s->count--;
@@ -325,7 +332,7 @@ static void evict_at(struct cells *s, size_t i) {
     s->table[hole].cell = NULL;
 }
 
-void cells_over(struct cells *s, bool *over) { s->over = over; }
+void cells_total(struct cells *s, struct cells_total *total) { s->total = total; }
 
 bool cells_turn_end(struct cells *s) {
     enum { LOOKS = 256 }; /* bounded work a turn */
@@ -359,7 +366,7 @@ void cells_freeze(struct cells *s, struct table_batch *b, uint64_t generation) {
         f = next;
     }
     s->dirty = NULL;
-    s->dirty_bytes = 0;
+    dirty_add(s, 0 - s->dirty_bytes);
 }
 
 void cells_flushed(struct cells *s, uint64_t generation) {

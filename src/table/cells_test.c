@@ -21,6 +21,7 @@ struct world {
     struct rng rng;
     struct store *store;
     struct cells *cells;
+    struct cells_total total;
     uint64_t budget;
     struct state now;
     /* [generations]: the state as of each freeze; 0 is the empty one */
@@ -139,6 +140,8 @@ static void act_crash(struct world *w) {
     }
     copy(&w->now, &w->frozen[w->generations]);
     w->cells = cells_create(w->store, PARTITION, w->budget);
+    w->total = (struct cells_total){0};
+    cells_total(w->cells, &w->total);
     cells_flushed(w->cells, w->flushed);
 }
 
@@ -196,6 +199,7 @@ static void story(uint64_t seed, uint64_t budget) {
     struct world w = {.rng = {seed}, .budget = budget};
     w.store = store_create_memory();
     w.cells = cells_create(w.store, PARTITION, budget);
+    cells_total(w.cells, &w.total);
     w.frozen = must_alloc(BATCHES_MAX * sizeof *w.frozen);
     w.batches = must_alloc(BATCHES_MAX * sizeof *w.batches);
     /* another partition's cell of the same key must not be seen */
@@ -215,6 +219,9 @@ static void story(uint64_t seed, uint64_t budget) {
                 &w, rng_below(&w.rng, 2) ? BYTES("b") : (struct bytes){0}, rng_below(&w.rng, 30));
         else if (what < 99) hash_check(&w);
         else if (rng_below(&w.rng, 4) == 0) act_crash(&w);
+        assert_int_equal(w.total.held_bytes, cells_held_bytes(w.cells));
+        assert_int_equal(w.total.dirty_bytes, cells_dirty_bytes(w.cells));
+        assert_true(w.total.over || w.total.held_bytes <= budget);
     }
     scan_check(&w, (struct bytes){0}, 0);
     for (int g = 0; g < BATCHES_MAX; g++) {
@@ -241,14 +248,14 @@ static void budget_is_kept_and_dirty_cells_stay(void **state) {
     struct cells *cells = cells_create(store, 0, 100000);
     struct table_batch b = {0};
     uint8_t value[1000] = {7}, key[4];
-    bool over = false;
-    cells_over(cells, &over);
+    struct cells_total total = {0};
+    cells_total(cells, &total);
     for (uint32_t i = 0; i < 1000; i++) {
         memcpy(key, &i, 4);
         cells_put(cells, cells_get(cells, bytes_of(key, 4)), bytes_of(value, sizeof value));
-        if (i < 50) assert_false(over);
+        if (i < 50) assert_false(total.over);
     }
-    assert_true(over);
+    assert_true(total.over && total.dirty_bytes == cells_dirty_bytes(cells));
     for (int i = 0; i < 1000; i++) assert_true(cells_turn_end(cells));
     assert_true(cells_bytes(cells) > 1000000); /* nothing may go: nothing is stored yet */
     assert_true(cells_dirty_bytes(cells) > 1000000);
@@ -260,12 +267,13 @@ static void budget_is_kept_and_dirty_cells_stay(void **state) {
     for (int i = 0; i < 1000; i++) (void)cells_turn_end(cells);
     assert_false(cells_turn_end(cells));
     assert_true(cells_bytes(cells) < 100000 + 2048 * 16); /* the table of slots is not given back */
-    over = false;
+    total.over = false;
+    assert_int_equal(total.held_bytes, cells_held_bytes(cells));
     for (uint32_t i = 0; i < 1000; i++) {
         memcpy(key, &i, 4);
         assert_int_equal(cells_get(cells, bytes_of(key, 4))->size, sizeof value);
     }
-    assert_true(over); /* who only reads is told too */
+    assert_true(total.over); /* who only reads is told too */
     buf_done(&b.data);
     cells_free(&cells);
     cells_free(&cells);

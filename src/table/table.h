@@ -124,9 +124,13 @@ void cells_splice(struct cells *, struct cell *, uint32_t at, uint32_t remove, s
 /* Evicts clean cells above the budget (clock), a bounded number. Call once a turn, not inside
  * apply: all pointers to cells end here. true: they are above it still. */
 bool cells_turn_end(struct cells *);
-/* From now on *over becomes true whenever these cells grow above the budget, so that who has many need
- * not ask each one. It is the caller's, who sets it back. */
-void cells_over(struct cells *, bool *over);
+/* Of many partitions' cells, so that who has them need not ask each. The caller's, one thread's. */
+struct cells_total {
+    uint64_t held_bytes, dirty_bytes; /* the sums of cells_held_bytes and cells_dirty_bytes */
+    bool over;                        /* some grew above the budget since the caller set it back */
+};
+/* Counts them in, from now on: before the first cell. */
+void cells_total(struct cells *, struct cells_total *);
 /* Adds every dirty cell to the batch and marks it in flight under `generation` (strictly rising):
  * it cannot be evicted until cells_flushed(generation). Editing it meanwhile is allowed: memory has
  * the newest, the batch has the frozen. */
