@@ -8,9 +8,9 @@
  * quiet server it is all of them. A relay is kept when its record was.
  *
  * The times of all are recorded in the shard's histograms. Beyond KEPT_PER_S, where each instruction
- * counts, that is still so for `accepted` and `delivered`; of other times a part stands for all, chosen by
- * chance: one in 16 of the records that nobody waits for (cursors, acknowledgements), one in 4 of those that
- * alone came to an end in their turn.
+ * counts, a part stands for all, chosen by chance: one in 16 of the records that nobody waits for (cursors,
+ * acknowledgements), one in 4 of those that come to an end alone, or two together. Which are slow is asked
+ * of each.
  *
  * `came` is corrected for coordinated omission: a shard that was busy or did not run finds what came
  * meanwhile all at once when it looks at its sockets, so what it finds without having waited counts

@@ -5,7 +5,7 @@
 
 enum {
     FEW = 2,               /* records of a turn */
-    STEPS_BITS = 2,        /* one of 4 has its steps timed, of those that go alone */
+    ALONE_BITS = 2,        /* one of 4 is told, of those that came to an end alone */
     FANOUT_MIN = 256,      /* devices of one record that are an event */
     FANOUT_NS = 100000000, /* relays of one record within it are one fan-out */
     QUEUE_MIN = 64,        /* records of a turn */
@@ -247,36 +247,41 @@ inlined void one_end(struct journeys *j, const struct under_way *u) {
     one_look(j, u, sort, r->took_ns);
 }
 
-/* One of few: to look for a run takes longer than to be one. */
-inlined void few_one(struct journeys *j, const struct under_way *u) {
+/* How many it is told for; 0: another stands for it. On a busy shard a part is told for all. */
+inlined uint64_t few_count(const struct journeys *j, const struct under_way *u) {
+    if (u->stands_for != 1 || j->sample.tokens) return u->stands_for;
+    return chosen(u->partition, u->position, ALONE_BITS) ? 1 << ALONE_BITS : 0;
+}
+
+static seldom void few_look(struct journeys *j, const struct under_way *u) {
     size_t sort = sort_of(u);
     int64_t took = took_of(j, u, sort);
-    end_tell(j, u, sort, u->stands_for);
     if (took >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, 1);
     one_look(j, u, sort, took);
 }
 
-/* Who is awaited is told of exactly, when it came to an end; of the steps to there, on a busy shard, a
- * part is told for all. */
-inlined void few_way(struct journeys *j, const struct under_way *u, uint64_t n) {
-    if (u->stands_for == 1 && !j->sample.tokens) {
-        if (!chosen(u->partition, u->position, STEPS_BITS)) return;
-        n <<= STEPS_BITS;
-    }
-    way_tell(j, u, n);
+/* Whether it may be slow, kept or of a fan-out is asked of each, at little cost. */
+inlined void few_one(struct journeys *j, const struct under_way *u, uint64_t count) {
+    if (count) end_tell(j, u, sort_of(u), count);
+    if (u->kept || j->now_ns - u->began_ns >= JOURNEY_SLOW_NS || u->devices > 1 ||
+        j->fanout.devices)
+        few_look(j, u);
 }
 
-/* One, or two: often the relays of one message to its two people. */
+/* One, or two: often the relays of one message to its two people. To look for a run takes longer than
+ * to be one. */
 static void few_end(struct journeys *j) {
     const struct under_way *u = &j->queue[j->head & queue_mask(j)],
                            *v = &j->queue[(j->head + 1) & queue_mask(j)];
     bool two = j->applied - j->head == 2,
          both = two && u->sort == v->sort && u->stands_for == v->stands_for && alike(u, v);
-    few_way(j, u, both ? 2u * u->stands_for : u->stands_for);
-    few_one(j, u);
+    uint64_t count = few_count(j, u);
+    if (count) way_tell(j, u, both ? 2 * count : count);
+    few_one(j, u, count);
     if (!two) return;
-    if (!both) few_way(j, v, v->stands_for);
-    few_one(j, v);
+    if (!both) count = few_count(j, v);
+    if (!both && count) way_tell(j, v, count);
+    few_one(j, v, count);
 }
 
 static void many_end(struct journeys *j) {
