@@ -10,7 +10,6 @@
 enum {
     UNDER_WAY_MAX = 1 << 16, /* beyond it records have no journey */
     NAMED_FIRST = 2,         /* of them neither kept nor slow: more become so for one reason */
-    NAMED_NS = 4000000,      /* old: of a turn's first ones those that may become slow in it */
     NAMED_FANOUT = 16,       /* devices of one record: its next relay is named */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
     PART_BITS = 4,           /* one of 16 is timed, of what nobody waits for */
@@ -36,6 +35,7 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct
         (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
     j->slow = (struct bucket){128, 128, 1000000000 / SLOW_PER_S, j->now_ns};
     j->slow_over_ns = JOURNEY_SLOW_NS - 1;
+    j->name_over_ns = NAMED_NS;
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
     for (unsigned sort = 0; sort < SORTS; sort++) j->runs[sort].sort = sort;
     ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
@@ -137,7 +137,8 @@ inlined struct under_way *came_back(struct journeys *j, const struct journey_rec
     j->current = NULL;
     if (!u || u->position != r->position || u->partition != r->partition) return NULL;
     j->applied++;
-    j->next = j->applied == j->tail ? NULL : &j->queue[j->applied & queue_mask(j)];
+    struct under_way *after = u + 1 == j->queue + j->cap ? j->queue : u + 1;
+    j->next = j->applied == j->tail ? NULL : after;
     j->current = u;
     u->durable_ns = r->durable_ns < u->appended_ns ? u->appended_ns : r->durable_ns;
     return u;
@@ -262,8 +263,9 @@ inlined void applied_look(struct journeys *j, int64_t now_ns) {
     j->applies = CLOCK_EVERY;
     j->now_ns = now_ns;
     bucket_fill(&j->sample, now_ns);
-    bool first = j->applied - 1 == j->head,
-         fanout = j->fanout.devices >= NAMED_FANOUT && !j->fanout.names.app[0];
+    bool first = j->applied - 1 == j->head;
+    if (first && j->fanout.devices < NAMED_FANOUT) return; /* it is NAMED_NS since the last turn */
+    bool fanout = j->fanout.devices >= NAMED_FANOUT && !j->fanout.names.app[0];
     if (j->named_count < NAMED_MAX) j->name_over_ns = first && !fanout ? NAMED_NS : INT64_MIN;
 }
 static seldom void applied_anew(struct journeys *j, struct under_way *u,

@@ -263,18 +263,17 @@ static seldom void few_look(struct journeys *j, const struct under_way *u) {
 /* Whether it may be slow, kept or of a fan-out is asked of each, at little cost. */
 inlined void few_one(struct journeys *j, const struct under_way *u, uint64_t count) {
     if (count) end_tell(j, u, sort_of(u), count);
-    if (u->kept || j->now_ns - u->began_ns >= JOURNEY_SLOW_NS || u->devices > 1 ||
-        j->fanout.devices)
+    bool fanout = j->fanout.devices && j->fanout.source_position == u->source_position;
+    if (u->kept || j->now_ns - u->began_ns >= JOURNEY_SLOW_NS || u->devices > 1 || fanout)
         few_look(j, u);
 }
 
 /* One, or two: often the relays of one message to its two people. To look for a run takes longer than
  * to be one. */
-static void few_end(struct journeys *j) {
+inlined void few_end(struct journeys *j, bool two) {
     const struct under_way *u = &j->queue[j->head & queue_mask(j)],
                            *v = &j->queue[(j->head + 1) & queue_mask(j)];
-    bool two = j->applied - j->head == 2,
-         both = two && u->sort == v->sort && u->stands_for == v->stands_for && alike(u, v);
+    bool both = two && u->sort == v->sort && u->stands_for == v->stands_for && alike(u, v);
     uint64_t count = few_count(j, u);
     if (count) way_tell(j, u, both ? 2 * count : count);
     few_one(j, u, count);
@@ -299,22 +298,29 @@ void journeys_clock(struct journeys *j, int64_t now_ns) {
     j->now_ns = now_ns;
 }
 
-static seldom void turn_tell(struct journeys *j) {
-    /* before it, nothing is new */
+/* What not every turn needs; the hot way has no call left but a last one. */
+static seldom void turn_rest(struct journeys *j) {
     if (j->now_ns - j->slow.at_ns >= j->slow.each_ns) slow_look(j);
     if (j->applied - j->head > FEW) many_end(j);
-    else few_end(j);
     j->head = j->applied;
     fanout_tell(j);
     j->named_count = j->named_slow = 0;
+    j->name_over_ns = NAMED_NS;
 }
 
 void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!j) return;
+    uint32_t n = j->applied - j->head;
     j->now_ns = now_ns;
     j->appends = j->applies = 0;
     j->current = NULL;
-    if (j->head != j->applied) turn_tell(j);
+    if (!n) return;
+    if (n <= FEW) {
+        few_end(j, n == 2);
+        j->head = j->applied;
+    }
+    bool slow_due = now_ns - j->slow.at_ns >= j->slow.each_ns;
+    if (n > FEW || slow_due || j->named_count || j->fanout.devices >= FANOUT_MIN) turn_rest(j);
 }
 
 void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, int64_t done_ns,

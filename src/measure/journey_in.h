@@ -13,9 +13,10 @@
 #include "measure/slots.h"
 
 enum {
-    NAMED_MAX = 256, /* of a turn */
-    FILTER = 1024,   /* kept positions that devices may still get */
-    REPEATERS = 8,   /* senders whose repetitions are counted */
+    NAMED_MAX = 256,    /* of a turn */
+    NAMED_NS = 4000000, /* old: of a turn's first ones those that may become slow in it */
+    FILTER = 1024,      /* kept positions that devices may still get */
+    REPEATERS = 8,      /* senders whose repetitions are counted */
 };
 #define MIX 0x9e3779b97f4a7c15u
 #define seldom __attribute__((noinline))
