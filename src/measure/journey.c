@@ -30,6 +30,7 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct
     j->now_ns = ticker_now(clock);
     j->cap = 256;
     j->queue = must_alloc(j->cap * sizeof *j->queue);
+    j->queue_end = j->queue + j->cap;
     j->named = must_alloc(NAMED_MAX * sizeof *j->named);
     j->sample =
         (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
@@ -63,6 +64,7 @@ static bool queue_grow(struct journeys *j) {
     free(j->queue);
     j->queue = now;
     j->cap *= 2;
+    j->queue_end = now + j->cap;
     if (j->next) j->next = &now[j->applied & queue_mask(j)];
     if (j->current) j->current = &now[(j->applied - 1) & queue_mask(j)];
     return true;
@@ -137,7 +139,7 @@ inlined struct under_way *came_back(struct journeys *j, const struct journey_rec
     j->current = NULL;
     if (!u || u->position != r->position || u->partition != r->partition) return NULL;
     j->applied++;
-    struct under_way *after = u + 1 == j->queue + j->cap ? j->queue : u + 1;
+    struct under_way *after = u + 1 == j->queue_end ? j->queue : u + 1;
     j->next = j->applied == j->tail ? NULL : after;
     j->current = u;
     u->durable_ns = r->durable_ns < u->appended_ns ? u->appended_ns : r->durable_ns;

@@ -284,11 +284,11 @@ inlined void few_end(struct journeys *j, bool two) {
 }
 
 static void many_end(struct journeys *j) {
-    const struct under_way *u = &j->queue[j->head & queue_mask(j)], *end = j->queue + j->cap;
+    const struct under_way *u = &j->queue[j->head & queue_mask(j)];
     if (j->applied - j->head >= QUEUE_MIN) queue_look(j);
     for (uint32_t left = j->applied - j->head; left > 0; left--) {
         one_end(j, u);
-        if (++u == end) u = j->queue;
+        if (++u == j->queue_end) u = j->queue;
     }
     for (; j->sorts; j->sorts &= j->sorts - 1) run_tell(j, &j->runs[__builtin_ctz(j->sorts)]);
 }

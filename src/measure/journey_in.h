@@ -80,7 +80,7 @@ struct journeys {
     struct measure *measure;
     const struct ticker *clock;
     int64_t now_ns;
-    struct under_way *queue; /* ring */
+    struct under_way *queue, *queue_end; /* ring */
     uint32_t cap, head, applied, tail;
     struct under_way *next; /* queue[applied], the next that comes back; NULL: none */
     struct under_way *current;
