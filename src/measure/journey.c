@@ -35,6 +35,8 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct
     j->sample =
         (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
     j->slow = (struct bucket){128, 128, 1000000000 / SLOW_PER_S, j->now_ns};
+    j->places_left =
+        (struct bucket){JOURNEY_PLACES, JOURNEY_PLACES, 1000000000 / PLACES_PER_S, j->now_ns};
     j->slow_over_ns = JOURNEY_SLOW_NS - 1;
     j->name_over_ns = NAMED_NS;
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
@@ -185,6 +187,7 @@ static void name_take(struct journeys *j, struct under_way *u, const struct jour
  * an older one's. */
 static seldom void place_keep(struct journeys *j, const struct journey_about *about) {
     uint64_t nth = j->place_count, last = 0;
+    j->places_left.tokens--;
     struct place_slot *s = &j->places[nth & (JOURNEY_PLACES - 1)];
     struct bytes name = about->conversation;
     size_t n = name.n < JOURNEY_NAME_MAX ? name.n : JOURNEY_NAME_MAX, i = 0;
@@ -240,7 +243,7 @@ static seldom void applied_more(
     if (u->kept) filter_set(j, u);
     if (u->kept || name_wanted(j, u)) name_take(j, u, about);
     if (about->repeated_by.n) repeated(j, about);
-    if (about->item.n && u->sort & SORT_OUTSIDE) place_keep(j, about);
+    if (about->item.n && u->sort & SORT_OUTSIDE && j->places_left.tokens) place_keep(j, about);
 }
 
 inlined void applied(struct journeys *j, struct under_way *u, const struct journey_record *r,
@@ -258,7 +261,7 @@ inlined void applied(struct journeys *j, struct under_way *u, const struct journ
     out->source_position = u->position;
     out->kept = u->kept;
     if (u->kept || about->repeated_by.n || name_wanted(j, u)) applied_more(j, u, about);
-    else if (about->item.n && u->sort & SORT_OUTSIDE) place_keep(j, about);
+    else if (about->item.n && u->sort & SORT_OUTSIDE && j->places_left.tokens) place_keep(j, about);
 }
 
 inlined void applied_look(struct journeys *j, int64_t now_ns) {

@@ -7,10 +7,9 @@
  * Kept, for people to look at, are the slow ones and a sample: up to KEPT_PER_S a second, so that on a
  * quiet server it is all of them. A relay is kept when its record was.
  *
- * The times of all are recorded in the shard's histograms. Beyond KEPT_PER_S, where each instruction
- * counts, a part stands for all, chosen by chance: one in 16 of the records that nobody waits for (cursors,
- * acknowledgements), one in 4 of those that come to an end alone, or two together. Which are slow is asked
- * of each.
+ * The times of all are recorded in the shard's histograms: of the slow ones each, of the others beyond
+ * KEPT_PER_S, where each instruction counts, a part that stands for all, chosen by chance: one in 4; one in
+ * 16 of what nobody waits for (cursors, acknowledgements).
  *
  * `came` is corrected for coordinated omission: a shard that was busy or did not run finds what came
  * meanwhile all at once when it looks at its sockets, so what it finds without having waited counts
@@ -33,6 +32,7 @@ enum {
     JOURNEY_DEVICES_MAX = 4096, /* deliveries to devices, of kept journeys */
     JOURNEY_DEVICES = 64,       /* of one journey; the rest are counted */
     JOURNEY_PLACES = 16384,     /* items of which at least the conversation is known */
+    PLACES_PER_S = 500,         /* beyond the first of them, so that they cover half a minute */
     KEPT_PER_S = 50,            /* sampled */
     SLOW_PER_S = 8, /* beyond the first 128: then only much slower ones than of this second */
     JOURNEY_NAME_MAX = 64

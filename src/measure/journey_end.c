@@ -5,7 +5,7 @@
 
 enum {
     FEW = 2,               /* records of a turn */
-    ALONE_BITS = 2,        /* one of 4 is told, of those that came to an end alone */
+    TOLD_BITS = 2,         /* one of 4 is told, of those that are not looked at */
     FANOUT_MIN = 256,      /* devices of one record that are an event */
     FANOUT_NS = 100000000, /* relays of one record within it are one fan-out */
     QUEUE_MIN = 64,        /* records of a turn */
@@ -27,6 +27,7 @@ static void slow_over_set(struct journeys *j) {
 }
 
 static void slow_look(struct journeys *j) {
+    bucket_fill(&j->places_left, j->now_ns);
     if (j->now_ns - j->slowest_since_ns > 1000000000) {
         j->slowest_since_ns = j->now_ns;
         j->slowest_ns = 0;
@@ -238,19 +239,29 @@ inlined void one_look(struct journeys *j, const struct under_way *u, size_t sort
     if (u->kept || took > j->slow_over_ns) one_keep(j, u, took);
 }
 
+/* It may be slow, kept, or of a fan-out: asked of each, at little cost. What nobody waits for is not. */
+inlined bool looked_at(const struct journeys *j, const struct under_way *u) {
+    const struct fanout *f = &j->fanout;
+    return u->kept || (j->now_ns - u->began_ns >= JOURNEY_SLOW_NS && u->began_ns) ||
+           u->devices > 1 || (f->devices && f->source_position == u->source_position);
+}
+
+/* How many it is told for; 0: another stands for it. On a busy shard a part of the others is told for all. */
+inlined uint64_t count_of(const struct journeys *j, const struct under_way *u, bool looked) {
+    if (u->stands_for != 1 || looked || j->sample.tokens) return u->stands_for;
+    return chosen(u->partition, u->position, TOLD_BITS) ? 1 << TOLD_BITS : 0;
+}
+
 inlined void one_end(struct journeys *j, const struct under_way *u) {
+    bool looked = looked_at(j, u);
+    uint64_t count = count_of(j, u, looked);
+    if (!count) return;
     size_t sort = sort_of(u);
     struct run *r = &j->runs[sort];
     const struct under_way *f = r->first;
     if (!r->count || !alike(f, u) || f->began_ns != u->began_ns) run_begin(j, r, u);
-    r->count += u->stands_for;
-    one_look(j, u, sort, r->took_ns);
-}
-
-/* How many it is told for; 0: another stands for it. On a busy shard a part is told for all. */
-inlined uint64_t few_count(const struct journeys *j, const struct under_way *u) {
-    if (u->stands_for != 1 || j->sample.tokens) return u->stands_for;
-    return chosen(u->partition, u->position, ALONE_BITS) ? 1 << ALONE_BITS : 0;
+    r->count += count;
+    if (looked) one_look(j, u, sort, r->took_ns);
 }
 
 static seldom void few_look(struct journeys *j, const struct under_way *u) {
@@ -260,27 +271,15 @@ static seldom void few_look(struct journeys *j, const struct under_way *u) {
     one_look(j, u, sort, took);
 }
 
-/* Whether it may be slow, kept or of a fan-out is asked of each, at little cost. */
-inlined void few_one(struct journeys *j, const struct under_way *u, uint64_t count) {
-    if (count) end_tell(j, u, sort_of(u), count);
-    bool fanout = j->fanout.devices && j->fanout.source_position == u->source_position;
-    if (u->kept || j->now_ns - u->began_ns >= JOURNEY_SLOW_NS || u->devices > 1 || fanout)
-        few_look(j, u);
-}
-
-/* One, or two: often the relays of one message to its two people. To look for a run takes longer than
- * to be one. */
-inlined void few_end(struct journeys *j, bool two) {
-    const struct under_way *u = &j->queue[j->head & queue_mask(j)],
-                           *v = &j->queue[(j->head + 1) & queue_mask(j)];
-    bool both = two && u->sort == v->sort && u->stands_for == v->stands_for && alike(u, v);
-    uint64_t count = few_count(j, u);
-    if (count) way_tell(j, u, both ? 2 * count : count);
-    few_one(j, u, count);
-    if (!two) return;
-    if (!both) count = few_count(j, v);
-    if (!both && count) way_tell(j, v, count);
-    few_one(j, v, count);
+/* One of few: to look for a run takes longer than to be one. */
+inlined void few_one(struct journeys *j, const struct under_way *u) {
+    bool looked = looked_at(j, u);
+    uint64_t count = count_of(j, u, looked);
+    if (count) {
+        way_tell(j, u, count);
+        end_tell(j, u, sort_of(u), count);
+    }
+    if (looked) few_look(j, u);
 }
 
 static void many_end(struct journeys *j) {
@@ -316,7 +315,8 @@ void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     j->current = NULL;
     if (!n) return;
     if (n <= FEW) {
-        few_end(j, n == 2);
+        few_one(j, &j->queue[j->head & queue_mask(j)]);
+        if (n == 2) few_one(j, &j->queue[(j->head + 1) & queue_mask(j)]);
         j->head = j->applied;
     }
     bool slow_due = now_ns - j->slow.at_ns >= j->slow.each_ns;

@@ -89,7 +89,7 @@ struct journeys {
     uint16_t named_count, named_slow;
     int64_t name_over_ns; /* what takes longer is given its names */
     uint16_t shard;
-    struct bucket sample, slow;
+    struct bucket sample, slow, places_left;
     int64_t slowest_ns, slowest_since_ns; /* of this second */
     int64_t slow_over_ns;                 /* what takes longer is to be kept */
     struct run runs[SORTS];

@@ -1,6 +1,5 @@
 /* measure: tests of journeys: what is timed, what is kept, what becomes an event; with a clock that
  * the test moves. SPDX-License-Identifier: Apache-2.0 */
-#include "measure/journey.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "measure/measure.h"
+#include "measure/journey_in.h"
 
 #define MS 1000000
 /* A counter that stands still, or was looked at too long ago. */
@@ -189,7 +188,8 @@ static void runs_add_up(void **state) {
     struct journey_origin origin;
     memset(&model, 0, sizeof model);
     for (int turn = 0; turn < 400; turn++) {
-        size_t n = 3 + (size_t)rng_below(&r, 80); /* of fewer, a part stands for all */
+        size_t n = 1 + (size_t)rng_below(&r, 80);
+        f.j->sample.tokens = 1000; /* all are told */
         uint64_t first = f.position + 1;
         for (size_t i = 0; i < n; i++) {
             if (rng_below(&r, 6) == 0) tick((int64_t)rng_below(&r, 9 * MS));
@@ -363,6 +363,7 @@ static void queue_grows(void **state) {
     struct rng r = {5};
     uint64_t done = 0, ended = 0;
     while (done < 20000) {
+        f.j->sample.tokens = 1000; /* all are told */
         for (uint32_t n = (uint32_t)rng_below(&r, 900); n > 0; n--) append();
         for (uint32_t n = (uint32_t)rng_below(&r, 900); n > 0 && done < f.position; n--) {
             done++;
