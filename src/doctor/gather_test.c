@@ -73,16 +73,15 @@ static void commit(int64_t ago_ms, int64_t took_ms) {
 /* What waited for one, so many ms ago. */
 static void waited(int64_t ago_ms, int64_t took_ms, const char *app) {
     int64_t at = F.now - ago_ms * MS;
-    struct journey_origin origin;
     struct journey_about about = {
         .app = bytes_str(app), .conversation = BYTES("ab"), .item = BYTES("m1")};
     static uint64_t position;
     shard_ns = at + MS;
-    journey_appended(F.journeys, 7, ++position, at + MS, UINT16_MAX, NULL);
+    journey_appended(F.journeys, 7, ++position, at + MS);
     shard_ns = at + (took_ms + 1) * MS;
     journeys_clock(F.journeys, shard_ns);
-    journey_applied(F.journeys, &(struct journey_record){7, 43, position, at + took_ms * MS, 17},
-        &about, &origin);
+    journey_applied(
+        F.journeys, &(struct journey_record){7, 43, position, at + took_ms * MS, 17}, &about);
     journeys_turn_end(F.journeys, at + (took_ms + 1) * MS);
 }
 

@@ -198,7 +198,7 @@ static enum err append(struct engine *e, const struct outside *o, uint64_t *out_
         e->o.log, e->o.lane, o->partition, buf_view(&e->scratch), o->must, out_position);
     if (err != OK) return err;
     e->counts.records_appended++;
-    journey_appended(e->o.journeys, o->partition, *out_position, o->came_ns, UINT16_MAX, NULL);
+    journey_appended(e->o.journeys, o->partition, *out_position, o->came_ns);
     return OK;
 }
 
@@ -249,7 +249,7 @@ static bool relay_append(struct engine *e, struct parcel *p) {
     if (e->o.log->calls->append(
             e->o.log, e->o.lane, p->to, bytes_of(p->data, p->size), true, &position) != OK)
         return false;
-    journey_appended(e->o.journeys, p->to, position, 0, p->from, &p->origin);
+    journey_relayed(e->o.journeys, p->to, position, p->from, &p->origin);
     free(p);
     e->counts.records_appended++;
     return true;
@@ -458,10 +458,14 @@ static bool relay_is_next(struct engine *e, uint16_t to, const struct record *r)
     return true;
 }
 
-static void outcome_carry(
-    struct engine *e, struct step *s, uint64_t ticket, const struct journey_origin *origin) {
+static void relays_post(struct engine *e, const struct step *s) {
+    struct journey_origin origin = journey_origin(e->o.journeys);
     for (size_t i = 0; i < s->relay_count; i++)
-        relay_post(e, s->partition, s, &s->relays[i], origin);
+        relay_post(e, s->partition, s, &s->relays[i], &origin);
+}
+
+static void outcome_carry(struct engine *e, struct step *s, uint64_t ticket) {
+    if (s->relay_count) relays_post(e, s);
     if (ticket) e->o.answered(e->o.arg, ticket, s->answer);
     for (size_t i = 0; i < s->delivery_count; i++)
         e->o.delivered(e->o.arg, s->partition, s->app, &s->deliveries[i]);
@@ -496,10 +500,9 @@ static void apply_one(struct engine *e, const struct log_record *lr, struct reco
         check(e->rules[r.kind]);
         e->rules[r.kind](&s);
         __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);
-        struct journey_origin origin = {0};
         struct journey_about about = {s.app, s.conversation, s.item, s.repeated_by};
-        journey_applied(e->o.journeys, &way, &about, &origin);
-        outcome_carry(e, &s, r.ticket, &origin);
+        journey_applied(e->o.journeys, &way, &about);
+        outcome_carry(e, &s, r.ticket);
         buf_done(&answer.body);
     }
     __atomic_store_n(&part->applied, lr->position, __ATOMIC_RELAXED);

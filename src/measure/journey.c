@@ -2,7 +2,7 @@
  *
  * It stands on every record's way, so names are copied for those only that may be kept, and a few others.
  * Of what nobody waits for (cursors, acknowledgements: more than half of a chat's records) a busy shard
- * times a part, by chance; each stands for as many. SPDX-License-Identifier: Apache-2.0 */
+ * times a part, by chance, of which each stands for as many. SPDX-License-Identifier: Apache-2.0 */
 #include "measure/journey_in.h"
 
 #include <stdlib.h>
@@ -12,9 +12,10 @@ enum {
     NAMED_FIRST = 2,         /* of them neither kept nor slow: more become so for one reason */
     NAMED_FANOUT = 16,       /* devices of one record: its next relay is named */
     CLOCK_EVERY = 32,        /* records between two looks at the clock */
-    PART_BITS = 4,           /* one of 16 is timed, of what nobody waits for */
-    ACK_ROWS = 256,          /* of devices, from the first of a journey on, that are looked at */
-    RETRIES_MIN = 20,        /* of one in a second that are an event */
+    PART = 8,                /* one of them is timed, of what nobody waits for */
+    QUEUE_FIRST = 256,
+    ACK_ROWS = 256,   /* of devices, from the first of a journey on, that are looked at */
+    RETRIES_MIN = 20, /* of one in a second that are an event */
 };
 
 static void ring_create_of(struct kept_ring *r, uint32_t n) {
@@ -28,9 +29,8 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct
     j->clock = clock;
     j->shard = shard;
     j->now_ns = ticker_now(clock);
-    j->cap = 256;
-    j->queue = must_alloc(j->cap * sizeof *j->queue);
-    j->queue_end = j->queue + j->cap;
+    j->mask = QUEUE_FIRST - 1;
+    j->queue = must_alloc(QUEUE_FIRST * sizeof *j->queue);
     j->named = must_alloc(NAMED_MAX * sizeof *j->named);
     j->sample =
         (struct bucket){10 * KEPT_PER_S, 10 * KEPT_PER_S, 1000000000 / KEPT_PER_S, j->now_ns};
@@ -38,7 +38,9 @@ struct journeys *journeys_create(uint16_t shard, struct measure *m, const struct
     j->places_left =
         (struct bucket){JOURNEY_PLACES, JOURNEY_PLACES, 1000000000 / PLACES_PER_S, j->now_ns};
     j->slow_over_ns = JOURNEY_SLOW_NS - 1;
-    j->name_over_ns = NAMED_NS;
+    j->untimed = j->untold = j->told_for = j->told_of = 1;
+    j->refilled_ns = j->now_ns;
+    j->fanout.source_position = UINT64_MAX;
     j->places = must_alloc(JOURNEY_PLACES * sizeof *j->places);
     for (unsigned sort = 0; sort < SORTS; sort++) j->runs[sort].sort = sort;
     ring_create_of(&j->sampled, JOURNEYS_SAMPLED_MAX);
@@ -58,118 +60,109 @@ void journeys_free(struct journeys **pj) {
     *pj = NULL;
 }
 
+inlined bool queue_full(const struct journeys *j) { return j->tail - j->head > j->mask; }
+
 static bool queue_grow(struct journeys *j) {
-    if (j->cap == UNDER_WAY_MAX) return false;
-    struct under_way *now = must_alloc(2 * j->cap * sizeof *now);
-    for (uint32_t i = j->head; i != j->tail; i++)
-        now[i & (2 * j->cap - 1)] = j->queue[i & queue_mask(j)];
+    if (j->mask == UNDER_WAY_MAX - 1) return false;
+    uint32_t mask = 2 * j->mask + 1;
+    struct under_way *now = must_alloc((mask + 1) * sizeof *now);
+    for (uint32_t i = j->head; i != j->tail; i++) now[i & mask] = *queue_at(j, i);
     free(j->queue);
     j->queue = now;
-    j->cap *= 2;
-    j->queue_end = now + j->cap;
-    if (j->next) j->next = &now[j->applied & queue_mask(j)];
-    if (j->current) j->current = &now[(j->applied - 1) & queue_mask(j)];
+    j->mask = mask;
+    if (j->current) j->current = queue_at(j, j->applied - 1);
     return true;
 }
 
-inlined void append(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
-    uint16_t source, const struct journey_origin *origin, uint8_t stands_for) {
-    struct under_way *u = &j->queue[j->tail++ & queue_mask(j)];
-    if (!j->next) j->next = u;
+inlined void append(struct journeys *j, uint16_t partition, uint64_t position, uint16_t source,
+    const struct journey_origin *from, uint8_t stands_for) {
+    struct under_way *u = queue_at(j, j->tail++);
+    u->from = *from;
     u->position = position;
+    u->appended_ns = j->now_ns;
+    u->devices = u->waiting = 0;
     u->partition = partition;
     u->source = source;
     u->name = 0;
     u->stands_for = stands_for;
-    u->devices = u->waiting = 0;
-    if (origin) {
-        came_ns = origin->made_ns;
-        u->source_position = origin->source_position;
-        u->began_ns = origin->began_ns;
-        u->kept = origin->kept;
-        u->sort = origin->began_ns ? SORT_AWAITED : 0;
-    } else {
-        u->source_position = 0;
-        u->began_ns = came_ns;
-        u->kept = false;
-        u->sort = came_ns ? SORT_OUTSIDE | SORT_AWAITED : SORT_OUTSIDE;
-    }
-    if (!came_ns) came_ns = j->now_ns;
-    u->came_ns = came_ns;
-    u->appended_ns = came_ns > j->now_ns ? came_ns : j->now_ns; /* of another shard's clock */
 }
 
 /* How many records it stands for; 0: it is not timed. All are while there is room to keep some. */
-inlined uint8_t part_of(const struct journeys *j, uint16_t partition, uint64_t position,
-    int64_t came_ns, const struct journey_origin *origin) {
-    if (origin ? origin->began_ns || origin->kept : came_ns != 0) return 1;
-    if (j->sample.tokens) return 1;
-    return chosen(partition, position, PART_BITS) ? 1 << PART_BITS : 0;
+inlined uint8_t part_of(struct journeys *j, const struct journey_origin *from) {
+    if (from->began_ns || from->kept || j->sample.tokens) return 1;
+    if (--j->untimed) return 0;
+    j->untimed = next_of(j, PART);
+    return PART;
 }
 
 /* Apart, as are others that are seldom needed: what is called needs registers, and to save them takes
  * longer than all the rest. */
 static seldom void append_anew(struct journeys *j, uint16_t partition, uint64_t position,
-    int64_t came_ns, uint16_t source, const struct journey_origin *origin) {
-    if (j->tail - j->head == j->cap && !queue_grow(j)) return;
+    uint16_t source, const struct journey_origin *from, uint8_t stands_for) {
+    if (queue_full(j) && !queue_grow(j)) return;
     j->now_ns = ticker_now(j->clock);
-    append(j, partition, position, came_ns, source, origin,
-        part_of(j, partition, position, came_ns, origin));
+    append(j, partition, position, source, from, stands_for);
 }
 
-void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
-    uint16_t source, const struct journey_origin *origin) {
-    uint8_t stands_for = j ? part_of(j, partition, position, came_ns, origin) : 0;
+inlined void append_look(struct journeys *j, uint16_t partition, uint64_t position, uint16_t source,
+    const struct journey_origin *from) {
+    uint8_t stands_for = part_of(j, from);
     if (!stands_for) return;
-    bool full = j->tail - j->head == j->cap;
     uint64_t passed = 0;
-    if (full || (!j->appends && !ticker_passed(j->clock, &passed))) {
-        append_anew(j, partition, position, came_ns, source, origin);
+    bool look = !j->appends;
+    if (queue_full(j) || (look && !ticker_passed(j->clock, &passed))) {
+        append_anew(j, partition, position, source, from, stands_for);
         return;
     }
-    if (!j->appends) {
+    if (look) {
         j->appends = CLOCK_EVERY;
         j->now_ns = ticker_at(j->clock, passed);
     }
     j->appends--;
-    append(j, partition, position, came_ns, source, origin, stands_for);
+    append(j, partition, position, source, from, stands_for);
 }
 
-/* Is it the oldest under way? */
+void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns) {
+    struct journey_origin from = {.began_ns = came_ns, .made_ns = came_ns};
+    if (j) append_look(j, partition, position, UINT16_MAX, &from);
+}
+
+void journey_relayed(struct journeys *j, uint16_t partition, uint64_t position, uint16_t source,
+    const struct journey_origin *from) {
+    if (j) append_look(j, partition, position, source, from);
+}
+
+/* Is it the oldest under way? Of what is not any more no position comes again. */
 inlined struct under_way *came_back(struct journeys *j, const struct journey_record *r) {
-    struct under_way *u = j->next;
+    struct under_way *u = queue_at(j, j->applied);
     j->current = NULL;
-    if (!u || u->position != r->position || u->partition != r->partition) return NULL;
+    if (u->position != r->position || u->partition != r->partition) return NULL;
     j->applied++;
-    struct under_way *after = u + 1 == j->queue_end ? j->queue : u + 1;
-    j->next = j->applied == j->tail ? NULL : after;
     j->current = u;
-    u->durable_ns = r->durable_ns < u->appended_ns ? u->appended_ns : r->durable_ns;
+    u->kind = r->kind;
+    u->wall_ms = r->wall_ms;
+    u->durable_ns = r->durable_ns;
     return u;
 }
 
 void journey_passed(struct journeys *j, const struct journey_record *r) {
     struct under_way *u = j ? came_back(j, r) : NULL;
     if (!u) return;
-    u->kind = r->kind;
-    u->wall_ms = r->wall_ms;
     u->applied_ns = u->durable_ns;
+    j->look = true;
 }
 
 /* At the turn's end nothing is left to take a name from. Those that may then be kept need theirs: as
  * many slow ones as there is room for, and what is slower than all of this second. Of others a few do,
  * for events and for what becomes slow in this turn: the first ones that are not young, one at each
  * later look at the clock, and one of what becomes a fan-out. What nobody waits for needs none. */
-static void name_over_set(struct journeys *j) {
+static void name_before_set(struct journeys *j) {
     bool room = j->named_slow < j->slow.tokens || j->slowest_ns < JOURNEY_SLOW_NS;
-    j->name_over_ns = j->named_count == NAMED_MAX    ? INT64_MAX
-                      : j->named_count < NAMED_FIRST ? NAMED_NS
-                      : room                         ? JOURNEY_SLOW_NS - 1
-                                                     : j->slowest_ns;
-}
-
-static inline bool name_wanted(const struct journeys *j, const struct under_way *u) {
-    return u->sort & SORT_AWAITED && u->applied_ns - u->began_ns > j->name_over_ns;
+    int64_t over = j->named_count < NAMED_FIRST ? NAMED_NS
+                   : room                       ? JOURNEY_SLOW_NS - 1
+                                                : j->slowest_ns;
+    j->name_before_ns = j->named_count == NAMED_MAX ? 0 : j->now_ns - over;
+    j->old_before_ns = j->now_ns - NAMED_NS;
 }
 
 static void name_take(struct journeys *j, struct under_way *u, const struct journey_about *about) {
@@ -179,8 +172,8 @@ static void name_take(struct journeys *j, struct under_way *u, const struct jour
     name_set(n->app, about->app);
     name_set(n->conversation, about->conversation);
     name_set(n->item, about->item);
-    if (u->began_ns && u->applied_ns - u->began_ns >= JOURNEY_SLOW_NS) j->named_slow++;
-    name_over_set(j);
+    if (u->from.began_ns && u->applied_ns - u->from.began_ns >= JOURNEY_SLOW_NS) j->named_slow++;
+    name_before_set(j);
 }
 
 /* As slot_write would, but from where the name stands, and its words only: what is behind its end is
@@ -227,76 +220,96 @@ static seldom void repeated(struct journeys *j, const struct journey_about *abou
     event_add(&j->measure->events, &e);
 }
 
-static bool slow_so_far(const struct under_way *u) {
-    return u->began_ns && u->applied_ns - u->came_ns >= JOURNEY_SLOW_NS;
-}
-
 static void filter_set(struct journeys *j, const struct under_way *u) {
     uint64_t at = place(u->partition, u->position);
     j->filter[filter_at(at)].place = at;
     j->filter[filter_at(at)].first_device = j->device_count;
 }
 
+/* What has no item is of no use to who asks for one. */
+static bool keep_wanted(
+    const struct journeys *j, const struct under_way *u, const struct journey_about *about) {
+    if (!j->sample.tokens) return false;
+    return about->item.n ||
+           (u->from.began_ns && u->applied_ns - u->from.made_ns >= JOURNEY_SLOW_NS);
+}
+
 /* What not every record needs. */
 static seldom void applied_more(
     struct journeys *j, struct under_way *u, const struct journey_about *about) {
-    if (u->kept) filter_set(j, u);
-    if (u->kept || name_wanted(j, u)) name_take(j, u, about);
-    if (about->repeated_by.n) repeated(j, about);
-    if (about->item.n && u->sort & SORT_OUTSIDE && j->places_left.tokens) place_keep(j, about);
-}
-
-inlined void applied(struct journeys *j, struct under_way *u, const struct journey_record *r,
-    const struct journey_about *about, struct journey_origin *out) {
-    u->kind = r->kind;
-    u->wall_ms = r->wall_ms;
-    u->applied_ns = j->now_ns < u->durable_ns ? u->durable_ns : j->now_ns;
-    /* what has no item is of no use to who asks for one */
-    if (!u->kept && j->sample.tokens && (about->item.n || slow_so_far(u))) {
+    if (!u->from.kept && keep_wanted(j, u, about)) {
         j->sample.tokens--;
-        u->kept = true;
+        u->from.kept = true;
     }
-    out->began_ns = u->began_ns;
-    out->made_ns = u->applied_ns;
-    out->source_position = u->position;
-    out->kept = u->kept;
-    if (u->kept || about->repeated_by.n || name_wanted(j, u)) applied_more(j, u, about);
-    else if (about->item.n && u->sort & SORT_OUTSIDE && j->places_left.tokens) place_keep(j, about);
+    if (u->from.kept) {
+        j->look = true;
+        filter_set(j, u);
+    }
+    if (u->from.kept || (u->from.began_ns && u->from.began_ns < j->name_before_ns))
+        name_take(j, u, about);
+    if (about->repeated_by.n) repeated(j, about);
+    if (j->places_left.tokens && about->item.n && u->source == UINT16_MAX) place_keep(j, about);
 }
 
-inlined void applied_look(struct journeys *j, int64_t now_ns) {
-    j->applies = CLOCK_EVERY;
+inlined void applied(struct journeys *j, struct under_way *u, const struct journey_about *about) {
+    int64_t began = u->from.began_ns;
+    uint64_t more = u->from.kept | (uint64_t)j->sample.tokens | about->repeated_by.n;
+    u->applied_ns = j->now_ns;
+    if (u->from.source_position == j->fanout.source_position) j->look = true;
+    if (began && began < j->old_before_ns) {
+        if (began < j->oldest_ns) j->oldest_ns = began;
+        more |= began < j->name_before_ns;
+    }
+    if (more != 0) applied_more(j, u, about);
+    else if (j->places_left.tokens && about->item.n && u->source == UINT16_MAX)
+        place_keep(j, about);
+}
+
+inlined void first_look(struct journeys *j, int64_t now_ns) {
+    j->applies = j->appends = CLOCK_EVERY;
     j->now_ns = now_ns;
-    bucket_fill(&j->sample, now_ns);
-    bool first = j->applied - 1 == j->head;
-    if (first && j->fanout.devices < NAMED_FANOUT) return; /* it is NAMED_NS since the last turn */
-    bool fanout = j->fanout.devices >= NAMED_FANOUT && !j->fanout.names.app[0];
-    if (j->named_count < NAMED_MAX) j->name_over_ns = first && !fanout ? NAMED_NS : INT64_MIN;
-}
-static seldom void applied_anew(struct journeys *j, struct under_way *u,
-    const struct journey_record *r, const struct journey_about *about, struct journey_origin *out) {
-    applied_look(j, j->clock->real());
-    applied(j, u, r, about, out);
+    j->oldest_ns = j->old_before_ns = j->name_before_ns = now_ns - NAMED_NS;
 }
 
-void journey_applied(struct journeys *j, const struct journey_record *r,
-    const struct journey_about *about, struct journey_origin *out) {
-    if (!j) return;
-    struct under_way *u = came_back(j, r);
-    if (!u) {
-        out->made_ns = j->now_ns;
-        return;
-    }
+/* Another look of this turn, or one at a time that is seldom. */
+static seldom void applied_anew(
+    struct journeys *j, struct under_way *u, const struct journey_about *about) {
+    int64_t now_ns = ticker_now(j->clock);
+    bool first = j->applied - 1 == j->head;
+    if (first) first_look(j, now_ns);
+    j->applies = j->appends = CLOCK_EVERY;
+    j->now_ns = now_ns;
+    if (refill_due(j, now_ns)) journeys_refill(j);
+    bool fanout = j->fanout.devices >= NAMED_FANOUT && !j->fanout.names.app[0];
+    if (j->named_count < NAMED_MAX && (fanout || !first))
+        j->old_before_ns = j->name_before_ns = INT64_MAX;
+    applied(j, u, about);
+}
+
+void journey_applied(
+    struct journeys *j, const struct journey_record *r, const struct journey_about *about) {
+    struct under_way *u = j ? came_back(j, r) : NULL;
+    if (!u) return;
     if (!j->applies) {
         uint64_t passed;
-        if (!ticker_passed(j->clock, &passed)) {
-            applied_anew(j, u, r, about, out);
+        bool known = ticker_passed(j->clock, &passed);
+        int64_t now_ns = ticker_at(j->clock, passed);
+        if (!known || refill_due(j, now_ns) || j->fanout.devices >= NAMED_FANOUT) {
+            applied_anew(j, u, about);
             return;
         }
-        applied_look(j, ticker_at(j->clock, passed));
+        first_look(j, now_ns);
+    } else if (!--j->applies) {
+        applied_anew(j, u, about);
+        return;
     }
-    j->applies--;
-    applied(j, u, r, about, out);
+    applied(j, u, about);
+}
+
+struct journey_origin journey_origin(const struct journeys *j) {
+    const struct under_way *u = j ? j->current : NULL;
+    if (!u) return (struct journey_origin){.made_ns = j ? j->now_ns : 0};
+    return (struct journey_origin){u->from.began_ns, u->applied_ns, u->position, u->from.kept};
 }
 
 /* ---- devices ---- */
@@ -322,7 +335,8 @@ void journey_wrote(struct journeys *j, uint16_t partition, uint64_t position, st
     if (!j) return;
     struct under_way *u = j->current;
     if (u && u->position == position && u->partition == partition) {
-        if (++u->devices > JOURNEY_DEVICES || !u->kept) return;
+        if (++u->devices > 1) j->look = true;
+        if (!u->from.kept || u->devices > JOURNEY_DEVICES) return;
     } else if (!is_kept(j, partition, position)) return;
     device_keep(j, partition, position, user, device);
 }

@@ -7,9 +7,10 @@
  * Kept, for people to look at, are the slow ones and a sample: up to KEPT_PER_S a second, so that on a
  * quiet server it is all of them. A relay is kept when its record was.
  *
- * The times of all are recorded in the shard's histograms: of the slow ones each, of the others beyond
- * KEPT_PER_S, where each instruction counts, a part that stands for all, chosen by chance: one in 4; one in
- * 16 of what nobody waits for (cursors, acknowledgements).
+ * Times are recorded in the shard's histograms: of the slow ones each; of the others, where each
+ * instruction counts, a part that stands for all, chosen by chance: beyond some 400 records a second one
+ * in 2, 3, ... at most 16. Of what nobody waits for (cursors, acknowledgements) one in 8 is timed, beyond
+ * KEPT_PER_S, and told likewise.
  *
  * `came` is corrected for coordinated omission: a shard that was busy or did not run finds what came
  * meanwhile all at once when it looks at its sockets, so what it finds without having waited counts
@@ -105,10 +106,11 @@ struct journey_origin {
     uint64_t source_position;
     bool kept;
 };
-/* A record went to the log. From outside: origin NULL, and came_ns says since when it was there; 0:
- * nobody waits for it (a cursor), so it is never slow, nor is what follows from it. */
-void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns,
-    uint16_t source, const struct journey_origin *origin);
+/* A record went to the log: from outside, since when it was there (0: nobody waits for it, as for a
+ * cursor, so it is never slow, nor is what follows from it); or a relay, of partition `source`. */
+void journey_appended(struct journeys *j, uint16_t partition, uint64_t position, int64_t came_ns);
+void journey_relayed(struct journeys *j, uint16_t partition, uint64_t position, uint16_t source,
+    const struct journey_origin *origin);
 /* A record that came back from the log. */
 struct journey_record {
     uint16_t partition;
@@ -120,11 +122,12 @@ struct journey_about {
     struct bytes app, conversation, item;
     struct bytes repeated_by; /* who sent what was stored already; empty: it was new */
 };
-/* It is applied; views are copied. *out: for its relays. What is told to devices until the next call
- * is its doing. Records of an earlier run, and those that are
- * not timed, have no journey: of *out only the time is said. */
-void journey_applied(struct journeys *j, const struct journey_record *r,
-    const struct journey_about *about, struct journey_origin *out);
+/* It is applied; views are copied. What is told to devices until the next call is its doing. Records of
+ * an earlier run, and those that are not timed, have no journey. */
+void journey_applied(
+    struct journeys *j, const struct journey_record *r, const struct journey_about *about);
+/* For the relays of what was applied last; without a journey it says the time only. */
+struct journey_origin journey_origin(const struct journeys *j);
 /* It had been told before, so it is not applied. */
 void journey_passed(struct journeys *j, const struct journey_record *r);
 /* Told to a device, or left for later because it could take no more. */

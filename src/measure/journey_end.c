@@ -5,7 +5,8 @@
 
 enum {
     FEW = 2,               /* records of a turn */
-    TOLD_BITS = 2,         /* one of 4 is told, of those that are not looked at */
+    TOLD_PER_S = 400,      /* about, of those that are not looked at */
+    TOLD_OF_MAX = 16,      /* at least one of them */
     FANOUT_MIN = 256,      /* devices of one record that are an event */
     FANOUT_NS = 100000000, /* relays of one record within it are one fan-out */
     QUEUE_MIN = 64,        /* records of a turn */
@@ -26,7 +27,18 @@ static void slow_over_set(struct journeys *j) {
     j->slow_over_ns = j->slow.tokens || slowest < JOURNEY_SLOW_NS ? JOURNEY_SLOW_NS - 1 : slowest;
 }
 
-static void slow_look(struct journeys *j) {
+static void told_set(struct journeys *j) {
+    uint64_t ended = j->applied - j->refilled_head, each_ns = 1000000000 / TOLD_PER_S,
+             took_ns = (uint64_t)(j->now_ns - j->refilled_ns) | 1,
+             of = (ended * each_ns + took_ns / 2) / took_ns;
+    j->told_of = of < 1 ? 1 : of > TOLD_OF_MAX ? TOLD_OF_MAX : (uint32_t)of;
+    j->refilled_head = j->applied;
+    j->refilled_ns = j->now_ns;
+}
+
+void journeys_refill(struct journeys *j) {
+    told_set(j);
+    bucket_fill(&j->sample, j->now_ns);
     bucket_fill(&j->places_left, j->now_ns);
     if (j->now_ns - j->slowest_since_ns > 1000000000) {
         j->slowest_since_ns = j->now_ns;
@@ -44,19 +56,30 @@ static void slow_keep(struct journeys *j, const struct journey *one, int64_t too
     keep(&j->slows, one);
 }
 
+/* Clocks of several threads made them: none is before the one before. */
+inlined struct times times_of(const struct under_way *u) {
+    struct times t = {u->from.made_ns, u->appended_ns, u->durable_ns, u->applied_ns};
+    if (!t.came) t.came = t.appended;
+    if (t.appended < t.came) t.appended = t.came;
+    if (t.durable < t.appended) t.durable = t.appended;
+    if (t.applied < t.durable) t.applied = t.durable;
+    return t;
+}
+
 static void journey_fill(const struct journeys *j, const struct under_way *u, struct journey *out) {
+    struct times t = times_of(u);
     *out = (struct journey){.what = JOURNEY_RECORD,
         .position = u->position,
-        .source_position = u->source_position,
+        .source_position = u->from.source_position,
         .partition = u->partition,
         .source = u->source,
         .shard = j->shard,
         .kind = u->kind,
-        .began_ns = u->began_ns,
-        .came_ns = u->came_ns,
-        .appended_ns = u->appended_ns,
-        .durable_ns = u->durable_ns,
-        .applied_ns = u->applied_ns,
+        .began_ns = u->from.began_ns,
+        .came_ns = t.came,
+        .appended_ns = t.appended,
+        .durable_ns = t.durable,
+        .applied_ns = t.applied,
         .written_ns = j->now_ns,
         .wall_ms = u->wall_ms,
         .devices = u->devices,
@@ -80,18 +103,19 @@ static void fanout_tell(struct journeys *j) {
     event_name_set(&e, 1, bytes_str(f->names.conversation));
     event_add(&j->measure->events, &e);
     f->devices = 0;
+    f->source_position = UINT64_MAX;
 }
 
 /* Relays of one record. */
 static void fanout_note(struct journeys *j, const struct under_way *u) {
     struct fanout *f = &j->fanout;
     bool same = f->devices && j->now_ns - f->start_ns < FANOUT_NS && f->source == u->source &&
-                f->source_position == u->source_position;
+                f->source_position == u->from.source_position;
     if (!same) {
         f->devices = 0;
-        f->start_ns = u->applied_ns;
+        f->start_ns = times_of(u).applied;
         f->source = u->source;
-        f->source_position = u->source_position;
+        f->source_position = u->from.source_position;
         f->names.app[0] = f->names.conversation[0] = 0;
     }
     if (u->name && !f->names.app[0]) f->names = j->named[u->name - 1];
@@ -113,10 +137,10 @@ struct work {
 /* Which partition most of them could be for, by a vote among some; false: none. */
 static bool work_vote(const struct journeys *j, struct work *w) {
     enum { SOME = 256 };
-    uint32_t votes = 0, asked = 0, mask = queue_mask(j), n = j->applied - j->head;
+    uint32_t votes = 0, asked = 0, n = j->applied - j->head;
     uint16_t most = 0;
     for (uint32_t i = 0; i < n; i += n / SOME | 1) {
-        const struct under_way *u = &j->queue[(j->head + i) & mask];
+        const struct under_way *u = queue_at(j, j->head + i);
         uint16_t of = work_of(u);
         asked += u->stands_for;
         if (of == most) votes += u->stands_for;
@@ -133,15 +157,15 @@ static bool work_vote(const struct journeys *j, struct work *w) {
 static void work_count(const struct journeys *j, struct work *w) {
     uint64_t source = 0; /* of the relay before */
     for (uint32_t i = j->head; i != j->applied; i++) {
-        const struct under_way *u = &j->queue[i & queue_mask(j)];
+        const struct under_way *u = queue_at(j, i);
         w->all += u->stands_for;
         if (work_of(u) != w->partition) continue;
         w->count += u->stands_for;
         if (u->name) w->named = u;
         if (u->source == UINT16_MAX) continue;
         w->relays += u->stands_for;
-        w->records += !u->source_position || u->source_position != source;
-        source = u->source_position;
+        w->records += !u->from.source_position || u->from.source_position != source;
+        source = u->from.source_position;
     }
 }
 
@@ -150,7 +174,7 @@ static void work_count(const struct journeys *j, struct work *w) {
 static seldom void queue_look(struct journeys *j) {
     enum { EACH = 64 }; /* relays of one record */
     struct work w = {0};
-    const struct under_way *first = &j->queue[j->head & queue_mask(j)];
+    const struct under_way *first = queue_at(j, j->head);
     if (j->now_ns - first->durable_ns < QUEUE_NS) return;
     if (!work_vote(j, &w)) return;
     work_count(j, &w);
@@ -176,39 +200,36 @@ inlined void end_time(struct journeys *j, enum measure_stage stage, int64_t from
     hist_record_times(&j->measure->stages[stage], took, n);
 }
 
-/* So many, with the times of one until it was applied: in order (append, came_back, applied). */
-inlined void way_tell(struct journeys *j, const struct under_way *u, uint64_t n) {
+/* So many, with the times of one. */
+inlined void tell(struct journeys *j, const struct under_way *u, size_t sort, uint64_t n) {
     struct hist *stages = j->measure->stages;
-    hist_record_times(&stages[u->sort & SORT_OUTSIDE ? TIMED_admit : TIMED_relay],
-        (uint64_t)(u->appended_ns - u->came_ns), n);
-    hist_record_times(&stages[TIMED_durable], (uint64_t)(u->durable_ns - u->appended_ns), n);
-    hist_record_times(&stages[TIMED_apply], (uint64_t)(u->applied_ns - u->durable_ns), n);
-}
-
-/* And until this turn's end. */
-inlined void end_tell(struct journeys *j, const struct under_way *u, size_t sort, uint64_t n) {
+    struct times t = times_of(u);
+    hist_record_times(&stages[sort & SORT_OUTSIDE ? TIMED_admit : TIMED_relay],
+        (uint64_t)(t.appended - t.came), n);
+    hist_record_times(&stages[TIMED_durable], (uint64_t)(t.durable - t.appended), n);
+    hist_record_times(&stages[TIMED_apply], (uint64_t)(t.applied - t.durable), n);
     if (!(sort & SORT_AWAITED)) return;
-    if (sort & SORT_OUTSIDE) end_time(j, TIMED_accepted, u->came_ns, n);
+    if (sort & SORT_OUTSIDE) end_time(j, TIMED_accepted, t.came, n);
     if (!(sort & SORT_WRITTEN)) return;
-    end_time(j, TIMED_write, u->applied_ns, n);
-    end_time(j, TIMED_delivered, u->began_ns, n);
+    end_time(j, TIMED_write, t.applied, n);
+    end_time(j, TIMED_delivered, u->from.began_ns, n);
 }
 
 inlined bool alike(const struct under_way *u, const struct under_way *v) {
-    return u->applied_ns == v->applied_ns && u->came_ns == v->came_ns &&
-           u->appended_ns == v->appended_ns && u->durable_ns == v->durable_ns;
+    return u->applied_ns == v->applied_ns && u->from.made_ns == v->from.made_ns &&
+           u->appended_ns == v->appended_ns && u->durable_ns == v->durable_ns &&
+           u->from.began_ns == v->from.began_ns;
 }
 
 static void run_tell(struct journeys *j, struct run *r) {
-    way_tell(j, r->first, r->count);
-    end_tell(j, r->first, r->sort, r->count);
+    tell(j, r->first, r->sort, r->count);
     if (r->took_ns >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, r->count);
     r->count = 0;
 }
 
 inlined int64_t took_of(const struct journeys *j, const struct under_way *u, size_t sort) {
     if (!(sort & SORT_AWAITED)) return 0;
-    return j->now_ns - (sort & SORT_WRITTEN ? u->began_ns : u->came_ns);
+    return j->now_ns - (sort & SORT_WRITTEN ? u->from.began_ns : u->from.made_ns);
 }
 
 static seldom void run_begin(struct journeys *j, struct run *r, const struct under_way *u) {
@@ -227,69 +248,65 @@ static seldom void one_keep(struct journeys *j, const struct under_way *u, int64
 }
 
 inlined size_t sort_of(const struct under_way *u) {
-    return u->sort | (u->devices ? SORT_WRITTEN : 0u);
+    return (u->source == UINT16_MAX ? SORT_OUTSIDE : 0u) | (u->from.began_ns ? SORT_AWAITED : 0u) |
+           (u->devices ? SORT_WRITTEN : 0u);
 }
 
 /* A relay to one device begins no fan-out. */
 inlined void one_look(struct journeys *j, const struct under_way *u, size_t sort, int64_t took) {
-    const struct fanout *f = &j->fanout;
     if ((sort & (SORT_WRITTEN | SORT_OUTSIDE)) == SORT_WRITTEN &&
-        (u->devices > 1 || (f->devices && f->source_position == u->source_position)))
+        (u->devices > 1 || j->fanout.source_position == u->from.source_position))
         fanout_note(j, u);
-    if (u->kept || took > j->slow_over_ns) one_keep(j, u, took);
+    if (u->from.kept || took > j->slow_over_ns) one_keep(j, u, took);
 }
 
-/* It may be slow, kept, or of a fan-out: asked of each, at little cost. What nobody waits for is not. */
+/* It may be slow, kept, or of a fan-out. What nobody waits for is not slow. */
 inlined bool looked_at(const struct journeys *j, const struct under_way *u) {
-    const struct fanout *f = &j->fanout;
-    return u->kept || (j->now_ns - u->began_ns >= JOURNEY_SLOW_NS && u->began_ns) ||
-           u->devices > 1 || (f->devices && f->source_position == u->source_position);
+    return u->from.kept || (j->now_ns - u->from.began_ns >= JOURNEY_SLOW_NS && u->from.began_ns) ||
+           u->devices > 1 || j->fanout.source_position == u->from.source_position;
 }
 
-/* How many it is told for; 0: another stands for it. On a busy shard a part of the others is told for all. */
-inlined uint64_t count_of(const struct journeys *j, const struct under_way *u, bool looked) {
-    if (u->stands_for != 1 || looked || j->sample.tokens) return u->stands_for;
-    return chosen(u->partition, u->position, TOLD_BITS) ? 1 << TOLD_BITS : 0;
+/* For how many it is told: of those that are not looked at, one for others too; 0: for none. */
+inlined uint32_t count_of(struct journeys *j, const struct under_way *u, bool looked) {
+    if (looked) return u->stands_for;
+    if (--j->untold) return 0;
+    uint32_t count = j->told_for * u->stands_for;
+    j->told_for = j->told_of;
+    j->untold = next_of(j, j->told_of);
+    return count;
 }
 
-inlined void one_end(struct journeys *j, const struct under_way *u) {
-    bool looked = looked_at(j, u);
-    uint64_t count = count_of(j, u, looked);
+inlined void one_end(struct journeys *j, const struct under_way *u, bool look) {
+    bool looked = look && looked_at(j, u);
+    uint32_t count = count_of(j, u, looked);
     if (!count) return;
     size_t sort = sort_of(u);
     struct run *r = &j->runs[sort];
-    const struct under_way *f = r->first;
-    if (!r->count || !alike(f, u) || f->began_ns != u->began_ns) run_begin(j, r, u);
+    if (!r->count || !alike(r->first, u)) run_begin(j, r, u);
     r->count += count;
     if (looked) one_look(j, u, sort, r->took_ns);
 }
 
-static seldom void few_look(struct journeys *j, const struct under_way *u) {
-    size_t sort = sort_of(u);
-    int64_t took = took_of(j, u, sort);
-    if (took >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, 1);
-    one_look(j, u, sort, took);
-}
-
-/* One of few: to look for a run takes longer than to be one. */
-inlined void few_one(struct journeys *j, const struct under_way *u) {
-    bool looked = looked_at(j, u);
-    uint64_t count = count_of(j, u, looked);
-    if (count) {
-        way_tell(j, u, count);
-        end_tell(j, u, sort_of(u), count);
-    }
-    if (looked) few_look(j, u);
-}
-
-static void many_end(struct journeys *j) {
-    const struct under_way *u = &j->queue[j->head & queue_mask(j)];
+static void many_end(struct journeys *j, bool look) {
     if (j->applied - j->head >= QUEUE_MIN) queue_look(j);
-    for (uint32_t left = j->applied - j->head; left > 0; left--) {
-        one_end(j, u);
-        if (++u == j->queue_end) u = j->queue;
-    }
+    for (uint32_t i = j->head; i != j->applied; i++) one_end(j, queue_at(j, i), look);
     for (; j->sorts; j->sorts &= j->sorts - 1) run_tell(j, &j->runs[__builtin_ctz(j->sorts)]);
+}
+
+/* Of few: to look for a run takes longer than to be one. */
+inlined void few_end(struct journeys *j, bool look) {
+    for (uint32_t i = j->head; i != j->applied; i++) {
+        const struct under_way *u = queue_at(j, i);
+        bool looked = look && looked_at(j, u);
+        uint32_t count = count_of(j, u, looked);
+        if (!count) continue;
+        size_t sort = sort_of(u);
+        tell(j, u, sort, count);
+        if (!looked) continue;
+        int64_t took = took_of(j, u, sort);
+        if (took >= JOURNEY_SLOW_NS) measure_add(j->measure, COUNTER_slow, 1);
+        one_look(j, u, sort, took);
+    }
 }
 
 void journeys_clock(struct journeys *j, int64_t now_ns) {
@@ -297,30 +314,31 @@ void journeys_clock(struct journeys *j, int64_t now_ns) {
     j->now_ns = now_ns;
 }
 
-/* What not every turn needs; the hot way has no call left but a last one. */
-static seldom void turn_rest(struct journeys *j) {
-    if (j->now_ns - j->slow.at_ns >= j->slow.each_ns) slow_look(j);
-    if (j->applied - j->head > FEW) many_end(j);
-    j->head = j->applied;
+static seldom void turn_tell(struct journeys *j, bool look) {
+    if (refill_due(j, j->now_ns)) journeys_refill(j);
+    if (j->applied - j->head > FEW) many_end(j, look);
+    else few_end(j, look);
     fanout_tell(j);
     j->named_count = j->named_slow = 0;
-    j->name_over_ns = NAMED_NS;
+    j->look = false;
+    j->head = j->applied;
 }
 
+/* Most turns are of one or two records, of which none is told. */
 void journeys_turn_end(struct journeys *j, int64_t now_ns) {
     if (!j) return;
     uint32_t n = j->applied - j->head;
-    j->now_ns = now_ns;
     j->appends = j->applies = 0;
-    j->current = NULL;
     if (!n) return;
-    if (n <= FEW) {
-        few_one(j, &j->queue[j->head & queue_mask(j)]);
-        if (n == 2) few_one(j, &j->queue[(j->head + 1) & queue_mask(j)]);
-        j->head = j->applied;
+    j->now_ns = now_ns;
+    j->current = NULL;
+    bool look = j->look || now_ns - j->oldest_ns >= JOURNEY_SLOW_NS;
+    if (look || n >= j->untold || j->named_count || n >= QUEUE_MIN) {
+        turn_tell(j, look);
+        return;
     }
-    bool slow_due = now_ns - j->slow.at_ns >= j->slow.each_ns;
-    if (n > FEW || slow_due || j->named_count || j->fanout.devices >= FANOUT_MIN) turn_rest(j);
+    j->untold -= n;
+    j->head = j->applied;
 }
 
 void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, int64_t done_ns,
@@ -338,6 +356,6 @@ void journey_other(struct journeys *j, enum journey_what what, int64_t came_ns, 
     name_set(one.conversation, about->conversation);
     name_set(one.item, about->item);
     measure_add(j->measure, COUNTER_slow, 1);
-    slow_look(j);
+    if (refill_due(j, j->now_ns)) journeys_refill(j);
     if (done_ns - came_ns > j->slow_over_ns) slow_keep(j, &one, done_ns - came_ns);
 }

@@ -24,18 +24,21 @@ enum {
 _Static_assert(sizeof(struct journey) % 8 == 0 && sizeof(struct journey_device) % 8 == 0, "words");
 
 struct under_way {
-    uint64_t position, source_position;
-    int64_t began_ns, came_ns, appended_ns, durable_ns, applied_ns, wall_ms;
+    struct journey_origin from; /* a record's from outside: when it came, twice; 0: nobody waits */
+    uint64_t position;
+    int64_t appended_ns, durable_ns, applied_ns, wall_ms; /* as they were told: see times_of */
     uint32_t devices, waiting;
     uint16_t partition, source, name; /* name: of the turn, from 1; 0: none */
-    uint8_t kind, sort, stands_for;   /* stands_for: records, itself among them */
-    bool kept;
+    uint8_t kind, stands_for;         /* stands_for: records, itself among them */
 };
 enum { /* what is timed of it */
     SORT_OUTSIDE = 1,
-    SORT_AWAITED = 2, /* began_ns is not 0 */
+    SORT_AWAITED = 2,
     SORT_WRITTEN = 4, /* to devices; at the turn's end only */
     SORTS = 8
+};
+struct times { /* in order */
+    int64_t came, appended, durable, applied;
 };
 struct run { /* records of a sort, of this turn, with the same times */
     const struct under_way *first;
@@ -60,7 +63,7 @@ struct bucket {                    /* of tokens: how many may be kept */
 struct fanout { /* relays of one record: it reaches several partitions */
     uint32_t devices;
     uint16_t source;
-    uint64_t source_position;
+    uint64_t source_position; /* no record's while there are no devices */
     int64_t start_ns;
     struct names names;
 };
@@ -80,14 +83,20 @@ struct journeys {
     struct measure *measure;
     const struct ticker *clock;
     int64_t now_ns;
-    struct under_way *queue, *queue_end; /* ring */
-    uint32_t cap, head, applied, tail;
-    struct under_way *next; /* queue[applied], the next that comes back; NULL: none */
+    struct under_way *queue;            /* ring */
+    uint32_t mask, head, applied, tail; /* mask: its size, less 1 */
     struct under_way *current;
-    unsigned appends, applies; /* left until the next look at the clock */
-    struct names *named;       /* [NAMED_MAX] of this turn */
+    unsigned appends, applies;  /* until the next look at the clock; 0: of this turn none yet */
+    uint32_t untimed, untold;   /* until the next that is timed, and told, where a part is */
+    uint32_t told_for, told_of; /* that one is told for so many; the next one for so many */
+    uint64_t chance;
+    uint32_t refilled_head;
+    int64_t refilled_ns;
+    bool look;         /* at each of this turn */
+    int64_t oldest_ns; /* none of this turn that somebody waits for began earlier */
+    int64_t old_before_ns, name_before_ns; /* began before: old, and given its names (old, too) */
+    struct names *named;                   /* [NAMED_MAX] of this turn */
     uint16_t named_count, named_slow;
-    int64_t name_over_ns; /* what takes longer is given its names */
     uint16_t shard;
     struct bucket sample, slow, places_left;
     int64_t slowest_ns, slowest_since_ns; /* of this second */
@@ -117,11 +126,21 @@ static inline void bucket_fill(struct bucket *b, int64_t now_ns) {
     b->at_ns += more * b->each_ns;
 }
 
-static inline uint32_t queue_mask(const struct journeys *j) { return j->cap - 1; }
+/* Several times a second: what may be kept becomes more, and another second of the slowest begins. */
+void journeys_refill(struct journeys *j);
+inlined bool refill_due(const struct journeys *j, int64_t now_ns) {
+    return now_ns - j->slow.at_ns >= j->slow.each_ns;
+}
 
-/* One of 2^bits, by chance: neither the order of records nor the kinds of a partition have a say. */
-inlined bool chosen(uint16_t partition, uint64_t position, unsigned bits) {
-    return (position + partition) * MIX >> (64 - bits) == 0;
+inlined struct under_way *queue_at(const struct journeys *j, uint32_t nth) {
+    return &j->queue[nth & j->mask];
+}
+
+/* How far it is to the next, where one of `n` is chosen by chance: neither the order of records nor their
+ * kinds have a say. */
+inlined uint32_t next_of(struct journeys *j, uint32_t n) {
+    j->chance = j->chance * MIX + 1;
+    return 1 + (uint32_t)((j->chance >> 32) * (2 * n - 1) >> 32);
 }
 
 static inline uint64_t load(const uint8_t *p) {

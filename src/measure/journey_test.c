@@ -47,13 +47,10 @@ static void tick(int64_t ns) {
 static const struct journey_about HELLO = {
     {(const uint8_t *)"demo", 4}, {(const uint8_t *)"ann-bob", 7}, {(const uint8_t *)"m1", 2}, {0}};
 
-static void append(void) {
-    journey_appended(f.j, 3, ++f.position, clock_ns - 1 * MS, UINT16_MAX, NULL);
-}
+static void append(void) { journey_appended(f.j, 3, ++f.position, clock_ns - 1 * MS); }
 static struct journey_origin apply(uint64_t position, const struct journey_about *about) {
-    struct journey_origin origin = {0};
-    journey_applied(f.j, &(struct journey_record){3, 43, position, clock_ns, 17}, about, &origin);
-    return origin;
+    journey_applied(f.j, &(struct journey_record){3, 43, position, clock_ns, 17}, about);
+    return journey_origin(f.j);
 }
 
 static void stages_add_up(void **state) {
@@ -63,8 +60,8 @@ static void stages_add_up(void **state) {
     tick(2 * MS);
     int64_t durable = clock_ns;
     tick(3 * MS);
-    struct journey_origin origin = {0};
-    journey_applied(f.j, &(struct journey_record){3, 43, 1, durable, 17}, &HELLO, &origin);
+    journey_applied(f.j, &(struct journey_record){3, 43, 1, durable, 17}, &HELLO);
+    struct journey_origin origin = journey_origin(f.j);
     assert_true(origin.kept && origin.source_position == 1 && origin.made_ns == clock_ns);
     journey_wrote(f.j, 3, 1, BYTES("bob"), BYTES("phone"));
     journey_waits(f.j);
@@ -96,11 +93,10 @@ static void relays_go_on(void **state) {
     append();
     struct journey_origin origin = apply(1, &HELLO);
     tick(5 * MS);
-    journey_appended(f.j, 9, 77, 0, 3, &origin);
+    journey_relayed(f.j, 9, 77, 3, &origin);
     journeys_turn_end(f.j, clock_ns);
     tick(30 * MS);
-    struct journey_origin next;
-    journey_applied(f.j, &(struct journey_record){9, 73, 77, clock_ns, 17}, &HELLO, &next);
+    journey_applied(f.j, &(struct journey_record){9, 73, 77, clock_ns, 17}, &HELLO);
     journey_wrote(f.j, 9, 77, BYTES("bob"), BYTES("phone"));
     journeys_turn_end(f.j, clock_ns);
     assert_int_equal(f.m->stages[TIMED_relay].max, 5 * MS);
@@ -172,11 +168,11 @@ static struct one one_append(struct rng *r) {
     struct one o = {.came = before, .appended = clock_ns, .outside = rng_below(r, 2) == 0};
     if (o.outside) {
         o.began = before;
-        journey_appended(f.j, 3, ++f.position, o.began, UINT16_MAX, NULL);
+        journey_appended(f.j, 3, ++f.position, o.began);
     } else {
         o.began = awaited ? before - (int64_t)rng_below(r, 2) * 9 * MS : 0;
         struct journey_origin origin = {o.began, before, 5, !awaited}; /* kept ones are all timed */
-        journey_appended(f.j, 3, ++f.position, 0, 7, &origin);
+        journey_relayed(f.j, 3, ++f.position, 7, &origin);
     }
     return o;
 }
@@ -185,11 +181,10 @@ static void runs_add_up(void **state) {
     (void)state;
     static struct one of[82];
     struct rng r = {11};
-    struct journey_origin origin;
     memset(&model, 0, sizeof model);
     for (int turn = 0; turn < 400; turn++) {
         size_t n = 1 + (size_t)rng_below(&r, 80);
-        f.j->sample.tokens = 1000; /* all are told */
+        f.j->sample.tokens = 1000; /* all are timed, and told at so few a second */
         uint64_t first = f.position + 1;
         for (size_t i = 0; i < n; i++) {
             if (rng_below(&r, 6) == 0) tick((int64_t)rng_below(&r, 9 * MS));
@@ -200,8 +195,8 @@ static void runs_add_up(void **state) {
             if (rng_below(&r, 6) == 0) tick((int64_t)rng_below(&r, 9 * MS));
             of[i].durable = clock_ns - (int64_t)rng_below(&r, 2) * MS / 2;
             of[i].applied = clock_ns;
-            journey_applied(f.j, &(struct journey_record){3, 43, first + i, of[i].durable, 17},
-                &HELLO, &origin);
+            journey_applied(
+                f.j, &(struct journey_record){3, 43, first + i, of[i].durable, 17}, &HELLO);
             of[i].written = rng_below(&r, 3) == 0;
             if (of[i].written) journey_wrote(f.j, 3, first + i, BYTES("u"), BYTES("d"));
         }
@@ -222,14 +217,13 @@ static void runs_add_up(void **state) {
 static void turns_of_both(int n) {
     for (int turn = 0; turn < n; turn++) {
         append();
-        for (uint16_t p = 4; p < 8; p++) journey_appended(f.j, p, f.position, 0, UINT16_MAX, NULL);
+        for (uint16_t p = 4; p < 8; p++) journey_appended(f.j, p, f.position, 0);
         tick(1 * MS);
         apply(f.position, &HELLO);
         tick(1 * MS);
         for (uint16_t p = 4; p < 8; p++) {
-            struct journey_origin origin = {0};
-            journey_applied(
-                f.j, &(struct journey_record){p, 90, f.position, clock_ns, 17}, &HELLO, &origin);
+            journey_applied(f.j, &(struct journey_record){p, 90, f.position, clock_ns, 17}, &HELLO);
+            struct journey_origin origin = journey_origin(f.j);
             assert_true(origin.began_ns == 0 && origin.made_ns <= clock_ns);
             assert_true(origin.made_ns >= clock_ns - 2 * MS); /* not timed: about when */
         }
@@ -251,6 +245,35 @@ static void a_part_stands_for_all(void **state) {
     assert_in_range(hist_count(durable), 5 * 60050 - 3000, 5 * 60050 + 3000);
     uint64_t all = 60050 * (uint64_t)MS * (1 + 4 * 2);
     assert_in_range(hist_sum(durable), all - all / 50, all + all / 50);
+}
+
+/* One after the other; all of them are accounted for. Returns of how many one was told at last. */
+static uint32_t told_at(int64_t each_ns, int n) {
+    memset(f.m->stages, 0, sizeof f.m->stages);
+    for (int i = 0; i < n; i++) {
+        append();
+        tick(each_ns);
+        apply(f.position, &HELLO);
+        journeys_turn_end(f.j, clock_ns);
+    }
+    const struct hist *h = &f.m->stages[TIMED_accepted];
+    uint64_t all = hist_count(h);
+    assert_in_range(all, n - n / 20 - 16, n + n / 20 + 16);
+    return f.j->told_of;
+}
+
+/* The more there are, the smaller the part that is told; its number stands for all. */
+static void fewer_are_told_of_more(void **state) {
+    (void)state;
+    assert_int_equal(told_at(3 * MS, 2000), 1);
+    assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 2000);
+    told_at(1 * MS / 4, 1000);
+    assert_int_equal(told_at(1 * MS / 4, 20000), 10);
+    told_at(MS / 100, 100000);
+    assert_int_equal(told_at(MS / 100, 200000), 16);
+    told_at(3 * MS, 200);
+    assert_int_equal(told_at(3 * MS, 2000), 1);
+    assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 2000);
 }
 
 /* However few of the others are told, none of the slow ones is passed over. */
@@ -315,12 +338,12 @@ static void places_of_names_of_all_lengths(void **state) {
 static void quiet_ones_are_never_slow(void **state) {
     (void)state;
     struct journey_about none = {.app = BYTES("demo")};
-    journey_appended(f.j, 3, 1, 0, UINT16_MAX, NULL);
+    journey_appended(f.j, 3, 1, 0);
     tick(500 * MS);
     struct journey_origin origin = apply(1, &none);
-    journey_appended(f.j, 9, 1, 0, 3, &origin);
+    journey_relayed(f.j, 9, 1, 3, &origin);
     tick(500 * MS);
-    journey_applied(f.j, &(struct journey_record){9, 73, 1, clock_ns, 17}, &none, &origin);
+    journey_applied(f.j, &(struct journey_record){9, 73, 1, clock_ns, 17}, &none);
     journeys_turn_end(f.j, clock_ns);
     assert_int_equal(journeys_slow_count(f.j), 0);
     assert_int_equal(hist_count(&f.m->stages[TIMED_accepted]), 0);
@@ -363,7 +386,7 @@ static void queue_grows(void **state) {
     struct rng r = {5};
     uint64_t done = 0, ended = 0;
     while (done < 20000) {
-        f.j->sample.tokens = 1000; /* all are told */
+        f.j->sample.tokens = 1000; /* all are timed, and told at so few a second */
         for (uint32_t n = (uint32_t)rng_below(&r, 900); n > 0; n--) append();
         for (uint32_t n = (uint32_t)rng_below(&r, 900); n > 0 && done < f.position; n--) {
             done++;
@@ -409,10 +432,10 @@ static void a_fan_out_is_an_event(void **state) {
     (void)state;
     struct event e[64];
     append();
-    struct journey_origin origin = apply(1, &HELLO), next;
+    struct journey_origin origin = apply(1, &HELLO);
     for (uint16_t part = 0; part < 40; part++) {
-        journey_appended(f.j, part, 9, 0, 3, &origin);
-        journey_applied(f.j, &(struct journey_record){part, 73, 9, clock_ns, 17}, &HELLO, &next);
+        journey_relayed(f.j, part, 9, 3, &origin);
+        journey_applied(f.j, &(struct journey_record){part, 73, 9, clock_ns, 17}, &HELLO);
         for (int i = 0; i < 10; i++) journey_wrote(f.j, part, 9, BYTES("u"), BYTES("d"));
     }
     tick(7 * MS);
@@ -427,11 +450,11 @@ static void relays_of_one_record_are_an_event(void **state) {
     (void)state;
     struct event e[64];
     append();
-    struct journey_origin origin = apply(1, &HELLO), next;
+    struct journey_origin origin = apply(1, &HELLO);
     for (uint16_t i = 0; i < 300; i++) {
-        journey_appended(f.j, i % 64, 20 + i, 0, 3, &origin);
+        journey_relayed(f.j, i % 64, 20 + i, 3, &origin);
         journey_applied(f.j, &(struct journey_record){i % 64, 73, 20 + i, clock_ns, 17},
-            &(struct journey_about){0}, &next);
+            &(struct journey_about){0});
     }
     tick(12 * MS);
     journeys_turn_end(f.j, clock_ns);
@@ -453,14 +476,12 @@ static void a_hot_partition_is_an_event(void **state) {
     for (int round = 0; round < 2; round++) {
         for (uint16_t p = 0; p < 200; p++) {
             struct journey_origin of = {clock_ns, clock_ns, 5000 + p / 4u, false};
-            journey_appended(f.j, p, 1000 + (uint64_t)round, clock_ns, round ? 7 : UINT16_MAX,
-                round ? &of : NULL);
+            if (round) journey_relayed(f.j, p, 1000 + (uint64_t)round, 7, &of);
+            else journey_appended(f.j, p, 1000 + (uint64_t)round, clock_ns);
         }
-        struct journey_origin origin;
         for (uint16_t p = 0; p < 200; p++) {
-            journey_applied(f.j,
-                &(struct journey_record){p, 43, 1000 + (uint64_t)round, clock_ns, 17}, &HELLO,
-                &origin);
+            journey_applied(
+                f.j, &(struct journey_record){p, 43, 1000 + (uint64_t)round, clock_ns, 17}, &HELLO);
         }
         tick(6 * MS);
         journeys_turn_end(f.j, clock_ns);
@@ -490,10 +511,11 @@ static void who_sends_again_and_again_is_an_event(void **state) {
 int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, begin, end)
     const struct CMUnitTest tests[] = {T(stages_add_up), T(relays_go_on), T(runs_add_up),
-        T(a_part_stands_for_all), T(slow_ones_count_each), T(slow_ones_have_names),
-        T(places_of_names_of_all_lengths), T(devices_are_kept), T(quiet_ones_are_never_slow),
-        T(replayed_records_have_none), T(queue_grows), T(queue_grows_under_the_current_one),
-        T(slow_ones_are_bounded), T(a_fan_out_is_an_event), T(relays_of_one_record_are_an_event),
-        T(a_hot_partition_is_an_event), T(who_sends_again_and_again_is_an_event)};
+        T(a_part_stands_for_all), T(fewer_are_told_of_more), T(slow_ones_count_each),
+        T(slow_ones_have_names), T(places_of_names_of_all_lengths), T(devices_are_kept),
+        T(quiet_ones_are_never_slow), T(replayed_records_have_none), T(queue_grows),
+        T(queue_grows_under_the_current_one), T(slow_ones_are_bounded), T(a_fan_out_is_an_event),
+        T(relays_of_one_record_are_an_event), T(a_hot_partition_is_an_event),
+        T(who_sends_again_and_again_is_an_event)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

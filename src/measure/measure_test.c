@@ -177,18 +177,16 @@ static const struct ticker CLOCK = {.real = now}; /* without a scale it asks tha
 static void buckets_have_exemplars(void **state) {
     struct fixture *f = *state;
     const struct journey_about about = {BYTES("demo"), BYTES("ann-bob"), BYTES("m1"), {0}};
-    struct journey_origin origin;
     struct journey kept;
     char trace[33], line[200];
     now_ns = 1000000000;
     f->j[1] = journeys_create(1, f->m[1], &CLOCK);
     for (uint64_t position = 1; position <= 3; position++) {
         journeys_clock(f->j[1], now_ns);
-        journey_appended(f->j[1], 5, position, now_ns - 40000, UINT16_MAX, NULL);
+        journey_appended(f->j[1], 5, position, now_ns - 40000);
         now_ns += 300000;
         journeys_clock(f->j[1], now_ns);
-        journey_applied(
-            f->j[1], &(struct journey_record){5, 43, position, now_ns, 17}, &about, &origin);
+        journey_applied(f->j[1], &(struct journey_record){5, 43, position, now_ns, 17}, &about);
         journeys_turn_end(f->j[1], now_ns);
     }
     assert_int_equal(journeys_find(f->j[1], BYTES("demo"), BYTES("m1"), &kept, 1), 1);
