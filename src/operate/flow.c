@@ -24,7 +24,8 @@ struct flow {
     struct {
         _Atomic uint64_t free, size;
     } disks[DISKS];
-    uint64_t looks, allocated; /* of the watching thread; bytes, as of some looks ago */
+    /* of the watching thread: bytes as jemalloc said so many looks ago, when so many were resident */
+    uint64_t allocated, allocated_resident, allocated_looks;
 };
 
 /* jemalloc's, where it is linked. */
@@ -94,6 +95,17 @@ static void disks_look(struct server *v) {
     }
 }
 
+/* Of all that is looked at each second the dearest; and it moves slowly, or what is resident does too. */
+static void allocated_look(struct flow *f, uint64_t resident) {
+    enum { OFTEN = 5, SELDOM = 30, PART = 16 };
+    uint64_t looks = f->allocated_looks++, before = f->allocated_resident;
+    uint64_t moved = resident > before ? resident - before : before - resident;
+    if (before && looks < (moved > before / PART ? OFTEN : SELDOM)) return;
+    f->allocated = allocated_bytes();
+    f->allocated_resident = resident;
+    f->allocated_looks = 1;
+}
+
 static void look(void *arg, uint64_t g[static WATCH_GAUGE_COUNT]) {
     struct server *v = arg;
     struct log_look log;
@@ -108,8 +120,7 @@ static void look(void *arg, uint64_t g[static WATCH_GAUGE_COUNT]) {
     g[GAUGE_store_kib] = v->store->calls->bytes_held(v->store);
     g[GAUGE_disk_free_mib] = disk_real()->free_bytes(disk_real(), v->dir);
     memory_of_process(&size, &g[GAUGE_resident_kib]);
-    /* of all that is looked at each second the dearest, and it moves slowly */
-    if (v->flow->looks++ % 5 == 0) v->flow->allocated = allocated_bytes();
+    allocated_look(v->flow, g[GAUGE_resident_kib]);
     g[GAUGE_allocated_kib] = v->flow->allocated;
     for (size_t i = 0; i < WATCH_GAUGE_COUNT; i++) v->flow->gauges[i] = g[i];
     health_look(v);

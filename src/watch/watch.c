@@ -43,10 +43,13 @@ static const struct {
 #undef X
 };
 
-enum { LOADS = 6 }; /* columns about threads: see loads_take */
-struct looked {     /* a thread */
-    int fd;         /* of its schedstat; -1: not open, or not there */
+enum { LOADS = 6 };          /* columns about threads: see loads_take */
+enum { SCHEDSTAT_MAX = 80 }; /* three numbers of 64 bits, and some */
+struct looked {              /* a thread */
+    int fd;                  /* of its schedstat; -1: not open, or not there */
     bool asked;
+    char text[SCHEDSTAT_MAX]; /* as it was last */
+    size_t used_digits;
     struct delay_sample now, second; /* second: when the last point was made */
     uint32_t turns;                  /* as it was, for kernels without schedstat */
     _Atomic uint32_t used_millicores, waited_millicores;
@@ -68,8 +71,8 @@ struct watch {
     struct delay delay;
     struct events events;
     struct past past;
-    struct hist *before, change; /* before: [TIMED_COUNT] */
-    const struct hist **timing;  /* [measure_count]; of one stage */
+    struct change *changes;     /* [TIMED_COUNT] */
+    const struct hist **timing; /* [measure_count]; of one stage */
     enum measure_counter counted[COUNTER_COUNT];
     size_t counted_count;
     uint64_t counters[COUNTER_COUNT], *values;
@@ -120,7 +123,7 @@ struct watch *watch_create(const struct watch_options *o) {
     w->delay = (struct delay){.threads = must_alloc((n + 1) * sizeof *w->delay.threads),
         .numbers = w->numbers,
         .count = n};
-    w->before = must_alloc(TIMED_COUNT * sizeof *w->before);
+    w->changes = must_alloc(TIMED_COUNT * sizeof *w->changes);
     w->timing = must_alloc((o->measure_count + 1) * sizeof *w->timing);
     w->each_ns = (int64_t)(1 + n / THREADS_EACH_LOOK) * LOOK_NS;
     counted_choose(w);
@@ -141,7 +144,7 @@ void watch_free(struct watch **pw) {
     free(w->samples);
     free(w->numbers);
     free(w->delay.threads);
-    free(w->before);
+    free(w->changes);
     free(w->timing);
     free(w->values);
     free(w);
@@ -149,29 +152,30 @@ void watch_free(struct watch **pw) {
 }
 
 /* ---- threads ---- */
-/* Digits, and the space behind them. false: there are none. */
-static bool number_read(const char **p, int64_t *out) {
-    const char *from = *p;
+/* Gives where it ends. */
+static const char *digits_read(const char *p, int64_t *out) {
     uint64_t v = 0;
-    for (; **p >= '0' && **p <= '9'; ++*p) v = v * 10 + (uint64_t)(**p - '0');
-    bool some = *p != from;
-    *p += **p == ' ';
+    for (unsigned digit; (digit = (unsigned)(*p - '0')) <= 9; p++) v = v * 10 + digit;
     *out = (int64_t)v;
-    return some;
+    return p;
 }
 
 /* "used waited slices", in ns (Linux, Documentation/scheduler/sched-stats.rst). By hand: of all that
- * looking costs, sscanf would be the most. */
-static bool schedstat_read(int fd, struct delay_sample *out) {
-    char text[80];
-    const char *p = text;
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    if (n <= 0) return false;
-    text[n] = 0;
-    struct delay_sample got = {.known = true};
-    if (!number_read(&p, &got.used_ns) || !number_read(&p, &got.waited_ns)) return false;
-    *out = got;
-    return true;
+ * looking costs, sscanf would be the most. What was used is skipped, as it is asked once a second
+ * (used_take); it never gets shorter. */
+static bool schedstat_read(struct looked *l) {
+    ssize_t n = pread(l->fd, l->text, sizeof l->text - 1, 0);
+    if (n <= (ssize_t)l->used_digits) return false;
+    l->text[n] = 0;
+    const char *p = l->text + l->used_digits;
+    while (*p >= '0' && *p <= '9') p++;
+    l->used_digits = (size_t)(p - l->text);
+    if (*p != ' ') return false;
+    digits_read(p + 1, &l->now.waited_ns);
+    return l->now.known = true;
+}
+static void used_take(struct looked *l) {
+    if (l->fd >= 0 && l->now.known) digits_read(l->text, &l->now.used_ns);
 }
 
 /* A clock of another thread's CPU time: the kernel's numbers for them (CLOCKFD and kin), as
@@ -201,7 +205,7 @@ static void thread_look(
         l->fd = open(path, O_RDONLY | O_CLOEXEC);
         l->asked = true;
     }
-    if (l->fd >= 0 && schedstat_read(l->fd, &l->now)) return;
+    if (l->fd >= 0 && schedstat_read(l)) return;
     if (l->fd < 0 && turn_look(t, tid, l, span_ns)) return;
     l->now.known = false; /* it has ended */
 }
@@ -217,7 +221,6 @@ static void threads_look(struct watch *w, int64_t due_ns, int64_t now_ns) {
     struct delay_look l = {
         due_ns, now_ns, clock_wall_ms(), w->samples, w->samples[n], w->threads[n].fd < 0};
     delay_take(&w->delay, &l, &w->events);
-    atomic_store_explicit(&w->cpu_ns, (uint64_t)w->threads[n].now.used_ns, memory_order_relaxed);
 }
 
 /* ---- points ---- */
@@ -225,50 +228,23 @@ static uint64_t per_second(uint64_t n, int64_t span_ns) {
     return (uint64_t)((double)n * SECOND_NS / (double)span_ns + 0.5);
 }
 
-/* What came to the stage since the last point, of all threads that time it. Gives how many: in
- * buckets up to the longest since the start, as above it there is nothing. */
-static uint64_t stage_change(struct watch *w, size_t s) {
-    struct hist *before = &w->before[s], *change = &w->change;
+/* Of all threads that time it. */
+static void stage_take(struct watch *w, size_t s, int64_t span_ns, uint64_t *out) {
+    struct change_sums came;
     size_t threads = 0;
-    uint64_t n = 0;
-    change->max = 0;
     for (unsigned i = 0; i < w->o.measure_count; i++) {
         const struct hist *h = &w->o.measures[i]->stages[s];
-        uint64_t max = __atomic_load_n(&h->max, __ATOMIC_RELAXED);
-        if (max || __atomic_load_n(&h->buckets[0], __ATOMIC_RELAXED)) w->timing[threads++] = h;
-        if (max > change->max) change->max = max;
+        if (__atomic_load_n(&h->max, __ATOMIC_RELAXED) ||
+            __atomic_load_n(&h->buckets[0], __ATOMIC_RELAXED))
+            w->timing[threads++] = h;
     }
-    for (size_t b = 0, end = hist_bucket(change->max); b <= end; b++) {
-        uint64_t sum = 0;
-        for (size_t i = 0; i < threads; i++)
-            sum += __atomic_load_n(&w->timing[i]->buckets[b], __ATOMIC_RELAXED);
-        n += change->buckets[b] = sum - before->buckets[b];
-        before->buckets[b] = sum;
-    }
-    return n;
-}
-
-/* As hist_percentile, of so many. */
-static uint64_t at_rank(const struct hist *h, uint64_t rank) {
-    uint64_t below = 0;
-    for (unsigned b = 0, end = hist_bucket(h->max); b <= end; b++) {
-        below += h->buckets[b];
-        if (below < rank) continue;
-        uint64_t top = hist_bucket_top(b);
-        return top < h->max ? top : h->max;
-    }
-    return h->max;
-}
-
-static void stage_take(struct watch *w, size_t s, int64_t span_ns, uint64_t *out) {
-    uint64_t n = stage_change(w, s), p50 = n ? at_rank(&w->change, (n + 1) / 2) : 0,
-             p99 = n ? at_rank(&w->change, n - n / 100) : 0;
-    out[0] = per_second(n, span_ns);
-    out[1] = (p50 + 999) / 1000;
-    out[2] = (p99 + 999) / 1000;
+    change_take(&w->changes[s], w->timing, threads, &came);
+    out[0] = per_second(came.n, span_ns);
+    out[1] = (came.p50 + 999) / 1000;
+    out[2] = (came.p99 + 999) / 1000;
     atomic_store_explicit(&w->stages[s].per_s, (uint32_t)out[0], memory_order_relaxed);
-    atomic_store_explicit(&w->stages[s].p50_ns, p50, memory_order_relaxed);
-    atomic_store_explicit(&w->stages[s].p99_ns, p99, memory_order_relaxed);
+    atomic_store_explicit(&w->stages[s].p50_ns, came.p50, memory_order_relaxed);
+    atomic_store_explicit(&w->stages[s].p99_ns, came.p99, memory_order_relaxed);
 }
 
 static uint64_t counter_take(struct watch *w, enum measure_counter c, int64_t span_ns) {
@@ -286,6 +262,7 @@ static uint64_t millicores(int64_t ns, int64_t span_ns) {
 static void loads_take(struct watch *w, int64_t span_ns, uint64_t out[static LOADS]) {
     for (size_t i = 0; i <= w->o.thread_count; i++) {
         struct looked *l = &w->threads[i];
+        used_take(l);
         uint32_t number = i < w->o.thread_count ? w->numbers[i] : THREAD_WATCH;
         bool known = l->now.known && l->second.known;
         uint64_t used = known ? millicores(l->now.used_ns - l->second.used_ns, span_ns) : 0,
@@ -314,6 +291,8 @@ static void point_take(struct watch *w, int64_t now_ns) {
     w->o.look(w->o.arg, gauges);
     for (size_t g = 0; g < WATCH_GAUGE_COUNT; g++) *v++ = gauges[g] / GAUGES[g].unit;
     loads_take(w, span_ns, v);
+    atomic_store_explicit(
+        &w->cpu_ns, (uint64_t)w->threads[w->o.thread_count].now.used_ns, memory_order_relaxed);
     w->second_ns = now_ns;
     if (!first) past_add(&w->past, clock_wall_ms(), w->values);
 }

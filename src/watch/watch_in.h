@@ -1,4 +1,5 @@
-/* watch, inside: the judgement of delays and the history, apart from the thread that feeds them.
+/* watch, inside: the judgement of delays, what came to histograms and the history, apart from the thread
+ * that feeds them.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_WATCH_IN_H
 #define KITH_WATCH_IN_H
@@ -35,6 +36,25 @@ struct delay {
     bool begun;
 };
 void delay_take(struct delay *d, const struct delay_look *l, struct events *ring);
+
+/* ---- change.c: what came to a histogram of several threads since it was last asked ---- */
+#define CHANGE_LINE 8 /* buckets: 64 bytes */
+#define CHANGE_LINES (HIST_BUCKETS / CHANGE_LINE)
+struct change {                     /* zero-initialised is valid */
+    uint64_t lines[CHANGE_LINES];   /* sums of the buckets */
+    uint64_t buckets[HIST_BUCKETS]; /* as they were, all threads' */
+    uint64_t max;                   /* ever */
+    uint64_t came[HIST_BUCKETS];    /* of the lines in `changed` */
+    struct {
+        uint32_t line;
+        uint64_t n; /* came to it */
+    } changed[CHANGE_LINES];
+};
+struct change_sums {
+    uint64_t n, p50, p99;
+};
+void change_take(
+    struct change *c, const struct hist *const *of, size_t count, struct change_sums *out);
 
 /* ---- past.c: columns of the last hour ---- */
 /* Readers look at the last WATCH_POINTS; as a point comes once a second, these more keep the writer

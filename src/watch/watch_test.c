@@ -268,6 +268,56 @@ static void hour_weighs_below_a_megabyte(void **state) {
     past_done(&h);
 }
 
+/* ---- what came to histograms ---- */
+struct
+    twice { /* histograms of three threads, and of the last second alone, as hist.c tells of it */
+    struct hist threads[3], second;
+    struct change change;
+};
+
+/* It is said as by a histogram of the last second, up to the bucket's end that the longest ever sets. */
+static void assert_told(struct twice *t, uint64_t longest) {
+    const struct hist *const OF[] = {&t->threads[0], &t->threads[1], &t->threads[2]};
+    struct change_sums got;
+    change_take(&t->change, OF, 3, &got);
+    uint64_t n = hist_count(&t->second);
+    assert_int_equal(got.n, n);
+    t->second.max = longest;
+    assert_int_equal(got.p50, n ? hist_percentile(&t->second, 50) : 0);
+    if (n % 100 == 0) assert_int_equal(got.p99, n ? hist_percentile(&t->second, 99) : 0);
+    memset(&t->second, 0, sizeof t->second);
+}
+
+static void seconds_are_told_apart(void **state) {
+    (void)state;
+    struct twice *t = calloc(1, sizeof *t);
+    uint64_t longest = 0;
+    srandom(3);
+    for (int second = 0; second < 300; second++) {
+        int n = second % 7 == 3 ? 0 : 100 * (1 + (int)random() % 20);
+        for (int i = 0; i < n; i++) {
+            uint64_t value = (uint64_t)random() % (2ull << random() % 40);
+            hist_record(&t->threads[random() % 3], value);
+            hist_record(&t->second, value);
+            if (value > longest) longest = value;
+        }
+        assert_told(t, longest);
+    }
+    free(t);
+}
+
+static void smallest_and_largest_are_told(void **state) {
+    (void)state;
+    struct twice *t = calloc(1, sizeof *t);
+    for (int i = 0; i < 100; i++) hist_record(&t->threads[1], 0), hist_record(&t->second, 0);
+    assert_told(t, 0);
+    hist_record_times(&t->threads[2], UINT64_MAX, 100);
+    hist_record_times(&t->second, UINT64_MAX, 100);
+    assert_told(t, UINT64_MAX);
+    assert_told(t, UINT64_MAX); /* none */
+    free(t);
+}
+
 /* ---- the thread ---- */
 static void gauges(void *arg, uint64_t g[static WATCH_GAUGE_COUNT]) {
     (void)arg;
@@ -361,7 +411,8 @@ int main(void) {
         cmocka_unit_test(clock_jumps_are_told),
         cmocka_unit_test(thread_that_ends_or_begins_waits_for_nothing),
         cmocka_unit_test(hour_comes_back_whole), cmocka_unit_test(since_gives_what_is_newer),
-        cmocka_unit_test(hour_weighs_below_a_megabyte),
+        cmocka_unit_test(hour_weighs_below_a_megabyte), cmocka_unit_test(seconds_are_told_apart),
+        cmocka_unit_test(smallest_and_largest_are_told),
         cmocka_unit_test(thread_makes_points_and_takes_little),
         cmocka_unit_test(turns_stand_in_for_schedstat)};
     return cmocka_run_group_tests(tests, NULL, NULL);
