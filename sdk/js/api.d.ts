@@ -1419,6 +1419,10 @@ export type Check = {
     /** The longest. */
     worst_ms?: number;
     worst_at?: Time;
+    /** Of who did it most, if it is the asker's. */
+    app?: string;
+    /** Who did it most. */
+    user?: string;
     /** Connections. */
     open?: number;
     /** At most. */

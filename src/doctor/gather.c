@@ -588,7 +588,7 @@ void doctor_slow_json(struct doctor *d, const struct doctor_facts *f, const char
 /* ---- GET /v1/doctor ---- */
 struct seen { /* of one kind of events */
     uint32_t count;
-    int64_t total_ns, worst_ns, sum_a;
+    int64_t total_ns, worst_ns;
     const struct event *worst;
 };
 static struct seen seen_of(const struct gathered *g, uint32_t kind, int64_t least_ns) {
@@ -599,7 +599,6 @@ static struct seen seen_of(const struct gathered *g, uint32_t kind, int64_t leas
         if (e->kind != kind || ns < least_ns) continue;
         s.count++;
         s.total_ns += ns;
-        s.sum_a += e->a;
         if (!s.worst || ns > s.worst_ns) s.worst = e, s.worst_ns = ns;
     }
     return s;
@@ -658,20 +657,25 @@ static void check_events(const struct gathered *g, struct checks *c) {
     }
 }
 
+/* Who was the worst, where the app may be told. */
+static void reader_words(const struct event *e, const char *app, struct buf *b) {
+    if (!e || !e->names[1][0] || (app && strcmp(app, e->names[0]) != 0)) return;
+    struct buf took = {0};
+    words_ms(&took, e->duration_ns);
+    buf_fmt(b, ", for longest (%.*s) the device %s of the user %s, app %s", (int)took.n,
+        (char *)took.p, e->names[2], e->names[1], e->names[0]);
+    buf_done(&took);
+}
+
 static void check_clients(const struct gathered *g, const char *app, struct checks *c) {
-    enum { READERS_MANY = 100, RETRIES_MANY = 1000 };
-    struct seen r = seen_of(g, EVENT_reader, 0), t = seen_of(g, EVENT_retries, 0),
-                j = seen_of(g, EVENT_clock, 0);
+    enum { READERS_MANY = 100 };
+    struct seen r = seen_of(g, EVENT_reader, 0), j = seen_of(g, EVENT_clock, 0);
     struct check *k = check_say(c, "readers", r.count > READERS_MANY ? CHECK_WARNING : CHECK_OK,
         cause_help(CAUSE_slow_reader), "times that a device took nothing for 100 ms and more: %u",
         r.count);
+    reader_words(r.worst, app, &k->words);
     evidence_of(k, g, &r);
-    k = check_say(c, "retries", t.sum_a > RETRIES_MANY ? CHECK_WARNING : CHECK_OK,
-        cause_help(CAUSE_client_retries), "times that clients sent again what was stored: %lld",
-        (long long)t.sum_a);
-    if (t.worst && t.worst->names[1][0] && (!app || strcmp(app, t.worst->names[0]) == 0))
-        buf_fmt(&k->words, ", most of them the user %s", t.worst->names[1]);
-    evidence_of(k, g, &t);
+    repeats_check(&g->h, app, c);
     k = check_say(c, "clock-jumps", j.count ? CHECK_WARNING : CHECK_OK,
         cause_help(CAUSE_clock_jump), "jumps of the wall clock: %u", j.count);
     if (j.worst) buf_fmt(&k->words, ", one of them by %+lld ms", (long long)j.worst->a);

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,11 +201,78 @@ static void often_is_an_illness(void **state) {
     assert_true(says(slow("demo", 0), "{\"status\":\"critical\""));
 }
 
+/* ---- who sends the same again and again ---- */
+static void sent_again(int64_t ago_ms, int64_t took_ms, int64_t times, const char *user) {
+    struct event e = {.kind = EVENT_retries,
+        .start_ns = F.now - ago_ms * MS,
+        .duration_ns = took_ms * MS,
+        .a = times};
+    event_name_set(&e, 0, BYTES("demo"));
+    event_name_set(&e, 1, bytes_str(user));
+    event_add(&F.shard->events, &e);
+}
+
+/* Nothing was slow for it; each second's last count is what counts. */
+static void who_retries_is_told_with_how_often(void **state) {
+    (void)state;
+    for (int second = 0; second < 6; second++) {
+        sent_again(30000 - second * 1000, 400, 20, "loop");
+        sent_again(30000 - second * 1000, 800, 40, "loop");
+    }
+    sent_again(5000, 990, 20, "seldom");
+    const char *text = slow("demo", 0);
+    assert_true(says(text, "{\"status\":\"warning\""));
+    assert_true(says(text, "sent again what was stored: at least 260; 240 of them the user loop of "
+                           "the app demo, in 6 seconds, up to 40 in one"));
+    assert_true(says(text, "\"events\":260,") && says(text, "\"user\":\"loop\""));
+    assert_true(says(text, "Mend the client"));
+    text = slow("other", 0);
+    assert_true(says(text, "240 of them one user of another app"));
+    assert_false(says(text, "loop") || says(text, "demo"));
+}
+
+/* As a device does that comes back: it sends what was not acknowledged. */
+static void once_again_is_no_illness(void **state) {
+    (void)state;
+    sent_again(9000, 5, 20, "ann");
+    sent_again(9000, 9, 40, "ann");
+    sent_again(8000, 9, 20, "bob");
+    const char *text = slow("demo", 0);
+    assert_true(says(text, "{\"status\":\"ok\""));
+    assert_true(says(text, "at least 60; 40 of them the user ann of the app demo, in one second"));
+}
+
+static void very_many_of_many_are_told(void **state) {
+    (void)state;
+    char user[16];
+    for (int i = 0; i < 100; i++) {
+        snprintf(user, sizeof user, "u%d", i);
+        sent_again(9000 - i * 10, 500, 20, user);
+    }
+    assert_true(says(slow("demo", 0), "{\"status\":\"warning\""));
+}
+
+/* ---- devices that do not read ---- */
+static void who_did_not_read_is_told(void **state) {
+    (void)state;
+    struct event e = {.kind = EVENT_reader, .start_ns = F.now - 9000 * MS, .duration_ns = 800 * MS};
+    event_name_set(&e, 0, BYTES("demo"));
+    event_name_set(&e, 1, BYTES("bob"));
+    event_name_set(&e, 2, BYTES("phone"));
+    event_add(&F.shard->events, &e);
+    const char *text = slow("demo", 0);
+    assert_true(
+        says(text, "and more: 1, for longest (800 ms) the device phone of the user bob, app demo"));
+    text = slow("other", 0);
+    assert_true(says(text, "100 ms and more: 1\"") && !says(text, "phone"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 int main(void) {
     const struct CMUnitTest tests[] = {T(nothing_slow_is_well), T(a_slow_commit_is_found),
         T(a_verdict_outlives_its_event), T(a_look_tells_the_slowest_once),
         T(what_lasted_is_read_whole), T(an_event_that_is_gone_explains_nothing),
-        T(often_is_an_illness)};
+        T(often_is_an_illness), T(who_retries_is_told_with_how_often), T(once_again_is_no_illness),
+        T(very_many_of_many_are_told), T(who_did_not_read_is_told)};
     return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
 }
