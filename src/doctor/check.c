@@ -134,9 +134,8 @@ static void check_disk_speed(const struct machine *m, struct checks *c) {
 
 static void check_disk_space(const struct machine *m, struct checks *c) {
     char left[24], all[24];
-    if (m->disk_free_bytes < 0) return;
-    double share =
-        m->disk_bytes > 0 ? 100.0 * (double)m->disk_free_bytes / (double)m->disk_bytes : 0;
+    if (m->disk_free_bytes < 0 || m->disk_bytes <= 0) return; /* some do not say */
+    double share = 100.0 * (double)m->disk_free_bytes / (double)m->disk_bytes;
     enum check_status s = m->disk_free_bytes < GIB / 4                ? CHECK_CRITICAL
                           : m->disk_free_bytes < 2 * GIB || share < 5 ? CHECK_WARNING
                                                                       : CHECK_OK;
@@ -336,6 +335,30 @@ static void check_retention(const struct machine *m, const struct settings *s, s
             size_text(more, growth), size_text(left, m->disk_free_bytes));
 }
 
+/* What a device may send, and what kith may hold, is so little that all goes slowly. */
+static void check_tight(const struct settings *s, struct checks *c) {
+    enum {
+        MESSAGES_FEW = 5,
+        KIB = 1024,
+        BYTES_FEW = 16 * KIB,
+        MESSAGE_MAX = 64 * KIB,
+        MIB = 1 << 20
+    };
+    if (s->message_rate > 0 && s->message_rate < MESSAGES_FEW)
+        check_say(c, "message-rate", CHECK_WARNING,
+            "Set --message-rate to 5 and more: receipts and typing are PUBLISHes too.",
+            "--message-rate is %g: a device that sends faster is not read", s->message_rate);
+    if (s->byte_rate > 0 && s->byte_rate < BYTES_FEW)
+        check_say(c, "byte-rate", CHECK_WARNING,
+            "Set --byte-rate to 16 and more, or bound messages another way.",
+            "--byte-rate is %.0f KiB: a message of 64 KiB takes %.0f s", s->byte_rate / KIB,
+            MESSAGE_MAX / s->byte_rate);
+    if (s->memory_bytes > 0 && s->memory_bytes < 32 * MIB)
+        check_say(c, "memory-small", CHECK_WARNING, "Set --memory to 64 and more.",
+            "--memory is %" PRId64 " MiB: senders wait whenever the tables write",
+            s->memory_bytes / MIB);
+}
+
 void settings_check(const struct machine *m, const struct settings *s, struct checks *out) {
     enum { RATE_SMALL = 10 };
     size_t before = out->count;
@@ -357,6 +380,10 @@ void settings_check(const struct machine *m, const struct settings *s, struct ch
             "Use --https and --mqtts, or a proxy that does TLS: tokens and messages can be read "
             "on their way.",
             "--http or --mqtt listen beyond this machine without TLS");
+    check_tight(s, out);
+    if (s->journeys_off)
+        check_say(out, "journeys", CHECK_WARNING, "Leave --journeys on.",
+            "--journeys is off: what is slow is not kept, and nobody can say why it was");
     check_retention(m, s, out);
     if (s->known && out->count == before)
         check_say(out, "settings", CHECK_OK, NULL, "nothing in the settings will hurt");

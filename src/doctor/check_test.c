@@ -174,10 +174,36 @@ static void settings_that_hurt(void **state) {
     assert_int_equal(status_of(&m, &s, "plain"), CHECK_WARNING);
     s = usual(), s.memory_bytes = 31 * GIB;
     assert_int_equal(status_of(&m, &s, "memory"), CHECK_CRITICAL);
+    s = usual(), s.memory_bytes = 8 << 20;
+    assert_int_equal(status_of(&m, &s, "memory-small"), CHECK_WARNING);
+    s.memory_bytes = 64 << 20;
+    assert_int_equal(status_of(&m, &s, "memory-small"), -1);
+    s = usual(), s.message_rate = 0.5;
+    assert_int_equal(status_of(&m, &s, "message-rate"), CHECK_WARNING);
+    assert_int_equal(found(&C, "message-rate", &words), CHECK_WARNING);
+    assert_non_null(memmem(words.p, words.n, "is 0.5:", 7));
+    s = usual(), s.byte_rate = 1024;
+    assert_int_equal(status_of(&m, &s, "byte-rate"), CHECK_WARNING);
+    assert_int_equal(found(&C, "byte-rate", &words), CHECK_WARNING);
+    assert_non_null(memmem(words.p, words.n, "is 1 KiB: a message of 64 KiB takes 64 s", 40));
+    s = usual(), s.journeys_off = true;
+    assert_int_equal(status_of(&m, &s, "journeys"), CHECK_WARNING);
     s = usual(), s.connections_max = 4 << 20;
     assert_int_equal(status_of(&m, &s, "descriptors"), CHECK_WARNING);
     assert_int_equal(found(&C, "descriptors", &words), CHECK_WARNING);
     assert_non_null(memmem(words.p, words.n, "4194304", 7));
+    checks_done(&C);
+}
+
+/* As of /proc, or of a file system in user space that does not say. */
+static void no_room_said_is_no_full_disk(void **state) {
+    (void)state;
+    struct machine m = good();
+    struct settings s = usual();
+    m.disk_bytes = m.disk_free_bytes = 0;
+    assert_int_equal(status_of(&m, &s, "disk-space"), -1);
+    m.disk_bytes = 100 * GIB;
+    assert_int_equal(status_of(&m, &s, "disk-space"), CHECK_CRITICAL);
     checks_done(&C);
 }
 
@@ -269,6 +295,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_good_machine_is_well),
         cmocka_unit_test(an_unknown_machine_is_no_fault), cmocka_unit_test(each_fault_is_told),
         cmocka_unit_test(other_faults_of_a_machine), cmocka_unit_test(settings_that_hurt),
+        cmocka_unit_test(no_room_said_is_no_full_disk),
         cmocka_unit_test(more_checks_than_there_is_room_for),
         cmocka_unit_test(a_page_has_causes_and_checks),
         cmocka_unit_test(this_machine_is_looked_at)};

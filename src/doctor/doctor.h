@@ -186,6 +186,8 @@ struct settings {
     unsigned shards;
     int64_t memory_bytes, connections_max, retention_ms;
     double rate, rate_burst;
+    double message_rate, byte_rate; /* of one connection; bytes */
+    bool journeys_off;
     bool proxy_protocol, open_plain, dev; /* open_plain: plain listeners beyond loopback */
 };
 void machine_unknown(struct machine *m);

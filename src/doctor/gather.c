@@ -699,6 +699,11 @@ static unsigned seconds_slow(const struct gathered *g) {
 static void check_slow(const struct doctor *d, const struct gathered *g, struct checks *c) {
     enum { FEW = 20, MANY = 200, SECONDS = 3 };
     enum cause order[CAUSE_COUNT];
+    if (!d->sources.shards) {
+        check_say(c, "slow-requests", CHECK_OK, NULL,
+            "how many records and requests were slow is not known: --journeys is off");
+        return;
+    }
     size_t n = causes_order(g, order);
     uint64_t done = done_lately(d), slow = slow_lately(d, g);
     unsigned seconds = seconds_slow(g);
@@ -746,6 +751,7 @@ static void check_room(const struct doctor_facts *f, struct checks *c) {
     struct machine m = machine_now(f);
     struct settings settings = *f->settings;
     settings.open_plain &= settings.proxy_protocol; /* how it is reached is no illness */
+    settings.journeys_off = false;                  /* nor is what was not wanted: check_slow */
     machine_check(&m, &settings, c);
     settings_check(&m, &settings, c);
 }

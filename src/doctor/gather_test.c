@@ -267,12 +267,27 @@ static void who_did_not_read_is_told(void **state) {
     assert_true(says(text, "100 ms and more: 1\"") && !says(text, "phone"));
 }
 
+/* ---- --journeys off ---- */
+static void what_is_not_timed_is_not_known(void **state) {
+    (void)state;
+    struct doctor *with = F.doctor;
+    F.doctor = doctor_create(&(struct doctor_sources){F.journey_list, F.rings, 0, 2});
+    F.settings.journeys_off = true;
+    doctor_tick(F.doctor, 1000, 10, 0);
+    const char *text = slow("demo", 0);
+    assert_true(says(text, "{\"status\":\"ok\"")); /* it was not wanted */
+    assert_true(says(text, "is not known: --journeys is off") && !says(text, "were slow (20 ms"));
+    doctor_free(&F.doctor);
+    F.doctor = with;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 int main(void) {
     const struct CMUnitTest tests[] = {T(nothing_slow_is_well), T(a_slow_commit_is_found),
         T(a_verdict_outlives_its_event), T(a_look_tells_the_slowest_once),
         T(what_lasted_is_read_whole), T(an_event_that_is_gone_explains_nothing),
         T(often_is_an_illness), T(who_retries_is_told_with_how_often), T(once_again_is_no_illness),
-        T(very_many_of_many_are_told), T(who_did_not_read_is_told)};
+        T(very_many_of_many_are_told), T(who_did_not_read_is_told),
+        T(what_is_not_timed_is_not_known)};
     return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
 }

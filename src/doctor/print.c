@@ -17,8 +17,10 @@ void settings_json(const struct settings *s, struct buf *out) {
     buf_fmt(out,
         "{\"shards\":%u,\"memory_bytes\":%" PRId64 ",\"connections_max\":%" PRId64
         ",\"retention_ms\":%" PRId64
-        ",\"rate\":%.0f,\"rate_burst\":%.0f,\"proxy_protocol\":%s,\"open_plain\":%s}",
+        ",\"rate\":%.0f,\"rate_burst\":%.0f,\"message_rate\":%.3f,\"byte_rate\":%.0f"
+        ",\"journeys_off\":%s,\"proxy_protocol\":%s,\"open_plain\":%s}",
         s->shards, s->memory_bytes, s->connections_max, s->retention_ms, s->rate, s->rate_burst,
+        s->message_rate, s->byte_rate, s->journeys_off ? "true" : "false",
         s->proxy_protocol ? "true" : "false", s->open_plain ? "true" : "false");
 }
 
@@ -53,6 +55,9 @@ static void settings_take(struct json server, struct settings *s) {
         .retention_ms = number_of(o, "retention_ms"),
         .rate = real_of(o, "rate"),
         .rate_burst = real_of(o, "rate_burst"),
+        .message_rate = real_of(o, "message_rate"),
+        .byte_rate = real_of(o, "byte_rate"),
+        .journeys_off = flag_of(o, "journeys_off"),
         .proxy_protocol = flag_of(o, "proxy_protocol"),
         .open_plain = flag_of(o, "open_plain")};
 }

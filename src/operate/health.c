@@ -25,6 +25,9 @@ void server_settings(const struct server_options *o, struct settings *out) {
         .retention_ms = o->retention_ms,
         .rate = o->rate_per_second,
         .rate_burst = o->rate_burst,
+        .message_rate = o->message_rate,
+        .byte_rate = o->byte_rate,
+        .journeys_off = o->journeys_off,
         .proxy_protocol = o->proxy_protocol,
         .open_plain = !addr_is_loopback(o->http) || !addr_is_loopback(o->mqtt)};
 }
