@@ -126,15 +126,24 @@ function happened({ detail: { what, person, conversation, message, sent } }) {
     if (person.came) step(3);
   }
   if (sent?.state === 'stored' && c) stored(person, c, sent);
+  if (message && c) {
+    waitsFor(c, message);
+    if (!person.catchingUp) journey.newer(message);
+  }
   if (message && message.from !== person.id && shown.has(person.id) && !panes.get(person.id).root.contains(document.activeElement)) tell(`${person.name} has a message of ${people.get(message.from)?.name ?? message.from}: ${message.body ?? ''}`);
   if (what === 'marks') journey.again(conversation);
   drawChips();
   if (what === 'messages') for (const id of waiting.keys()) panes.get(id).draw();
 }
 
+/** Whoever sent it: one of these people, another tab, the application. */
+function waitsFor(c, m) {
+  for (const user of c.members) if (user !== m.from && people.get(user)?.cut) waiting.get(user)?.add(m.id);
+}
+
 function stored(person, c, m) {
-  for (const user of person.others(c)) if (people.get(user)?.cut) waiting.get(user)?.add(m.id);
-  journey.follow(m, false);
+  waitsFor(c, m);
+  journey.newer(m);
   if (person.id === 'ann') step(0);
   if (c.members.includes('bob') && people.get('bob').cut && person.id !== 'bob') step(2);
 }

@@ -6,7 +6,11 @@ const EMOJI = ['👍', '❤️', '😂', '😮', '🎉', '🙏'];
 const TOGETHER_MS = 5 * 60_000; // messages of one sender within it stand close together
 const NAMED = 4;                // so many are named, more are counted
 const NEAR = 80;                // pixels from the end within which the newest stays in view
+const ONE = String.raw`(?:\p{RI}{2}|\p{Extended_Pictographic}(?:\uFE0F|\p{EMod})?(?:\u200D\p{Extended_Pictographic}(?:\uFE0F|\p{EMod})?)*)`;
+const SIGNS = new RegExp(`^${ONE}{1,3}$`, 'u'); // so few, and nothing else, are shown large
 const TICKS = { queued: ['clock', 'Waits for the connection'], refused: ['fail', 'Refused'], stored: ['one', 'Sent'], delivered: ['two', 'Delivered'], read: ['two', 'Read'] };
+
+const filled = new WeakMap(); // the element of a message: what it shows
 
 export class Chat {
   #person; #people; #app; #id = null; #rows; #answering = null; #editing = null; #stick = true; #face;
@@ -19,7 +23,7 @@ export class Chat {
     this.title = h('h3', { dir: 'auto' });
     this.sub = h('p', { class: 'sub' });
     this.log = h('div', { class: 'log', role: 'list', 'aria-label': 'Messages' });
-    this.scroll = h('div', { class: 'scroll', onscroll: () => this.#scrolled() }, h('div', { class: 'fill' }), this.log);
+    this.scroll = h('div', { class: 'scroll', onscroll: () => this.#scrolled() }, this.log);
     this.#rows = roving(this.log, '.bubble', { last: true });
     this.log.addEventListener('keydown', (e) => this.#key(e));
     this.log.addEventListener('click', (e) => this.#clicked(e));
@@ -64,8 +68,8 @@ export class Chat {
     this.#face.firstChild.classList.toggle('on', c.type === 'direct' && p.others(c).some((u) => p.isOnline(u)));
     const typing = [...c.typing.keys()].map((u) => nameOf(this.#people, u));
     const online = p.others(c).filter((u) => p.isOnline(u)).length;
-    say(this.sub, typing.length ? `${typing.join(' and ')} ${typing.length > 1 ? 'are' : 'is'} typing…` : p.state !== 'online' ? '' : c.type === 'direct' ? (online ? 'online' : 'not online') : `${c.members.length} people, ${online + 1} online`);
-    this.sub.classList.toggle('typing', typing.length > 0);
+    say(this.sub, p.cut ? 'no connection' : p.state !== 'online' ? 'connecting…' : typing.length ? `${typing.join(' and ')} ${typing.length > 1 ? 'are' : 'is'} typing…` : c.type === 'direct' ? (online ? 'online' : 'not online') : `${c.members.length} people, ${online + 1} online`);
+    this.sub.classList.toggle('typing', p.state === 'online' && typing.length > 0);
     const queued = p.queued(), waiting = this.#app.waitingFor(p.id);
     say(this.strip, p.cut ? [queued && `${queued} of yours wait${queued === 1 ? 's' : ''} here`, waiting && `${waiting} wait${waiting === 1 ? 's' : ''} at the server`].filter(Boolean).join(' · ') || 'No connection. Write on: it waits here' : '');
     this.#messages(c);
@@ -110,13 +114,17 @@ export class Chat {
 
   #isNew(m) { return Date.now() - Date.parse(m.created_at) < 4000 || this.#person.catchingUp; }
 
+  /** Only what has changed: of hundreds, one has. */
   #fill(e, { m, own, close }, c) {
-    const [bubble, reactions] = e.children, p = this.#person, gone = Boolean(m.deleted_at || m.hidden);
+    const p = this.#person, to = m.reply_to && c.messages.get(m.reply_to), progress = own ? p.progress(c, m) : {};
+    const is = [m, close, to, progress.is, progress.readers?.length, progress.holders?.length, Object.keys(m.reactions ?? {}).filter((emoji) => p.reacted(m, emoji)).join()];
+    if (filled.get(e)?.every((was, i) => was === is[i])) return;
+    filled.set(e, is);
+    const [bubble, reactions] = e.children, gone = Boolean(m.deleted_at || m.hidden);
     const part = (name) => bubble.querySelector(`.${name}`);
     e.classList.toggle('close', Boolean(close));
     e.classList.toggle('gone', gone);
     say(part('sender'), own || c.type === 'direct' || close || gone ? '' : nameOf(this.#people, m.from));
-    const to = m.reply_to && c.messages.get(m.reply_to);
     part('quote').hidden = !to || gone;
     if (to) {
       part('quote').dataset.to = to.id;
@@ -124,14 +132,14 @@ export class Chat {
       say(part('quote'), `${nameOf(this.#people, to.from)}: ${to.deleted_at ? 'deleted' : to.body ?? ''}`);
     }
     say(part('body'), m.deleted_at ? 'Deleted' : m.hidden ? 'Hidden' : m.body ?? 'Something that is no text');
-    e.classList.toggle('large', !gone && /^(\p{Extended_Pictographic}\uFE0F?){1,3}$/u.test(m.body ?? ''));
+    e.classList.toggle('large', !gone && SIGNS.test(m.body ?? ''));
     say(part('edited'), m.edited_at && !gone ? 'edited' : '');
     say(part('time') ?? bubble.querySelector('time'), m.created_at ? clock(m.created_at) : '');
     bubble.dataset.id = m.id;
-    const what = own && !gone ? this.#tick(part('tick'), p.progress(c, m), m) : '';
+    const what = own && !gone ? this.#tick(part('tick'), progress, m) : '';
     if (gone || !own) part('tick').hidden = true;
     bubble.setAttribute('aria-label', `${own ? 'You' : nameOf(this.#people, m.from)}: ${part('body').textContent}${what ? `. ${what}` : ''}`);
-    part('act').hidden = gone || m.state !== undefined;
+    part('act').hidden = gone || (m.state !== undefined && m.state !== 'refused');
     keyed(reactions, gone ? [] : Object.entries(m.reactions ?? {}), ([emoji]) => emoji,
       ([emoji]) => h('button', { type: 'button', tabindex: '-1', onclick: () => this.#react(m.id, emoji) }, h('span', {}, emoji), h('span', { class: 'n' })),
       (b, [emoji, n]) => {
@@ -186,7 +194,10 @@ export class Chat {
 
   #menu(bubble) {
     const m = this.#message(bubble.dataset.id), p = this.#person;
-    if (!m || m.deleted_at || m.hidden || m.state) return;
+    if (!m || m.deleted_at || m.hidden || (m.state && m.state !== 'refused')) return;
+    if (m.state) {
+      return void this.#app.menu(bubble, [{ words: 'Try again', key: '', icon: 'send', act: () => p.retry(m) }, { words: 'Discard', key: 'Del', icon: 'trash', act: () => this.#remove(m), danger: true }], p.hue);
+    }
     const online = p.state === 'online', own = m.from === p.id;
     this.#app.menu(bubble, [
       EMOJI.map((emoji) => ({ emoji, act: () => this.#react(m.id, emoji), off: !online, on: p.reacted(m, emoji) })),
@@ -198,7 +209,7 @@ export class Chat {
   }
 
   #reply(m) {
-    if (!m || m.deleted_at) return;
+    if (!m || m.deleted_at || m.state === 'refused') return;
     this.#reset();
     this.#answering = m;
     this.#aboutIs(`Reply to ${nameOf(this.#people, m.from)}`, m.body ?? '');
@@ -213,7 +224,8 @@ export class Chat {
   }
 
   #remove(m) {
-    if (m && m.from === this.#person.id && !m.state && !m.deleted_at && this.#person.state === 'online') this.#person.remove(m);
+    if (m?.state === 'refused') this.#person.discard(m);
+    else if (m && m.from === this.#person.id && !m.state && !m.deleted_at && this.#person.state === 'online') this.#person.remove(m);
   }
 
   #aboutIs(what, body) {

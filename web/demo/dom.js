@@ -51,6 +51,7 @@ export function keyed(parent, items, key, make, update) {
     old.delete(k);
     update(e, item);
     if (e === at) at = at.nextElementSibling;
+    else if (e.isConnected && parent.moveBefore) parent.moveBefore(e, at); // its transitions go on
     else parent.insertBefore(e, at);
   }
   for (const e of old.values()) e.remove();
@@ -87,7 +88,8 @@ export function roving(list, selector, { across = false, last = false } = {}) {
   };
 }
 
-export const clock = (iso) => !iso ? '' : new Date(iso).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+export const clock = (iso) => (iso ? CLOCK.format(new Date(iso)) : '');
 const DAY_MS = 86_400_000;
 export const dayOf = (iso) => new Date(iso).toDateString();
 /** Of a day: `Today`, `Yesterday`, or its date. */

@@ -51,6 +51,9 @@ export class Journey {
     this.again();
   }
 
+  /** One that has just come: followed, unless a newer one is. */
+  newer(m) { if (m.id !== this.#m?.id && !(this.#m && m.created_at < this.#m.created_at)) this.follow(m, false); }
+
   close() { this.root.classList.remove('open'); }
 
   /** Something of it may have changed. */
@@ -119,7 +122,7 @@ export class Journey {
     if (!kept) say(this.empty, 'Of this message no times are kept. Write one, and see the way it takes.');
     this.what.hidden = this.lanes.hidden = !kept;
     this.#sum(m, j, lanes);
-    keyed(this.rows, lanes, (l) => l.whose, (l) => this.#lane(l), (e, l) => this.#fill(e, l, scale));
+    keyed(this.rows, lanes, (l) => `${m.id} ${l.whose}`, (l) => this.#lane(l), (e, l) => this.#fill(e, l, scale));
     this.#axis(scale);
   }
 
@@ -154,15 +157,15 @@ export class Journey {
     const [, track, now] = e.children;
     const drawn = l.drawn.filter((p) => p.to > p.from), width = this.axis.clientWidth;
     const pieces = [...drawn, ...(l.waited !== null || AWAY.includes(l.state) ? [{ stage: 'wait', from: drawn.at(-1)?.to ?? 0, to: scale.all }] : [])];
-    keyed(track, pieces, (p) => p.stage, () => h('i', {}), (i, p) => {
+    keyed(track, pieces, (p) => p.stage, () => h('i', {}, h('span', {})), (i, p) => {
       const [color, name, meaning] = PIECES[p.stage] ?? ['--line', 'waits', l.waited !== null ? `there after ${ms(l.waited)}, when the phone came back` : 'until the phone comes back'];
       i.className = p.stage === 'wait' ? 'wait' : '';
       i.style.setProperty('--s', `var(${color})`);
       const part = scale.at(p.to) - scale.at(p.from);
-      i.style.left = `${scale.at(p.from) * 100}%`;
-      i.style.width = `${part * 100}%`;
+      i.style.setProperty('--at', scale.at(p.from));
+      i.style.setProperty('--part', part);
       i.title = p.stage === 'wait' ? meaning : `${name}, ${ms(p.to - p.from)}: ${meaning}`;
-      say(i, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : part * width > LABEL ? ms(p.to - p.from) : '');
+      say(i.firstChild, p.stage === 'wait' ? (l.waited !== null ? `waited ${ms(l.waited)}` : 'waits for the phone') : part * width > LABEL ? ms(p.to - p.from) : '');
     });
     say(now, l.state === 'own' ? `stored ${ms(l.pieces.find((p) => p.stage === 'durable')?.to ?? l.end ?? 0)}` : l.state === 'held' ? l.held : `${WORDS[l.state] ?? l.state}${l.waited === null && l.state === 'acknowledged' && l.pieces.at(-1)?.stage === 'acked' ? ` ${ms(l.end)}` : ''}`);
     now.title = now.textContent;

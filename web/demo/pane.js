@@ -101,7 +101,11 @@ export class Pane {
     this.listScreen.inert = this.#bell.open || (this.shown !== null && !this.wide);
     this.#chat.root.inert = this.#bell.open || this.shown === null;
     this.#bell.draw();
-    keyed(this.list, p.list(), (c) => c.id, (c) => this.#row(c), (e, c) => this.#fill(e, c));
+    let at = 0;
+    keyed(this.list, p.list(), (c) => c.id, (c) => this.#row(c), (e, c) => {
+      e.style.setProperty('--at', at++);
+      this.#fill(e, c);
+    });
     this.#rows();
     this.#chat.draw();
   }

@@ -98,7 +98,7 @@ export class Person extends EventTarget {
 
   async load() {
     const { items } = await this.kith.conversations({ limit: 100 });
-    await Promise.all(items.map((c) => this.#know(c)));
+    for (const c of await Promise.all(items.map((about) => this.#ask(about)))) this.#know(c); // all at once: a list that fills up piece by piece jumps
     this.#loaded = true;
     for (const m of this.kith.outbox()) this.#outgoing(m);
     for (const e of this.#early.splice(0)) this.#entry(e);
@@ -106,15 +106,21 @@ export class Person extends EventTarget {
     for (const c of this.list()) this.open(c.id); // so that it is there when somebody looks
   }
 
-  async #know(about) {
-    const [members, receipts] = await Promise.all([this.kith.members(about.id, { limit: 200 }), this.kith.receipts(about.id, { limit: 200 }).catch(() => ({ items: [] }))]);
+  /** What the server knows of a conversation: the newest page too, of one that is open. */
+  async #ask(about) {
+    const opened = this.conversations.get(about.id)?.opened;
+    const [members, receipts, page] = await Promise.all([this.kith.members(about.id, { limit: 200 }), this.kith.receipts(about.id, { limit: 200 }).catch(() => ({ items: [] })),
+      opened ? this.kith.messages(about.id, { limit: PAGE }) : null]);
+    return { about, members, receipts, page };
+  }
+
+  #know({ about, members, receipts, page }) {
     const c = this.conversations.get(about.id) ?? { id: about.id, messages: new Map(), pending: new Map(), typing: new Map(), marks: new Map(), whole: false, away: null };
     Object.assign(c, { type: about.type, name: about.name, last: about.last, unread: about.unread, read: about.read, seq: about.last?.seq ?? 0, members: members.items.map((m) => m.user) });
     for (const r of receipts.items) this.#mark(c, r);
     this.conversations.set(c.id, c);
-    if (c.opened) await this.#page(c, {});
+    if (page) this.#keep(c, page);
     if (!c.last) c.since ??= new Date().toISOString();
-    return c;
   }
 
   /** Newest first, as they are listed. */
@@ -152,7 +158,10 @@ export class Person extends EventTarget {
   }
 
   async #page(c, where) {
-    const { items, next } = await this.kith.messages(c.id, { limit: PAGE, ...where });
+    this.#keep(c, await this.kith.messages(c.id, { limit: PAGE, ...where }));
+  }
+
+  #keep(c, { items, next }) {
     for (const m of items) c.messages.set(m.id, m);
     if (!next) c.whole = true;
   }
@@ -194,7 +203,7 @@ export class Person extends EventTarget {
       try {
         const { items } = await this.kith.conversations({ limit: 100 });
         const about = items.find((c) => c.id === id);
-        if (about) await this.#know(about);
+        if (about) this.#know(await this.#ask(about));
       } catch (e) {
         return this.#failed(e);
       }
@@ -235,6 +244,12 @@ export class Person extends EventTarget {
 
   send(id, content) { this.#outgoing(this.kith.send(id, content)); }
   typing(id) { this.kith.typing(id); }
+  retry(m) { this.kith.retry(m.id); }
+  discard(m) {
+    this.kith.discard(m.id);
+    this.conversations.get(m.conversation)?.pending.delete(m.id);
+    this.#changed('messages', { conversation: m.conversation });
+  }
 
   /** What is on the screen is read. */
   read(c) {
