@@ -28,7 +28,7 @@ export interface PushRegistration {
 export interface Page<T> { items: T[]; next: string | null }
 
 /** Where a page of a list begins, and how long it is (1 to 200; 50). */
-export interface PageOptions { limit?: number; cursor?: string }
+export interface PageOptions { limit?: number; cursor?: string | undefined }
 
 export interface KithOptions {
   /** Where kith is: `https://chat.example`. In a page that kith itself serves, the page's origin. */
@@ -160,7 +160,8 @@ export class KithError extends Error {
   readonly code: string;
 }
 
-type Handler<K extends keyof KithEvents> = (event: KithEvents[K]) => void | Promise<void>;
+/** A promise of it holds the acknowledgement; what else it gives is nobody's. */
+type Handler<K extends keyof KithEvents> = (event: KithEvents[K]) => unknown;
 type Arguments<K extends keyof Operations> = Omit<Operations[K], 'answer'>;
 type Given<T> = Record<string, never> extends T ? [args?: T & CallOptions] : [args: T & CallOptions];
 

@@ -58,6 +58,8 @@ await inbox.mark('read', { upto: inbox.items[0]?.id ?? '' });
 await kith.putPreferences({ workflows: { like: { push: false, email: null } }, quiet_hours: { from: '22:00', to: '07:00', days: ['mon'] }, paused_until: null });
 // @ts-expect-error there is no such mark
 await kith.mark('liked', 'x');
+const faults: string[] = [];
+kith.on('error', (e) => faults.push(e.code));
 kith.once('state', async ({ state, retryIn }) => console.log(state === 'online', retryIn));
 await kith.connect();
 const sent: Outgoing = kith.send('c', 'hello');
@@ -108,7 +110,7 @@ def types():
         browsers = [*base, "--module", "esnext", "--moduleResolution", "bundler", "--customConditions", "browser"]
         run(*browsers, "--strict", "uses.ts", cwd=folder)
         run(*browsers, "--checkJs", "page.js", "bell.js", cwd=folder)
-        run(*base, "--strict", "--module", "nodenext", "--moduleResolution", "nodenext", "uses.ts", "bot.ts", cwd=folder)
+        run(*base, "--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess", "--module", "nodenext", "--moduleResolution", "nodenext", "uses.ts", "bot.ts", cwd=folder)
     finally:
         shutil.rmtree(folder)
 

@@ -277,7 +277,7 @@ def pictures(b, dev, key, load):
             if look == "light":
                 browser.audit(page, f"the console's look at a {kind}")
             browser.shot(page, f"console-{look}-{kind}")
-        assert browser.shifts(page) < 0.05, f"{look}: things jump: {browser.shifts(page)}"
+        assert browser.shifts(page) < 0.01, f"{look}: things jump: {browser.shifts(page)}"
         page.close()
 
 

@@ -277,7 +277,7 @@ export class Chart {
       const v = past.column(one.column)?.[at];
       this.dots[i].hidden = !shown || v === undefined;
       if (shown && v !== undefined) this.dots[i].style.transform = `translate(${x}px, ${this.y(v)}px)`;
-      say(value, v === undefined ? '–' : this.o.format(v));
+      say(value, v === undefined || (this.o.log && !v) ? '–' : this.o.format(v)); // a time of 0: nothing came
     });
     say(this.when, shown ? time(times[at]) : '');
   }

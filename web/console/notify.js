@@ -126,7 +126,7 @@ function letters() {
   return {
     node: [h('div', { class: 'scroll panel letters', tabindex: '0', role: 'region', 'aria-label': 'Dead letters' }, h('table', {}, h('caption', {}, h('span', {}, 'Dead letters: what nobody took')),
       h('thead', {}, h('tr', {}, ['Given up', 'Channel', 'User', 'To', 'Reason'].map((x) => h('th', { scope: 'col' }, x)), h('th', { scope: 'col', class: 'n' }, 'Tries'), h('th', { scope: 'col' }, 'Trigger'), h('th', { scope: 'col' }, h('span', { class: 'sr' }, 'Act')))), body)),
-    h('p', { class: 'under' }, more, h('button', { type: 'button', onclick: () => page(true) }, 'Read again'), said)],
+    h('p', { class: 'under' }, h('button', { type: 'button', onclick: () => page(true) }, 'Read again'), more, said)],
     close() { closed = true; },
   };
 }

@@ -75,7 +75,7 @@ export function connections({ board, past, go }) {
     element: h('div', {}, h('h1', { class: 'sr' }, 'Connections'), h('div', { class: 'tiles' }, Object.values(tiles).map((t) => t.node)),
       h('div', { class: 'charts' }, charts.map((c) => c.element)),
       h('div', { class: 'two' }, shards.node, doors.node), list.node,
-      h('p', { class: 'under' }, more, h('button', { type: 'button', onclick: () => page(true) }, 'Read again'), said)),
+      h('p', { class: 'under' }, h('button', { type: 'button', onclick: () => page(true) }, 'Read again'), more, said)),
     spans: true,
     update(now) {
       const show = { connections: count(past.newest('connections')), sessions: count(past.newest('sessions')), opened: count(past.newest('connections_opened_per_s')),
