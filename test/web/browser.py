@@ -101,7 +101,7 @@ def audit(page, what):
     """What axe-core finds wrong with the page as it is, for people who do not see it or have no mouse. Once it is said why it cannot be had here, and then it is left out."""
     global axe
     try:
-        axe = axe or open(os.path.join(peers.npm("axe-core@4.10.2"), "node_modules", "axe-core", "axe.min.js"), encoding="utf-8").read()
+        axe = axe or open(os.path.join(peers.npm("axe-core@4.14.1"), "node_modules", "axe-core", "axe.min.js"), encoding="utf-8").read()
     except peers.Missing as e:
         if axe is None:
             print(f"skipped: the audit of {what}, and those after it: {e}")

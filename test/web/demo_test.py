@@ -586,9 +586,13 @@ def on_a_phone(b, dev):
         assert size[1] >= 24, f"{size}: too small for a finger (WCAG 2.2, 2.5.8)"
     page.set_viewport_size({"width": 320, "height": 640})
     same(page.evaluate("document.documentElement.scrollWidth"), 320)
-    page.locator(".chip .badge:not(:empty)").first.wait_for()
-    under = page.locator(".chip:has(.badge:not(:empty))").evaluate_all("(all) => all.map((e) => [...e.querySelectorAll('.face, .badge, b')].map((p) => p.getBoundingClientRect())).filter(([f, g, n]) => g.left < f.left || g.right > n.left)")
+    page.locator(".chip .badge:not([data-n=''])").first.wait_for()
+    under = page.locator(".chip:has(.badge:not([data-n='']))").evaluate_all("(all) => all.map((e) => [...e.querySelectorAll('.face, .badge, b')].map((p) => p.getBoundingClientRect())).filter(([f, g, n]) => g.left < f.left || g.right > n.left)")
     assert not under, f"a badge lies at its face, and on no name: {under}"
+    page.set_viewport_size({"width": 320, "height": 256})  # 1280 by 1024 at 400 % (WCAG 2.2, 1.4.10)
+    page.locator(".chip").nth(0).tap()
+    ann.at("textarea").wait_for()
+    eventually(lambda: same([w for w in (".scroll", "textarea") for box in [ann.at(w).bounding_box()] if box["y"] + box["height"] > 256 or box["height"] < 36], []), "there is room to read and to write")
     page.set_viewport_size({"width": 700, "height": 500})
     page.locator(".chip").nth(2).tap()
     page.get_by_text("Choose a conversation").wait_for()

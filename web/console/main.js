@@ -36,7 +36,7 @@ function themed(theme) {
   if (theme) document.documentElement.dataset.theme = theme;
   else delete document.documentElement.dataset.theme;
   say(by('theme'), THEMES[theme]);
-  by('theme').setAttribute('aria-label', `Colours: ${theme ? THEMES[theme].toLowerCase() : 'as the system'}`);
+  by('theme').setAttribute('aria-label', `Colours: ${THEMES[theme].toLowerCase()}`);
   board.recolour();
 }
 function themeBegin() {

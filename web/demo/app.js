@@ -41,7 +41,7 @@ const panes = new Map([...people].map(([id, person]) => [id, new Pane(person, pe
 // ---- who is shown ----
 
 const chips = new Map([...people].map(([id, p]) => [id, h('button', { class: 'chip', type: 'button', onclick: () => pick(id), style: { '--h': p.hue, '--own': `oklch(60% .1 ${p.hue})` } },
-  h('span', { class: 'spot', 'aria-hidden': 'true' }, h('span', { class: 'face', style: { '--h': p.hue } }, p.name.slice(0, 1)), h('span', { class: 'badge' })), h('b', {}, p.name))]));
+  h('span', { class: 'spot', 'aria-hidden': 'true' }, h('span', { class: 'face', style: { '--h': p.hue }, 'data-letter': p.name.slice(0, 1) }), h('span', { class: 'badge' })), h('b', {}, p.name))]));
 
 const room = () => (ONE_AT_A_TIME.matches ? 1 : Math.max(1, Math.min(people.size, Math.floor((innerWidth - MARGIN + GAP) / (PHONE + GAP)))));
 let wished = null; // by the chips; none: as many as there is room for
@@ -75,7 +75,7 @@ function drawChips() {
     chip.setAttribute('aria-label', `${p.name}, ${p.cut ? 'offline' : p.state}${n ? `, ${n} unread` : ''}`);
     chip.title = p.name;
     chip.querySelector('.face').classList.toggle('on', p.state === 'online');
-    say(chip.querySelector('.badge'), n && !shown.has(id) ? String(n) : '');
+    chip.querySelector('.badge').dataset.n = n && !shown.has(id) ? n : ''; // as a picture, not as words: those are its label
   }
 }
 

@@ -58,6 +58,7 @@ export class Chat {
     const p = this.#person, c = this.#c;
     const elsewhere = p.unread() - (c?.unread ?? 0);
     say(this.badge, elsewhere ? String(elsewhere) : '');
+    this.badge.parentElement.setAttribute('aria-label', `Back to the conversations${elsewhere ? `, ${elsewhere} unread` : ''}`);
     if (!c) return;
     if (!c.opened) p.open(c.id);
     say(this.title, titleOf(this.#people, c, p.id));

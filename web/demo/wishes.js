@@ -21,7 +21,7 @@ export class Wishes {
     this.to = h('input', { type: 'time', 'aria-label': 'Quiet to', value: QUIET.to, onchange: () => this.#quiet() });
     this.days = DAYS.map(([id, name]) => h('button', { type: 'button', 'data-day': id, 'aria-pressed': 'true', 'aria-label': name, title: name, onclick: (e) => this.#day(e.currentTarget) }, name.slice(0, 1)));
     this.hours = h('div', { class: 'hours' }, h('div', { class: 'span' }, this.from, h('span', {}, 'to'), this.to), h('div', { class: 'days', role: 'group', 'aria-label': 'On which days they begin' }, this.days));
-    this.pauses = PAUSES.map(([words, hours]) => h('button', { type: 'button', 'aria-pressed': 'false', 'aria-label': hours ? `Pause for ${words}` : 'No pause', onclick: () => this.#pause(hours) }, words));
+    this.pauses = PAUSES.map(([words, hours]) => h('button', { type: 'button', 'aria-pressed': 'false', 'aria-label': hours ? `Pause for ${words}` : 'Pause: off', onclick: () => this.#pause(hours) }, words));
     this.until = h('span', { class: 'until' });
     this.saved = h('span', { class: 'saved', role: 'status' });
     this.root = h('div', { class: 'wishes', role: 'group', 'aria-label': 'How to be told' },
