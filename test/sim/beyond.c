@@ -1,5 +1,5 @@
-/* sim: core/sends.c on a shard that has nothing else, and the calls of src/send that it makes, which the
- * other side answers here. SPDX-License-Identifier: Apache-2.0 */
+/* sim: core/sends.c on a shard that has nothing else, and the calls to the thread of src/send that it makes,
+ * which the other side answers here. SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
 #include "beyond.h"
@@ -45,25 +45,6 @@ void beyond_turn(struct beyond *b, int64_t now_ms, bool draining) {
 }
 
 /* ---- in place of src/send's thread ---- */
-struct send_task *send_task_create(enum send_channel channel) {
-    struct send_task *t = must_alloc(sizeof *t);
-    t->channel = channel;
-    t->badge = -1;
-    return t;
-}
-void send_task_free(struct send_task **pt) {
-    if (!*pt) return;
-    arena_done(&(*pt)->arena);
-    free(*pt);
-    *pt = NULL;
-}
-struct bytes send_text(struct send_task *t, struct bytes v) {
-    return v.n ? arena_copy(&t->arena, v) : (struct bytes){0};
-}
-void send_result_free(struct send_result **pr) {
-    free(*pr);
-    *pr = NULL;
-}
 bool send_put(struct send *s, unsigned shard, struct send_task *t) {
     other_put(s->sim, shard, t);
     return true;
