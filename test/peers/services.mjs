@@ -39,12 +39,13 @@ function natural(path, authorization) {
 function answered(stream, path, authorization) {
   const next = scripts.get(path)?.shift();
   const a = next ? { headers: {}, body: '', ...next } : natural(path, authorization);
-  if (a.hang) return;
+  if (a.hang) return null;
   setTimeout(() => {
     if (stream.destroyed) return;
     stream.writeHead(a.status, a.headers);
     stream.end(a.fill ? 'x'.repeat(a.fill) : a.body);
   }, a.delay ?? 0);
+  return a.status;
 }
 
 await serve({
@@ -56,8 +57,8 @@ await serve({
         const { ':path': _p, ':method': _m, ':scheme': _s, ':authority': _a, ...headers } = request.headers;
         const body = Buffer.concat(parts);
         if (request.aborted || Number(headers['content-length'] ?? body.length) !== body.length) return; // a half one, of a sender that died
-        taken.push({ method: request.method, path: request.url, headers: { ...headers }, body: body.toString('base64url'), version: request.httpVersion });
-        answered(response, request.url, request.headers.authorization);
+        const status = answered(response, request.url, request.headers.authorization);
+        taken.push({ method: request.method, path: request.url, headers: { ...headers }, body: body.toString('base64url'), version: request.httpVersion, status });
       });
     });
     server.on('session', () => sessions++);
