@@ -7,7 +7,7 @@
 
 #include "bench/bench_in.h"
 
-#define SETTLE_NS (3 * SECOND_NS) /* after the end: what is under way arrives */
+#define SETTLE_NS (3 * SECOND_NS) /* after the end: nothing has arrived for so long */
 #define PACKETS 1024              /* PUBLISHes of one sender that can be timed at once */
 
 struct pair {
@@ -130,7 +130,9 @@ static struct run_result run(struct bench *b) {
         process_usage(getpid()).cpu_s - own.cpu_s};
     b->measuring = false;
     for (bool left = true; left && clock_mono_ns() < now + SETTLE_NS;) {
+        uint64_t fresh = b->tally.fresh;
         fleet_turn(&b->crowd.fleet, clock_mono_ns() + 10 * MILLI_NS);
+        if (b->tally.fresh != fresh) now = clock_mono_ns();
         left = false;
         for (size_t i = 0; i < b->pairs; i++)
             left |= b->pair[i].track.missing || b->pair[i].track.seen < b->pair[i].sent;

@@ -2,7 +2,7 @@
 import json, os, subprocess
 
 import harness, usual_stack
-from harness import Server, expect
+from harness import Server, eventually, expect
 from ports import free_port
 
 
@@ -14,10 +14,22 @@ def bench(s, scenario, *options, broker="mqtt", http=None, mqtt=None):
 
 
 def one_to_one(s):
-    """At a rate: a plain channel takes what its subscriber cannot read as fast on a busy machine, and drops what waits beyond the limit."""
-    for broker in ("mqtt", "kith"):
-        status, said = bench(s, "one-to-one", "--qos", "2", "--inflight", "4", "--pairs", "5", "--rate", "1000", "--duration", "0.5", "--warmup", "0", broker=broker)
-        expect((status, said["valid"], said["delivered_per_s"] > 10), (0, True, True), said)
+    """What is stored is never lost, however fast it comes. A plain channel drops what its subscriber cannot read as fast, and counts it: each that is lost is one of those."""
+    run = lambda *options, **more: bench(s, "one-to-one", "--qos", "2", "--pairs", "5", "--duration", "0.5", "--warmup", "0", *options, **more)
+    for broker, pace in (("kith", ()), ("mqtt", ("--rate", "1000"))):
+        status, said = run("--inflight", "4", *pace, broker=broker)
+        expect((status, said["valid"], said["lost"], said["delivered_per_s"] > 10), (0, True, 0, True), said)
+    dropped = lambda: next(int(line.split()[1]) for line in s.call("GET", "/metrics")[1].decode().splitlines() if line.startswith("kith_channel_messages_dropped_total "))
+
+    def counted(*options):
+        before = dropped()
+        status, said = run(*options, broker="mqtt")
+        lost = dropped() - before
+        expect([said[what] for what in ("lost", "repeated", "reordered", "refused", "connections_lost")], [lost, 0, 0, 0, 0], said)
+        expect((status, said["valid"]), (int(lost > 0), lost == 0), said)
+        return lost
+    counted("--inflight", "4")
+    eventually(lambda: expect(counted("--inflight", "200", "--payload", "20000") > 0, True, "more than it can read"))
 
 
 def fanout(s):
