@@ -1,6 +1,6 @@
 """Webhooks that hear of messages: one signed POST for each message that is stored, however it came and however often it was sent; the message as it is when the webhook is called; what is refused
 is tried again and given up as any send; after a kill none is lost. The other side is Node's HTTP (test/peers/services.mjs)."""
-import base64, hashlib, hmac, json, shutil, threading
+import base64, datetime, hashlib, hmac, json, shutil, threading, time
 
 import certificate, peers
 from harness import Server, eventually, expect
@@ -99,6 +99,20 @@ def stored(w):
     w.post("ab", "m3")
     expect(w.told("/chat", 1)[0]["data"]["id"], "m3")
     w.requests("/other", 0)
+
+
+def rotated(w):
+    """A secret takes another's place: for a day the one before signs too, and none that is older."""
+    secrets = [w.ok(200, "GET", "/v1/webhooks/chat")["secret"]]
+    for n in range(2):
+        put = w.ok(200, "PUT", "/v1/webhooks/chat", {"rotate_secret": True})
+        secrets.append(put["secret"])
+        until_s = datetime.datetime.fromisoformat(put["old_secret_until"].replace("Z", "+00:00")).timestamp() - time.time()
+        expect(24 * 3600 - 120 < until_s < 24 * 3600 + 120, True, put)
+        w.post("ab", f"rotated{n}")
+        (q,) = w.requests("/chat", 1)
+        expect([verified(q, secret) for secret in secrets], [False] * n + [True, True])
+    expect(len(set(secrets)), 3)
 
 
 def late(w):
@@ -202,7 +216,7 @@ def main():
     w = World()
     w.ok(201, "PUT", "/v1/users/ann", {"name": "Ann"})
     w.ok(201, "PUT", "/v1/conversations/ab", {"type": "direct", "members": ["ann", "bob"]})
-    for part in (stored, late, letters, many, everyone):
+    for part in (stored, rotated, late, letters, many, everyone):
         part(w)
     # what waits when the server ends is whole
     w.hook("down", events=["message.created"])

@@ -61,8 +61,7 @@ expect([status(c) for c in six], [200, 200])
 expect(status(connect(s.http, header("2001:db8:1:2:3::3")), b""), 429, "a third of that /64")
 for c in a + six:
     c.close()
-time.sleep(0.2)
-expect(status(connect(s.http, header("10.7.7.7"))), 200, "when they have gone")
+eventually(lambda: expect(status(connect(s.http, header("10.7.7.7"))), 200, "when they have gone"))
 
 # closed: no header, a wrong one, one of version 1, one that is too long
 for first in (GET, b"PROXY TCP4 10.1.2.3 127.0.0.1 40000 8080\r\n" + GET, header(command=0x22) + GET, header(command=0x11) + GET, header(family=0x12) + GET,
@@ -80,7 +79,7 @@ expect(1 < time.time() - began < 9, True, f"closed after {time.time() - began:.1
 
 c = connect(s.http, header("10.6.6.6"))
 c.sendall(f"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAuthorization: Bearer {s.key}\r\n\r\n".encode())
-c.settimeout(5)
+c.settimeout(30)
 said = b""
 while part := c.recv(65536):
     said += part
