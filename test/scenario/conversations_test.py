@@ -192,7 +192,6 @@ def coming_and_going(s):
         expect(c("POST", path + "/messages", {"body": "re", "reply_to": "b1"}, key=late)[0], 201 if all_seen else 422, f"a reply to one of before, {history}")
         c("PUT", path + "/members/late", {"role": "admin"})
         expect(c("DELETE", path + "/messages/b2", key=late)[0], 204 if all_seen else 404, f"an admin deletes one of before, {history}")
-        expect(entries(s, "late", "message")[:0], [])
         eventually(lambda: expect(len([e for e in entries(s, "old", "message") if e["message"]["conversation"] == g and e["event"] == "created"]), 4 if all_seen else 3))
         # who leaves keeps what reached them, and gets nothing more
         c("POST", path + "/messages", {"id": "mid", "from": "hannah", "body": "mid"})
@@ -210,6 +209,24 @@ def coming_and_going(s):
         eventually(lambda: is_listed(s, "late", g, unread=1))
         top = c("GET", path)[1]["last_seq"]
         expect(seen(late), list(range(top, 0, -1)) if all_seen else [top], "after coming back")
+
+
+def edited_before(s):
+    """Who joined after a message learns of none of its edits where history is not shown, also not where others of their partition do."""
+    c, path = s.call, "/v1/conversations/edited"
+    late = [f"late{i}" for i in range(12)]
+    c("PUT", path, {"type": "group", "members": ["hannah", *(f"early{i}" for i in range(100))]})
+    c("POST", path + "/messages", {"id": "was", "from": "hannah", "body": "was"})
+    for user in late:
+        expect(c("PUT", f"{path}/members/{user}", {})[0], 201)
+    expect(c("PATCH", path + "/messages/was", {"body": "is"})[0], 200)
+    c("POST", path + "/messages", {"id": "new", "from": "hannah", "body": "new"})
+    def of(user):
+        return [(e["event"], e["message"]["id"]) for e in entries(s, user, "message") if e["message"]["conversation"] == "edited"]
+    for user in late:
+        eventually(lambda: expect(of(user)[-1:], [("created", "new")]))
+        expect(of(user), [("created", "new")])
+    eventually(lambda: expect(of("early0"), [("created", "was"), ("updated", "was"), ("created", "new")]))
 
 
 def told(s):
@@ -233,7 +250,7 @@ def told(s):
 
 
 def story(s):
-    for part in (direct, left_alone, made, roles, full_group, coming_and_going, told):
+    for part in (direct, left_alone, made, roles, full_group, coming_and_going, edited_before, told):
         part(s)
 
 

@@ -241,7 +241,7 @@ def audiences():
 
 
 def digests():
-    workflow("comment", digest={"window": "1s", "first_at_once": True}, templates=EN("{count, plural, one {{actor}} other {{actor} and # in all}}"))
+    workflow("comment", digest={"window": "2s", "first_at_once": True}, templates=EN("{count, plural, one {{actor}} other {{actor} and # in all}}"))
     first = [trigger("comment", ["ria"], actor=f"a{n}") for n in range(5)]
     expect(titles("ria"), ["a0"], "the first at once")
     expect(totals(first[2])["held"], 1)
@@ -249,7 +249,7 @@ def digests():
     eventually(lambda: expect(titles("ria"), ["a3 and 3 in all", "a0"]))
     expect(why(first[4], "ria")[-1], "blocked", "a block that came meanwhile wins")
     expect(totals(first[2])["held"], 0)
-    workflow("window", digest={"window": "1s"})
+    workflow("window", digest={"window": "2s"})
     one = trigger("window", ["ria"], actor="ann")
     two = trigger("window", ["ria"], actor="bob")
     expect(s.call("DELETE", f"/v1/notifications/{two}")[0], 204)
@@ -258,9 +258,21 @@ def digests():
     expect(why(one, "ria")[0], "digest_opened")
 
 
+def taken_back():
+    """What is cancelled goes from who has not seen it; who has, keeps it."""
+    workflow("back")
+    id = trigger("back", ["tess", "tove"], actor="ann")
+    eventually(lambda: expect((titles("tess"), titles("tove")), (["Ann: back"], ["Ann: back"])))
+    mark("tess", "seen", ids=[id])
+    expect(s.call("DELETE", f"/v1/notifications/{id}")[0], 204)
+    eventually(lambda: expect(titles("tove"), []))
+    expect((titles("tess"), counts("tess"), counts("tove")), (["Ann: back"], (0, 1), (0, 0)))
+    expect((why(id, "tess"), why(id, "tove")), (["delivered", "seen"], ["delivered", "cancelled"]))
+
+
 def later():
     workflow("soon")
-    at = time.time() + 2.5
+    at = time.time() + 4
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + ".%03dZ" % (at % 1 * 1000)
     ids = [trigger("soon", ["sue"], actor="ann", send_at=stamp), trigger("soon", ["sue", "tim"], actor="bob", send_at=stamp),
            trigger("soon", ["sue"], actor="cat", send_at=stamp)]
@@ -281,7 +293,7 @@ def later():
     expect(s.call("GET", f"/v1/notifications/{call_off}/why/una")[1]["reason"], "the trigger was cancelled before it came to this person")
     expect(s.call("DELETE", "/v1/workflows/gone")[0], 204)
     eventually(lambda: expect((sorted(titles("sue")), titles("tim")), (["Ann: soon", "Bob: soon"], ["Bob: soon"])))
-    workflow("brief", expires_after="1s")
+    workflow("brief", expires_after="2s")
     brief = trigger("brief", ["sue"], actor="ann")
     expect(counts("sue"), (3, 3))
     eventually(lambda: expect(counts("sue"), (2, 2), "what has expired is not counted"))
@@ -426,6 +438,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, undoing, leaving, reckoning, collapsing, marking, audiences, digests, later, caps, once, words, live, outside, kept):
+for story in (grouping, undoing, leaving, reckoning, collapsing, marking, audiences, digests, taken_back, later, caps, once, words, live, outside, kept):
     story()
 s.close()

@@ -1,5 +1,5 @@
 """What is said: ids that make a send happen once, order without gaps, limits, edits, deletes, reactions, replies, mentions, what disappears; told to devices as it happens."""
-import threading, time, urllib.parse
+import datetime, threading, time, urllib.parse
 from harness import expect, eventually
 from lanes import both
 from mqtt import Client
@@ -218,14 +218,15 @@ def disappearing(s):
     c = s.call
     ann = s.token("ann", "ann-d")
     p = "/v1/conversations/gone"
-    c("PUT", p, {"type": "group", "members": ["ann", "bob"], "disappear_after": "1s"})
-    c("POST", p + "/messages", {"id": "d1", "from": "bob", "body": "soon gone"})
+    c("PUT", p, {"type": "group", "members": ["ann", "bob"], "disappear_after": "3s"})
+    said = c("POST", p + "/messages", {"id": "d1", "from": "bob", "body": "soon gone"})[1]
+    gone_s = datetime.datetime.fromisoformat(said["created_at"]).timestamp() + 3
     c("PUT", p, {"disappear_after": None})
     c("POST", p + "/messages", {"id": "d2", "from": "bob", "body": "stays"})
     row = lambda: next(r for r in c("GET", "/v1/users/ann/conversations?limit=200")[1]["items"] if r["id"] == "gone")
     eventually(lambda: expect(row()["unread"], 2))
     expect(c("GET", p + "/messages/d1", key=ann)[1]["body"], "soon gone")
-    time.sleep(1.1)
+    time.sleep(max(0, gone_s - time.time()) + 0.1)
     stub = c("GET", p + "/messages/d1", key=ann)[1]
     expect((sorted(stub), stub["seq"]), (["conversation", "deleted_at", "id", "seq"], 1))
     expect([m.get("body") for m in c("GET", p + "/messages")[1]["items"]], ["stays", None])
