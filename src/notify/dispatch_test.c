@@ -139,9 +139,47 @@ static void messages_go_to_those_who_ask(void **state) {
     end(&w);
 }
 
+static size_t secrets_at(struct world *w, int64_t ms, struct bytes *out_first) {
+    struct bytes url, secrets;
+    size_t n = 0;
+    assert_true(webhook_find(w->cells, APP, BYTES("ops"), ms, &url, &secrets));
+    for (struct unpack u = unpack_of(secrets); unpack_more(&u); n++) {
+        struct bytes secret = unpack_bytes(&u);
+        if (!n) *out_first = secret;
+    }
+    return n;
+}
+
+/* A new one signs at once; the one before it beside it, for a day; none that is older. */
+static void secrets_take_turns(void **state) {
+    struct world w;
+    struct bytes first;
+    (void)state;
+    begin(&w);
+    hook(&w, BYTES("ops"), 1u);
+    assert_int_equal(secrets_at(&w, w.now_ms, &first), 1);
+    for (int i = 0; i < 2; i++) {
+        struct buf b = {0};
+        struct bytes fresh = i ? BYTES("whsec_eQ==") : BYTES("whsec_eA==");
+        pack_bytes(&b, BYTES("ops"));
+        pack_u8(&b, 4); /* it is to be rotated */
+        pack_bytes(&b, (struct bytes){0});
+        pack_u32(&b, 0);
+        pack_bytes(&b, fresh);
+        assert_int_equal(run(&w, &webhooks_part, KIND_WEBHOOK_PUT, buf_view(&b)), 200);
+        assert_int_equal(secrets_at(&w, w.now_ms, &first), 2);
+        assert_true(bytes_eq(first, fresh));
+        assert_int_equal(secrets_at(&w, w.now_ms + DAY_MS - 1, &first), 2);
+        assert_int_equal(secrets_at(&w, w.now_ms + DAY_MS, &first), 1);
+        assert_true(bytes_eq(first, fresh));
+        buf_done(&b);
+    }
+    end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(asked_when_handed_over),
         cmocka_unit_test(gone_since_it_was_handed_over),
-        cmocka_unit_test(messages_go_to_those_who_ask)};
+        cmocka_unit_test(messages_go_to_those_who_ask), cmocka_unit_test(secrets_take_turns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
