@@ -197,6 +197,7 @@ def kept(t):
     # The first is acknowledged, of the second PUBREC only, the third not at all; then the connection breaks.
     first, second, third = packets[0], next(p for p in packets if p.qos == 2), packets[2]
     take(b, first)
+    b.send(PUBCOMP, 0, struct.pack(">H", second.packet))  # ends nothing: it was not released
     b.send(PUBREC, 0, struct.pack(">H", second.packet))
     expect(b.wait(PUBREL).packet, second.packet)
     time.sleep(0.4)
