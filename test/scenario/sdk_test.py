@@ -100,8 +100,8 @@ def types():
         with open(folder + "/package.json", "w") as f:
             f.write('{"type": "module"}')
         page = re.search(r"<script type=\"module\">(.*)</script>", readme("html"), re.S).group(1).replace("./kith-client/index.js", "kith-client")
-        # what JavaScript cannot say: that this takes any message, and that the form's first element is an input
-        page = page.replace("function show(", "/** @param {any} m @param {'append' | 'prepend'} [place] */ function show(").replace("form[0].value", "String(form[0])")
+        # what JavaScript cannot say: that this takes any message, that a line has a seq, and that the form's first element is an input
+        page = page.replace("function show(", "/** @param {any} m */ function show(").replace("const line", "/** @type {any} */ const line").replace("[...list.children]", "/** @type {any[]} */ ([...list.children])").replace("form[0].value", "String(form[0])")
         bell = re.search(r"<script type=\"module\">(.*)</script>", readme("html", 1), re.S).group(1).replace("./kith-client/index.js", "kith-client").replace("bell.onclick", "/** @type {HTMLElement} */ (bell).onclick").replace("list.onclick", "/** @type {HTMLElement} */ (list).onclick")
         for name, text in (("uses.ts", USES), ("page.js", page), ("bell.js", bell), ("bot.ts", "declare const process: { env: { KITH_URL: string; KITH_TOKEN: string } };\n" + readme("js"))):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
@@ -524,17 +524,19 @@ def pages():
         eventually(lambda: expect(lines(ann), ["ann: one (queued)", "ann: two (queued)"], "IndexedDB has kept them"))
         write(ann, "three")
         s.start()
+        s.call("POST", "/v1/conversations/ann-bob/messages", {"from": "bob", "body": "meanwhile"})
         where["mint"] = lambda user, device: s.call("POST", f"/v1/users/{user}/tokens", {"device": device})[1]
         network.port_behind = s.http
         for page in (ann, bob):
             page.evaluate("dispatchEvent(new Event('online'))")  # as the browser says when there is a network again
-        after = ["ann: one ✓", "ann: two ✓", "ann: three ✓"]
+        after = ["bob: meanwhile ✓", "ann: one ✓", "ann: two ✓", "ann: three ✓"]
         for page in (ann, bob):
             eventually(lambda: expect([l for l in lines(page) if l not in first], after), 40)
-        expect([m["body"] for m in history(s, "ann-bob")][2:], ["one", "two", "three"], "in order, once")
+        expect([m["body"] for m in history(s, "ann-bob")][2:], ["meanwhile", "one", "two", "three"], "in order, once")
+        expect(lines(ann), lines(bob), "what came meanwhile stands before what waited")
         ann.reload()
         eventually(lambda: expect(lines(ann), lines(bob)))
-        expect(len(lines(ann)), 5, "what was said before is there, once")
+        expect(len(lines(ann)), 6, "what was said before is there, once")
         # a network that lets no WebSocket through
         network.blocked = True
         network.cut()
