@@ -18,8 +18,6 @@
 enum { DUE_DIGEST = 1, DUE_HELD, DUE_ESCALATE, DUE_LOOK, DUE_EXPIRE };
 enum { LOOK_STEP = 64 }; /* released by one record */
 enum { DIGEST_TRIGGERS_MAX = 1024 };
-/* of what would hardly be opened, when the workflow says no window */
-static const int64_t UNLIKELY_WINDOW_MS = 24 * 3600 * 1000;
 
 /* ---- digests ---- */
 struct digest {
@@ -122,7 +120,9 @@ static void due_digest(struct step *s, struct bytes user, const struct content *
 static void collect(struct step *s, struct inbox *i, const struct workflow *w, struct digest *d,
     const struct content *k) {
     if (!d->empty) {
-        if (w->learned) relevance_joins(s, i->user, &d->row);
+        if (w->learned)
+            relevance_joins(
+                s, i->user, &(struct judged){d->row.id, d->row.trigger, d->row.workflow});
         actors_join(s, i, &d->row, k);
         return;
     }
@@ -143,10 +143,6 @@ static size_t triggers_of(struct bytes packed) {
     return n;
 }
 
-int64_t digest_window(const struct workflow *w) {
-    return w->digest_ms ? w->digest_ms : UNLIKELY_WINDOW_MS;
-}
-
 bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     bool unlikely) {
     uint64_t group = group_of(w, k);
@@ -155,7 +151,7 @@ bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, cons
     bool opened = !c->size;
     if (opened) {
         d = (struct digest){.empty = true, .serial = s->position};
-        d.until_ms = s->time_ms + digest_window(w);
+        d.until_ms = s->time_ms + relevance_window(w);
         due_digest(s, i->user, k, group, &d);
         open_note(s, i->user, k->workflow, group, true);
         if (w->first_at_once && !unlikely) {

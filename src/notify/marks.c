@@ -38,7 +38,8 @@ static bool mark_row(struct step *s, struct inbox *i, struct row *r, enum mark m
 static void marked(struct step *s, struct inbox *i, const struct row *r, enum mark mark) {
     sends_event(s, EVENTS[mark], i->user, r->id);
     if (mark != MARK_SEEN) sends_withdraw(s, i->user, r->id);
-    if (mark == MARK_READ || mark == MARK_CLICKED) relevance_opened(s, i->user, r);
+    if (mark == MARK_READ || mark == MARK_CLICKED)
+        relevance_opened(s, i->user, &(struct judged){r->id, r->trigger, r->workflow});
 }
 
 static size_t mark_ids(struct step *s, struct inbox *i, struct bytes ids, enum mark mark) {

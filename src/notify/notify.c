@@ -18,7 +18,7 @@ static const struct {
     {"notify, inboxes", &notify_inboxes},
     {"notify, forgetting", &forgetting_part},
     {"notify, messages", &notify_messages},
-    {"notify, relevance", &notify_relevance},
+    {"notify, relevance", &relevance_part},
     {"notify, wishes", &notify_wishes},
     {"notify, preferences", &preferences_part},
     {"notify, unsubscribing", &unsubscribing_part},

@@ -9,13 +9,11 @@
  *   TOPIC_USERS    varbytes topic (none: they are made only), varbytes add (packed ids), varbytes remove
  *
  * Cells, all with the app first:
- *   '#' '$'  src/workflow     '%'  src/prefs     '&' ',' '"'  src/content     '<' '='  src/outbox
+ *   '#' '$'  src/workflow     '%'  src/prefs     '&' ',' '"'  src/content     '<' '='  src/outbox     '>' '~'  src/relevance
  *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
  *   ')' user         inbox head      '*' user n    rows, 32 to a key         (inbox.c)
  *   '+' user n       actors of a grouped row beyond those in it (group.c)
  *   '-' user         digests that are open    '/' user       what is held   (later.c)
- *   '>' user         what was learned of them                                 (relevance.c)
- *   '~' workflow     how often it is opened here                             (relevance.c)
  *   '@' user         i64 when they were erased: their name is told no more (topics.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
@@ -25,13 +23,13 @@
 #include "notify/notify.h"
 #include "outbox/outbox.h"
 #include "prefs/prefs.h"
+#include "relevance/relevance.h"
 #include "template/template.h"
 #include "workflow/workflow.h"
 
 /* ---- parts of the surface; notify.c joins them, and those of other rooms' faces ---- */
 extern const struct surface_part notify_wishes, notify_topics, notify_triggers, notify_homes,
-    notify_receiving, notify_inboxes, notify_cancelling, notify_messages, notify_relevance,
-    notify_later;
+    notify_receiving, notify_inboxes, notify_cancelling, notify_messages, notify_later;
 
 /* ---- inbox.c: a person's rows ---- */
 enum {
@@ -166,16 +164,6 @@ struct placed place(struct step *s, struct inbox *i, const struct placing *p);
 void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     const struct row *digest);
 
-/* ---- relevance.c ---- */
-/* Would they hardly open it, so that it waits for a digest? Learns what is asked for. */
-bool relevance_waits(
-    struct step *s, struct inbox *i, const struct workflow *w, const struct content *k);
-/* What comes of a row is learned of its first trigger and of its newest: another is about to be that. */
-void relevance_joins(struct step *s, struct bytes user, const struct row *r);
-void relevance_opened(struct step *s, struct bytes user, const struct row *r);
-void relevance_erase(struct step *s, struct bytes user);
-struct bytes relevance_state(struct cells *c, struct bytes app, struct bytes user); /* for export */
-
 /* Packed ids, from a record of its own: told of a trigger that is kept, or if it was cancelled no more. */
 void users_later(struct step *s, struct bytes id, struct bytes users);
 /* Through an audience, some at a time: to receive, or to take back. */
@@ -203,8 +191,6 @@ bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, st
 void trigger_result(struct buf *out, const struct answer *a); /* of one item of a record */
 
 /* ---- later.c: digests, what is held, escalations ---- */
-/* How long one stays open. */
-int64_t digest_window(const struct workflow *w);
 /* true: it waits in the digest. */
 bool digest_take(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     bool unlikely);

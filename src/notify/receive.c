@@ -45,7 +45,8 @@ static struct bytes replace(
 
 static struct row *join(
     struct step *s, struct inbox *i, struct row *r, const struct placing *p, int64_t expires) {
-    if (s && p->w->learned) relevance_joins(s, i->user, r);
+    if (s && p->w->learned)
+        relevance_joins(s, i->user, &(struct judged){r->id, r->trigger, r->workflow});
     actors_join(s, i, r, p->k);
     row_begin(i, r);
     r->at_ms = p->at_ms;
@@ -159,7 +160,8 @@ static bool receive_by(
     if (!why && inbox_cap_reached(&i, w, k->workflow, s->time_ms)) why = WHY_CAPPED;
     if (why) refused(s, user, k, why, 0);
     else {
-        bool unlikely = w->learned && w->priority != PRIORITY_HIGH && relevance_waits(s, &i, w, k);
+        bool unlikely =
+            w->learned && w->priority != PRIORITY_HIGH && relevance_waits(s, user, w, k);
         if (w->priority == PRIORITY_HIGH || !(w->digest_ms || unlikely) ||
             !digest_take(s, &i, w, k, unlikely))
             leave(s, &i, w, k, NULL);

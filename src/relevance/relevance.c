@@ -1,5 +1,4 @@
-/* notify: relevance: learned. Whether a person opens what they are told is learned from what they did
- * before, here, where it is applied; what they would hardly open waits for a digest.
+/* relevance: where a workflow says `relevance: learned`: what is predicted, and what came of it.
  *
  *   '>' app user        what was learned (learn/learn.h)
  *   '>' app user id     a notification whose end is awaited: LEARN_KEY_BYTES, u32 propensity; till it is
@@ -12,10 +11,12 @@
 
 #include "due/due.h"
 #include "learn/learn.h"
-#include "notify/notify_in.h"
 #include "person/person.h"
+#include "relevance/relevance.h"
 #include "zone/zone.h"
 
+/* of what would hardly be opened, when the workflow says no window */
+static const int64_t UNLIKELY_WINDOW_MS = 24 * 3600 * 1000;
 static const int64_t LEARN_WAIT_MS = 24 * 3600 * 1000;
 
 static struct cell *state_cell(struct cells *c, struct bytes app, struct bytes user) {
@@ -52,11 +53,15 @@ static void terms_words(
     }
 }
 
+int64_t relevance_window(const struct workflow *w) {
+    return w->digest_ms ? w->digest_ms : UNLIKELY_WINDOW_MS;
+}
+
 /* What waits in a digest cannot be opened before that leaves. */
 static void await(struct step *s, struct bytes user, const struct workflow *w,
     const struct content *k, const struct learn_prediction *p, const struct learn_choice *choice) {
     struct buf b = {0};
-    int64_t from_ms = s->time_ms + (w->digest_ms || !choice->now ? digest_window(w) : 0);
+    int64_t from_ms = s->time_ms + (w->digest_ms || !choice->now ? relevance_window(w) : 0);
     buf_add(&b, p->key, sizeof p->key);
     pack_u32(&b, (uint32_t)choice->propensity);
     cells_put(s->cells, awaited_cell(s->cells, s->app, user, k->id), buf_view(&b));
@@ -69,9 +74,9 @@ static void await(struct step *s, struct bytes user, const struct workflow *w,
 }
 
 bool relevance_waits(
-    struct step *s, struct inbox *i, const struct workflow *w, const struct content *k) {
-    struct cell *state = state_cell(s->cells, s->app, i->user);
-    struct bytes zone = person_zone(s->cells, s->app, i->user);
+    struct step *s, struct bytes user, const struct workflow *w, const struct content *k) {
+    struct cell *state = state_cell(s->cells, s->app, user);
+    struct bytes zone = person_zone(s->cells, s->app, user);
     struct learn_features f = {.workflow = k->workflow,
         .actor = k->actor,
         .hour = zone_minute(zone, s->time_ms) / 60,
@@ -79,7 +84,7 @@ bool relevance_waits(
         .now_ms = s->time_ms,
         .rate = view_of(rate_cell(s->cells, s->app, k->workflow))};
     struct learn_target target = {
-        .per_day_milli = w->target_milli, .explore = w->explore, .trigger = k->id, .user = i->user};
+        .per_day_milli = w->target_milli, .explore = w->explore, .trigger = k->id, .user = user};
     struct learn_prediction p;
     struct learn_choice choice;
     uint8_t now[LEARN_STATE_MAX];
@@ -90,13 +95,13 @@ bool relevance_waits(
     learn_wants(person, &p, &target, s->time_ms, &choice, now);
     cells_put(s->cells, state, bytes_of(now, n));
     terms_words(&p, &choice, &words);
-    why_add(s, i->user, k->id,
+    why_add(s, user, k->id,
         choice.explored ? WHY_EXPLORED
         : choice.now    ? WHY_LIKELY
                         : WHY_UNLIKELY,
         0, 0, buf_view(&words));
     buf_done(&words);
-    await(s, i->user, w, k, &p, &choice);
+    await(s, user, w, k, &p, &choice);
     if (!choice.now) content_count(s, k->id, TOTAL_UNLIKELY, 1);
     return !choice.now;
 }
@@ -131,14 +136,15 @@ static bool awaits(struct cells *c, struct bytes app, struct bytes user, struct 
     return cells_find(c, key3(room, '>', app, user, id)) != NULL;
 }
 
-void relevance_joins(struct step *s, struct bytes user, const struct row *r) {
-    if (!bytes_eq(r->id, r->trigger) && awaits(s->cells, s->app, user, r->trigger))
+void relevance_joins(struct step *s, struct bytes user, const struct judged *r) {
+    if (!bytes_eq(r->notification, r->trigger) && awaits(s->cells, s->app, user, r->trigger))
         cells_put(s->cells, awaited_cell(s->cells, s->app, user, r->trigger), (struct bytes){0});
 }
 
-void relevance_opened(struct step *s, struct bytes user, const struct row *r) {
-    if (awaits(s->cells, s->app, user, r->id)) learn(s, user, r->id, r->workflow, true);
-    if (!bytes_eq(r->id, r->trigger) && awaits(s->cells, s->app, user, r->trigger))
+void relevance_opened(struct step *s, struct bytes user, const struct judged *r) {
+    if (awaits(s->cells, s->app, user, r->notification))
+        learn(s, user, r->notification, r->workflow, true);
+    if (!bytes_eq(r->notification, r->trigger) && awaits(s->cells, s->app, user, r->trigger))
         learn(s, user, r->trigger, r->workflow, true);
 }
 
@@ -157,4 +163,4 @@ void relevance_erase(struct step *s, struct bytes user) {
 }
 
 static const struct record_rule RULES[] = {{KIND_NOTIFY_LEARN, apply_learn}};
-const struct surface_part notify_relevance = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+const struct surface_part relevance_part = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

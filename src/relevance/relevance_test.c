@@ -13,7 +13,7 @@
 
 #include "due/due.h"
 #include "learn/learn.h"
-#include "notify/notify_in.h"
+#include "relevance/relevance.h"
 
 #define APP BYTES("app")
 #define USER BYTES("u1")
@@ -69,17 +69,14 @@ static struct step *act(struct world *v) {
 /* true: it waits for the digest. */
 static bool offer(struct world *v, const char *id, const char *actor) {
     struct step *s = act(v);
-    struct inbox i;
     struct content k = {.id = bytes_str(id), .workflow = FLOW, .actor = bytes_str(actor)};
-    inbox_open(&i, s->cells, s->app, USER, s->time_ms, s->arena);
-    return relevance_waits(s, &i, &v->w, &k);
+    return relevance_waits(s, USER, &v->w, &k);
 }
-static struct row row_of(const char *id, const char *trigger) {
-    return (struct row){
-        .id = bytes_str(id), .trigger = bytes_str(trigger), .workflow = FLOW, .triggers = 1};
+static struct judged row_of(const char *id, const char *trigger) {
+    return (struct judged){bytes_str(id), bytes_str(trigger), FLOW};
 }
 static void open_row(struct world *v, const char *id, const char *trigger) {
-    struct row r = row_of(id, trigger);
+    struct judged r = row_of(id, trigger);
     relevance_opened(act(v), USER, &r);
 }
 
@@ -95,7 +92,7 @@ static void pass(struct world *v, int64_t ms) {
         while (unpack_more(&u)) {
             s = act(v);
             s->body = unpack_bytes(&u);
-            notify_relevance.rules[0].apply(s);
+            relevance_part.rules[0].apply(s);
         }
         buf_done(&bodies);
     }
@@ -156,7 +153,7 @@ static void a_row_is_its_first_and_its_newest(void **state) {
     struct world *v = *state;
     (void)offer(v, "t1", "ann");
     (void)offer(v, "t2", "ben");
-    struct row r = row_of("t1", "t1");
+    struct judged r = row_of("t1", "t1");
     relevance_joins(act(v), USER, &r);
     (void)offer(v, "t3", "cem");
     r = row_of("t1", "t2");
