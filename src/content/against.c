@@ -37,3 +37,9 @@ enum total total_of(enum why why) {
     default: return TOTAL_CANCELLED;
     }
 }
+
+void refused(
+    struct step *s, struct bytes user, const struct content *k, enum why why, uint8_t channels) {
+    content_count(s, k->id, total_of(why), 1);
+    why_add(s, user, k->id, why, channels, 0, (struct bytes){0});
+}

@@ -10,7 +10,7 @@
  * until the next edit. A person's decisions are the newest 1,024 and some, in the order of their log.
  * Cells, all with the app first:
  *   '&' trigger      content and totals (content.c)      '"' n     triggers that are forgotten together (forget.c)
- *   ',' user n       decisions, packed (why.c)           ')' user  inbox head: notify/inbox.c has the rest of it
+ *   ',' user n       decisions, packed (why.c)           ')' user  inbox head: inbox/inbox.c has the rest of it
  * Records: NOTIFY_FORGET (forget.c). The body of notify's records has a content, as content_encode packs it.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_CONTENT_H
@@ -186,7 +186,7 @@ void why_erase(struct step *s, struct bytes user);
 const char *why_code(enum why code);
 void decision_words(const struct decision *d, struct buf *out);
 void channels_words(uint8_t channels, struct buf *out); /* "push, email" */
-/* Stored as it is, before what notify/inbox.c keeps behind it; all of it but `whys` is that file's. */
+/* Stored as it is, before what inbox/inbox.c keeps behind it; all of it but `whys` is that file's. */
 struct inbox_head {
     uint64_t folded;     /* entries of audiences up to this position are rows */
     uint64_t rows;       /* ever appended */
@@ -203,6 +203,10 @@ struct cell *inbox_head_cell(struct cells *c, struct bytes app, struct bytes use
 enum why forbidden(struct cells *c, struct bytes app, struct bytes user, bool wishes,
     const struct workflow *w, const struct content *k, int64_t now_ms);
 enum total total_of(enum why why); /* of what stands against it */
+/* It does not leave for this person: counted, and noted why. channels: that did not take it on, where it
+ * stands in the inbox; 0: it is in none. */
+void refused(
+    struct step *s, struct bytes user, const struct content *k, enum why why, uint8_t channels);
 int64_t expiry_of(const struct workflow *w, const struct content *k); /* 0: never */
 
 #endif

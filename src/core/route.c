@@ -7,6 +7,7 @@
 #include "chat/chat.h"
 #include "core/core.h"
 #include "due/due.h"
+#include "inbox/inbox.h"
 #include "notify/notify.h"
 #include "users/users.h"
 
@@ -44,7 +45,7 @@ size_t surfaces_fill(struct surface out[static SURFACES_MAX]) {
 
 bool entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
     const struct entry *e, struct buf *out, bool *shared) {
-    if (e->type == ENTRY_NOTIFICATION) return notify_entry_json(t, c, app, v, e, out, shared);
+    if (e->type == ENTRY_NOTIFICATION) return inbox_entry_json(t, c, app, v, e, out, shared);
     return chat_entry_json(c, app, v, e, out, shared);
 }
 

@@ -4,28 +4,6 @@
 #include "due/due.h"
 #include "notify/notify_in.h"
 
-static struct entry gone_entry(struct buf *said, struct bytes id, enum why why) {
-    pack_u8(said, SAID_GONE);
-    pack_bytes(said, id);
-    pack_u8(said, (uint8_t)why);
-    return (struct entry){
-        .type = ENTRY_NOTIFICATION, .event = EVENT_DELETED, .extra = buf_view(said)};
-}
-
-void inbox_tell_gone(struct step *s, struct bytes user, struct bytes id, enum why why) {
-    struct buf said = {0};
-    struct entry e = gone_entry(&said, id, why);
-    mailbox_append(s, user, &e);
-    buf_done(&said);
-}
-
-void audience_tell_gone(struct step *s, struct bytes audience, struct bytes id, enum why why) {
-    struct buf said = {0};
-    struct entry e = gone_entry(&said, id, why);
-    mailbox_append_shared(s, audience, &e);
-    buf_done(&said);
-}
-
 /* The notification that it is in: another's, where a decision says that it joined that one; none while
  * a digest has it, when it was refused there, or taken out before. What only a channel did not take on is
  * in the inbox still. */
@@ -38,11 +16,7 @@ static void joined_note(void *arg, const struct decision *d) {
 static struct row *row_of(struct step *s, struct inbox *i, const struct content *k) {
     struct bytes id = k->id;
     why_each(s->cells, s->app, i->user, k->id, joined_note, &id);
-    for (size_t n = i->count; n > 0; n--) {
-        struct row *r = &i->row[n - 1];
-        if (!(r->flags & ROW_MOVED) && bytes_eq(r->id, id)) return r;
-    }
-    return NULL;
+    return inbox_find(i, id);
 }
 
 /* One of several was taken out: what is left is shown and told, if it is in the inbox still. */
@@ -54,17 +28,6 @@ static bool left_told(struct step *s, struct inbox *i, const struct workflow *w,
     r->position = s->position;
     row_end(i, r);
     return row_counts(r, s->time_ms);
-}
-static void tell_left(struct step *s, struct bytes user, uint64_t place) {
-    struct buf said = {0};
-    pack_u8(&said, SAID_ROW);
-    pack_bytes(&said, (struct bytes){0});
-    struct entry e = {.type = ENTRY_NOTIFICATION,
-        .event = EVENT_UPDATED,
-        .seq = place + 1,
-        .extra = buf_view(&said)};
-    mailbox_append(s, user, &e);
-    buf_done(&said);
 }
 
 bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why) {
@@ -97,8 +60,8 @@ bool withdraw(struct step *s, struct bytes user, const struct content *k, enum w
     content_count(s, k->id, why == WHY_CANCELLED ? TOTAL_CANCELLED : TOTAL_EXPIRED, 1);
     why_add(s, user, k->id, why, 0, 0, (struct bytes){0});
     if (gone) sends_withdraw(s, user, id);
-    if (gone) inbox_tell_gone(s, user, id, why);
-    else if (left) tell_left(s, user, place);
+    if (gone) inbox_tell_gone(s, user, id, (struct bytes){0}, why);
+    else if (left) inbox_tell_row(s, user, place, EVENT_UPDATED, (struct bytes){0});
     return true;
 }
 

@@ -119,11 +119,9 @@ static void row_look(struct dispatch *d, struct shown *v) {
     struct inbox i;
     inbox_open(&i, d->cells, d->x.app, d->x.user, d->now_ms, &d->arena);
     inbox_fold(&i, NULL);
-    inbox_load(&i);
     v->unread = i.head.unread;
-    for (size_t n = i.count; n > 0; n--) {
-        const struct row *r = &i.row[n - 1];
-        if (r->flags & ROW_MOVED || !bytes_eq(r->id, d->x.notification)) continue;
+    const struct row *r = inbox_find(&i, d->x.notification);
+    if (r) {
         v->row = *r;
         return;
     }

@@ -86,17 +86,19 @@ static void open_note(
     buf_done(&b);
 }
 
-void digests_erase(struct step *s, struct inbox *i) {
-    struct cell *list = open_cell(s->cells, s->app, i->user);
+void digests_erase(struct step *s, struct bytes user) {
+    struct cell *list = open_cell(s->cells, s->app, user);
+    struct inbox i;
     if (!list->size) return;
+    inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     struct unpack u = unpack_of(arena_copy(s->arena, bytes_of(list->data, list->size)));
     while (unpack_more(&u)) {
         struct bytes workflow = unpack_bytes(&u);
-        struct cell *c = digest_cell(s->cells, s->app, i->user, workflow, unpack_u64(&u));
+        struct cell *c = digest_cell(s->cells, s->app, user, workflow, unpack_u64(&u));
         struct digest d;
         if (!c->size) continue;
         digest_read(c, s->arena, &d);
-        if (!d.empty) actors_forget(s, i, &d.row);
+        if (!d.empty) actors_forget(s, &i, &d.row);
         for (struct unpack t = unpack_of(d.triggers); unpack_more(&t);)
             content_blank(s, unpack_bytes(&t));
         cells_put(s->cells, c, (struct bytes){0});
@@ -356,13 +358,9 @@ static void go_on(struct step *s, struct waiting *h) {
 static bool row_of(struct step *s, const struct waiting *h, struct row *out) {
     struct inbox i;
     inbox_open(&i, s->cells, s->app, h->user, s->time_ms, s->arena);
-    inbox_load(&i);
-    for (size_t k = i.count; k > 0; k--)
-        if (bytes_eq(i.row[k - 1].id, h->notification)) {
-            *out = i.row[k - 1];
-            return true;
-        }
-    return false;
+    const struct row *r = inbox_find(&i, h->notification);
+    if (r) *out = *r;
+    return r != NULL;
 }
 
 static void held_due(struct step *s, struct bytes user, struct unpack *u) {
@@ -476,7 +474,7 @@ static bool expire_due(struct step *s, struct bytes user, struct unpack *u) {
     if (!row_of(s, &h, &r) || r.flags & ROW_HIDDEN || r.archived_ms || !r.expires_ms ||
         r.expires_ms > s->time_ms)
         return true; /* taken back, or another came to it, with a time of its own */
-    inbox_tell_gone(s, user, h.notification, WHY_EXPIRED);
+    inbox_tell_gone(s, user, h.notification, (struct bytes){0}, WHY_EXPIRED);
     return true;
 }
 

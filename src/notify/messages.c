@@ -128,14 +128,8 @@ static bool may_stand(const struct row *r, const struct taken_back *t) {
 
 static void tell_read(struct step *s, struct bytes user, struct bytes ids) {
     struct unpack u = unpack_of(ids);
-    struct buf said = {0};
-    pack_u8(&said, SAID_GONE);
-    pack_bytes(&said, unpack_bytes(&u));
-    pack_u8(&said, WHY_WITHDRAWN);
-    buf_add(&said, u.p, (size_t)(u.end - u.p));
-    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_DELETED, .extra = buf_view(&said)};
-    mailbox_append(s, user, &e);
-    buf_done(&said);
+    struct bytes first = unpack_bytes(&u);
+    inbox_tell_gone(s, user, first, bytes_of(u.p, (size_t)(u.end - u.p)), WHY_WITHDRAWN);
 }
 
 static void apply_message_read(struct step *s) {

@@ -18,16 +18,11 @@
 #include "mailbox/mailbox.h"
 
 /* Its parts, as the shard's table takes them; returns how many. */
-enum { NOTIFY_SURFACES_MAX = 17 };
+enum { NOTIFY_SURFACES_MAX = 18 };
 size_t notify_surfaces(struct surface out[static NOTIFY_SURFACES_MAX]);
 enum { NOTIFY_AHEADS = 1 };
 extern const struct ahead_rule notify_aheads[NOTIFY_AHEADS];
 
-/* What a mailbox entry of type NOTIFICATION shows to this user now: members of the JSON object without
- * braces, `counts` among them. false: it must not be delivered (superseded, expired, cancelled,
- * forbidden meanwhile). */
-bool notify_entry_json(struct tools *t, struct cells *c, struct bytes app, const struct view *v,
-    const struct entry *e, struct buf *out, bool *shared);
 /* What a DELIVER_SEND delivery (body: u64 n, u8 0) asks to be sent: rendered in the user's language, addressed.
  * The task's id is n, its cookie now_ms; its result comes back as a record of its app
  * (notify_sent_record). NULL: *instead is to be stored, and buf_done by the caller. */
@@ -46,16 +41,12 @@ struct send_task *notify_send_task(struct tools *t, struct json_reader *json, st
 /* The body of a KIND_NOTIFY_SENT record. */
 void notify_sent_record(const struct send_result *r, struct buf *out);
 
-/* One thread's memory of inboxes that it has merged: a cache and no state. */
-struct inbox_memo *inbox_memo_create(void);
-void inbox_memo_free(struct inbox_memo **);
-
 /* Does the app have a workflow `message`? So that chat tells of messages to those who are away. */
 bool notify_wants_messages(struct cells *c, struct bytes app);
 /* Members of the object that GET /v1/users/{id}/export answers. */
 bool notify_export(struct query *q, struct json_out *o);
-/* Looks at every inbox of a partition: false, and a line in *why for each thing that must hold and does
- * not. */
+/* Looks at all that a partition keeps of notifications: false, and a line in *why for each thing that must
+ * hold and does not. */
 bool notify_check(struct cells *c, struct buf *why);
 
 #endif

@@ -674,7 +674,7 @@ static void a_full_inbox_reads_as_it_is_stored(void **state) {
         inbox_fold(&i, NULL);
         unseen[stored] = i.head.unseen;
         struct step s = step_begin(&w, (struct bytes){0}, false);
-        fold(&s, user_of(0));
+        inbox_fold_all(&s, user_of(0));
     }
     assert_int_equal(unseen[0], 1040);
     assert_int_equal(unseen[1], unseen[0]);

@@ -12,94 +12,7 @@
 #include "notify/notify_in.h"
 #include "person/person.h"
 
-void refused(
-    struct step *s, struct bytes user, const struct content *k, enum why why, uint8_t channels) {
-    content_count(s, k->id, total_of(why), 1);
-    why_add(s, user, k->id, why, channels, 0, (struct bytes){0});
-}
-
-/* ---- a row ---- */
-static uint64_t collapse_of(const struct content *k) {
-    if (!k->collapse_key.n) return 0;
-    uint64_t h = hash64(k->collapse_key) ^ hash64(k->workflow) * 31;
-    return h ? h : 1;
-}
-
-/* One that was not seen gives way. */
-static struct bytes replace(
-    struct step *s, struct inbox *i, uint64_t collapse, const struct content *k) {
-    inbox_load(i);
-    struct row *old = inbox_by_collapse(i, collapse);
-    if (!old) return (struct bytes){0};
-    row_begin(i, old);
-    old->flags |= ROW_HIDDEN | ROW_TAKEN;
-    row_end(i, old);
-    if (s) {
-        content_count(s, old->trigger, TOTAL_DELIVERED, -1);
-        content_count(s, old->trigger, TOTAL_COLLAPSED, 1);
-        why_add(s, i->user, old->trigger, WHY_REPLACED, 0, 0, k->id);
-        sends_withdraw(s, i->user, old->id);
-    }
-    return old->id;
-}
-
-static struct row *join(
-    struct step *s, struct inbox *i, struct row *r, const struct placing *p, int64_t expires) {
-    if (s && p->w->learned)
-        relevance_joins(s, i->user, &(struct judged){r->id, r->trigger, r->workflow});
-    actors_join(s, i, r, p->k);
-    row_begin(i, r);
-    r->at_ms = p->at_ms;
-    r->position = p->position;
-    r->expires_ms = expires;
-    row_end(i, r);
-    return inbox_bump(i, r);
-}
-
-struct placed place(struct step *s, struct inbox *i, const struct placing *p) {
-    const struct content *k = p->k;
-    uint64_t group = group_of(p->w, k), collapse = collapse_of(k);
-    int64_t expires = expiry_of(p->w, k);
-    struct placed out = {0};
-    if (group && !p->digest && !p->hidden) {
-        inbox_load(i);
-        struct row *r = inbox_by_group(i, k->workflow, group);
-        if (r) {
-            out.row = join(s, i, r, p, expires);
-            out.joined = true;
-            return out;
-        }
-    }
-    if (collapse) out.replaced = replace(s, i, collapse, k);
-    struct row fresh = {.id = k->id};
-    if (p->digest) fresh = *p->digest;
-    else actors_first(i, &fresh, k);
-    row_shows(i, &fresh, k->id);
-    fresh.lies = s ? content_lies(s, k->id) : k->lies;
-    fresh.workflow = k->workflow;
-    fresh.flags = p->hidden ? ROW_HIDDEN : 0;
-    fresh.position = p->position;
-    fresh.created_ms = fresh.at_ms = p->at_ms;
-    fresh.expires_ms = expires;
-    fresh.group = group;
-    fresh.collapse = collapse;
-    out.row = inbox_append(i, &fresh);
-    return out;
-}
-
 /* ---- leaving ---- */
-static void tell(struct step *s, struct inbox *i, const struct placed *p) {
-    struct buf said = {0};
-    pack_u8(&said, SAID_ROW);
-    pack_bytes(&said, p->replaced);
-    struct entry e = {.type = ENTRY_NOTIFICATION,
-        .event = p->joined ? EVENT_UPDATED : EVENT_CREATED,
-        .seq = p->row->n + 1,
-        .extra = buf_view(&said)};
-    mailbox_append(s, i->user, &e);
-    buf_done(&said);
-}
-
 static void told_why(
     struct step *s, struct inbox *i, const struct content *k, const struct placed *p) {
     if (p->joined) {
@@ -131,9 +44,11 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
     uint8_t unwanted = w->at_once & off;
     bool inapp = w->at_once & ~off & CHANNEL_INAPP;
     inbox_cap_use(i, w, k->workflow, s->time_ms);
-    struct placed p = place(s, i, &(struct placing){w, k, digest, s->position, s->time_ms, !inapp});
+    struct placed p =
+        inbox_place(s, i, &(struct placing){w, k, digest, s->position, s->time_ms, !inapp});
     if (inapp) {
-        tell(s, i, &p);
+        enum entry_event event = p.joined ? EVENT_UPDATED : EVENT_CREATED;
+        inbox_tell_row(s, i->user, p.row->n, event, p.replaced);
         if (!digest) content_count(s, k->id, TOTAL_DELIVERED, 1); /* else digest_settle does */
         told_why(s, i, k, &p);
     }
@@ -307,7 +222,7 @@ static void item_take(struct step *s, struct touched *t, const struct workflow *
     } else if (touch_audience(s, t, k->audience)) {
         defer(later, k, users);
     } else {
-        fold_shared(s, k);
+        audience_tell(s, k);
         expiry_tells(s, (struct bytes){0}, k->id, expiry_of(w, k));
     }
 }

@@ -5,8 +5,6 @@
  *
  *   TOPIC_USERS  varbytes topic · varbytes add, varbytes remove (packed ids of this partition's users)
  *     its answer: var how many came, var how many went. No topic: they were named, which makes them
- *   USER_GONE    varbytes user · i64 when they were erased: where they lived all that is kept of them
- *                here goes, elsewhere their name
  *
  * Who comes is told what is sent from then on, who goes nothing more; what reached them while they
  * were in stays theirs, so nothing needs to be merged into an inbox first.
@@ -48,30 +46,6 @@ static void apply_topic_users(struct step *s) {
     if (!s->wanted) return;
     pack_var(&s->answer->body, came);
     pack_var(&s->answer->body, went);
-}
-
-static struct cell *gone_cell(struct cells *c, struct bytes app, struct bytes user) {
-    uint8_t room[300];
-    return cells_get(c, key2(room, '@', app, user));
-}
-static void apply_user_gone(struct step *s) {
-    struct unpack u = unpack_of(s->body);
-    struct bytes user = unpack_bytes(&u);
-    int64_t erased_ms = (int64_t)unpack_u64(&u);
-    check(!u.bad);
-    answer_ok(s->answer, 200);
-    cells_put(s->cells, gone_cell(s->cells, s->app, user), bytes_of(&erased_ms, sizeof erased_ms));
-    if (partition_of_user(s->app, user, s->partitions) != s->partition) return;
-    preferences_erase(s, user);
-    relevance_erase(s, user);
-    inbox_erase(s, user);
-    sends_erase(s, user);
-}
-int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user) {
-    const struct cell *cell = gone_cell(c, app, user);
-    int64_t erased_ms = 0;
-    if (cell->size) memcpy(&erased_ms, cell->data, sizeof erased_ms);
-    return erased_ms;
 }
 
 /* ---- who comes and goes ---- */
@@ -384,8 +358,7 @@ static enum err plan_topics(struct request *r, struct plan *p, struct answer *a)
     return OK;
 }
 
-static const struct record_rule RULES[] = {
-    {KIND_TOPIC_USERS, apply_topic_users}, {KIND_USER_GONE, apply_user_gone}};
+static const struct record_rule RULES[] = {{KIND_TOPIC_USERS, apply_topic_users}};
 
 #define T "/v1/topics/{topic}"
 static const struct route ROUTES[] = {

@@ -24,10 +24,8 @@ struct audience_look {
 static bool look_entry(void *arg, const struct entry *e, struct bytes audience) {
     (void)audience;
     struct audience_look *l = arg;
-    struct unpack u = unpack_of(e->extra);
-    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED ||
-        !bytes_eq(unpack_bytes(&u), l->trigger))
-        return true;
+    struct bytes trigger;
+    if (!said_shared(e, &trigger) || !bytes_eq(trigger, l->trigger)) return true;
     l->position = e->position;
     l->at_ms = e->at_ms;
     return false;

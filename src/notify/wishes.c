@@ -8,7 +8,7 @@
 static void apply_put(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u);
-    if (mailbox_known(s->cells, s->app, user)) fold(s, user);
+    if (mailbox_known(s->cells, s->app, user)) inbox_fold_all(s, user);
     preferences_put(s);
     held_again(s, user);
 }

@@ -106,3 +106,14 @@ void person_push(struct cells *c, struct bytes app, struct bytes user,
         if (d.there && d.push.n && !fn(arg, id, d.push)) return;
     }
 }
+
+int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user) {
+    const struct cell *cell = cell2(c, '@', app, user);
+    int64_t erased_ms = 0;
+    if (cell->size) memcpy(&erased_ms, cell->data, sizeof erased_ms);
+    return erased_ms;
+}
+
+void person_gone_set(struct step *s, struct bytes user, int64_t erased_ms) {
+    cells_put(s->cells, cell2(s->cells, '@', s->app, user), bytes_of(&erased_ms, sizeof erased_ms));
+}

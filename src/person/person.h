@@ -6,6 +6,7 @@
  *   'v' app user device   i64 revoked_before_ms, varbytes push JSON, u8 there, i64 push set (0: never,
  *                         and in cells of before there was this field)
  *   'w' app user          packed device ids
+ *   '@' app user          i64 when they were erased, in every partition; no cell: never
  *   'Z' app zone          the zone's table (zone/zone.h): the newest that came with a profile
  *
  * Views last until the next edit. Pure.
@@ -23,6 +24,10 @@ bool person_find(struct cells *c, struct bytes app, struct bytes user, struct pe
 void person_ahead(struct cells *c, struct bytes app, struct bytes user); /* a hint (cells_ahead) */
 /* The rules of the user's time zone, as zone/zone.h reads them; empty: UTC. */
 struct bytes person_zone(struct cells *c, struct bytes app, struct bytes user);
+/* When a user was erased, wherever they lived: the name that triggers of before brought along is told
+ * no more. 0: never. */
+int64_t person_gone_ms(struct cells *c, struct bytes app, struct bytes user);
+void person_gone_set(struct step *s, struct bytes user, int64_t erased_ms);
 /* Devices with a push address, as their owner gave it: {"webpush":{...}} | {"apns":{...}} |
  * {"fcm":{...}}; fn false stops, and must not edit. */
 void person_push(struct cells *c, struct bytes app, struct bytes user,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "chat/chat.h"
+#include "inbox/inbox.h"
 #include "notify/notify.h"
 #include "send/send.h"
 #include "shard/data.h"

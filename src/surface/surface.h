@@ -261,7 +261,7 @@ bool viewer_blocks(const struct viewer *v, struct bytes user);
 /* What one thread keeps for those who plan, answer and render; nothing of it is state. */
 struct template_kit;   /* template/template.h */
 struct template_cache; /* likewise */
-struct inbox_memo;     /* notify/notify.h */
+struct inbox_memo;     /* inbox/inbox.h */
 struct tools {
     struct template_kit *kit;
     struct template_cache *programs;

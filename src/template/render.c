@@ -209,3 +209,8 @@ enum err template_render(struct template_program *p, const struct template_arg *
     if (e != OK) out->n = r.begin;
     return e;
 }
+
+struct template_arg template_integer(struct bytes name, int64_t v) {
+    return (struct template_arg){
+        .name = name, .kind = TEMPLATE_INTEGER, .integer = v, .number = (double)v};
+}

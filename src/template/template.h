@@ -94,6 +94,7 @@ struct template_arg {
     int64_t integer;   /* of INTEGER; of TIME: ms since 1970. An INTEGER as time is UTC */
     double number;     /* of NUMBER; finite */
 };
+struct template_arg template_integer(struct bytes name, int64_t v);
 /* HTML: values are escaped (& < > " '), the template's own text is not. */
 enum template_escape { TEMPLATE_PLAIN, TEMPLATE_HTML };
 /* Adds to *out. MISSING: a variable is not among the arguments; MALFORMED: a value of a kind that

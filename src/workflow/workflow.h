@@ -142,6 +142,8 @@ void workflow_args_settle(
 /* Members of a data object that templates can show, as packed { varbytes name, u8 template_kind, value:
  * TEXT varbytes, INTEGER u64, NUMBER u64 (its bits), TIME u64 }; true and false are texts. */
 void args_pack(struct json data, struct buf *out);
+/* Of a notification: data's, and what the server knows. */
+enum { ARGS_MAX = 80 };
 /* Views; at most `most`, further ones are left out. */
 size_t args_unpack(struct bytes packed, struct template_arg *out, size_t most);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "inbox/inbox.h"
 #include "notify/notify.h"
 #include "sends.h"
 

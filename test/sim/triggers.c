@@ -291,20 +291,20 @@ struct merging {
 };
 static bool merging_look(void *arg, const struct entry *e, struct bytes audience) {
     struct merging *m = arg;
-    struct unpack u = unpack_of(e->extra);
+    struct bytes id;
     (void)audience;
-    if (unpack_u8(&u) == SAID_SHARED && bytes_eq(unpack_bytes(&u), m->id)) m->there = true;
+    if (said_shared(e, &id) && bytes_eq(id, m->id)) m->there = true;
     return !m->there;
 }
 bool notification_may_miss(struct sim *s, unsigned app, unsigned user, struct bytes said) {
-    struct unpack u = unpack_of(said);
     const struct wishes *w = &s->outside->wishes[app][user];
     char text[16] = {0};
     unsigned n;
     for (unsigned i = 0; i < SHUNNED; i++)
         if (w->ever_shunned[i]) return true;
-    if (unpack_u8(&u) != SAID_SHARED) return false;
-    struct bytes id = unpack_bytes(&u);
+    struct entry e = {.type = ENTRY_NOTIFICATION, .extra = said};
+    struct bytes id;
+    if (!said_shared(&e, &id)) return false;
     memcpy(text, id.p, id.n < 15 ? id.n : 15);
     if (sscanf(text, "t%u", &n) != 1 || s->triggers[n].flow != FLOW_GROUPED) return false;
     for (uint32_t i = n + 1; i < s->trigger_count; i++) {

@@ -1,4 +1,4 @@
-/* notify: an inbox as its owner sees it: the list, and what they do with it: seen, read, archived,
+/* inbox: an inbox as its owner sees it: the list, and what they do with it: seen, read, archived,
  * clicked.
  *
  *   NOTIFY_MARKS  varbytes user, u8 mark, varbytes ids (packed), varbytes upto
@@ -7,7 +7,9 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "inbox/inbox_in.h"
+#include "outbox/outbox.h"
+#include "relevance/relevance.h"
 
 /* ---- marking ---- */
 static const char *const EVENTS[] = {
@@ -67,18 +69,6 @@ static size_t mark_upto(struct step *s, struct inbox *i, const struct row *last,
     return n;
 }
 
-static void tell_marks(
-    struct step *s, struct bytes user, enum mark mark, struct bytes ids, struct bytes upto) {
-    struct buf said = {0};
-    pack_u8(&said, SAID_MARKS);
-    pack_u8(&said, (uint8_t)mark);
-    pack_bytes(&said, ids);
-    pack_bytes(&said, upto);
-    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_UPDATED, .extra = buf_view(&said)};
-    mailbox_append(s, user, &e);
-    buf_done(&said);
-}
-
 static void apply_marks(struct step *s) {
     struct unpack u = unpack_of(arena_copy(s->arena, s->body));
     struct bytes user = unpack_bytes(&u);
@@ -104,7 +94,7 @@ static void apply_marks(struct step *s) {
     }
     if (s->planted == BUG_COUNT_KEPT) i.head.unseen += n > 0;
     inbox_save(s, &i);
-    if (n) tell_marks(s, user, mark, ids, upto);
+    if (n) inbox_tell_marks(s, user, mark, ids, upto);
     answer_ok(s->answer, 200);
     if (!s->wanted) return;
     buf_fmt(&s->answer->body, "{\"changed\":%zu,\"counts\":{\"unseen\":%u,\"unread\":%u}}", n,
@@ -255,5 +245,5 @@ static const struct route ROUTES[] = {
     {"POST", INBOX "/archived", SCOPE_WRITE, TOKEN_SELF, SPECIAL_NONE, plan_archived, NULL},
     {"POST", INBOX "/clicked", SCOPE_WRITE, TOKEN_SELF, SPECIAL_NONE, plan_clicked, NULL},
 };
-const struct surface_part notify_inboxes = {
+const struct surface_part inbox_part = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -1,4 +1,4 @@
-/* notify: who acted, in a row that many triggers share: 'Ann and 12 others'. The number of actors is
+/* inbox: who acted, in a row that many triggers share: 'Ann and 12 others'. The number of actors is
  * exact, the newest few are named.
  *
  *   '+' app user id n   n 0: u64 hashes of the first GROUP_FIRST actors of a row with more than one
@@ -7,9 +7,11 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "inbox/inbox_in.h"
+#include "template/template.h"
 
 enum { GROUP_FIRST = 64, GROUP_SPREAD = 64, TWICE_MAX = 8 };
+enum { ROW_NEWEST_MAX = 5, ROW_BEFORE_MAX = 4 };
 
 static struct bytes data_value(const struct template_arg *args, size_t n, struct bytes name) {
     for (size_t i = 0; i < n; i++) {

@@ -1,27 +1,13 @@
-/* notify: what an audience got is stored once a partition; here it becomes rows of one inbox, in memory
+/* inbox: what an audience got is stored once a partition; here it becomes rows of one inbox, in memory
  * when it is read, for good before anything else happens to that inbox.
  *
  * Keeps: reading shows what folding would store.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "inbox/inbox_in.h"
 
 enum { PENDING_MAX = INBOX_BLOCK * INBOX_BLOCKS }; /* the newest: an inbox keeps no more */
-
-void fold_shared(struct step *s, const struct content *k) {
-    uint64_t count = mailbox_member_count(s->cells, s->app, k->audience);
-    if (!count || !content_keep(s, k, (struct bytes){0}, KEEP_SHARED)) return;
-    content_count(s, k->id, TOTAL_RECIPIENTS, (int64_t)count);
-    step_tally(s, CONTENT_TALLY_merged, count);
-    struct buf said = {0};
-    pack_u8(&said, SAID_SHARED);
-    pack_bytes(&said, k->id);
-    pack_var(&said, content_lies(s, k->id));
-    struct entry e = {.type = ENTRY_NOTIFICATION, .event = EVENT_CREATED, .extra = buf_view(&said)};
-    mailbox_append_shared(s, k->audience, &e);
-    buf_done(&said);
-}
 
 struct pending {
     struct arena *arena;
@@ -36,12 +22,12 @@ struct pending {
 static bool pending_note(void *arg, const struct entry *e, struct bytes audience) {
     (void)audience;
     struct pending *p = arg;
-    struct unpack u = unpack_of(e->extra);
-    if (e->type != ENTRY_NOTIFICATION || unpack_u8(&u) != SAID_SHARED) return true;
+    struct bytes trigger;
+    if (!said_shared(e, &trigger)) return true;
     size_t at = p->count++ % PENDING_MAX;
     p->one[at].position = e->position;
     p->one[at].at_ms = e->at_ms;
-    p->one[at].trigger = arena_copy(p->arena, unpack_bytes(&u));
+    p->one[at].trigger = arena_copy(p->arena, trigger);
     return true;
 }
 
@@ -63,7 +49,7 @@ static void fold_one(
     check(content_decode(&u, &k) == OK);
     k.id = trigger;
     k.lies = lies;
-    struct placed p = place(s, i, &(struct placing){&w, &k, NULL, position, at_ms, false});
+    struct placed p = inbox_place(s, i, &(struct placing){&w, &k, NULL, position, at_ms, false});
     if (!s || !p.joined) return;
     content_count(s, k.id, TOTAL_GROUPED, 1);
     why_add(s, i->user, k.id, WHY_GROUPED, 0, 0, p.row->id);
@@ -88,7 +74,7 @@ bool inbox_fold(struct inbox *i, struct step *s) {
     return p->count != 0;
 }
 
-void fold(struct step *s, struct bytes user) {
+void inbox_fold_all(struct step *s, struct bytes user) {
     struct inbox i;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     if (inbox_fold(&i, s)) inbox_save(s, &i);

@@ -1,6 +1,6 @@
-/* notify: a person's inbox: rows in blocks, counts, caps; loaded into memory to be changed or shown.
+/* inbox: a person's rows in blocks, and counts; loaded into memory to be changed or shown.
  *
- *   ')' app user     struct inbox_head, then the caps
+ *   ')' app user     struct inbox_head, then the caps (caps.c)
  *   '*' app user n   INBOX_BLOCK rows: repeated varbytes(row)
  *
  * Keeps: counts are those of rows shown, not archived and not expired; a row that moves leaves its
@@ -8,11 +8,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "notify/notify_in.h"
-#include "person/person.h"
-#include "zone/zone.h"
-
-enum { HAS_GROUP = 4, HAS_COLLAPSE = 8, HAS_TRIGGER = 16 };
+#include "inbox/inbox_in.h"
 
 static struct cell *block_cell(struct cells *c, struct bytes app, struct bytes user, uint64_t n) {
     uint8_t room[300];
@@ -32,63 +28,7 @@ void inbox_rows_ahead(struct cells *c, struct bytes app, struct bytes user) {
     cells_ahead(c, key2n(room, '*', app, user, h.rows / INBOX_BLOCK));
 }
 
-/* ---- a row's bytes ---- */
-void row_encode(struct buf *b, const struct row *r) {
-    if (r->flags & ROW_MOVED) {
-        pack_u8(b, ROW_MOVED);
-        return;
-    }
-    bool newer = !bytes_eq(r->trigger, r->id);
-    pack_u8(b, (uint8_t)(r->flags | (r->group ? HAS_GROUP : 0) | (r->collapse ? HAS_COLLAPSE : 0) |
-                         (newer ? HAS_TRIGGER : 0)));
-    if (r->group) pack_u64(b, r->group);
-    if (r->collapse) pack_u64(b, r->collapse);
-    pack_bytes(b, r->id);
-    if (newer) pack_bytes(b, r->trigger);
-    pack_bytes(b, r->workflow);
-    pack_var(b, r->position);
-    pack_var(b, (uint64_t)r->created_ms);
-    pack_var(b, (uint64_t)r->at_ms - (uint64_t)r->created_ms);
-    pack_var(b, (uint64_t)r->seen_ms);
-    pack_var(b, (uint64_t)r->read_ms);
-    pack_var(b, (uint64_t)r->archived_ms);
-    pack_var(b, (uint64_t)r->clicked_ms);
-    pack_var(b, (uint64_t)r->expires_ms);
-    pack_var(b, r->triggers);
-    pack_var(b, r->actors);
-    pack_var(b, r->lies);
-    pack_bytes(b, r->newest);
-    if (r->before.n) pack_bytes(b, r->before);
-}
-
-bool row_read(struct bytes v, uint64_t n, struct row *r) {
-    struct unpack u = unpack_of(v);
-    *r = (struct row){.n = n};
-    uint8_t flags = unpack_u8(&u);
-    r->flags = flags & (ROW_MOVED | ROW_HIDDEN | ROW_TAKEN | ROW_LEFT);
-    if (flags & ROW_MOVED) return !u.bad;
-    if (flags & HAS_GROUP) r->group = unpack_u64(&u);
-    if (flags & HAS_COLLAPSE) r->collapse = unpack_u64(&u);
-    r->id = unpack_bytes(&u);
-    r->trigger = flags & HAS_TRIGGER ? unpack_bytes(&u) : r->id;
-    r->workflow = unpack_bytes(&u);
-    r->position = unpack_var(&u);
-    r->created_ms = (int64_t)unpack_var(&u);
-    r->at_ms = (int64_t)((uint64_t)r->created_ms + unpack_var(&u));
-    r->seen_ms = (int64_t)unpack_var(&u);
-    r->read_ms = (int64_t)unpack_var(&u);
-    r->archived_ms = (int64_t)unpack_var(&u);
-    r->clicked_ms = (int64_t)unpack_var(&u);
-    r->expires_ms = (int64_t)unpack_var(&u);
-    r->triggers = (uint32_t)unpack_var(&u);
-    r->actors = (uint32_t)unpack_var(&u);
-    r->lies = unpack_var(&u);
-    r->newest = unpack_bytes(&u);
-    if (unpack_more(&u)) r->before = unpack_bytes(&u); /* none in rows of before there was this */
-    return !u.bad && u.p == u.end;
-}
-void row_decode(struct bytes v, uint64_t n, struct row *r) { check(row_read(v, n, r)); }
-
+/* ---- stored rows ---- */
 bool inbox_row_at(
     struct cells *c, struct bytes app, struct bytes user, uint64_t n, struct row *out) {
     const struct cell *cell = block_cell(c, app, user, n / INBOX_BLOCK);
@@ -219,6 +159,14 @@ struct row *inbox_by_id(struct inbox *i, struct bytes id) {
     return NULL;
 }
 
+struct row *inbox_find(struct inbox *i, struct bytes id) {
+    inbox_load(i);
+    for (size_t k = i->count; k > 0; k--)
+        if (!(i->row[k - 1].flags & ROW_MOVED) && bytes_eq(i->row[k - 1].id, id))
+            return &i->row[k - 1];
+    return NULL;
+}
+
 /* One that was read is done with: what comes then begins another. */
 struct row *inbox_by_group(struct inbox *i, struct bytes workflow, uint64_t group) {
     for (size_t k = i->count; k > 0; k--) {
@@ -237,55 +185,6 @@ struct row *inbox_by_collapse(struct inbox *i, uint64_t collapse) {
             return r;
     }
     return NULL;
-}
-
-/* ---- caps ---- */
-enum { CAP_BYTES = 12 };
-static uint32_t cap_window(const struct inbox *i, const struct workflow *w, int64_t now_ms) {
-    struct bytes zone = person_zone(i->cells, i->app, i->user);
-    if (w->cap_per == CAP_HOUR) return (uint32_t)((now_ms + zone_offset(zone, now_ms)) / 3600000);
-    int64_t day = zone_day(zone, now_ms);
-    return (uint32_t)(w->cap_per == CAP_WEEK ? (day + 3) / 7 : day); /* 1970-01-01: a Thursday */
-}
-
-/* The place of the workflow's count; caps.n: it has none. */
-static size_t cap_find(const struct inbox *i, uint32_t hash) {
-    size_t at = 0;
-    for (uint32_t h; at < i->caps.n; at += CAP_BYTES) {
-        memcpy(&h, i->caps.p + at, sizeof h);
-        if (h == hash) break;
-    }
-    return at;
-}
-
-bool inbox_cap_reached(
-    struct inbox *i, const struct workflow *w, struct bytes workflow, int64_t now_ms) {
-    if (w->cap_per == CAP_NONE) return false;
-    size_t at = cap_find(i, (uint32_t)hash64(workflow));
-    uint32_t window, count;
-    if (at == i->caps.n) return w->cap_count == 0;
-    memcpy(&window, i->caps.p + at + 4, sizeof window);
-    memcpy(&count, i->caps.p + at + 8, sizeof count);
-    return window == cap_window(i, w, now_ms) && count >= w->cap_count;
-}
-
-void inbox_cap_use(
-    struct inbox *i, const struct workflow *w, struct bytes workflow, int64_t now_ms) {
-    if (w->cap_per == CAP_NONE) return;
-    uint32_t key = (uint32_t)hash64(workflow);
-    size_t at = cap_find(i, key);
-    uint32_t now = cap_window(i, w, now_ms), window, count = 0;
-    uint8_t *caps = arena_alloc(i->arena, i->caps.n + CAP_BYTES);
-    if (i->caps.n) memcpy(caps, i->caps.p, i->caps.n);
-    if (at < i->caps.n) {
-        memcpy(&window, caps + at + 4, sizeof window);
-        if (window == now) memcpy(&count, caps + at + 8, sizeof count);
-    }
-    count++;
-    memcpy(caps + at, &key, 4);
-    memcpy(caps + at + 4, &now, 4);
-    memcpy(caps + at + 8, &count, 4);
-    i->caps = bytes_of(caps, at < i->caps.n ? i->caps.n : i->caps.n + CAP_BYTES);
 }
 
 /* ---- storing ---- */
@@ -390,14 +289,12 @@ void inbox_save(struct step *s, struct inbox *i) {
 void inbox_erase(struct step *s, struct bytes user) {
     struct cell *cell = inbox_head_cell(s->cells, s->app, user);
     struct inbox_head head;
-    if (!cell->size) return; /* a digest comes with decisions, which a head counts */
+    if (!cell->size) return;
     why_erase(s, user);
     memcpy(&head, cell->data, sizeof head);
     struct inbox i;
     inbox_open(&i, s->cells, s->app, user, s->time_ms, s->arena);
     inbox_load(&i);
-    digests_erase(s, &i);
-    held_erase(s, user);
     for (size_t k = 0; k < i.count; k++) {
         actors_forget(s, &i, &i.row[k]);
         content_blank(s, i.row[k].trigger);
