@@ -1,5 +1,5 @@
 /* content: what goes when its time is over: contents that lie by themselves (content.c), and what was
- * asked of triggers (notify/home.c). Both are listed as they come, a few hundred to a list, and a list falls
+ * asked of triggers (trigger/home.c). Both are listed as they come, a few hundred to a list, and a list falls
  * due as one: when the mailbox keeps nothing of its day any more; of what was asked a day later, so that
  * an id happens once for as long as anything of it is kept anywhere.
  *

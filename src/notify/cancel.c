@@ -75,7 +75,7 @@ static void never_left(struct step *s, const struct content *k, struct unpack us
     }
 }
 
-void cancel_here(struct step *s, struct bytes id) {
+static void cancel_here(struct step *s, struct bytes id) {
     struct content k;
     if (!content_cancel(s, id)) return;
     if (!content_copy(s, id, &k)) return;
@@ -97,7 +97,12 @@ void cancel_here(struct step *s, struct bytes id) {
     buf_done(&clash);
 }
 
+static void apply_cancel(struct step *s) {
+    answer_ok(s->answer, 204);
+    if (!trigger_home_cancel(s, s->body)) cancel_here(s, s->body);
+}
 static void apply_cancelled(struct step *s) { cancel_here(s, s->body); }
 
-static const struct record_rule RULES[] = {{KIND_NOTIFY_CANCELLED, apply_cancelled}};
+static const struct record_rule RULES[] = {
+    {KIND_NOTIFY_CANCEL, apply_cancel}, {KIND_NOTIFY_CANCELLED, apply_cancelled}};
 const struct surface_part notify_cancelling = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};

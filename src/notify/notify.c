@@ -9,9 +9,9 @@ static const struct {
     const struct surface_part *part;
 } PARTS[] = {
     {"notify, workflows", &workflows_part},
-    {"notify, topics", &notify_topics},
-    {"notify, triggers", &notify_triggers},
-    {"notify, homes", &notify_homes},
+    {"notify, topics", &topics_part},
+    {"notify, triggers", &triggers_part},
+    {"notify, homes", &homes_part},
     {"notify, receiving", &notify_receiving},
     {"notify, later", &notify_later},
     {"notify, cancelling", &notify_cancelling},

@@ -2,15 +2,11 @@
  *
  * Records (pack_* calls in the order written; stored, never changed):
  *   WORKFLOW_..., WEBHOOK_...: workflow/workflow.h     PREFERENCES_PUT: prefs/prefs.h     NOTIFY_MARKS: inbox/marks.c
- *   NOTIFY         repeated varbytes { content, targets }: triggers, in the partition of their id
- *   NOTIFY_COPY    repeated varbytes { content, varbytes users (packed ids; none: its audience) }
- *   NOTIFY_CANCEL  varbytes trigger;  NOTIFY_CANCELLED  varbytes trigger          relay
- *   TOPIC_USERS    varbytes topic (none: they are made only), varbytes add (packed ids), varbytes remove
+ *   NOTIFY, COPY, CANCEL, CANCELLED: trigger/trigger.h
  *
  * Cells, all with the app first:
  *   '#' '$'  src/workflow     '%'  src/prefs     '&' ',' '"'  src/content     '<' '='  src/outbox
- *   '>' '~'  src/relevance     ')' '*' '+'  src/inbox     '@'  src/person
- *   '(' trigger      of a trigger with its own partition: what was asked, whom it went to (home.c)
+ *   '>' '~'  src/relevance     ')' '*' '+'  src/inbox     '('  src/trigger     '@'  src/person
  *   '-' user         digests that are open    '/' user       what is held   (later.c)
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef KITH_NOTIFY_IN_H
@@ -22,11 +18,12 @@
 #include "outbox/outbox.h"
 #include "prefs/prefs.h"
 #include "relevance/relevance.h"
+#include "trigger/trigger.h"
 #include "workflow/workflow.h"
 
 /* ---- parts of the surface; notify.c joins them, and those of other rooms' faces ---- */
-extern const struct surface_part notify_wishes, notify_topics, notify_triggers, notify_homes,
-    notify_receiving, notify_cancelling, notify_erasing, notify_messages, notify_later;
+extern const struct surface_part notify_wishes, notify_receiving, notify_cancelling, notify_erasing,
+    notify_messages, notify_later;
 
 /* ---- receive.c: what becomes of a trigger for one person ---- */
 /* k's texts outlive the step's edits. false: something was appended to their mailbox at this position
@@ -44,22 +41,6 @@ void sweep_begin(struct step *s, const struct content *k, enum sweep_mode mode);
 /* ---- cancel.c ---- */
 /* Takes it from an inbox, if it was not seen. false: as receive. */
 bool withdraw(struct step *s, struct bytes user, const struct content *k, enum why why);
-void cancel_here(struct step *s, struct bytes id); /* in this partition */
-
-/* ---- home.c: triggers in the partition of their id ---- */
-uint16_t trigger_home(struct bytes app, struct bytes id, uint16_t partitions);
-struct trigger_home {
-    bool cancelled, waits, audience; /* waits: for send_at */
-    int64_t created_ms;
-    uint64_t recipients; /* named ones */
-    struct bytes item;   /* what waits: its content, and varbytes users */
-};
-bool trigger_home_read(
-    struct cells *c, struct bytes app, struct bytes id, struct trigger_home *out);
-/* What a trigger cannot be: no such workflow, a variable that it lacks. false: the answer says so. */
-bool trigger_fits(struct cells *c, struct bytes app, const struct content *k, struct workflow *out,
-    struct answer *a);
-void trigger_result(struct buf *out, const struct answer *a); /* of one item of a record */
 
 /* ---- later.c: digests, what is held, escalations ---- */
 /* true: it waits in the digest. */
@@ -75,10 +56,5 @@ bool held_whole(struct bytes value); /* of a cell '/' */
 void held_erase(struct step *s, struct bytes user);
 void escalations_begin(struct step *s, struct bytes user, struct bytes notification,
     const struct workflow *w, const struct content *k);
-
-/* ---- totals.c: a trigger as its owner sees it ---- */
-enum err plan_cancel(struct request *r, struct plan *p, struct answer *a);
-enum err plan_totals(struct request *r, struct plan *p, struct answer *a);
-enum err plan_why(struct request *r, struct plan *p, struct answer *a);
 
 #endif

@@ -142,10 +142,10 @@ static void world_close(struct world *w) {
 }
 
 static const struct route *route_of(const char *path) {
-    for (size_t i = 0; i < notify_triggers.route_count; i++)
-        if (!strcmp(notify_triggers.routes[i].path, path) &&
-            !strcmp(notify_triggers.routes[i].method, "POST"))
-            return &notify_triggers.routes[i];
+    for (size_t i = 0; i < triggers_part.route_count; i++)
+        if (!strcmp(triggers_part.routes[i].path, path) &&
+            !strcmp(triggers_part.routes[i].method, "POST"))
+            return &triggers_part.routes[i];
     check(false);
     return NULL;
 }

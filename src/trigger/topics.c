@@ -1,4 +1,4 @@
-/* notify: topics: who is told what is sent to one. A topic is an audience of the mailbox, "#topic", in
+/* trigger: topics: who is told what is sent to one. A topic is an audience of the mailbox, "#topic", in
  * each partition that has members; it is there as long as it has any.
  *
  *   PUT, DELETE, POST ─▶ one record in each partition that is named ─▶ gathered
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "notify/notify_in.h"
+#include "mailbox/mailbox.h"
+#include "trigger/trigger_in.h"
 
 enum {
     IDS_MAX = 1000,       /* of one POST, to add and to remove */
@@ -369,5 +370,5 @@ static const struct route ROUTES[] = {
     {"GET", T "/users", SCOPE_READ, TOKEN_NEVER, SPECIAL_NONE, plan_members, NULL},
     {"GET", "/v1/users/{id}/topics", SCOPE_READ, TOKEN_SELF, SPECIAL_NONE, plan_topics, NULL},
 };
-const struct surface_part notify_topics = {
+const struct surface_part topics_part = {
     RULES, sizeof RULES / sizeof *RULES, ROUTES, sizeof ROUTES / sizeof *ROUTES};

@@ -1,4 +1,4 @@
-/* notify: triggers in the partition of their id: those whose id was given, which happen once, and those
+/* trigger: those in the partition of their id: those whose id was given, which happen once, and those
  * for many. From here they go to the partitions of their recipients, now or at send_at.
  *
  *   '(' app trigger   u64 hash of what was asked, u8 flags, var created_ms, var recipients, then, while it
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "due/due.h"
-#include "notify/notify_in.h"
+#include "trigger/trigger_in.h"
 
 enum { HOME_CANCELLED = 1, HOME_AUDIENCE = 2 };
 
@@ -212,18 +212,14 @@ static void apply_send_at(struct step *s) {
 }
 
 /* ---- cancelling ---- */
-static void apply_cancel(struct step *s) {
-    struct bytes id = s->body;
+bool trigger_home_cancel(struct step *s, struct bytes id) {
     struct cell *c = home_cell(s->cells, s->app, id);
-    answer_ok(s->answer, 204);
-    if (!c->size) { /* one recipient, here */
-        cancel_here(s, id);
-        return;
-    }
-    if (c->data[8] & HOME_CANCELLED) return;
+    if (!c->size) return false;
+    if (c->data[8] & HOME_CANCELLED) return true;
     cells_edit(s->cells, c)[8] |= HOME_CANCELLED;
     (void)item_take(s, id);
     for (uint16_t p = 0; p < s->partitions; p++) step_relay(s, p, KIND_NOTIFY_CANCELLED, id);
+    return true;
 }
 
 bool trigger_home_read(
@@ -242,6 +238,6 @@ bool trigger_home_read(
     return true;
 }
 
-static const struct record_rule RULES[] = {{KIND_NOTIFY, apply_notify},
-    {KIND_NOTIFY_SEND_AT, apply_send_at}, {KIND_NOTIFY_CANCEL, apply_cancel}};
-const struct surface_part notify_homes = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
+static const struct record_rule RULES[] = {
+    {KIND_NOTIFY, apply_notify}, {KIND_NOTIFY_SEND_AT, apply_send_at}};
+const struct surface_part homes_part = {RULES, sizeof RULES / sizeof *RULES, NULL, 0};
