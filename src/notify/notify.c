@@ -12,7 +12,7 @@ static const struct {
     {"notify, topics", &topics_part},
     {"notify, triggers", &triggers_part},
     {"notify, homes", &homes_part},
-    {"notify, receiving", &notify_receiving},
+    {"notify, copies", &notify_copies},
     {"notify, later", &notify_later},
     {"notify, cancelling", &notify_cancelling},
     {"notify, inboxes", &inbox_part},
