@@ -1,6 +1,6 @@
 /* config: the YAML file, by libcyaml, against a schema made of the names. This is the only file
  * that includes it. SPDX-License-Identifier: Apache-2.0 */
-#include "config/config.h"
+#include "config/config_in.h"
 
 #include <cyaml/cyaml.h>
 #include <stdarg.h>
@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The library tells what is wrong, then where, a line each: they become one sentence. */
+/* The library tells what is wrong, then where, a line each: they become one sentence, where nothing better is
+ * known (fault.c). */
 static void words_take(cyaml_log_t level, void *arg, const char *fmt, va_list args) {
     struct buf *why = arg;
     char line[256];
@@ -40,19 +41,28 @@ enum err config_read(
         .flags = CYAML_FLAG_POINTER,
         .data_size = sizeof *out,
         .mapping.fields = fields};
-    const cyaml_config_t how = {
-        .log_fn = words_take, .log_ctx = why, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
     struct config *read = NULL;
+    struct buf said = {0};
+    cyaml_config_t how = {
+        .log_fn = words_take, .log_ctx = &said, .log_level = CYAML_LOG_ERROR, .mem_fn = cyaml_mem};
+    cyaml_err_t e = cyaml_load_file(path, &how, &schema, (cyaml_data_t **)&read, NULL);
     size_t before = why->n;
     buf_fmt(why, "the configuration file %s is not right", path);
-    cyaml_err_t e = cyaml_load_file(path, &how, &schema, (cyaml_data_t **)&read, NULL);
     if (e != CYAML_OK) {
-        if (e == CYAML_ERR_LIBYAML_PARSER) buf_str(why, ": it is not YAML");
+        if (!config_fault(path, names, n, why)) {
+            buf_bytes(why, buf_view(&said));
+            buf_str(why, "; each line is 'name: value', as in 'http: 127.0.0.1:8080'");
+        }
+        buf_done(&said);
         return MALFORMED;
     }
-    why->n = before;
+    buf_done(&said);
     if (read) *out = *read; /* an empty file gives nothing */
     free(read);
+    for (size_t i = 0; i < n; i++) /* a name without a value, which is not '' */
+        if (out->values[i] && !*out->values[i] && config_fault(path, names, n, why))
+            return config_done(out), MALFORMED;
+    why->n = before;
     return OK;
 }
 
