@@ -367,7 +367,10 @@ export type MessagePost = {
   ciphertexts?: Array<Ciphertext>;
 };
 
-/** Absent: as it was. Something of the message must be left. */
+/** A request that says all by its path. */
+export type Nothing = Record<string, never>;
+
+/** Absent: as it was; one at least is given. Something of the message must be left. */
 export type MessagePatch = {
   /** Text; at most 64 KiB. null: none. */
   body?: string | null;
@@ -1492,6 +1495,7 @@ export interface Operations {
   /** Follow another user */
   "PUT /v1/users/{id}/follows/{other}": {
     path: { id: Id; other: Id };
+    body?: Nothing;
     answer: UserId;
   };
   /** Unfollow another user */
@@ -1502,6 +1506,7 @@ export interface Operations {
   /** Block another user */
   "PUT /v1/users/{id}/blocks/{other}": {
     path: { id: Id; other: Id };
+    body?: Nothing;
     answer: UserId;
   };
   /** Unblock another user */
@@ -1512,6 +1517,7 @@ export interface Operations {
   /** Mute another user */
   "PUT /v1/users/{id}/mutes/{other}": {
     path: { id: Id; other: Id };
+    body?: Nothing;
     answer: UserId;
   };
   /** Unmute another user */
@@ -1563,6 +1569,7 @@ export interface Operations {
   /** Add a user to a topic */
   "PUT /v1/topics/{topic}/users/{id}": {
     path: { topic: Id; id: Id };
+    body?: Nothing;
     answer: UserId;
   };
   /** Remove a user from a topic */
@@ -1718,6 +1725,7 @@ export interface Operations {
   "PUT /v1/conversations/{id}/messages/{m}/reactions/{emoji}": {
     path: { id: Id; m: Id; emoji: string };
     query?: { user?: Id };
+    body?: Nothing;
     answer: Reaction;
   };
   /** Take a reaction back */
@@ -1743,6 +1751,7 @@ export interface Operations {
   "POST /v1/conversations/{id}/typing": {
     path: { id: Id };
     query?: { user?: Id };
+    body?: Nothing;
     answer: null;
   };
   /** Read the counters */
@@ -1880,6 +1889,7 @@ export interface Operations {
   /** Send a dead letter again */
   "POST /v1/dead-letters/{id}/retry": {
     path: { id: Id };
+    body?: Nothing;
     answer: DeadLetterTaken;
   };
   /** List the app's webhooks */

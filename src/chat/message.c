@@ -282,9 +282,13 @@ static bool ciphertext_take(void *arg, struct bytes key, struct json v) {
     struct json_value f[3];
     struct json_fault fault;
     c->bad = json_read_object(v, F, 3, f, &fault) != OK;
-    if (c->bad)
-        answer_problem(c->a, PROBLEM_INVALID_VALUE, "ciphertexts",
+    if (c->bad) {
+        bool odd = fault.kind == FAULT_UNKNOWN || fault.kind == FAULT_DUPLICATE;
+        char field[FIELD_BYTES] = "ciphertexts";
+        if (odd) field_inside(field, "ciphertexts", bytes_str(fault.field));
+        answer_problem(c->a, odd ? PROBLEM_UNKNOWN_FIELD : PROBLEM_INVALID_VALUE, field,
             "each of 'ciphertexts' is {user, device, data}: %s", fault.words);
+    }
     for (int i = 0; i < 3 && !c->bad; i++) pack_bytes(c->b, json_string(f[i].v));
     return !c->bad;
 }
@@ -446,6 +450,10 @@ enum err plan_message_patch(struct request *r, struct plan *p, struct answer *a)
         {"media", JSON_ARRAY, false, true, MESSAGE_MAX}};
     struct json_value f[3];
     if (!request_object(r, FIELDS, 3, f, a)) return REFUSED;
+    if (!f[0].present && !f[1].present && !f[2].present)
+        return answer_problem(a, PROBLEM_MALFORMED, "",
+                   "nothing to change is given; give one of body, data, media"),
+               REFUSED;
     target_plan(r, p, KIND_MESSAGE_EDIT);
     struct buf *b = &p->body, raw = {0};
     pack_u8(b, (uint8_t)(f[0].present | f[1].present << 1 | f[2].present << 2));
@@ -835,6 +843,7 @@ static enum err reaction_plan(struct request *r, struct plan *p, struct answer *
         return answer_problem(a, PROBLEM_INVALID_VALUE, "emoji",
                    "a reaction has 1 to %d bytes of UTF-8", EMOJI_BYTES_MAX),
                REFUSED;
+    if (on && !request_empty(r, a)) return REFUSED;
     target_plan(r, p, KIND_REACTION);
     pack_bytes(&p->body, r->who.user);
     pack_bytes(&p->body, emoji);

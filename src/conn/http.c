@@ -330,6 +330,8 @@ static bool live_plan(struct shard *s, struct job *j) {
     } else if (j->route->special == SPECIAL_PRESENCE) {
         if (!request_object(r, ONLINE, 1, f, &j->answer)) return false;
         j->online = json_bool(f[0].v);
+    } else if (j->route->special == SPECIAL_TYPING && !request_empty(r, &j->answer)) {
+        return false;
     } else if (!r->who.user.n && j->route->special == SPECIAL_TYPING) {
         answer_problem(&j->answer, PROBLEM_INVALID_VALUE, "user",
             "a server key names who is typing by ?user=");

@@ -248,6 +248,7 @@ static void apply_retry(struct step *s) {
 
 static enum err plan_retry(struct request *r, struct plan *p, struct answer *a) {
     uint64_t key;
+    if (!request_empty(r, a)) return REFUSED;
     if (!id_read(r->params[0], &key) || (key & ((1u << PARTITION_BITS) - 1)) >= r->partitions)
         return letter_missing(a), REFUSED;
     p->partition = (uint16_t)(key & ((1u << PARTITION_BITS) - 1));

@@ -143,6 +143,11 @@ bool request_object(const struct request *r, const struct json_field *fields, si
     return false;
 }
 
+bool request_empty(const struct request *r, struct answer *a) {
+    struct json_value none;
+    return !r->has_json || request_part(r->json, NULL, 0, &none, a);
+}
+
 struct id_list {
     const char *field;
     struct buf *packed;

@@ -314,6 +314,8 @@ bool cursor_good(enum err e, struct answer *a);
  * */
 bool request_object(const struct request *r, const struct json_field *fields, size_t n,
     struct json_value *out, struct answer *a);
+/* Of a request that says all by its path: no body, or {}. false: likewise. */
+bool request_empty(const struct request *r, struct answer *a);
 /* A list of ids in the field: each is added to *packed as varbytes, *out_n counts them. false: the
  * answer has the problem (400 not a string, 422 not an id). */
 bool request_ids(

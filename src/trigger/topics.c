@@ -120,8 +120,7 @@ static enum err change_one(struct request *r, struct plan *p, bool remove) {
     return OK;
 }
 static enum err plan_join(struct request *r, struct plan *p, struct answer *a) {
-    (void)a;
-    return change_one(r, p, false);
+    return request_empty(r, a) ? change_one(r, p, false) : REFUSED;
 }
 static enum err plan_leave(struct request *r, struct plan *p, struct answer *a) {
     (void)a;

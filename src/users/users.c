@@ -296,6 +296,7 @@ static enum err relation_plan(
         return answer_problem(
                    a, PROBLEM_INVALID_VALUE, "other", "nobody follows, blocks or mutes themselves"),
                REFUSED;
+    if (on && !request_empty(r, a)) return REFUSED;
     user_plan(r, p, KIND_RELATION);
     pack_bytes(&p->body, r->params[1]);
     pack_u8(&p->body, what);

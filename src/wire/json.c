@@ -176,6 +176,9 @@ static bool value_fits(
 /* With the names that there are, as many as fit. */
 static bool unknown(struct reading *r, struct bytes key) {
     char words[160];
+    if (!r->n)
+        return fault_at(r, MALFORMED, FAULT_UNKNOWN, key,
+            "this field is not known here: leave the body out, or send {}");
     int n = snprintf(words, sizeof words, "this field is not known here; known: ");
     for (size_t i = 0; i < r->n; i++) {
         size_t room = sizeof words - (size_t)n, wanted = strlen(r->fields[i].name) + sizeof ", ...";
