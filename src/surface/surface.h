@@ -96,6 +96,7 @@ enum record_kind {
     KIND_PUSH_GONE /* relay to users: a device's push address is no more */,
     KIND_WEBHOOK_DELETE,
     KIND_NOTIFY_MESSAGE_STORED /* relay from chat: the app's webhooks hear of it */,
+    KIND_USER_MOVED /* relay from users: another time zone; varbytes user */,
 };
 
 /* ---- problems (RFC 9457) and answers ---- */

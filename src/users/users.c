@@ -79,6 +79,15 @@ void profile_json(
     jo_close_obj(o);
 }
 
+/* Who waits for hours of the day by their clocks looks again (notify/wishes.c). Without wishes nobody does. */
+static void moved(struct step *s, struct bytes user) {
+    struct buf b = {0};
+    if (!mailbox_look(s->cells, s->app, user).wishes) return;
+    pack_bytes(&b, user);
+    step_relay(s, s->partition, KIND_USER_MOVED, buf_view(&b));
+    buf_done(&b);
+}
+
 static void apply_user_put(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes user = unpack_bytes(&u);
@@ -89,6 +98,7 @@ static void apply_user_put(struct step *s) {
     if (!had || !p.created_ms)
         p = (struct person_profile){.created_ms = s->time_ms, .erased_ms = p.erased_ms};
     for (int i = 0; i < PROFILE_FIELDS; i++) p.f[i] = arena_copy(s->arena, p.f[i]);
+    struct bytes zone_before = p.f[PROFILE_TIMEZONE];
     uint8_t set = unpack_u8(&u);
     for (int i = 0; i < PROFILE_FIELDS; i++) {
         struct bytes v = unpack_bytes(&u);
@@ -100,6 +110,7 @@ static void apply_user_put(struct step *s) {
     if (zone.n) person_zone_set(s, p.f[PROFILE_TIMEZONE], zone);
     person_profile_set(s, user, &p);
     mailbox_ensure(s, user);
+    if (!bytes_eq(zone_before, p.f[PROFILE_TIMEZONE])) moved(s, user);
     answer_ok(s->answer, known ? 200 : 201);
     struct json_out o = {&s->answer->body, false};
     if (s->wanted) profile_json(&o, user, &p, true);

@@ -77,6 +77,10 @@ put({"quiet_hours": {"from": (local - datetime.timedelta(hours=1)).strftime("%H:
 held = decided("pushed")
 expect((held["held"]["until"], held["held"].get("channels"), "delivered" in held), (until, "push", True), "push is held until clocks there show it, in-app is not")
 assert "held" not in decided("urgent"), "what is urgent waits for nobody"
+expect(s.call("PUT", "/v1/users/ann", {"timezone": "Etc/UTC"})[0], 200)
+last = s.call("GET", "/v1/users/ann/notifications?limit=2")[1]["items"][-1]["id"]
+eventually(lambda: expect(s.call("GET", f"/v1/notifications/{last}/why/ann")[1]["items"][-1]["decision"], "no_address", "who lives by other clocks is out of them: it leaves"))
+expect(s.call("PUT", "/v1/users/ann", {"timezone": "Asia/Kathmandu"})[0], 200)
 put({"paused_until": "2100-01-01T00:00:00.000Z"})
 expect(decided("pushed")["held"]["until"] >= "2100-01-01", True, "a pause holds longer")
 put({"workflows": {"*": {"push": False}}})
