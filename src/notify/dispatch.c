@@ -247,6 +247,7 @@ static void id_fill(struct dispatch *d) {
     t->provider = d->x.provider;
     t->app = send_text(t, d->x.app);
     t->user = send_text(t, d->x.user);
+    if (push) t->device = send_text(t, d->x.to);
 }
 
 static void fill(struct dispatch *d) {
@@ -295,4 +296,7 @@ void notify_sent_record(const struct send_result *r, struct buf *out) {
     pack_bytes(out, bytes_str(r->provider_name));
     pack_bytes(out, bytes_str(r->reason));
     pack_bytes(out, bytes_str(r->message_id));
+    if (r->verdict != OUTWARD_DROP || !r->device[0]) return;
+    pack_bytes(out, bytes_str(r->user));
+    pack_bytes(out, bytes_str(r->device));
 }

@@ -66,8 +66,17 @@ static void gone_since_it_was_handed_over(void **state) {
         for (int i = 0; i < 4; i++) (void)unpack_u8(&u);
         (void)unpack_u64(&u);
         assert_int_equal(unpack_u64(&u), said ? NOW_MS - 7 : NOW_MS);
+        (void)unpack_u64(&u);
+        for (int i = 0; i < 3; i++) (void)unpack_bytes(&u);
+        assert_false(unpack_more(&u)); /* of no device */
         buf_done(&b);
     }
+    struct send_result gone = {
+        .verdict = OUTWARD_DROP, .cookie = NOW_MS, .user = "ann", .device = "phone"};
+    struct buf b = {0};
+    notify_sent_record(&gone, &b);
+    assert_memory_equal(b.p + b.n - 10, "\3ann\5phone", 10);
+    buf_done(&b);
 }
 
 /* ---- messages to webhooks ---- */

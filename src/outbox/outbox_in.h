@@ -11,7 +11,8 @@
  *   '=' app "" key   a dead letter: sending_encode, then i64 failed, varbytes provider, varbytes reason
  *
  *   NOTIFY_SENT  u64 n, u8 verdict, u8 provider, u8 next provider, u8 whether at once, u64 retry after ms,
- *                u64 gone since ms, u64 took ms, varbytes provider, reason, id
+ *                u64 gone since ms, u64 took ms, varbytes provider, reason, id; of a push whose address is no more
+ *                varbytes user, device (none in records of before: then a send that was withdrawn drops none)
  *   NOTIFY_SEND_DUE  u64 n, u32 turn
  *   NOTIFY_RETRY  u64 key
  * SPDX-License-Identifier: Apache-2.0 */

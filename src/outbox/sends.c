@@ -325,6 +325,7 @@ struct sent {
     bool at_once;
     int64_t retry_after_ms, gone_since_ms, took_ms;
     struct bytes name, reason, id;
+    struct bytes user, device; /* of a push whose address is no more */
 };
 
 static struct bytes detail_of(struct step *s, const struct sent *r) {
@@ -457,11 +458,17 @@ static void apply_sent(struct step *s) {
     r.name = unpack_bytes(&u);
     r.reason = unpack_bytes(&u);
     r.id = unpack_bytes(&u);
+    if (unpack_more(&u)) {
+        r.user = unpack_bytes(&u);
+        r.device = unpack_bytes(&u);
+    }
     check(!u.bad);
     answer_ok(s->answer, 200);
     core_tell(s, r.n, true);
-    if (!sending_copy(s->cells, r.n, s->arena, &x))
-        return; /* withdrawn meanwhile, or told before */
+    if (!sending_copy(s->cells, r.n, s->arena, &x)) { /* withdrawn meanwhile, or told before */
+        if (r.device.n) address_gone(s, &(struct sending){.user = r.user, .to = r.device}, &r);
+        return;
+    }
     if (r.verdict == OUTWARD_RETRY) {
         retried(s, &x, &r);
         return;

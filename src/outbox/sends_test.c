@@ -125,6 +125,32 @@ static void withdrawn_or_cancelled(void **state) {
     }
 }
 
+/* A phone that is gone is gone, also when nobody waits for the answer any more; and it is told once. */
+static void gone_after_it_was_withdrawn(void **state) {
+    struct world w;
+    (void)state;
+    for (int withdrawn = 0; withdrawn < 2; withdrawn++) {
+        struct answer a = {0};
+        struct buf b = {0};
+        begin(&w);
+        struct step s = step_of(&w, &a, (struct bytes){0});
+        if (withdrawn) sends_withdraw(&s, ANN, BYTES("t1"));
+        step_end(&w, &s);
+        pass(&w, 5000);
+        pack_u64(&b, w.handed);
+        for (int i = 0; i < 4; i++) pack_u8(&b, i ? 0 : OUTWARD_DROP);
+        for (int i = 0; i < 3; i++) pack_u64(&b, i == 1 ? NOW_MS : 0);
+        for (int i = 0; i < 3; i++) pack_bytes(&b, (struct bytes){0});
+        pack_bytes(&b, ANN);
+        pack_bytes(&b, BYTES("phone"));
+        assert_int_equal(run(&w, &sends_part, KIND_NOTIFY_SENT, buf_view(&b)), 200);
+        assert_int_equal(w.gone, 1);
+        assert_int_equal(last_why(&w), withdrawn ? WHY_WITHDRAWN : WHY_SEND_FAILED);
+        buf_done(&b);
+        end(&w);
+    }
+}
+
 static void given_up_and_again(void **state) {
     struct world w;
     struct sending x;
@@ -259,7 +285,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(delivered_is_the_end),
         cmocka_unit_test(pauses_grow), cmocka_unit_test(leases_run_out),
         cmocka_unit_test(one_record_makes_many), cmocka_unit_test(withdrawn_or_cancelled),
-        cmocka_unit_test(given_up_and_again), cmocka_unit_test(sent_again_counts_nobody_twice),
-        cmocka_unit_test(letters_are_bounded), cmocka_unit_test(messages_that_wait_are_bounded)};
+        cmocka_unit_test(gone_after_it_was_withdrawn), cmocka_unit_test(given_up_and_again),
+        cmocka_unit_test(sent_again_counts_nobody_twice), cmocka_unit_test(letters_are_bounded),
+        cmocka_unit_test(messages_that_wait_are_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,10 @@ static void result_count(struct channel_figures *c, enum outward_verdict v) {
         1);
 }
 
+static void text_copy(char out[static SEND_NAME_MAX + 1], struct bytes v) {
+    snprintf(out, SEND_NAME_MAX + 1, "%.*s", (int)v.n, v.n ? (const char *)v.p : "");
+}
+
 static void flight_end(
     struct runner *r, struct flight *f, const struct outward_decision *d, bool own) {
     struct send_result *s = must_alloc(sizeof *s);
@@ -63,7 +67,9 @@ static void flight_end(
     s->cookie = t->cookie;
     s->partition = t->partition;
     s->channel = t->channel;
-    snprintf(s->app, sizeof s->app, "%.*s", (int)t->app.n, (const char *)t->app.p);
+    text_copy(s->app, t->app);
+    text_copy(s->user, t->user);
+    text_copy(s->device, t->device);
     s->verdict = d->verdict;
     s->retry_after_ms = d->retry_after_ms;
     s->gone_since_ms = d->gone_since_ms;

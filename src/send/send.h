@@ -61,6 +61,7 @@ struct send_task {
      * and workflow */
     struct bytes unsubscribe_url;
     struct bytes user, workflow;
+    struct bytes device;    /* of a push; comes back */
     struct bytes list_id;   /* mail */
     int64_t badge;          /* below 0: left as it is */
     int64_t expires_ms;     /* 0: a day from when it is sent */
@@ -77,8 +78,9 @@ struct send_result {
     uint16_t partition;
     enum send_channel channel;
     char app[SEND_NAME_MAX + 1];
-    enum outward_verdict verdict; /* never RENEW */
-    unsigned provider;            /* the one that was tried */
+    char user[SEND_NAME_MAX + 1], device[SEND_NAME_MAX + 1]; /* whose push it was; or "" */
+    enum outward_verdict verdict;                            /* never RENEW */
+    unsigned provider;                                       /* the one that was tried */
     /* The one to try next. `failover`: it is another, as this one failed for a reason of its own (it
      * does not answer, has an error, refuses us, is paused), and it can be tried at once. Behind the
      * last the first comes again, later. */

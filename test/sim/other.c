@@ -265,6 +265,9 @@ static struct send_result *result_make(struct sim *s, const struct flying *f) {
     r->partition = t->partition;
     r->channel = t->channel;
     snprintf(r->app, sizeof r->app, "%.*s", (int)t->app.n, (const char *)t->app.p);
+    snprintf(r->user, sizeof r->user, "%.*s", (int)t->user.n, (const char *)t->user.p);
+    if (t->device.n)
+        snprintf(r->device, sizeof r->device, "%.*s", (int)t->device.n, (const char *)t->device.p);
     r->verdict = (enum outward_verdict)f->verdict;
     r->provider = t->provider;
     r->next_provider = f->failover ? t->provider + 1 : t->provider;
