@@ -938,6 +938,8 @@ export type TriggerTotals = {
     digested: number;
     /** It waited for the digest, as they were less likely to open it than what leaves at once. */
     unlikely: number;
+    /** It was not for the inbox, and they have no address for any channel that it was to leave by. Of workflows that escalate none are counted. */
+    no_address: number;
     /** They wait now. */
     waiting: number;
   };

@@ -15,15 +15,19 @@
 #include "content/content.h"
 #include "mailbox/mailbox.h"
 
-enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4 };
+enum { FLAG_CANCELLED = 1, FLAG_MANY = 2, FLAG_SHARED = 4, FLAG_ADDRESSES = 8 };
 enum {
     LIST_BLOCK = 32,
     LIST_LOOK_MAX = 4096,
     LIST_TRIM = 2,
     LATE_MS = 30000 /* no record is so late */
 };
-/* flags and bits, flags and numbers */
-enum { HEAD_ONE = 1 + 4, HEAD_MANY = 1 + 4 * TOTAL_COUNT };
+/* flags and bits, flags and numbers; without FLAG_ADDRESSES one number less: stores of before */
+enum { HEAD_ONE = 1 + 4, HEAD_MANY = 1 + 4 * TOTAL_COUNT, HEAD_BEFORE = HEAD_MANY - 4 };
+static uint32_t head_of(uint8_t flags) {
+    if (!(flags & FLAG_MANY)) return HEAD_ONE;
+    return flags & FLAG_ADDRESSES ? HEAD_MANY : HEAD_BEFORE;
+}
 
 void content_encode(struct buf *b, const struct content *c) {
     pack_bytes(b, c->id);
@@ -125,7 +129,7 @@ static bool block_look(
         check(!u.bad && n <= (size_t)(u.end - u.p));
         u.p += n;
         if (n < LEAST + id.n) continue;
-        const uint8_t *its = one + (*one & FLAG_MANY ? HEAD_MANY : HEAD_ONE);
+        const uint8_t *its = one + head_of(*one);
         if (n < (size_t)(its - one) + 1 + id.n || *its++ != id.n) continue;
         if (its[id.n - 1] != id.p[id.n - 1] || memcmp(its, id.p, id.n) != 0) continue;
         *out = (struct place){cell, (uint32_t)(one - cell->data), (uint32_t)n, block + 1};
@@ -192,7 +196,7 @@ static void found_forget(struct step *s) {
 
 static const uint8_t *data_of(const struct place *p) { return p->cell->data + p->at; }
 static struct bytes content_of(const struct place *p) {
-    size_t head = *data_of(p) & FLAG_MANY ? HEAD_MANY : HEAD_ONE;
+    size_t head = head_of(*data_of(p));
     return bytes_of(data_of(p) + head, p->size - head);
 }
 
@@ -236,8 +240,8 @@ bool content_keep(struct step *s, const struct content *k, struct bytes users, e
     bool fresh = s->relay ? s->source != s->partition : direct;
     if (!fresh && find(s->cells, s->app, k->id).cell) return false;
     bool many = keep != KEEP_ONE;
-    uint8_t head[HEAD_MANY] = {
-        (uint8_t)((many ? FLAG_MANY : 0) | (keep == KEEP_SHARED ? FLAG_SHARED : 0))};
+    uint8_t head[HEAD_MANY] = {(uint8_t)((many ? FLAG_MANY | FLAG_ADDRESSES : 0) |
+                                         (keep == KEEP_SHARED ? FLAG_SHARED : 0))};
     struct buf b = {0};
     buf_reserve(&b, HEAD_MANY + 128 + k->data.n + k->args.n + users.n);
     buf_add(&b, head, many ? HEAD_MANY : HEAD_ONE);
@@ -345,6 +349,7 @@ uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum 
     uint32_t v = 0;
     if (!p.cell) return 0;
     bool many = *data_of(&p) & FLAG_MANY;
+    if (many && 1 + 4 * (size_t)t >= head_of(*data_of(&p))) return 0;
     memcpy(&v, data_of(&p) + 1 + (many ? 4 * (size_t)t : 0), sizeof v);
     return many ? v : bits_total(v, t);
 }
@@ -352,7 +357,7 @@ uint32_t content_total(struct cells *c, struct bytes app, struct bytes id, enum 
 /* Bits become numbers. */
 static void widen(struct step *s, struct place *p) {
     uint32_t bits;
-    uint8_t head[HEAD_MANY] = {*data_of(p) | FLAG_MANY};
+    uint8_t head[HEAD_MANY] = {*data_of(p) | FLAG_MANY | FLAG_ADDRESSES};
     memcpy(&bits, data_of(p) + 1, sizeof bits);
     for (unsigned t = 0; t < TOTAL_COUNT; t++)
         head[1 + 4 * t] = (uint8_t)bits_total(bits, (enum total)t);
@@ -382,7 +387,7 @@ void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
         [TOTAL_GROUPED] = CONTENT_TALLY_grouped,
         [TOTAL_DIGESTED] = CONTENT_TALLY_digested,
         [TOTAL_UNLIKELY] = CONTENT_TALLY_unlikely};
-    if (by > 0) step_tally(s, TALLIES[t], (uint64_t)by);
+    if (by > 0 && t != TOTAL_NO_ADDRESS) step_tally(s, TALLIES[t], (uint64_t)by);
     struct place p = find_in(s, id);
     uint32_t v;
     if (!p.cell || !by) return;
@@ -396,6 +401,7 @@ void content_count(struct step *s, struct bytes id, enum total t, int64_t by) {
         }
         widen(s, &p);
     }
+    if (1 + 4 * (size_t)t >= head_of(*data_of(&p))) return;
     uint8_t *at = cells_edit(s->cells, p.cell) + p.at + 1 + 4 * (size_t)t;
     memcpy(&v, at, sizeof v);
     int64_t sum = (int64_t)v + by;

@@ -99,6 +99,7 @@ enum total { /* stored: never renumbered */
     TOTAL_GROUPED,
     TOTAL_DIGESTED,
     TOTAL_UNLIKELY,
+    TOTAL_NO_ADDRESS /* for any channel by which it was to leave; not kept of triggers of before */,
     TOTAL_COUNT
 };
 /* Of one recipient in this partition, of several, or of an audience whose inboxes merge it. false: it

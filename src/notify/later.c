@@ -103,7 +103,7 @@ static bool waiting_read(struct step *s, struct unpack *u, struct waiting *h) {
 }
 
 /* Wishes of now; quiet hours may have been changed, and hold it again. */
-static void go_on(struct step *s, struct waiting *h) {
+static void go_on(struct step *s, struct waiting *h, bool hidden) {
     enum why why = forbidden(s->cells, s->app, h->user, true, &h->w, &h->k, s->time_ms);
     if (why) {
         refused(s, h->user, &h->k, why, h->channels);
@@ -123,9 +123,8 @@ static void go_on(struct step *s, struct waiting *h) {
         hold(s, h->user, h->notification, &h->k, h->channels, until);
         return;
     }
-    for (uint8_t one = CHANNEL_PUSH; one <= CHANNEL_WEBHOOK; one = (uint8_t)(one << 1))
-        if (h->channels & one)
-            sends_add(s, &(struct outgoing){h->user, h->notification, h->trigger, one});
+    send_by(
+        s, &(struct outgoing){h->user, h->notification, h->trigger, 0}, h->channels, &h->w, hidden);
 }
 
 static bool row_of(struct step *s, const struct waiting *h, struct row *out) {
@@ -151,7 +150,7 @@ static void held_due(struct step *s, struct bytes user, struct unpack *u) {
         why_add(s, user, h.trigger, WHY_GROUPED, h.channels, 0, r.id);
         return;
     }
-    go_on(s, &h);
+    go_on(s, &h, r.flags & ROW_HIDDEN);
 }
 
 /* What is held no longer than until now; each of it has a look of its own, so that nothing is missed. */
@@ -218,7 +217,7 @@ static void escalate_due(struct step *s, struct bytes user, struct unpack *u) {
         return;
     }
     why_add(s, user, h.trigger, WHY_ESCALATED, h.channels, 0, (struct bytes){0});
-    go_on(s, &h);
+    go_on(s, &h, r.flags & ROW_HIDDEN);
 }
 
 /* ---- expired in the inbox ---- */

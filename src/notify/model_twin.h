@@ -275,9 +275,11 @@ static inline void m_hold(
     m->trigger[n].total[TOTAL_HELD]++;
     m_say(u, n, WHY_HELD_QUIET, channels, until);
 }
-static inline void m_send(struct m_user *u, int n, uint8_t channels) {
+static inline void m_send(struct model *m, struct m_user *u, int n, uint8_t channels, bool hidden) {
     for (uint8_t one = CHANNEL_PUSH; one <= CHANNEL_WEBHOOK; one = (uint8_t)(one << 1))
         if (channels & one) m_say(u, n, WHY_NO_ADDRESS, one, 0);
+    bool steps = m->flows[m->trigger[n].flow].escalate[0].after_ms;
+    if (channels && hidden && !steps) m->trigger[n].total[TOTAL_NO_ADDRESS]++;
 }
 static inline void m_leave(struct model *m, struct m_user *u, int n, const struct m_row *digest) {
     struct m_trigger *t = &m->trigger[n];
@@ -300,7 +302,7 @@ static inline void m_leave(struct model *m, struct m_user *u, int n, const struc
     uint8_t outside = now & (uint8_t)~CHANNEL_INAPP;
     int64_t until = f->high ? 0 : m_quiet_until(u, m->now_ms);
     if (outside && until) m_hold(m, u, n, first, outside, until);
-    else m_send(u, n, outside);
+    else m_send(m, u, n, outside, !inapp);
     for (int k = 0; k < 2 && f->escalate[k].after_ms; k++) {
         struct m_due *d =
             m_due_add(m, m->now_ms + f->escalate[k].after_ms, M_ESCALATE, (int)(u - m->user));
@@ -392,7 +394,7 @@ static inline void m_go_on(struct model *m, struct m_user *u, int n, int first, 
     if (off & channels) m_say(u, n, WHY_OPTED_OUT, off & channels, 0);
     channels &= (uint8_t)~off;
     if (channels && until) m_hold(m, u, n, first, channels, until);
-    else m_send(u, n, channels);
+    else m_send(m, u, n, channels, m_row_of(u, first)->hidden);
 }
 /* Quiet hours or the pause were changed: what is held leaves when they end now, if that is sooner. */
 static inline void m_held_again(struct model *m, struct m_user *u) {

@@ -37,6 +37,11 @@ void workflow_gone(struct step *s, struct bytes user, const struct content *k);
 void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
     const struct row *digest);
 
+/* To their addresses, by each of the channels. hidden: it is not in the inbox: who has no address for any of them
+ * is counted, unless another step follows. */
+void send_by(struct step *s, const struct outgoing *o, uint8_t channels, const struct workflow *w,
+    bool hidden);
+
 /* ---- copy.c: what comes of triggers ---- */
 /* Packed ids, from a record of its own: told of a trigger that is kept, or if it was cancelled no more. */
 void users_later(struct step *s, struct bytes id, struct bytes users);

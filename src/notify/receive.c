@@ -21,8 +21,18 @@ static void told_why(
     } /* else its row says it: one line less for each */
 }
 
+void send_by(struct step *s, const struct outgoing *o, uint8_t channels, const struct workflow *w,
+    bool hidden) {
+    struct outgoing by = *o;
+    bool any = false;
+    for (by.channel = CHANNEL_PUSH; by.channel <= CHANNEL_WEBHOOK;
+         by.channel = (uint8_t)(by.channel << 1))
+        if (channels & by.channel) any |= sends_add(s, &by);
+    if (!any && hidden && !w->escalate.n) content_count(s, o->trigger, TOTAL_NO_ADDRESS, 1);
+}
+
 static void send_outside(struct step *s, struct inbox *i, const struct workflow *w,
-    const struct content *k, struct bytes notification, uint8_t channels) {
+    const struct content *k, struct bytes notification, uint8_t channels, bool hidden) {
     int64_t until = 0;
     if (w->priority != PRIORITY_HIGH && i->person.wishes)
         until = preferences_quiet_until(s->cells, s->app, i->user, s->time_ms);
@@ -30,8 +40,7 @@ static void send_outside(struct step *s, struct inbox *i, const struct workflow 
         hold(s, i->user, notification, k, channels, until);
         return;
     }
-    for (uint8_t one = CHANNEL_PUSH; one <= CHANNEL_WEBHOOK; one = (uint8_t)(one << 1))
-        if (channels & one) sends_add(s, &(struct outgoing){i->user, notification, k->id, one});
+    send_by(s, &(struct outgoing){i->user, notification, k->id, 0}, channels, w, hidden);
 }
 
 void leave(struct step *s, struct inbox *i, const struct workflow *w, const struct content *k,
@@ -53,7 +62,7 @@ void leave(struct step *s, struct inbox *i, const struct workflow *w, const stru
     if (unwanted) why_add(s, i->user, k->id, WHY_OPTED_OUT, unwanted, 0, (struct bytes){0});
     struct bytes id = p.row->id;
     if (inapp) expiry_tells(s, i->user, id, p.row->expires_ms);
-    if (outside) send_outside(s, i, w, k, id, outside);
+    if (outside) send_outside(s, i, w, k, id, outside, !inapp);
     if (w->escalate.n) escalations_begin(s, i->user, id, w, k);
 }
 

@@ -29,9 +29,9 @@ struct outgoing {
     struct bytes user, notification /* row id */, trigger;
     uint8_t channel; /* one of CHANNEL_PUSH, EMAIL, WEBHOOK */
 };
-/* Each address of the user for this channel becomes a send of its own; none: why_add says so
+/* Each address of the user for this channel becomes a send of its own; false: none, and why_add says so
  * (WHY_NO_ADDRESS). Asks nobody's wishes: who calls has. */
-void sends_add(struct step *s, const struct outgoing *o);
+bool sends_add(struct step *s, const struct outgoing *o);
 /* The app's webhooks that want this event ("notification.read"). Cheap when there are none. */
 void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification);
 /* Webhooks that hear of messages are told of this one; in its conversation's partition. */

@@ -240,7 +240,7 @@ static unsigned begin_each(struct adding *a) {
     return n;
 }
 
-void sends_add(struct step *s, const struct outgoing *o) {
+bool sends_add(struct step *s, const struct outgoing *o) {
     struct person who;
     struct adding a = {.s = s,
         .x = {.channel = o->channel,
@@ -257,6 +257,7 @@ void sends_add(struct step *s, const struct outgoing *o) {
     bool any = begin_each(&a) != 0;
     why_add(s, o->user, o->trigger, any ? WHY_SENDING : WHY_NO_ADDRESS, o->channel, 0,
         (struct bytes){0});
+    return any;
 }
 
 void sends_event(struct step *s, const char *event, struct bytes user, struct bytes notification) {

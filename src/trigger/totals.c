@@ -191,7 +191,8 @@ static void totals_json(struct json_out *o, struct bytes id, const struct totals
     static const struct total_name BACK[] = {{"blocked", TOTAL_BLOCKED}, {"muted", TOTAL_MUTED},
         {"opted_out", TOTAL_OPTED_OUT}, {"capped", TOTAL_CAPPED}, {"expired", TOTAL_EXPIRED},
         {"cancelled", TOTAL_CANCELLED}, {"collapsed", TOTAL_COLLAPSED},
-        {"digested", TOTAL_DIGESTED}, {"unlikely", TOTAL_UNLIKELY}, {"waiting", TOTAL_HELD}};
+        {"digested", TOTAL_DIGESTED}, {"unlikely", TOTAL_UNLIKELY},
+        {"no_address", TOTAL_NO_ADDRESS}, {"waiting", TOTAL_HELD}};
     bool waits = t->waits || t->send_at_ms > now;
     jo_open_obj(o);
     jo_key(o, "id");

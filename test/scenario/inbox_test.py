@@ -158,6 +158,19 @@ def reckoning():
     expect(of(id), want)
 
 
+def unreachable():
+    """Whom a trigger reaches by no channel stands in its totals; who has it in the inbox does not."""
+    workflow("pushed", channels=["push", "email"])
+    workflow("both", channels=["inapp", "push"])
+    s.call("PUT", "/v1/users/mai", {"email": "mai@example.com"})
+    for to, want in ((["una"], 1), (["una", "uri", "mai"], 2)):
+        id = trigger("pushed", to)
+        eventually(lambda: expect(totals(id)["held_back"]["no_address"], want, to))
+    id = trigger("both", ["una", "uri"])
+    eventually(lambda: expect(totals(id)["delivered"], 2))
+    expect(totals(id)["held_back"]["no_address"], 0)
+
+
 def collapsing():
     workflow("score", templates=EN("{goals, number} goals"))
     old = trigger("score", ["noa"], data={"goals": 1}, collapse_key="game 7")
@@ -438,6 +451,6 @@ def kept():
         expect(inbox(user), said, f"{user} after a restart")
 
 
-for story in (grouping, undoing, leaving, reckoning, collapsing, marking, audiences, digests, taken_back, later, caps, once, words, live, outside, kept):
+for story in (grouping, undoing, leaving, reckoning, unreachable, collapsing, marking, audiences, digests, taken_back, later, caps, once, words, live, outside, kept):
     story()
 s.close()
