@@ -13,8 +13,10 @@ void inbox_tell_row(struct step *s, struct bytes user, uint64_t place, enum entr
     struct buf said = {0};
     pack_u8(&said, SAID_ROW);
     pack_bytes(&said, replaced);
-    struct entry e = {
-        .type = ENTRY_NOTIFICATION, .event = event, .seq = place + 1, .extra = buf_view(&said)};
+    struct entry e = {.type = ENTRY_NOTIFICATION,
+        .event = (uint8_t)event,
+        .seq = place + 1,
+        .extra = buf_view(&said)};
     mailbox_append(s, user, &e);
     buf_done(&said);
 }
