@@ -111,10 +111,18 @@ static void dirty_add(struct cells *s, uint64_t more) {
     s->dirty_bytes += more;
     s->total->dirty_bytes += more;
 }
+static void dirty_take(struct cells *s, uint64_t less) {
+    s->dirty_bytes -= less;
+    s->total->dirty_bytes -= less;
+}
 static void hold(struct cells *s, uint64_t more) {
     s->held += more;
     s->total->held_bytes += more;
     if (s->held > s->budget) s->total->over = true;
+}
+static void release(struct cells *s, uint64_t less) {
+    s->held -= less;
+    s->total->held_bytes -= less;
 }
 
 static void value_room(struct cells *s, struct full_cell *f, uint32_t size) {
@@ -265,7 +273,7 @@ static uint64_t pending(const struct full_cell *f) {
 /* Around each edit: marks it, and counts what it will cost to write. */
 static struct full_cell *edit_begin(struct cells *s, struct cell *c, bool rewrites) {
     struct full_cell *f = (struct full_cell *)c;
-    dirty_add(s, 0 - (uint64_t)pending(f));
+    dirty_take(s, pending(f));
     if (!f->dirty) {
         f->dirty = true;
         f->next_dirty = s->dirty;
@@ -314,8 +322,7 @@ void cells_splice(
 static void evict_at(struct cells *s, size_t i) {
     struct full_cell *f = s->table[i].cell, **recent = recent_slot(s, key_of(f));
     if (*recent == f) *recent = NULL;
-    s->held -= cost(f);
-    s->total->held_bytes -= cost(f);
+    release(s, cost(f));
     free(f->c.data);
     free(f);
     s->count--;
@@ -366,7 +373,7 @@ void cells_freeze(struct cells *s, struct table_batch *b, uint64_t generation) {
         f = next;
     }
     s->dirty = NULL;
-    dirty_add(s, 0 - s->dirty_bytes);
+    dirty_take(s, s->dirty_bytes);
 }
 
 void cells_flushed(struct cells *s, uint64_t generation) {
