@@ -9,13 +9,13 @@
 Each round starts a new server on an empty folder, measures and ends it. Loopback only. A run that lost, repeated, reordered or refused a message is not a
 result: it is said and left out. Writes every run to build/bench/runs.json and the table to build/bench/table.md. SPDX-License-Identifier: Apache-2.0
 """
-import contextlib, datetime, itertools, json, math, os, platform, random, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
+import contextlib, datetime, glob, itertools, json, math, os, platform, random, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time, urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KITH = os.environ.get("KITH", os.path.join(ROOT, "build", "kith"))
 OUT = os.path.join(ROOT, "build", "bench")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-WINDOWS = int(os.environ.get("WINDOWS", "24"))  # of `measure`, for each server and load
+WINDOWS = int(os.environ.get("WINDOWS", "0"))  # of `measure`, for each server and load; 0: as many as its way of counting needs
 SECONDS = os.environ.get("SECONDS_EACH", "8")
 DEVICES = os.environ.get("DEVICES", "10000")
 PEOPLE = os.environ.get("PEOPLE", "1000000")
@@ -57,7 +57,7 @@ def until(ready, seconds=30):
 class Kith:
     name = "kith"
 
-    options = []
+    options, runner = [], []  # runner: what runs the server
 
     def __init__(self, folder=None):
         self.dir = folder or tempfile.mkdtemp(prefix="kith-bench-")
@@ -68,7 +68,7 @@ class Kith:
 
     def start(self):
         begun = time.monotonic()
-        self.process = subprocess.Popen([KITH, "serve", "--data", self.dir + "/data", "--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.mqtt}",
+        self.process = subprocess.Popen([*self.runner, KITH, "serve", "--data", self.dir + "/data", "--http", f"127.0.0.1:{self.http}", "--mqtt", f"127.0.0.1:{self.mqtt}",
                                          *self.options],
                                         stdout=subprocess.DEVNULL, stderr=open(self.dir + "/log", "a"))
         until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=5).status == 200)
@@ -387,15 +387,22 @@ class Unmeasured(Kith):
     name, options = "kith, --journeys off", ["--journeys", "off"]
 
 
-class Counter:
-    """Counts the instructions of a process in user space, from when it is told to enable until to disable."""
+def counted_threads(pid):
+    """Ids of those whose instructions count, each with its place in the order of their making. Not of the tables' threads, nor of RocksDB's: they time
+    nothing, and work in bursts, of which one window has some and the next has none."""
+    tasks = sorted(int(t) for t in os.listdir(f"/proc/{pid}/task"))
+    names = {t: open(f"/proc/{pid}/task/{t}/comm").read().split()[0] for t in tasks}
+    return {t: i + 1 for i, t in enumerate(tasks) if t == pid or names[t] in ("shard", "log", "log-spare", "send", "watch")}
 
-    def __init__(self, pid):
+
+class Counter:
+    """Counts the instructions of a process in user space, from when it is told to enable until to disable: by the processor."""
+    seconds, windows, runner, options = 1, 24, [], []
+
+    def __init__(self, server):
         (told, self.tell), (self.heard, hear) = os.pipe(), os.pipe()
-        # Not of the tables' threads, nor of RocksDB's: they time nothing, and work in bursts, of which one window has some and the next has none.
-        names = {t: open(f"/proc/{pid}/task/{t}/comm").read().split()[0] for t in os.listdir(f"/proc/{pid}/task")}
-        threads = [t for t, name in names.items() if t == str(pid) or name in ("shard", "log", "log-spare", "send", "watch")]
-        self.perf = subprocess.Popen(["perf", "stat", "-x", ";", "-e", "instructions:u", "-t", ",".join(threads), "-D", "-1", "--control", f"fd:{told},{hear}"],
+        threads = ",".join(map(str, counted_threads(server.process.pid)))
+        self.perf = subprocess.Popen(["perf", "stat", "-x", ";", "-e", "instructions:u", "-t", threads, "-D", "-1", "--control", f"fd:{told},{hear}"],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(told, hear), text=True)
         os.close(told)
         os.close(hear)
@@ -416,25 +423,55 @@ class Counter:
         return float(count[0]) if count and count[0].isdigit() else None
 
 
+class SimulatedCounter:
+    """The same by a simulated processor, for where the real one tells nothing: exact, but some 25 times as slow, so that batches are larger than they would be
+    at that rate. One shard, as it runs one thread at a time."""
+    seconds, windows = 8, 8
+    folder = tempfile.gettempdir() + "/kith-bench-callgrind"
+    runner = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={folder}.%p"]
+    options = ["--shards", "1", "--confine", "off"]
+
+    def __init__(self, server):
+        self.pid = server.process.pid
+        self.threads = counted_threads(self.pid).values()
+
+    def control(self, *what):
+        subprocess.run(["callgrind_control", *what, str(self.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+    def say(self, what):
+        self.control("-i", "on" if what == b"enable" else "off")
+
+    def end(self):
+        self.control("-d")  # and begins anew
+        count = 0
+        for path in glob.glob(f"{self.folder}.{self.pid}*"):
+            head = open(path, errors="replace").read()
+            thread, total = (re.search(rf"^{word}: (\d+)", head, re.M) for word in ("thread", "totals"))
+            if thread and total and int(thread[1]) in self.threads:
+                count += int(total[1])
+            os.unlink(path)
+        return float(count) or None
+
+
 DELIVERED = "kith_messages_delivered_total"
 
 
-def window(server, load, seconds=1):
+def window(server, load, counter):
     """Instructions a delivered message; the load's connections are there for this window only. It is short, so that what is compared has the same neighbours."""
     before = server.metric(DELIVERED)
     bench = subprocess.Popen(server.command("one-to-one", "--duration", "60", *load), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # A shard that had rest keeps ten seconds' worth of journeys at once (journey.h): that is over by then.
     until(lambda: server.metric(DELIVERED) > before + 4000)
-    counter = Counter(server.process.pid)
+    counting = counter(server)
     time.sleep(0.3)
     before = server.metric(DELIVERED)
-    counter.say(b"enable")
-    time.sleep(seconds)
-    counter.say(b"disable")
+    counting.say(b"enable")
+    time.sleep(counter.seconds)
+    counting.say(b"disable")
     messages = server.metric(DELIVERED) - before
     bench.terminate()
     bench.wait()
-    count = counter.end()
+    count = counting.end()
     return count / messages if count and messages else None
 
 
@@ -451,19 +488,33 @@ def percent(ratios):
 
 # A rate that is kept makes batches alike, as far as the machine allows; without one they are as large as the neighbours make them.
 MEASURED = [("2,000 a second", ("--rate", "2000")), ("100 pairs, one message each under way", ()), ("100 pairs, 20 each", ("--inflight", "20"))]
+# As much for its one shard as for each of two above.
+SIMULATED = [("1,000 a second", ("--rate", "1000")), *MEASURED[1:]]
 
 
-def windows(load):
+def counter_here():
+    """How instructions are counted on this machine; None: not at all."""
+    if shutil.which("perf"):
+        said = subprocess.run(["perf", "stat", "-x", ";", "-e", "instructions:u", "true"], capture_output=True, text=True).stderr
+        if re.search(r"^\d+;.*instructions", said, re.M):
+            return Counter
+    return SimulatedCounter if shutil.which("valgrind") else None
+
+
+def windows(load, counter, n):
     """{server: instructions a message, window by window} of one without and two with, side by side, each first, second and third as often."""
-    servers = {"without": Unmeasured(), "with": Kith(), "again": Kith()}
+    def beside(kind):
+        return type(kind.__name__, (kind,), {"runner": counter.runner, "options": kind.options + counter.options})()
+
+    servers = {"without": beside(Unmeasured), "with": beside(Kith), "again": beside(Kith)}
     got = {name: [] for name in servers}
     orders = list(itertools.permutations(servers))
     try:
         for server in servers.values():
-            window(server, load)  # warm
-        for i in range(WINDOWS):
+            window(server, load, counter)  # warm
+        for i in range(n):
             for name in orders[i % len(orders)]:
-                got[name].append(window(servers[name], load))
+                got[name].append(window(servers[name], load, counter))
     finally:
         for server in servers.values():
             server.end()
@@ -472,16 +523,18 @@ def windows(load):
 
 def measure():
     """What timing each record on its way costs, beside how far two servers that both do it differ when they are compared alike."""
-    if not shutil.which("perf"):
-        print("bench: measure: perf counts instructions; it is not installed", file=sys.stderr)
+    counter = counter_here()
+    if not counter:
+        print("bench: measure: this machine's processor tells no instructions (or perf is not installed), and there is no valgrind to simulate one", file=sys.stderr)
         return
-    table(f"Instructions a delivered message (the threads of the tables left out), with its way timed (--journeys on) and without: {WINDOWS} windows of each, in turn; the median, and its 95 % interval", "load", "without", "with",
-          "more", "two with, compared alike")
-    for name, load in MEASURED:
-        got = windows(load)
+    n = WINDOWS or counter.windows
+    by = "by the processor" if counter is Counter else "by a simulated one"
+    table(f"Instructions a delivered message, counted {by} (the threads of the tables left out), with its way timed (--journeys on) and without: {n} windows of each, in turn; the median, and its 95 % interval",
+          "load", "without", "with", "more", "two with, compared alike")
+    for name, load in MEASURED if counter is Counter else SIMULATED:
+        got = windows(load, counter, n)
         if None in itertools.chain(*got.values()):
-            print("bench: measure: this machine's processor tells no instructions (a virtual one?)", file=sys.stderr)
-            return
+            raise SystemExit("bench: measure: nothing was counted in a window")
         RUNS.append({"part": "measure", "load": name, "instructions_a_message": got})
         both = [(a + b) / 2 for a, b in zip(got["with"], got["again"])]
         more, alike = ([a / b for a, b in zip(x, y)] for x, y in ((both, got["without"]), (got["again"], got["with"])))
