@@ -668,7 +668,8 @@ const struct route chat_conversation_routes[] = {
     {"DELETE", C "/messages/{m}/reactions/{emoji}", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE,
         plan_reaction_delete, NULL},
     {"POST", C "/receipts", SCOPE_WRITE, TOKEN_ANY, SPECIAL_NONE, plan_receipt_post, NULL},
-    {"GET", C "/receipts", SCOPE_READ | SCOPE_OPERATE, TOKEN_ANY, SPECIAL_NONE, plan_receipt_list, NULL},
+    {"GET", C "/receipts", SCOPE_READ | SCOPE_OPERATE, TOKEN_ANY, SPECIAL_NONE, plan_receipt_list,
+        NULL},
     {"POST", C "/typing", SCOPE_WRITE, TOKEN_ANY, SPECIAL_TYPING, NULL, NULL},
 };
 const size_t chat_conversation_route_count =

@@ -6,7 +6,7 @@
  *   'B' app conv seq/64  varbytes message, seq ascending
  *
  * Keeps: a message is in the copy at most once; the copy has every message of the times when
- * somebody here was a member. SPDX-License-Identifier: Apache-2.0 */
+ * somebody here was a member, and of those before that changed since, where they may be seen. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "chat/member_in.h"
@@ -86,6 +86,25 @@ bool copy_replace(struct step *s, struct bytes conv, uint64_t seq, struct bytes 
     cells_splice(s->cells, cell, at, size, buf_view(&b));
     buf_done(&b);
     return true;
+}
+
+/* Where it stands in its block, or would. */
+static uint32_t block_place(struct bytes block, uint64_t seq) {
+    struct unpack u = unpack_of(block);
+    const uint8_t *at = u.p;
+    for (; unpack_more(&u); at = u.p) {
+        struct unpack one = unpack_of(unpack_bytes(&u));
+        if (unpack_var(&one) >= seq) break;
+    }
+    return (uint32_t)(at - block.p);
+}
+
+void copy_insert(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed) {
+    struct cell *cell = block_cell(s->cells, s->app, conv, seq);
+    struct buf b = {0};
+    pack_bytes(&b, packed);
+    cells_splice(s->cells, cell, block_place(view_of(cell), seq), 0, buf_view(&b));
+    buf_done(&b);
 }
 
 /* Sender and seq stand before the rest of a message: nothing else is read of those of others. */

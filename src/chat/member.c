@@ -186,6 +186,17 @@ static void apply_copy_message(struct step *s) {
     message_told(s, type, conv, &m, EVENT_CREATED, &u);
 }
 
+/* A message of when nobody here was in: those who are learn of it if they may see what was before. */
+static bool copy_reach_back(
+    struct step *s, struct bytes conv, const struct message *m, struct bytes packed) {
+    struct copy c;
+    if (!copy_get(s->cells, s->app, conv, &c) || m->seq <= c.newest_join) return false;
+    copy_insert(s, conv, m->seq, packed);
+    if (m->seq < c.first_seq) c.first_seq = m->seq;
+    copy_set(s, conv, &c);
+    return true;
+}
+
 static void apply_copy_update(struct step *s) {
     struct unpack u = unpack_of(s->body);
     struct bytes conv = unpack_bytes(&u);
@@ -194,8 +205,7 @@ static void apply_copy_update(struct step *s) {
     struct message m;
     check(message_decode(packed, &m) == OK);
     answer_ok(s->answer, 200);
-    /* else: before this copy began */
-    if (!copy_replace(s, conv, m.seq, packed)) return;
+    if (!copy_replace(s, conv, m.seq, packed) && !copy_reach_back(s, conv, &m, packed)) return;
     message_told(s, type, conv, &m, event, &u);
     if (event == EVENT_DELETED) away_gone(s, conv, m.from, m.seq, m.seq);
 }

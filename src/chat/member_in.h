@@ -7,7 +7,8 @@
 
 /* ---- copy.c: the copy ---- */
 struct copy { /* 'c' app conv, stored as it is */
-    /* first_seq: where this copy begins; holes after it are times when nobody here was in */
+    /* first_seq: where this copy begins; holes after it are times when nobody here was in, or of
+     * before, when nothing changed since */
     uint64_t last_seq, first_seq;
     /* highest joined_seq of those here who may not see what was before: below it, who sees an
      * update differs */
@@ -27,6 +28,8 @@ bool copy_message(
 void copy_append(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed);
 /* false: it is not in the copy */
 bool copy_replace(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed);
+/* One of when nobody here was in, which it does not have. */
+void copy_insert(struct step *s, struct bytes conv, uint64_t seq, struct bytes packed);
 /* Every message of this sender from one seq to another becomes a stub. */
 void copy_blank(struct step *s, struct bytes conv, uint64_t from, uint64_t to, struct bytes sender);
 bool packed_has(struct bytes packed, struct bytes id); /* packed varbytes */

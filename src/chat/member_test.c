@@ -340,6 +340,44 @@ static void who_joins_later_sees_nothing_of_before(void **state) {
     world_close(&w);
 }
 
+static void who_may_see_what_was_before_learns_of_its_changes(void **state) {
+    (void)state;
+    static const uint64_t CHANGED[] = {2, 1, 3, 2, 70};
+    struct world w;
+    struct message m;
+    world_open(&w, 1 << 20);
+    join(&w, "g", CONV_GROUP, "all", "", 71, true);
+    say(&w, "g", CONV_GROUP, "ann", 72, "new", "");
+    for (size_t i = 0; i < 5; i++) {
+        m = said(&w, "ann", CHANGED[i], i == 3 ? "mended again" : "mended");
+        update(&w, "g", CONV_GROUP, EVENT_UPDATED, &m, "");
+    }
+    struct json v = mailbox(&w, "all"); /* joined, 72, changes */
+    assert_int_equal(json_count(field(v, "items")), 7);
+    for (size_t i = 0; i < 5; i++) {
+        struct json x = field(item(v, 2 + i), "message");
+        assert_int_equal(json_i64(field(x, "seq")), CHANGED[i]);
+        assert_str(x, "body", CHANGED[i] == 2 ? "mended again" : "mended");
+    }
+    assert_int_equal(json_i64(field(item(conversations(&w, "all"), 0), "unread")), 1);
+    /* what nobody here may see is not fetched for them */
+    join(&w, "h", CONV_GROUP, "bob", "", 71, false);
+    m = said(&w, "ann", 5, "mended");
+    update(&w, "h", CONV_GROUP, EVENT_UPDATED, &m, "");
+    assert_false(copy_message(w.cells, APP, str("h"), 5, &m));
+    /* nor shown to who came beside */
+    join(&w, "g", CONV_GROUP, "bob", "", 72, false);
+    m = said(&w, "ann", 1, "mended once more");
+    update(&w, "g", CONV_GROUP, EVENT_UPDATED, &m, "");
+    assert_int_equal(json_count(field(mailbox(&w, "bob"), "items")), 2);
+    assert_int_equal(json_count(field(mailbox(&w, "all"), "items")), 8);
+    /* and goes with who wrote it */
+    erased(&w, "g", "ann");
+    for (size_t i = 0; i < 5; i++)
+        assert_true(copy_message(w.cells, APP, str("g"), CHANGED[i], &m) && !m.has_body);
+    world_close(&w);
+}
+
 static void leaving_and_coming_back(void **state) {
     (void)state;
     struct world w;
@@ -877,6 +915,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(direct_reaches_both),
         cmocka_unit_test(who_joins_later_sees_nothing_of_before),
+        cmocka_unit_test(who_may_see_what_was_before_learns_of_its_changes),
         cmocka_unit_test(leaving_and_coming_back),
         cmocka_unit_test(blocked_senders_are_not_delivered),
         cmocka_unit_test(joining_while_blocking_tells_the_conversation),

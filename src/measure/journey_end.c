@@ -136,7 +136,7 @@ struct work {
 
 /* Which partition most of them could be for, by a vote among some; false: none. */
 static bool work_vote(const struct journeys *j, struct work *w) {
-    enum { SOME = 256 };
+    enum { SOME = 64 };
     uint32_t votes = 0, asked = 0, n = j->applied - j->head;
     uint16_t most = 0;
     for (uint32_t i = 0; i < n; i += n / SOME | 1) {

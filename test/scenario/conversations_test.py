@@ -229,6 +229,26 @@ def edited_before(s):
     eventually(lambda: expect(of("early0"), [("created", "was"), ("updated", "was"), ("created", "new")]))
 
 
+def edited_before_and_shown(s):
+    """Where history is shown, who joined later learns of each change of what was before, wherever they live."""
+    c, path = s.call, "/v1/conversations/shown"
+    late = [f"later{i}" for i in range(12)]
+    c("PUT", path, {"type": "group", "history": "all", "members": ["hannah"]})
+    for id in ("m1", "m2", "m3"):
+        expect(c("POST", path + "/messages", {"id": id, "from": "hannah", "body": id})[0], 201)
+    for user in late:
+        expect(c("PUT", f"{path}/members/{user}", {})[0], 201)
+    changes = [("m2", "again"), ("m1", "first"), ("m2", "once more"), ("m3", "third")]
+    for id, body in changes:
+        expect(c("PATCH", f"{path}/messages/{id}", {"body": body})[0], 200)
+    expect(c("DELETE", path + "/messages/m1")[0] // 100, 2)
+    last = {"m1": None, "m2": "once more", "m3": "third"}
+    def of(user):
+        return [(e["event"], e["message"]["id"], e["message"].get("body")) for e in entries(s, user, "message") if e["message"]["conversation"] == "shown"]
+    for user in late:
+        eventually(lambda: expect(of(user), [("updated", id, last[id]) for id, _ in changes] + [("deleted", "m1", None)]))
+
+
 def told(s):
     """Who is added and removed hears of it, live and in the mailbox."""
     c = s.call
@@ -250,7 +270,7 @@ def told(s):
 
 
 def story(s):
-    for part in (direct, left_alone, made, roles, full_group, coming_and_going, edited_before, told):
+    for part in (direct, left_alone, made, roles, full_group, coming_and_going, edited_before, edited_before_and_shown, told):
         part(s)
 
 
