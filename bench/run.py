@@ -424,7 +424,7 @@ class Counter:
 
 
 class SimulatedCounter:
-    """The same by a simulated processor, for where the real one tells nothing: exact, but some 25 times as slow, so that batches are larger than they would be
+    """The same by a simulated processor, for where the real one tells nothing: exact, but some 20 times as slow, so that batches are larger than they would be
     at that rate. One shard, as it runs one thread at a time."""
     seconds, windows = 8, 8
     folder = tempfile.gettempdir() + "/kith-bench-callgrind"
@@ -488,7 +488,7 @@ def percent(ratios):
 
 # A rate that is kept makes batches alike, as far as the machine allows; without one they are as large as the neighbours make them.
 MEASURED = [("2,000 a second", ("--rate", "2000")), ("100 pairs, one message each under way", ()), ("100 pairs, 20 each", ("--inflight", "20"))]
-# As much for its one shard as for each of two above; and so few pairs that a message takes as long, so that as many are slow.
+# As much for its one shard as for each of two above; and so few pairs that a message takes about as long, so that as many are slow.
 SIMULATED = [("1,000 a second", ("--rate", "1000")), ("4 pairs, one message each under way", ("--pairs", "4")), ("4 pairs, 20 each", ("--pairs", "4", "--inflight", "20"))]
 
 
